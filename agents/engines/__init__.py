@@ -1,0 +1,1 @@
+"""The block layer behind one Protocol each for heads and storage servers."""

@@ -1,0 +1,95 @@
+"""What a node's daemon asks of an engine; `userspace` is the embedded one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agents.protocol import AttachOrder, CopyState, DeviceSpec, GroupState, LegSpec
+
+
+class EngineError(Exception):
+    """The engine could not do it; `errno` says what kind of failure it is."""
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one epoch of one group to one extent: a range of a disk and its metadata block.
+
+    Served under `name` as one device of `size` + META_BYTES bytes: the range at `offset` of `path`,
+    then the block at `meta_offset`.
+    """
+
+    name: str
+    path: str
+    offset: int
+    size: int
+    meta_offset: int
+    dextid: int
+    lvolid: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseUse:
+    """A lease that is served and how many connections use it."""
+
+    lease: Lease
+    clients: int
+
+
+class StorageEngine(Protocol):
+    """Serves leases over the network from one process that outlives the agent."""
+
+    port: int
+
+    def ensure_running(self) -> str:
+        """Find the data server or start one; its instance id, new for each process."""
+
+    def leases(self) -> list[LeaseUse]:
+        """Tell what is served right now; EngineError when the data server does not answer."""
+
+    def export(self, leases: Sequence[Lease]) -> None:
+        """Serve these too; a lease that is served already stays as it is."""
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Serve these no more. On return no connection to them is left and no write is in flight."""
+
+    def stop(self) -> None:
+        """End the data server."""
+
+
+class HeadEngine(Protocol):
+    """Runs attached groups, each in a process of its own that outlives the agent."""
+
+    def groups(self) -> list[GroupState]:
+        """Tell every group that runs, or that ran and was not detached."""
+
+    def attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
+        """Assemble a group and publish its devices; the same epoch again changes nothing."""
+
+    def detach(self, lvolid: int) -> tuple[CopyState, ...]:
+        """Take a group down and close its copies cleanly; EngineError EBUSY while in use.
+
+        A group that is not there is down already: (). One whose process died is cleared away,
+        its copies left unclean, and tells no copies.
+        """
+
+    def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
+        """Freeze the origin's content as a new read-only device."""
+
+    def unsnapshot(self, lvolid: int, snapshot: int) -> None:
+        """Take a snapshot device away; EBUSY while it is open."""
+
+    def rebuild(self, lvolid: int, mirrorid: int, leg: LegSpec, replaces: int) -> None:
+        """Start to bring a copy into sync; its progress is in `groups`."""
+
+    def cancel(self, lvolid: int, dextid: int) -> None:
+        """Stop the rebuild of a copy."""
+
+    def links(self) -> Path:
+        """Name the folder of the published devices (the node's /dev/vas)."""

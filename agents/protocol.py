@@ -1,0 +1,406 @@
+"""What manager and agents say to each other: orders and reports as frozen dataclasses.
+
+On the wire each is one XML-RPC struct with `ver`. Sizes are whole GB or MiB, so that every number
+fits the 31 bits of XML-RPC. An order carries `eventid` (the manager's job), `order` (a new try of
+the same job is a new order), `incarnation` (of the manager's database) and, where a volume is
+concerned, the group's `lvolid` and `epoch`. Agents answer a repeat from their journal and refuse
+what is older than what they know.
+"""
+
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+VERSION = 5
+GB = 1 << 30
+MIB = 1 << 20
+META_BYTES = 4096
+"""Each export is its extent followed by one block of mirror metadata kept in the SUPER extent."""
+
+T = TypeVar("T")
+
+
+class Progress(StrEnum):
+    """How far an order got on a node."""
+
+    UNKNOWN = "unknown"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class LegState(StrEnum):
+    """A copy as the head's engine sees it."""
+
+    INSYNC = "insync"
+    SPARE = "spare"
+    FAULTY = "faulty"
+
+
+# -- to a storage agent ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExtentRef:
+    """An extent, identified so that it cannot be mistaken: disk label, place and generation."""
+
+    dextid: int
+    generation: int
+    disk: str
+    offset_gb: int
+    size_gb: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOrder:
+    """Evict every older epoch of the group, then export these extents for this epoch."""
+
+    eventid: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    secret: str
+    extents: tuple[ExtentRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMark:
+    """The mirror metadata found on one copy; all zero where no head ever wrote one.
+
+    `events` rises each time a copy is left behind; `clean` says that the last head closed it in order.
+    """
+
+    dextid: int
+    epoch: int
+    events: int
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReply:
+    """What is exported now. `refused` maps the dextid, as text, to the reason."""
+
+    port: int
+    marks: tuple[CopyMark, ...]
+    refused: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EvictOrder:
+    """Drop the group's exports up to this epoch (of `dextids` only, if any are named) for good."""
+
+    eventid: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    dextids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShredOrder:
+    """Zero an extent that nobody uses any more; exports that overlap it are dropped first."""
+
+    eventid: int
+    order: int
+    incarnation: int
+    extent: ExtentRef
+
+
+@dataclass(frozen=True, slots=True)
+class CopySource:
+    """Where a good copy is exported."""
+
+    addresses: tuple[str, ...]
+    port: int
+    export: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullOrder:
+    """Copy a good copy of a detached volume's mirror into a local extent."""
+
+    eventid: int
+    order: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    source: CopySource
+    target: ExtentRef
+
+
+# -- to a head agent ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LegSpec:
+    """One copy as the head is to use it."""
+
+    dextid: int
+    addresses: tuple[str, ...]
+    port: int
+    export: str
+    state: LegState
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSpec:
+    """One mirror. `doubt`: copies may differ in unfinished writes; make them equal while in use."""
+
+    mirrorid: int
+    size_gb: int
+    events: int
+    doubt: bool
+    legs: tuple[LegSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceSpec:
+    """One device: the origin, or a snapshot (whose mirrors are its copy-on-write store)."""
+
+    lvolid: int
+    labels: tuple[str, ...]
+    capacity_gb: int
+    mirrors: tuple[MirrorSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachOrder:
+    """Assemble a group: the origin first, then its snapshots, oldest first."""
+
+    eventid: int
+    order: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    devices: tuple[DeviceSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DetachOrder:
+    """Take a group down. Fails with EBUSY while a client has a device open."""
+
+    eventid: int
+    order: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOrder:
+    """Freeze the origin's present content as a new read-only device of an attached group."""
+
+    eventid: int
+    order: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    device: DeviceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class UnsnapshotOrder:
+    """Take one snapshot device away from an attached group; EBUSY while it is open."""
+
+    eventid: int
+    order: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    snapshot: int
+
+
+@dataclass(frozen=True, slots=True)
+class RebuildOrder:
+    """Bring `leg` into sync in an attached mirror.
+
+    `replaces` names the copy it takes the place of once in sync (0: none; a copy that is still good
+    goes on serving until then). The same dextid as a faulty leg means: it came back; copy what it
+    missed if the head still knows, else all.
+    """
+
+    eventid: int
+    order: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    mirrorid: int
+    leg: LegSpec
+    replaces: int
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """Stop a running rebuild, pull or shred; a rebuild's copy is left faulty."""
+
+    eventid: int
+    order: int
+    incarnation: int
+
+
+# -- from agents ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one order. `copies` tells the copies' state after attach, detach, rebuild."""
+
+    eventid: int
+    order: int
+    progress: Progress
+    done_mib: int = 0
+    total_mib: int = 0
+    errno: int = 0
+    message: str = ""
+    copies: tuple["CopyState", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CopyState:
+    """One copy on the head. `why` is one of "", "connection", "io", "stale", "asked"."""
+
+    dextid: int
+    mirrorid: int
+    state: LegState
+    events: int
+    why: str = ""
+    done_mib: int = 0
+    total_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """One device on a head; `clients` counts who has it open."""
+
+    lvolid: int
+    clients: int
+    cow_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """One group that a head runs, or whose process it found dead (`alive` is false)."""
+
+    lvolid: int
+    epoch: int
+    alive: bool
+    devices: tuple[DeviceState, ...]
+    copies: tuple[CopyState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadState:
+    """All that a head runs right now."""
+
+    hsvrid: int
+    boot_id: str
+    cluster: str
+    incarnation: int
+    groups: tuple[GroupState, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportState:
+    """One live export; `dextid` and `epoch` as ordered."""
+
+    dextid: int
+    lvolid: int
+    epoch: int
+    clients: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskState:
+    """One disk of a storage server. `error` is empty while it can be read."""
+
+    disk: str
+    local_path: str
+    pdskid: int
+    capacity_gb: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageState:
+    """All that a storage server has and serves right now."""
+
+    ssvrid: int
+    boot_id: str
+    cluster: str
+    incarnation: int
+    port: int
+    disks: tuple[DiskState, ...]
+    exports: tuple[ExportState, ...]
+
+
+def export_name(dextid: int, epoch: int, secret: str) -> str:
+    """Name an export: nobody without the epoch's secret can ask for it."""
+    return f"{dextid}.{epoch}-{secret}"
+
+
+# -- structs --------------------------------------------------------------------------------------
+
+
+class Malformed(ValueError):
+    """A struct from the other side is not what the protocol says."""
+
+
+def to_struct(value: Any) -> Any:
+    """Turn a dataclass, with all below it, into what XML-RPC can carry."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_struct(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (tuple, list)):
+        return [to_struct(item) for item in value]
+    return str(value) if isinstance(value, StrEnum) else value
+
+
+def from_struct(kind: type[T], struct: object) -> T:
+    """Read a struct as the dataclass `kind`; Malformed where a member lacks or has another type.
+
+    Members that `kind` does not know are ignored: an older peer may talk to a newer one.
+    """
+    return typing.cast("T", _read(kind, struct, kind.__name__))
+
+
+def _read(kind: Any, value: object, where: str) -> Any:
+    if is_dataclass(kind):
+        return _read_dataclass(typing.cast("type", kind), value, where)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        if value not in set(kind):
+            raise Malformed(f"{where}: {value!r} is no {kind.__name__}")
+        return kind(typing.cast("str", value))
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise Malformed(f"{where}: an array is wanted")
+        return tuple(_read(typing.get_args(kind)[0], item, where) for item in value)
+    wanted = dict if origin is dict else kind
+    if type(value) is not wanted:
+        raise Malformed(f"{where}: {wanted.__name__} is wanted, not {type(value).__name__}")
+    return value
+
+
+def _read_dataclass(kind: type, value: object, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise Malformed(f"{where}: a struct is wanted")
+    hints = _hints(kind)
+    known = {
+        name: _read(hint, value[name], f"{where}.{name}")
+        for name, hint in hints.items()
+        if name in value
+    }
+    try:
+        return kind(**known)
+    except TypeError as error:
+        raise Malformed(f"{where}: {error}") from None
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """Resolve the annotations once per dataclass."""
+    if kind not in _HINTS:
+        _HINTS[kind] = typing.get_type_hints(kind)
+    return _HINTS[kind]
+
+
+_HINTS: dict[type, dict[str, Any]] = {}

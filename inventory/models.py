@@ -1,0 +1,218 @@
+"""The iron: servers, their addresses, disks, and the extents that tile each disk."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class Priority(models.IntegerChoices):
+    """How far a server or a disk may be trusted with new data; the numbers are the wire's."""
+
+    HIGH = 1
+    LOW = 2
+    EVACUATE = 3
+    OFFLINE = 4
+    FAULTY = 5
+    HALT = 6
+
+
+USABLE = (Priority.HIGH, Priority.LOW)
+"""May receive new extents."""
+
+ALIVE = (Priority.HIGH, Priority.LOW, Priority.EVACUATE)
+"""Answers and serves what it holds."""
+
+
+class IdSpace(models.Model):
+    """The next unused number of one id space; numbers are never used twice."""
+
+    name = models.CharField(max_length=8, primary_key=True)
+    next_id = models.BigIntegerField(default=1)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(next_id__gte=1) & Q(next_id__lte=0x80000000), name="idspace_31_bits"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} from {self.next_id}"
+
+
+class Cluster(models.Model):
+    """This cluster's identity, one row: agents refuse the orders of another or an older one."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    uuid = models.UUIDField()
+    incarnation = models.IntegerField(default=1)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id=1), name="cluster_is_one_row")
+        ]
+
+    def __str__(self) -> str:
+        return f"cluster {self.uuid} incarnation {self.incarnation}"
+
+
+class Server(models.Model):
+    """What head and storage servers have in common."""
+
+    id = models.IntegerField(primary_key=True)
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.HIGH)
+    site = models.CharField(max_length=64, blank=True, help_text="failure domain, widest")
+    rack = models.CharField(max_length=64, blank=True, help_text="failure domain within the site")
+    boot_id = models.CharField(
+        max_length=128, blank=True, help_text="changes when what the node ran is gone"
+    )
+    last_answer = models.DateTimeField(null=True, blank=True)
+    silent_since = models.DateTimeField(
+        null=True, blank=True, help_text="first unanswered question since the last answer"
+    )
+    priority_since = models.DateTimeField(auto_now_add=True)
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        abstract = True
+
+
+class HeadServer(Server):
+    """A server that uses volumes as block devices."""
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id__gte=1), name="head_id_positive"),
+            models.CheckConstraint(
+                condition=Q(priority__in=Priority.values), name="head_priority_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"hsvr-{self.pk:08x}"
+
+
+class StorageServer(Server):
+    """A server whose disks hold extents."""
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id__gte=1), name="storage_id_positive"),
+            models.CheckConstraint(
+                condition=Q(priority__in=Priority.values), name="storage_priority_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"ssvr-{self.pk:08x}"
+
+
+class Address(models.Model):
+    """One data-network address of a server; an address is unique among servers of its kind.
+
+    A machine may be a head and a storage server at once, hence one uniqueness per kind.
+    """
+
+    address = models.GenericIPAddressField(protocol="IPv4")
+    position = models.PositiveSmallIntegerField(help_text="0 and 1: the two networks")
+    head = models.ForeignKey(
+        HeadServer, models.CASCADE, related_name="addresses", null=True, blank=True
+    )
+    storage = models.ForeignKey(
+        StorageServer, models.CASCADE, related_name="addresses", null=True, blank=True
+    )
+
+    class Meta:
+        verbose_name_plural = "addresses"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(head__isnull=True) ^ Q(storage__isnull=True),
+                name="address_has_one_owner",
+            ),
+            models.CheckConstraint(condition=Q(position__lte=1), name="address_position_0_1"),
+            models.UniqueConstraint("address", condition=Q(storage=None), name="address_one_head"),
+            models.UniqueConstraint("address", condition=Q(head=None), name="address_one_storage"),
+            models.UniqueConstraint("head", "position", name="address_head_position"),
+            models.UniqueConstraint("storage", "position", name="address_storage_position"),
+        ]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class Disk(models.Model):
+    """A physical disk, known by the UUID in its label, or by its path where it has none."""
+
+    id = models.IntegerField(primary_key=True)
+    server = models.ForeignKey(StorageServer, models.PROTECT, related_name="disks")
+    disk_uuid = models.CharField(max_length=64, blank=True)
+    local_path = models.CharField(max_length=1024)
+    capacity_gb = models.BigIntegerField(help_text="whole GB (2**30 bytes), SUPER included")
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.HIGH)
+    priority_since = models.DateTimeField(auto_now_add=True)
+    tags = models.CharField(max_length=256, blank=True, help_text="words: ssd, hdd, ...")
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id__gte=1), name="disk_id_positive"),
+            models.CheckConstraint(condition=Q(capacity_gb__gte=0), name="disk_capacity"),
+            models.CheckConstraint(
+                condition=Q(priority__in=Priority.values), name="disk_priority_known"
+            ),
+            models.UniqueConstraint("disk_uuid", condition=~Q(disk_uuid=""), name="disk_one_uuid"),
+            models.UniqueConstraint("local_path", condition=Q(disk_uuid=""), name="disk_one_path"),
+        ]
+
+    def __str__(self) -> str:
+        return f"pdsk-{self.pk:08x}"
+
+
+class Extent(models.Model):
+    """A whole-GB range of a disk. Every GB of a disk belongs to exactly one extent.
+
+    Overlap is impossible by an exclusion constraint (PostgreSQL) or triggers (SQLite); gaps are
+    kept away by inventory.space and found by fsck.
+    """
+
+    class Status(models.IntegerChoices):
+        """The wire's numbers. OFFLINE must be shredded before use; SUPER holds the label."""
+
+        BUSY = 1
+        FREE = 2
+        EVACUATE = 3
+        OFFLINE = 4
+        SUPER = 5
+        FAULTY = 6
+
+    id = models.IntegerField(primary_key=True, help_text="the dextid: same id space as volumes")
+    disk = models.ForeignKey(Disk, models.PROTECT, related_name="extents")
+    offset_gb = models.BigIntegerField()
+    size_gb = models.BigIntegerField()
+    status = models.PositiveSmallIntegerField(choices=Status)
+    generation = models.IntegerField(default=0, help_text="raised at every allocation")
+    zeroed_generation = models.IntegerField(
+        default=-1, help_text="the generation after which the space was certified zero"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id__gte=1), name="extent_id_positive"),
+            models.CheckConstraint(
+                condition=Q(size_gb__gte=1) & Q(offset_gb__gte=0), name="extent_has_size"
+            ),
+            models.CheckConstraint(condition=Q(status__in=range(1, 7)), name="extent_status_known"),
+            models.CheckConstraint(
+                condition=~Q(status=2) | Q(zeroed_generation=F("generation")),
+                name="extent_free_is_zeroed",
+            ),
+            models.UniqueConstraint("disk", "offset_gb", name="extent_one_per_offset"),
+        ]
+        indexes: ClassVar = [
+            models.Index("disk", condition=Q(status=2), name="extent_free"),
+            models.Index("disk", condition=Q(status=4), name="extent_to_shred"),
+        ]
+
+    def __str__(self) -> str:
+        return f"dext-{self.pk:08x}"

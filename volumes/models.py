@@ -1,0 +1,289 @@
+"""What we promise: volumes, their mirrors and copies, where they are attached, and the work on them."""
+
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from inventory.models import Extent, HeadServer, StorageServer
+
+
+class LogicalVolume(models.Model):
+    """A volume that a user named; a snapshot is a volume with an origin.
+
+    The id, the id of its snapshot node and of its LINEAR node come from the one volume id space.
+    A *group* is an origin with its snapshots: it is attached, detached and fenced as one, under the
+    id and the epoch of the origin.
+    """
+
+    id = models.IntegerField(primary_key=True, help_text="the lvolid")
+    node_id = models.IntegerField(unique=True, help_text="SNAPSHOT-ORIGIN or SNAPSHOT node")
+    linear_id = models.IntegerField(unique=True, help_text="LINEAR node")
+    name = models.CharField(max_length=64, unique=True)
+    capacity_gb = models.IntegerField(help_text="what the user asked for and sees")
+    store_gb = models.IntegerField(
+        help_text="what each copy occupies: the capacity, or a snapshot's copy-on-write store"
+    )
+    redundancy = models.PositiveSmallIntegerField()
+    origin = models.ForeignKey(
+        "self", models.PROTECT, related_name="snapshots", null=True, blank=True
+    )
+    epoch = models.IntegerField(
+        default=0, help_text="of a group: rises at every bind and every eviction, for ever"
+    )
+    clean = models.BooleanField(
+        default=True, help_text="of a group: the last use ended with all copies equal and recorded"
+    )
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id__gte=1), name="volume_id_positive"),
+            models.CheckConstraint(
+                condition=Q(capacity_gb__gte=1, capacity_gb__lte=1048576), name="volume_capacity"
+            ),
+            models.CheckConstraint(condition=Q(store_gb__gte=1), name="volume_store"),
+            models.CheckConstraint(
+                condition=Q(redundancy__gte=2, redundancy__lte=9), name="volume_redundancy"
+            ),
+            models.CheckConstraint(condition=Q(epoch__gte=0), name="volume_epoch"),
+            models.CheckConstraint(
+                condition=Q(origin__isnull=True) | ~Q(origin=models.F("id")),
+                name="volume_not_its_own_origin",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"lvol-{self.pk:08x}"
+
+
+class Mirror(models.Model):
+    """A stretch of a volume that is kept in several copies."""
+
+    id = models.IntegerField(primary_key=True, help_text="the mirrorid")
+    volume = models.ForeignKey(LogicalVolume, models.CASCADE, related_name="mirrors")
+    offset_gb = models.IntegerField(help_text="where in the volume it begins")
+    size_gb = models.IntegerField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint("volume", "offset_gb", name="mirror_one_per_offset"),
+            models.CheckConstraint(
+                condition=Q(offset_gb__gte=0) & Q(size_gb__gte=1), name="mirror_has_size"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"mirr-{self.pk:08x}"
+
+
+class LegQuerySet(models.QuerySet["Leg"]):
+    """Carries the one way in which a leg's status may change."""
+
+    def move(self, was: "Leg.Status", to: "Leg.Status") -> int:
+        """Compare and set: legs that are no longer `was` stay as they are; how many moved."""
+        if to not in Leg.NEXT[was]:
+            raise ValueError(f"a leg never goes from {was.name} to {to.name}")
+        return self.filter(status=was).update(status=to)
+
+
+class Leg(models.Model):
+    """One copy of a mirror, living in one extent. Its id is the extent's: the dextid."""
+
+    class Status(models.IntegerChoices):
+        """The wire's mirror_status; NEEDSHRED (exposed to a head once) is shown as ALLOCATED."""
+
+        ALLOCATED = 1
+        INSYNC = 2
+        SPARE = 3
+        FAULTY = 4
+        NEEDSHRED = 5
+
+    NEXT: ClassVar[dict[Status, set[Status]]] = {
+        Status.ALLOCATED: {Status.NEEDSHRED, Status.FAULTY},
+        Status.NEEDSHRED: {Status.INSYNC, Status.SPARE, Status.FAULTY},
+        Status.INSYNC: {Status.FAULTY, Status.SPARE},
+        Status.SPARE: {Status.INSYNC, Status.FAULTY},
+        Status.FAULTY: {Status.SPARE},
+    }
+
+    extent = models.OneToOneField(Extent, models.PROTECT, primary_key=True)
+    mirror = models.ForeignKey(Mirror, models.CASCADE, related_name="legs")
+    server = models.ForeignKey(
+        StorageServer, models.PROTECT, related_name="legs", help_text="the server of its disk"
+    )
+    status = models.PositiveSmallIntegerField(choices=Status, default=Status.ALLOCATED)
+    events = models.IntegerField(
+        default=0, help_text="the event count that the head recorded on this copy when last told"
+    )
+    since = models.DateTimeField(auto_now_add=True, help_text="of the present status")
+    why = models.CharField(
+        max_length=16, blank=True, help_text="why it is FAULTY: connection, io, disk, server, ..."
+    )
+
+    objects = LegQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint("mirror", "server", name="leg_one_copy_per_server"),
+            models.CheckConstraint(condition=Q(status__in=range(1, 6)), name="leg_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"dext-{self.pk:08x}"
+
+
+class AttachmentQuerySet(models.QuerySet["Attachment"]):
+    """Carries the one way in which an attachment's state may change."""
+
+    def move(self, was: "Attachment.State", to: "Attachment.State", error: str = "") -> bool:
+        """Compare and set: a state that is no longer `was` stays as it is, and we say so."""
+        if to not in Attachment.NEXT[was]:
+            raise ValueError(f"an attachment never goes from {was} to {to}")
+        return bool(self.filter(state=was).update(state=to, error=error))
+
+
+class Attachment(models.Model):
+    """A group on a head server; no row means detached."""
+
+    class State(models.TextChoices):
+        BINDING = "binding"
+        BOUND = "bound"
+        UNBINDING = "unbinding"
+        ERROR = "error"
+
+    NEXT: ClassVar[dict[State, set[State]]] = {
+        State.BINDING: {State.BOUND, State.ERROR, State.UNBINDING},
+        State.BOUND: {State.UNBINDING, State.ERROR},
+        State.UNBINDING: {State.BOUND, State.ERROR},
+        State.ERROR: {State.UNBINDING},
+    }
+
+    volume = models.OneToOneField(
+        LogicalVolume, models.PROTECT, related_name="attachment", help_text="the origin"
+    )
+    head = models.ForeignKey(HeadServer, models.PROTECT, related_name="attachments")
+    state = models.CharField(max_length=9, choices=State, default=State.BINDING)
+    secret = models.CharField(max_length=32, help_text="names this epoch's exports on the wire")
+    error = models.TextField(blank=True, help_text="why it is in ERROR, for people")
+    since = models.DateTimeField(auto_now_add=True)
+
+    objects = AttachmentQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=["binding", "bound", "unbinding", "error"]),
+                name="attachment_state_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.volume_id} on {self.head_id}: {self.state}"
+
+
+class Job(models.Model):
+    """A piece of work that needs nodes; the id is the event id. The row is the truth.
+
+    `due` alone is lease, poll delay, retry delay and recovery: whoever moves it forward by compare
+    and set owns the next step until then.
+    """
+
+    class Kind(models.TextChoices):
+        ATTACH = "attach"
+        DETACH = "detach"
+        FENCE = "fence", "take away from a dead head"
+        SNAPSHOT = "snapshot", "show a snapshot on the head"
+        UNSNAPSHOT = "unsnapshot", "delete a snapshot that the head shows"
+        REBUILD = "rebuild"
+        SHRED = "shred"
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELED = "canceled"
+
+    EXCLUSIVE: ClassVar = [
+        Kind.ATTACH,
+        Kind.DETACH,
+        Kind.FENCE,
+        Kind.SNAPSHOT,
+        Kind.UNSNAPSHOT,
+    ]
+
+    id = models.IntegerField(primary_key=True, help_text="the eventid")
+    kind = models.CharField(max_length=10, choices=Kind)
+    state = models.CharField(max_length=8, choices=State, default=State.OPEN)
+    subject = models.CharField(max_length=160, help_text="for people; outlives what it names")
+    volume = models.ForeignKey(
+        LogicalVolume,
+        models.SET_NULL,
+        related_name="jobs",
+        null=True,
+        blank=True,
+        help_text="the group",
+    )
+    snapshot = models.ForeignKey(
+        LogicalVolume, models.SET_NULL, related_name="+", null=True, blank=True
+    )
+    mirror = models.ForeignKey(
+        Mirror, models.SET_NULL, related_name="jobs", null=True, blank=True, help_text="of a rebuild"
+    )
+    extent = models.ForeignKey(
+        Extent,
+        models.SET_NULL,
+        related_name="jobs",
+        null=True,
+        blank=True,
+        help_text="being shredded, or the copy being built",
+    )
+    step = models.CharField(max_length=16, blank=True, help_text="what was last asked of a node")
+    attempts = models.PositiveIntegerField(default=0, help_text="failed tries of the present step")
+    order = models.PositiveIntegerField(
+        default=0, help_text="numbers this job's orders to nodes: a new try is a new order"
+    )
+    due = models.DateTimeField()
+    deadline = models.DateTimeField(null=True, blank=True)
+    waiting = models.CharField(max_length=250, blank=True, help_text="what it waits for")
+    done_mib = models.BigIntegerField(default=0)
+    total_mib = models.BigIntegerField(default=0)
+    errno = models.IntegerField(default=0)
+    error = models.TextField(blank=True)
+    actor = models.CharField(max_length=64, blank=True, help_text="who asked for it")
+    created = models.DateTimeField(auto_now_add=True)
+    started = models.DateTimeField(null=True, blank=True)
+    finished = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=["open", "done", "failed", "canceled"]),
+                name="job_state_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="open") ^ Q(finished__isnull=False), name="job_open_or_finished"
+            ),
+            models.UniqueConstraint(
+                "volume",
+                condition=Q(
+                    state="open", kind__in=["attach", "detach", "fence", "snapshot", "unsnapshot"]
+                ),
+                name="job_one_exclusive_per_group",
+            ),
+            models.UniqueConstraint(
+                "mirror",
+                condition=Q(state="open", kind="rebuild"),
+                name="job_one_rebuild_per_mirror",
+            ),
+            models.UniqueConstraint(
+                "extent", condition=Q(state="open", kind="shred"), name="job_one_shred_per_extent"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index("due", condition=Q(state="open"), name="job_due"),
+            models.Index("-finished", name="job_finished"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
