@@ -68,7 +68,7 @@ class ExportOrder:
 class CopyMark:
     """The mirror metadata found on one copy; all zero where no head ever wrote one.
 
-    `events` rises each time a copy is left behind; `clean` says that the last head closed it in order.
+    `events` rises each time a copy is left behind; `clean`: the last head closed it in order.
     """
 
     dextid: int

@@ -1,4 +1,4 @@
-"""What we promise: volumes, their mirrors and copies, where they are attached, and the work on them."""
+"""What we promise: volumes, their mirrors and copies, where they are attached, and the jobs."""
 
 from typing import ClassVar
 
@@ -164,7 +164,6 @@ class Attachment(models.Model):
     )
     head = models.ForeignKey(HeadServer, models.PROTECT, related_name="attachments")
     state = models.CharField(max_length=9, choices=State, default=State.BINDING)
-    secret = models.CharField(max_length=32, help_text="names this epoch's exports on the wire")
     error = models.TextField(blank=True, help_text="why it is in ERROR, for people")
     since = models.DateTimeField(auto_now_add=True)
 
@@ -228,7 +227,12 @@ class Job(models.Model):
         LogicalVolume, models.SET_NULL, related_name="+", null=True, blank=True
     )
     mirror = models.ForeignKey(
-        Mirror, models.SET_NULL, related_name="jobs", null=True, blank=True, help_text="of a rebuild"
+        Mirror,
+        models.SET_NULL,
+        related_name="jobs",
+        null=True,
+        blank=True,
+        help_text="of a rebuild",
     )
     extent = models.ForeignKey(
         Extent,
@@ -242,6 +246,9 @@ class Job(models.Model):
     attempts = models.PositiveIntegerField(default=0, help_text="failed tries of the present step")
     order = models.PositiveIntegerField(
         default=0, help_text="numbers this job's orders to nodes: a new try is a new order"
+    )
+    urgency = models.PositiveSmallIntegerField(
+        default=0, help_text="lower goes first; of a rebuild: the number of good copies left"
     )
     due = models.DateTimeField()
     deadline = models.DateTimeField(null=True, blank=True)
