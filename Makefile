@@ -1,0 +1,40 @@
+# The commands of this project. `make` alone lists them.
+#   PORT=8881          the web port; every other port follows from it
+#   VASTSKY_HOME=var   where data, sockets and logs of this cluster live
+#   EXIT=1             with `make demo`: end after the story; status 0 only if every byte was right
+
+PYTHON ?= python3
+PORT ?= 8881
+VASTSKY_HOME ?= var
+export PORT VASTSKY_HOME
+BIN := .venv/bin
+
+.PHONY: help demo run test check bench clean venv venv-dev
+
+help:           ## list the commands
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 18
+
+demo: venv      ## start everything and tell the main job as a story
+	@$(BIN)/python -m deploy.local demo $(if $(EXIT),--exit)
+
+run: venv       ## start everything, keep the data under var/
+	@$(BIN)/python -m deploy.local run
+
+test: venv-dev  ## all tests, on SQLite and on PostgreSQL
+	@$(BIN)/python -m deploy.testing
+
+check: venv-dev ## lint, types, imports, templates, migrations, settings
+	@$(BIN)/python -m deploy.checking
+
+bench: venv-dev ## measure, as a table
+	@for each in benchmarks/*.py; do $(BIN)/python "$$each" || exit 1; done
+
+clean: venv     ## end what a killed start left behind, remove the data and caches of this checkout
+	@$(BIN)/python -m deploy.local clean
+	@rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+venv:
+	@$(PYTHON) deploy/bootstrap.py requirements.txt
+
+venv-dev:
+	@$(PYTHON) deploy/bootstrap.py requirements-dev.txt
