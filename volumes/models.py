@@ -289,7 +289,7 @@ class Job(models.Model):
         ]
         indexes: ClassVar = [
             models.Index("due", condition=Q(state="open"), name="job_due"),
-            models.Index("-finished", name="job_finished"),
+            models.Index(fields=["-finished"], name="job_finished"),
         ]
 
     def __str__(self) -> str:
