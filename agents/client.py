@@ -1,0 +1,158 @@
+"""The manager's end: one typed method for each thing an agent can be told."""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+from agents.protocol import (
+    VERSION,
+    AttachOrder,
+    CancelOrder,
+    DetachOrder,
+    EvictOrder,
+    ExportOrder,
+    ExportReply,
+    HeadState,
+    Malformed,
+    PullOrder,
+    RebuildOrder,
+    Report,
+    ShredOrder,
+    SnapshotOrder,
+    StorageState,
+    UnsnapshotOrder,
+    from_struct,
+    to_struct,
+)
+from agents.transport import Deadline, Endpoint, Unreachable, call
+from agents.wire import Fault
+
+__all__ = ["AgentFault", "AgentUnreachable", "HeadAgent", "Malformed", "StorageAgent"]
+
+QUICK = 2.0
+SYNCHRONOUS = 10.0
+ASSEMBLY = 25.0
+"""Agents answer after 20 s at the latest, then with RUNNING."""
+
+T = TypeVar("T")
+
+
+class AgentUnreachable(Exception):
+    """The agent did not answer in time on any of its addresses. It may have done the work."""
+
+
+class AgentFault(Exception):
+    """The agent refused; `errno` says why."""
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class _Agent:
+    """An agent with one or two addresses; the one that answered last is tried first."""
+
+    _answered: ClassVar[dict[tuple[Endpoint, ...], Endpoint]] = {}
+
+    def __init__(self, addresses: Sequence[str], port: int, timeout: float | None = None) -> None:
+        self._peers = tuple(dict.fromkeys(Endpoint(address, port) for address in addresses))
+        self._timeout = timeout
+
+    def report(self, eventid: int, order: int) -> Report:
+        """Ask what became of an order."""
+        return self._ask(Report, "report", {"eventid": eventid, "order": order}, QUICK)
+
+    def acknowledge(self, eventids: Sequence[int]) -> None:
+        """Let the agent forget the results of these events."""
+        self._call("acknowledge", {"eventids": list(eventids)}, QUICK)
+
+    def cancel(self, order: CancelOrder) -> None:
+        """Stop a running rebuild, pull or shred."""
+        self._call("cancel", order, QUICK)
+
+    def _ask(self, kind: type[T], method: str, order: Any, timeout: float) -> T:
+        return from_struct(kind, self._call(method, order, timeout))
+
+    def _call(self, method: str, order: Any, timeout: float) -> Any:
+        """Try each address within one deadline. Orders are idempotent: a second try is safe."""
+        struct = {**to_struct(order), "ver": VERSION}
+        timeout = timeout if self._timeout is None else self._timeout
+        deadline = Deadline(timeout)
+        failures = []
+        peers = self._peers_in_turn()
+        for left, peer in zip(range(len(peers), 0, -1), peers, strict=True):
+            try:
+                answer = _told(peer, method, struct, deadline, timeout / left)
+            except Unreachable as error:
+                failures.append(str(error))
+            else:
+                self._answered[self._peers] = peer
+                return answer
+        self._answered[self._peers] = peers[-1]  # the first may have had all the time
+        raise AgentUnreachable("; ".join(failures))
+
+    def _peers_in_turn(self) -> list[Endpoint]:
+        first = self._answered.get(self._peers)
+        return sorted(self._peers, key=lambda peer: peer != first)
+
+
+def _told(
+    peer: Endpoint, method: str, struct: Any, deadline: Deadline, connect_timeout: float
+) -> Any:
+    try:
+        return call(
+            peer, f"vastsky.{method}", struct, deadline=deadline, connect_timeout=connect_timeout
+        )
+    except Fault as fault:
+        raise AgentFault(fault.code, str(fault)) from None
+
+
+class HeadAgent(_Agent):
+    """The agent of a head server."""
+
+    def state(self) -> HeadState:
+        """Ask for all that the head runs."""
+        return self._ask(HeadState, "state", {}, QUICK)
+
+    def attach(self, order: AttachOrder) -> Report:
+        """Assemble a group and publish its devices."""
+        return self._ask(Report, "attach", order, ASSEMBLY)
+
+    def detach(self, order: DetachOrder) -> Report:
+        """Take a group down."""
+        return self._ask(Report, "detach", order, ASSEMBLY)
+
+    def snapshot(self, order: SnapshotOrder) -> Report:
+        """Freeze the origin's content as a new device of an attached group."""
+        return self._ask(Report, "snapshot", order, ASSEMBLY)
+
+    def unsnapshot(self, order: UnsnapshotOrder) -> Report:
+        """Take a snapshot away from an attached group."""
+        return self._ask(Report, "unsnapshot", order, ASSEMBLY)
+
+    def rebuild(self, order: RebuildOrder) -> Report:
+        """Start to bring a copy into sync."""
+        return self._ask(Report, "rebuild", order, SYNCHRONOUS)
+
+
+class StorageAgent(_Agent):
+    """The agent of a storage server."""
+
+    def state(self) -> StorageState:
+        """Ask for all that the storage server has and serves."""
+        return self._ask(StorageState, "state", {}, QUICK)
+
+    def export(self, order: ExportOrder) -> ExportReply:
+        """Evict older epochs, serve these extents, and tell their marks."""
+        return self._ask(ExportReply, "export", order, SYNCHRONOUS)
+
+    def evict(self, order: EvictOrder) -> None:
+        """Serve the group no more; on return no write of it is in flight."""
+        self._call("evict", order, SYNCHRONOUS)
+
+    def shred(self, order: ShredOrder) -> Report:
+        """Start to zero an extent."""
+        return self._ask(Report, "shred", order, SYNCHRONOUS)
+
+    def pull(self, order: PullOrder) -> Report:
+        """Start to copy an extent from another storage server."""
+        return self._ask(Report, "pull", order, SYNCHRONOUS)
