@@ -24,3 +24,8 @@ def take(space: str, count: int = 1) -> range:
     if row is None:
         raise NoSpace(f"{count} more {space} ids were asked for and the {space} ids have run out")
     return range(row[0] - count, row[0])
+
+
+def lock(space: str) -> None:
+    """Keep everybody else from this space until the transaction ends."""
+    take(space, 0)

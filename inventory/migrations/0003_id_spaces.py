@@ -7,13 +7,13 @@ from django.db.migrations.state import StateApps
 SPACES = ("volume", "head", "storage", "disk", "event")
 
 
-def begin(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+def begin(apps: StateApps, _schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Write the row of each space."""
     id_space = apps.get_model("inventory", "IdSpace")
     id_space.objects.bulk_create([id_space(name=name, next_id=1) for name in SPACES])
 
 
-def forget(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+def forget(apps: StateApps, _schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Remove the rows."""
     apps.get_model("inventory", "IdSpace").objects.all().delete()
 

@@ -74,12 +74,12 @@ def _run(schema_editor: BaseDatabaseSchemaEditor, statements: dict[str, Sequence
         schema_editor.execute(statement, params=None)
 
 
-def guard(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+def guard(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Make the triggers in this database's dialect."""
     _run(schema_editor, {"postgresql": POSTGRESQL, "sqlite": SQLITE})
 
 
-def unguard(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
+def unguard(_apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     """Drop them again."""
     _run(schema_editor, {"postgresql": POSTGRESQL_REVERSE, "sqlite": SQLITE_REVERSE})
 

@@ -1,0 +1,256 @@
+"""Servers and disks: they register, change in trust, and are deleted."""
+
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError, Q, QuerySet
+from django.utils import timezone
+
+from inventory import ids, space
+from inventory.errors import Busy, Exists, Invalid, NotFound
+from inventory.models import (
+    ALIVE,
+    Address,
+    Cluster,
+    Disk,
+    Extent,
+    HeadServer,
+    Priority,
+    StorageServer,
+)
+
+SECTORS_PER_GB = 1 << 21
+MOST_SECTORS = 1 << 63
+NETWORKS = 2
+KINDS = {HeadServer: "head", StorageServer: "storage"}
+"""The id space of each, and the field of Address."""
+DOWN = (Priority.OFFLINE, Priority.HALT)
+"""Registering again makes it usable."""
+DELETABLE = (Priority.OFFLINE, Priority.FAULTY)
+
+AnyServer = TypeVar("AnyServer", HeadServer, StorageServer)
+
+
+def register_head(
+    *, addresses: Sequence[str], boot_id: str = "", site: str = "", rack: str = ""
+) -> HeadServer:
+    """Find or record the head server with these addresses; Exists if it is up already."""
+    return _register(HeadServer(boot_id=boot_id, site=site, rack=rack), addresses)
+
+
+def register_storage(
+    *, addresses: Sequence[str], boot_id: str = "", site: str = "", rack: str = ""
+) -> StorageServer:
+    """Find or record the storage server with these addresses; Exists if it is up already."""
+    return _register(StorageServer(boot_id=boot_id, site=site, rack=rack), addresses)
+
+
+def register_disk(
+    *, server_id: int, local_path: str, capacity_sectors: int, disk_uuid: str = "", tags: str = ""
+) -> Disk:
+    """Find or record a disk of a server that is up.
+
+    Exists: it is in use here already. Busy: it is in use on another server that is up.
+    """
+    server = StorageServer.objects.filter(pk=server_id).first()
+    if server is None or server.priority not in ALIVE:
+        state = "does not exist" if server is None else f"is {server.get_priority_display()}"
+        raise Invalid(f"storage server {server_id} {state}")
+    if not 0 < capacity_sectors <= MOST_SECTORS:
+        raise Invalid(f"a disk has 1 to {MOST_SECTORS} sectors, not {capacity_sectors}")
+    disk = Disk(
+        server=server,
+        local_path=local_path,
+        capacity_gb=capacity_sectors // SECTORS_PER_GB,
+        disk_uuid=disk_uuid,
+        tags=tags,
+    )
+    try:
+        with transaction.atomic():
+            return _record_disk(disk)
+    except IntegrityError as error:
+        if Disk.objects.filter(_same_disk(disk), server=server).exists():
+            raise Exists(f"{local_path} is registered here already") from error
+        raise Busy(f"{local_path} cannot come to {server} now: {error}") from error
+
+
+@transaction.atomic
+def delete_head(head_id: int) -> None:
+    """Forget a head server that is down and has nothing attached."""
+    _claim_deletable(HeadServer, head_id)
+    _delete(HeadServer(pk=head_id), "has volumes attached")
+
+
+@transaction.atomic
+def delete_storage(storage_id: int) -> None:
+    """Forget a storage server that is down, and its disks, if no volume has a copy on them."""
+    _claim_deletable(StorageServer, storage_id)
+    _delete_disks(Disk.objects.filter(server=storage_id))
+    _delete(StorageServer(pk=storage_id), "holds copies of volumes")
+
+
+@transaction.atomic
+def delete_disk(disk_id: int) -> None:
+    """Forget a disk that is down and holds no copy of a volume."""
+    _claim_deletable(Disk, disk_id)
+    _delete_disks(Disk.objects.filter(pk=disk_id))
+
+
+@transaction.atomic
+def set_priority(
+    row: HeadServer | StorageServer | Disk, priority: int, *, was: Collection[int] = ()
+) -> bool:
+    """Change how far a server or disk is trusted; False if it is not as `row` (or `was`) says.
+
+    Waits for allocations under way, so that none lands on what was just taken out of service.
+    """
+    ids.lock("volume")
+    now = timezone.now()
+    moved = (
+        type(row)
+        .objects.filter(pk=row.pk, priority__in=was or [row.priority])
+        .exclude(priority=priority)
+        .update(priority=priority, priority_since=now)
+    )
+    if moved:
+        row.priority, row.priority_since = priority, now
+    return bool(moved)
+
+
+def cluster() -> Cluster:
+    """Tell who we are; a new database becomes a new cluster."""
+    return Cluster.objects.get_or_create(pk=1, defaults={"uuid": uuid.uuid4()})[0]
+
+
+def record_answer(
+    kind: type[HeadServer | StorageServer], server_ids: Collection[int], now: datetime
+) -> None:
+    """Note that these servers answered."""
+    kind.objects.filter(pk__in=server_ids).update(last_answer=now, silent_since=None)
+
+
+def record_silence(
+    kind: type[HeadServer | StorageServer], server_ids: Collection[int], now: datetime
+) -> None:
+    """Note that these servers did not answer; the first time since an answer counts."""
+    silent = kind.objects.filter(pk__in=server_ids, silent_since=None)
+    silent.update(silent_since=now)
+
+
+def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
+    wanted = list(dict.fromkeys(addresses))
+    if not 1 <= len(wanted) <= NETWORKS:
+        raise Invalid(f"a server has one or two addresses, not {len(wanted)}")
+    taken = Exists(f"a server of this kind with an address of {', '.join(wanted)} exists")
+    known = list(type(fresh).objects.filter(addresses__address__in=wanted).distinct())
+    if not known:
+        try:
+            return _create(fresh, wanted)
+        except IntegrityError:
+            raise taken from None
+    its = set(known[0].addresses.values_list("address", flat=True))
+    if len(known) > 1 or its != set(wanted):
+        raise taken
+    return _return(known[0], fresh)
+
+
+@transaction.atomic
+def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
+    kind = KINDS[type(fresh)]
+    (fresh.id,) = ids.take(kind)
+    fresh.last_answer = timezone.now()
+    fresh.save(force_insert=True)
+    for position, address in enumerate(addresses):
+        Address.objects.create(address=address, position=position, **{kind: fresh})
+    return fresh
+
+
+def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
+    """Make a known server usable again, or go on with it if it is the same boot."""
+    down = known.priority in DOWN
+    if not down and (known.boot_id != fresh.boot_id or not fresh.boot_id):
+        raise Exists(f"{known} is registered and {known.get_priority_display()}")
+    as_seen = type(known).objects.filter(
+        pk=known.pk, priority=known.priority, boot_id=known.boot_id
+    )
+    now = timezone.now()
+    known.boot_id = fresh.boot_id
+    known.site = fresh.site or known.site
+    known.rack = fresh.rack or known.rack
+    known.last_answer, known.silent_since = now, None
+    if down:
+        known.priority, known.priority_since = Priority.HIGH, now
+    names = ("boot_id", "site", "rack", "last_answer", "silent_since", "priority", "priority_since")
+    if not as_seen.update(**{name: getattr(known, name) for name in names}):
+        raise Exists(f"{known} is being registered already")
+    return known
+
+
+def _same_disk(disk: Disk) -> Q:
+    if disk.disk_uuid:
+        return Q(disk_uuid=disk.disk_uuid)
+    return Q(disk_uuid="", local_path=disk.local_path)
+
+
+def _record_disk(disk: Disk) -> Disk:
+    known = Disk.objects.select_related("server").filter(_same_disk(disk)).first()
+    if known is None:
+        (disk.id,) = ids.take("disk")
+        disk.save(force_insert=True)
+        space.tile(disk)
+        return disk
+    down = known.priority in DOWN
+    if known.server_id != disk.server_id and not down and known.server.priority in ALIVE:
+        raise Busy(f"{known} is attached to {known.server}, which is up")
+    moved = known.server_id != disk.server_id and known.priority != Priority.FAULTY
+    if not down and not moved:
+        raise Exists(f"{known} is registered and {known.get_priority_display()}")
+    if disk.capacity_gb < known.capacity_gb:
+        raise Invalid(f"{known} had {known.capacity_gb} GB and now has {disk.capacity_gb}")
+    return _return_disk(known, disk)
+
+
+def _return_disk(known: Disk, disk: Disk) -> Disk:
+    """Make a known disk usable, where it is now; a capacity that grew stays unused."""
+    ids.lock("volume")
+    bad = (Extent.Status.FAULTY, Extent.Status.EVACUATE)
+    spoilt = Extent.objects.filter(disk=known, status__in=bad).exists()
+    as_seen = Disk.objects.filter(pk=known.pk, priority=known.priority, server=known.server_id)
+    if not as_seen.update(
+        server=disk.server_id,
+        local_path=disk.local_path,
+        tags=disk.tags or known.tags,
+        priority=Priority.LOW if spoilt else Priority.HIGH,
+        priority_since=timezone.now(),
+    ):
+        raise Exists(f"{known} is being registered already")
+    return Disk.objects.get(pk=known.pk)
+
+
+def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> None:
+    """Hold the row until the transaction ends, if it may be deleted."""
+    row = kind.objects.select_for_update().filter(pk=pk).first()
+    if row is None:
+        raise NotFound(f"{kind(pk=pk)} does not exist")
+    if row.priority not in DELETABLE:
+        raise Busy(f"{row} is {row.get_priority_display()}, neither OFFLINE nor FAULTY")
+
+
+def _delete_disks(disks: QuerySet[Disk]) -> None:
+    ids.lock("volume")
+    extents = Extent.objects.filter(disk__in=disks)
+    in_use = extents.filter(status__in=[Extent.Status.BUSY, Extent.Status.EVACUATE]).count()
+    if in_use:
+        raise Busy(f"{in_use} extents of the disk are part of volumes")
+    extents.delete()
+    disks.delete()
+
+
+def _delete(server: HeadServer | StorageServer, reason: str) -> None:
+    try:
+        server.delete()
+    except ProtectedError:
+        raise Busy(f"{server} {reason}") from None
