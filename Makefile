@@ -9,7 +9,7 @@ VASTSKY_HOME ?= var
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench clean venv venv-dev
+.PHONY: help demo run test check bench clean power-off power-on venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 18
@@ -38,3 +38,9 @@ venv:
 
 venv-dev:
 	@$(PYTHON) deploy/bootstrap.py requirements-dev.txt
+
+power-off:      ## cut the power of NODE=storage-2 (kill -9 of all its processes)
+	@$(BIN)/python -m deploy.local power-off $(NODE)
+
+power-on:       ## start NODE=storage-2 again
+	@$(BIN)/python -m deploy.local power-on $(NODE)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.local.place import ROOT
+
 HOME_MARK = "VASTSKY_CLUSTER_HOME"
 PART_MARK = "VASTSKY_CLUSTER_PART"
 
@@ -75,6 +77,7 @@ def start(
     with log.open("ab") as output:
         return subprocess.Popen(
             list(command),
+            cwd=ROOT,
             env={**environment, HOME_MARK: str(home), PART_MARK: part},
             stdin=subprocess.DEVNULL,
             stdout=output,

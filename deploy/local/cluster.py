@@ -1,0 +1,173 @@
+"""A whole cluster as child processes: started in order, watched, stopped in the reverse order."""
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from deploy.local import broker, manager, nodes, processes
+from deploy.local.place import ROOT, Place, Unusable
+
+PATIENCE = 8.0
+"""Seconds that a process has to end by itself before it is forced."""
+
+
+class Cluster:
+    """The processes of one place. Only its owner (the holder of the lock) starts and stops all."""
+
+    def __init__(self, place: Place, policy: Mapping[str, str]) -> None:
+        self.place = place
+        self.environment = manager.environment(place, policy)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._lock: int | None = None
+
+    def take(self) -> int:
+        """Become the owner, end what a killed run left; how many. Unusable where another runs."""
+        lock = os.open(self.place.home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(lock, 20).decode().strip() or "?"
+            os.close(lock)
+            raise Unusable(
+                f"a cluster is running in {self.place.home} already (pid {owner});"
+                " stop it, or choose another VASTSKY_HOME and PORT"
+            ) from None
+        os.truncate(lock, 0)
+        os.write(lock, str(os.getpid()).encode())
+        self._lock = lock
+        return processes.end(partial(processes.marked, self.place.home), patience=PATIENCE)
+
+    def start(self) -> None:
+        """Start all parts, each as soon as what it needs is there."""
+        self._check_ports()
+        for part in ("broker", *(node.name for node in self.place.nodes())):
+            self.launch(part)
+        self._prepare()
+        for part in ("web", "worker", "beat"):
+            self.launch(part)
+        self._wait("broker", partial(broker.answers, self.place))
+        self._wait("web", partial(_listening, "127.0.0.1", self.place.port))
+        for node in self.place.nodes():
+            self._wait(node.name, partial(_listening, node.addresses[0], node.port))
+
+    def stop(self) -> None:
+        """End all parts, if they are ours: manager, heads, storage, broker last."""
+        if self._lock is None:
+            return
+        names = [node.name for node in self.place.nodes()]
+        for part in ("beat", "web", "worker", *names, "broker"):
+            self._end(part)
+        processes.end(partial(processes.marked, self.place.home), patience=0)
+        os.close(self._lock)
+        self._lock = None
+
+    def launch(self, part: str) -> None:
+        """Start one part: a manager's process or a node."""
+        if part in manager.MANAGER:
+            command = manager.command(self.place, part)
+        else:
+            command = nodes.command(self.place, self.place.node(part))
+        self._children[part] = processes.start(
+            command,
+            home=self.place.home,
+            part=part,
+            log=self.place.log(part),
+            environment=self.environment,
+        )
+
+    def kill(self, part: str) -> int:
+        """Cut one part's power: `kill -9` of all its processes; how many there were."""
+        count = processes.end(partial(processes.marked, self.place.home, part), patience=0)
+        self._reap(part)
+        return count
+
+    def revive(self) -> list[str]:
+        """Start again what died of the manager (nodes are other machines); which parts."""
+        dead = [
+            part
+            for part in manager.MANAGER
+            if part in self._children and self._children[part].poll() is not None
+        ]
+        for part in dead:
+            self.launch(part)
+        return dead
+
+    def fallen(self) -> list[str]:
+        """Name the nodes that have no power."""
+        home = self.place.home
+        return [n.name for n in self.place.nodes() if not processes.marked(home, n.name)]
+
+    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py` for this cluster."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def _prepare(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.local.prepare"],
+            cwd=ROOT,
+            env=self.environment | {"VASTSKY_ADMIN_PASSWORD": manager.admin_password(self.place)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise Unusable(f"the database could not be made ready:\n{done.stderr}{done.stdout}")
+
+    def _check_ports(self) -> None:
+        place = self.place
+        wanted = [("127.0.0.1", place.port)]
+        for node in place.nodes():
+            ports = [node.port] if node.role == "head" else [node.port, place.data_port]
+            wanted += [(address, port) for address in node.addresses for port in ports]
+        for address, port in wanted:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((address, port))
+                except OSError as error:
+                    raise Unusable(
+                        f"port {port} of {address} cannot be used ({error.strerror});"
+                        f" choose others with PORT= (now {place.port})"
+                    ) from None
+
+    def _wait(self, part: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            if self._children[part].poll() is not None or time.monotonic() > deadline:
+                log = self.place.log(part)
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+                raise Unusable(f"{part} did not start; the end of {log}:\n{tail}")
+            time.sleep(0.05)
+
+    def _end(self, part: str) -> None:
+        child = self._children.get(part)
+        if child and part in manager.MANAGER:  # its main process ends its own children
+            child.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(PATIENCE)
+        processes.end(partial(processes.marked, self.place.home, part), patience=PATIENCE)
+        self._reap(part)
+
+    def _reap(self, part: str) -> None:
+        if child := self._children.pop(part, None):
+            child.wait()
+
+
+def _listening(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((address, port)) == 0

@@ -1,0 +1,64 @@
+"""The manager's four processes and what they are told: broker, web, worker, beat."""
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+
+from deploy.local import broker
+from deploy.local.place import Place
+
+MANAGER = ("broker", "web", "worker", "beat")
+"""In the order of starting; they stop in the reverse order."""
+
+THREADS = 32
+"""Calls of the web at once. Attach and detach hold one each until the nodes are done."""
+
+
+def environment(place: Place, policy: Mapping[str, str]) -> dict[str, str]:
+    """Tell Django and Celery this cluster's places, over what the caller's shell says."""
+    ours = {
+        "VASTSKY_HOME": str(place.home),
+        "VASTSKY_HEAD_AGENT_PORT": str(place.head_port),
+        "VASTSKY_STORAGE_AGENT_PORT": str(place.storage_port),
+        "REDIS_URL": place.broker_url,
+        "GRANIAN_WORKERS": "1",
+        "PYTHONUNBUFFERED": "1",
+        **policy,
+    }
+    return {**os.environ, **ours}
+
+
+def command(place: Place, part: str) -> list[str]:
+    """Write the command line of one of the four."""
+    celery = [sys.executable, "-m", "celery", "-A", "vastsky_site"]
+    if part == "broker":
+        return broker.command(place)
+    if part == "web":
+        return _web(place)
+    if part == "worker":
+        return [*celery, "worker", "-P", "threads", "-c", "8", "--loglevel", "WARNING"]
+    schedule = str(place.home / "beat-schedule")
+    return [*celery, "beat", "--schedule", schedule, "--pidfile=", "--loglevel", "WARNING"]
+
+
+def admin_password(place: Place) -> str:
+    """Read the administrator's password; it is made, for this user only, at first use."""
+    path = place.home / "admin-password"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(9))
+    return path.read_text()
+
+
+def _web(place: Place) -> list[str]:
+    options = {
+        "interface": "wsgi",
+        "host": "127.0.0.1",
+        "port": str(place.port),
+        "blocking-threads": str(THREADS),
+        "log-level": "warning",
+        "workers-kill-timeout": "5",
+    }
+    words = [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [sys.executable, "-m", "granian", *words, "vastsky_site.wsgi:application"]

@@ -1,0 +1,50 @@
+"""The servers of the local cluster: their agents' settings, power on, power off."""
+
+import json
+import sys
+from pathlib import Path
+
+from deploy.local.place import DISK_GB, DISKS, Node, Place
+
+
+def command(place: Place, node: Node) -> list[str]:
+    """Write the agent's settings and its command line."""
+    folder = place.folder(node)
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "agent.toml"
+    settings.write_text(_toml(_settings(place, node)))
+    return [sys.executable, "-m", "agents", node.role, "--config", str(settings)]
+
+
+def disks(place: Place, node: Node) -> list[Path]:
+    """Name the files that are a storage server's disks."""
+    return [place.folder(node) / f"disk-{number}.img" for number in range(1, DISKS + 1)]
+
+
+def _settings(place: Place, node: Node) -> dict[str, object]:
+    run = place.run / node.name
+    run.mkdir(mode=0o700, exist_ok=True)
+    common: dict[str, object] = {
+        "manager": place.rpc_url,
+        "addresses": list(node.addresses),
+        "port": node.port,
+        "state_dir": str(place.folder(node) / "state"),
+        "run_dir": str(run),
+    }
+    if node.role == "head":
+        return common | {"links_dir": str(place.links)}
+    files = [{"path": str(path), "create_gb": DISK_GB} for path in disks(place, node)]
+    return common | {"data_port": place.data_port, "disks": files}
+
+
+def _toml(settings: dict[str, object]) -> str:
+    return "".join(f"{name} = {_value(value)}\n" for name, value in settings.items())
+
+
+def _value(value: object) -> str:
+    """Numbers, strings and arrays are written in TOML as in JSON; tables are not."""
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_value(item)}" for name, item in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,86 @@
+"""What /RPC2 tells about servers, copies and work under way, in the story's words."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from deploy.local.calls import Calls
+from deploy.local.place import Place
+
+HIGH = 1
+MIRROR, DEXT = 2, 3
+INSYNC = 2
+RESYNC = 2
+PENDING, PROGRESS = 1, 2
+
+
+class Failed(Exception):
+    """Something did not come about in its time."""
+
+
+def wait(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    """Poll until it is so; Failed after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise Failed(f"waited {seconds:.0f} s in vain: {what}")
+        time.sleep(0.1)
+
+
+def present(call: Calls) -> tuple[int, int, int]:
+    """Count head servers, storage servers and disks that are up."""
+    kinds = ("listHeadServers", "listStorageServers", "listPhysicalDisks")
+    heads, storages, disks = (sum(t["priority"] == HIGH for t in call(kind)) for kind in kinds)
+    return heads, storages, disks
+
+
+def space(call: Calls) -> tuple[int, int]:
+    """Tell the GB that can be allocated and those that no volume has."""
+    disks = call("listPhysicalDisks")
+    used = sum(
+        copy["capacity"]
+        for volume in call("listLogicalVolumes")
+        for copy in copies(call, volume["lvolname"])
+    )
+    total = sum(disk["capacity"] - 1 for disk in disks)  # one GB holds the label
+    return sum(disk["available"] for disk in disks), total - used
+
+
+def nodes(tree: dict[str, Any], kind: int) -> Iterator[dict[str, Any]]:
+    """Walk a volume's tree for the nodes of one lvoltype."""
+    if tree["lvoltype"] == kind:
+        yield tree
+    for component in tree["components"]:
+        yield from nodes(component, kind)
+
+
+def mirrors(call: Calls, name: str) -> list[dict[str, Any]]:
+    return list(nodes(call("showLogicalVolume", lvolname=name), MIRROR))
+
+
+def copies(call: Calls, name: str) -> list[dict[str, Any]]:
+    return list(nodes(call("showLogicalVolume", lvolname=name), DEXT))
+
+
+def in_sync(call: Calls, name: str) -> int:
+    return sum(copy["mirror_status"] == INSYNC for copy in copies(call, name))
+
+
+def holder(call: Calls, place: Place, name: str) -> str:
+    """Name the node that holds most copies of a volume."""
+    holders = [copy["lvolspec"]["ssvrid"] for copy in copies(call, name)]
+    worst = max(sorted(set(holders)), key=holders.count)
+    (server,) = call("listStorageServers", ssvrid=worst)
+    return next(n.name for n in place.nodes() if list(n.addresses) == server["ip_data"])
+
+
+def rebuilding(call: Calls) -> tuple[int, int]:
+    """Tell the MiB copied and to copy of all rebuilds under way."""
+    events = [event for event in call("listEvents", all=1) if event["event"] == RESYNC]
+    under_way = [event for event in events if event["event_status"] in (PENDING, PROGRESS)]
+    done, total = (sum(event.get(name, 0) for event in under_way) for name in PROGRESS_MEMBERS)
+    return done, total
+
+
+PROGRESS_MEMBERS = ("done_mib", "total_mib")
+"""Optional members of an event."""
