@@ -1,0 +1,107 @@
+"""Copies get their places: room read under the allocation lock, chosen purely, cut and recorded."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+
+from inventory import ids, space
+from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from inventory.space import Piece
+from volumes.models import Leg, LogicalVolume, Mirror
+from volumes.placement import Room, place
+
+
+def reserve(volume: LogicalVolume, sizes: Sequence[int], *, tags: Collection[str] = ()) -> None:
+    """Give a recorded volume its mirrors and copies; NoSpace says in numbers why not.
+
+    Inside the caller's transaction. Fragmented space may make more and smaller mirrors than asked.
+    """
+    ids.lock("volume")
+    rooms = _rooms()
+    placed = place(rooms, sizes, volume.redundancy, tags=tags)
+    pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
+    numbers = ids.take("volume", len(placed))
+    servers = {room.disk: room.server for room in rooms}
+    mirrors, legs = [], []
+    offset_gb = 0
+    for number, mirror in zip(numbers, placed, strict=True):
+        mirrors.append(
+            Mirror(id=number, volume=volume, offset_gb=offset_gb, size_gb=mirror.size_gb)
+        )
+        offset_gb += mirror.size_gb
+        legs += [_leg(number, next(pieces), servers) for _ in mirror.disks]
+    Mirror.objects.bulk_create(mirrors)
+    Leg.objects.bulk_create(legs)
+
+
+def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
+    """Give a mirror one more copy, still to be filled, away from the servers and domains it has."""
+    ids.lock("volume")
+    rooms = _rooms()
+    beside = StorageServer.objects.filter(legs__mirror=mirror).values_list("site", "rack")
+    (placed,) = place(
+        rooms,
+        [mirror.size_gb],
+        1,
+        avoid_servers=avoid_servers,
+        beside=list(beside),
+        divisible=False,
+    )
+    (piece,) = space.cut([(placed.disks[0], placed.size_gb)])
+    leg = _leg(mirror.pk, piece, {room.disk: room.server for room in rooms})
+    leg.status = Leg.Status.SPARE
+    leg.save(force_insert=True)
+    return leg
+
+
+def give_back(volume: LogicalVolume) -> None:
+    """Remove a volume's copies, mirrors and row; what a head may have written awaits shredding.
+
+    Inside the caller's transaction, which has made sure that nobody uses the volume.
+    """
+    ids.lock("volume")
+    legs = Leg.objects.filter(mirror__volume=volume)
+    unexposed: list[int] = []
+    exposed: list[int] = []
+    for extent_id, status in legs.values_list("extent_id", "status"):
+        (unexposed if status == Leg.Status.ALLOCATED else exposed).append(extent_id)
+    legs.delete()
+    volume.delete()
+    space.release(exposed, exposed=True)
+    space.release(unexposed, exposed=False)
+
+
+def _leg(mirror_id: int, piece: Piece, servers: dict[int, int]) -> Leg:
+    return Leg(extent_id=piece.extent_id, mirror_id=mirror_id, server_id=servers[piece.disk_id])
+
+
+def _rooms() -> list[Room]:
+    """Read every disk with its free extents; those that may not be used are kept for the story."""
+    free: dict[int, list[int]] = defaultdict(list)
+    extents = Extent.objects.filter(status=Extent.Status.FREE).order_by("size_gb")
+    for disk_id, size_gb in extents.values_list("disk_id", "size_gb"):
+        free[disk_id].append(size_gb)
+    return list(_each_room(free))
+
+
+def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
+    rows = Disk.objects.order_by("id").values_list(
+        "id",
+        "server_id",
+        "capacity_gb",
+        "tags",
+        "priority",
+        "server__priority",
+        "server__site",
+        "server__rack",
+    )
+    for disk, server, capacity_gb, tags, *priorities, site, rack in rows:
+        yield Room(
+            disk=disk,
+            server=server,
+            capacity_gb=capacity_gb,
+            free_gb=tuple(free.get(disk, ())),
+            domain=(site, rack),
+            tags=frozenset(tags.split()),
+            usable=all(priority in USABLE for priority in priorities),
+            second_choice=Priority.LOW in priorities,
+        )
