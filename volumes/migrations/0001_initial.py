@@ -235,6 +235,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "replaces",
+                    models.IntegerField(
+                        default=0,
+                        help_text="of a rebuild: the dextid of the copy whose place is taken",
+                    ),
+                ),
+                (
                     "attempts",
                     models.PositiveIntegerField(
                         default=0, help_text="failed tries of the present step"
@@ -377,6 +384,14 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("offset_gb__gte", 0), ("size_gb__gte", 1)),
                 name="mirror_has_size",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="leg",
+            index=models.Index(
+                models.F("mirror"),
+                condition=models.Q(("status__in", [3, 4])),
+                name="leg_needs_repair",
             ),
         ),
         migrations.AddConstraint(
