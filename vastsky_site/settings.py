@@ -175,8 +175,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "inventory",
     "volumes",
+    "vastsky_site",
 ]
 MIDDLEWARE = [
+    "vastsky_site.rpc.rpc_first",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -202,6 +204,9 @@ TEMPLATES = [
         },
     }
 ]
+# The methods at /RPC2 (vastsky_site.rpc) are read and written strictly.
+MODERNRPC_XML_DESERIALIZER = {"class": "vastsky_site.xml_backend.StrictDeserializer"}
+MODERNRPC_XML_SERIALIZER = {"class": "vastsky_site.xml_backend.StrictSerializer"}
 UNFOLD = {"SITE_TITLE": "VastSky", "SITE_HEADER": "VastSky", "SITE_SYMBOL": "database"}
 
 # A wire id is a signed 32-bit integer, and so is every key.
@@ -211,7 +216,6 @@ TIME_ZONE = "UTC"
 USE_I18N = False
 
 STATIC_URL = "/static/"
-STATIC_ROOT = VASTSKY_HOME / "static"
 # Served from where the packages have them: nothing to collect, nothing from other hosts.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
@@ -248,7 +252,8 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
         "django": {"handlers": [], "level": "WARNING", "propagate": True},
-        # A 404 is the asker's mistake, not news.
+        # A wrong path or Host is the asker's mistake, not news.
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
     },
 }

@@ -15,6 +15,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
+# /RPC2 is not here: vastsky_site.rpc.rpc_first answers it before sessions, host checks and pages.
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", healthz),

@@ -1,0 +1,125 @@
+"""The methods of the API about servers and disks; a signature is the method's wire contract."""
+
+from collections.abc import Callable
+from ipaddress import AddressValueError, IPv4Address
+from typing import Annotated, Any
+
+from inventory import servers
+from inventory.errors import Invalid
+
+
+def register_head_server(
+    *,
+    ip_data: list[str | int],
+    boot_id: Annotated[str, 128] = "",
+    site: Annotated[str, 64] = "",
+    rack: Annotated[str, 64] = "",
+) -> int:
+    """Register a head server and return its id; EEXIST when it is up already.
+
+    An agent that sends the boot_id it registered with before is known again and gets its id.
+    """
+    addresses = parse_addresses(ip_data)
+    return servers.register_head(addresses=addresses, boot_id=boot_id, site=site, rack=rack).pk
+
+
+def register_storage_server(
+    *,
+    ip_data: list[str | int],
+    boot_id: Annotated[str, 128] = "",
+    site: Annotated[str, 64] = "",
+    rack: Annotated[str, 64] = "",
+) -> int:
+    """Register a storage server and return its id; EEXIST when it is up already.
+
+    An agent that sends the boot_id it registered with before is known again and gets its id.
+    """
+    addresses = parse_addresses(ip_data)
+    return servers.register_storage(addresses=addresses, boot_id=boot_id, site=site, rack=rack).pk
+
+
+def register_physical_disk(
+    *,
+    ssvrid: int,
+    local_path: Annotated[str, 1024],
+    capacity: str,
+    disk_uuid: Annotated[str, 64] = "",
+    tags: Annotated[str, 256] = "",
+) -> int:
+    """Register a disk and return its id; EEXIST when it is in use here, EBUSY when elsewhere.
+
+    capacity is the number of 512-byte sectors, as a decimal string. A disk is known by its
+    disk_uuid, or by its local_path when it has none.
+    """
+    disk = servers.register_disk(
+        server_id=ssvrid,
+        local_path=parse_path(local_path),
+        capacity_sectors=parse_sectors(capacity),
+        disk_uuid=disk_uuid,
+        tags=tags,
+    )
+    return disk.pk
+
+
+def delete_physical_disk(*, pdskid: int) -> None:
+    """Delete a disk; EBUSY unless it is OFFLINE or FAULTY and no volume has a copy on it."""
+    servers.delete_disk(pdskid)
+
+
+def delete_head_server(*, hsvrid: int) -> None:
+    """Delete a head server; EBUSY unless it is OFFLINE or FAULTY."""
+    servers.delete_head(hsvrid)
+
+
+def delete_storage_server(*, ssvrid: int) -> None:
+    """Delete a storage server and its disks; EBUSY unless it is OFFLINE or FAULTY."""
+    servers.delete_storage(ssvrid)
+
+
+def cluster_info() -> dict[str, Any]:
+    """Return the cluster's uuid and incarnation, which agents write on disks and compare."""
+    cluster = servers.cluster()
+    return {"cluster": str(cluster.uuid), "incarnation": cluster.incarnation}
+
+
+def parse_addresses(ip_data: list[str | int]) -> list[str]:
+    """Read one or two IPv4 addresses, dotted or as signed 32-bit integers."""
+    if not 1 <= len(ip_data) <= servers.NETWORKS:
+        raise Invalid(f"ip_data has one or two addresses, not {len(ip_data)}")
+    return list(dict.fromkeys(_parse_address(address) for address in ip_data))
+
+
+def _parse_address(address: str | int) -> str:
+    try:
+        # XML-RPC's int is signed: the upper half of the addresses arrives as negative numbers.
+        parsed = IPv4Address(address & 0xFFFFFFFF if isinstance(address, int) else address)
+    except AddressValueError:
+        raise Invalid("ip_data holds something that is no IPv4 address") from None
+    if parsed.is_unspecified or parsed.is_multicast or parsed.is_reserved:
+        raise Invalid(f"{parsed} is no address of a server")
+    return str(parsed)
+
+
+def parse_sectors(capacity: str) -> int:
+    """Read a decimal number of sectors."""
+    if not (capacity.isascii() and capacity.isdigit()) or len(capacity) > len(str(1 << 63)):
+        raise Invalid("capacity is a decimal string of 512-byte sectors, at most 2**63")
+    return int(capacity)
+
+
+def parse_path(local_path: str) -> str:
+    """Refuse a path that could not be shown on a line of its own."""
+    if not local_path or not local_path.isprintable():
+        raise Invalid("local_path is the printable name of a device")
+    return local_path
+
+
+PROCEDURES: dict[str, Callable[..., Any]] = {
+    "registerHeadServer": register_head_server,
+    "registerStorageServer": register_storage_server,
+    "registerPhysicalDisk": register_physical_disk,
+    "deletePhysicalDisk": delete_physical_disk,
+    "deleteHeadServer": delete_head_server,
+    "deleteStorageServer": delete_storage_server,
+    "vastsky.clusterInfo": cluster_info,
+}

@@ -1,0 +1,58 @@
+"""System checks of our own; each has an id that stays, so that it can be looked up or silenced."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+
+SQLITE = "vastsky_site.sqlite"
+LIMITED = ("REBUILDS", "SHREDS")
+
+
+@checks.register()
+def check_database(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """SQLite serves one web process."""
+    processes = settings.VASTSKY_WEB_PROCESSES
+    if settings.DATABASES["default"]["ENGINE"] != SQLITE or processes == 1:
+        return []
+    return [
+        checks.Error(
+            f"SQLite with {processes} web processes: writers would wait seconds for each other.",
+            hint="Start one process with several threads, or set DATABASE_URL to PostgreSQL.",
+            id="vastsky.E001",
+        )
+    ]
+
+
+@checks.register()
+def check_patience(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """A silent server is first suspected, then OFFLINE; a sweep ends before the next begins."""
+    problems: list[checks.CheckMessage] = []
+    if settings.VASTSKY_SUSPECT_SECONDS >= settings.VASTSKY_OFFLINE_SECONDS:
+        text = "VASTSKY_SUSPECT_SECONDS must be less than VASTSKY_OFFLINE_SECONDS."
+        problems.append(checks.Error(text, id="vastsky.E002"))
+    if settings.VASTSKY_AGENT_TIMEOUT > settings.VASTSKY_SWEEP_SECONDS:
+        text = "VASTSKY_AGENT_TIMEOUT is longer than VASTSKY_SWEEP_SECONDS: sweeps overlap."
+        problems.append(checks.Warning(text, id="vastsky.W004"))
+    return problems
+
+
+@checks.register()
+def check_limits(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """A limit holds the narrower ones."""
+    problems: list[checks.CheckMessage] = []
+    for what in LIMITED:
+        names = [f"VASTSKY_{what}_{scope}" for scope in ("PER_DISK", "PER_SERVER", "TOTAL")]
+        numbers = [getattr(settings, name) for name in names]
+        if numbers != sorted(numbers):
+            problems.append(checks.Error(f"{' <= '.join(names)} must hold.", id="vastsky.E003"))
+    return problems
+
+
+@checks.register()
+def check_ports(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """A machine may be a head and a storage server at once."""
+    if settings.VASTSKY_HEAD_AGENT_PORT != settings.VASTSKY_STORAGE_AGENT_PORT:
+        return []
+    text = "VASTSKY_HEAD_AGENT_PORT and VASTSKY_STORAGE_AGENT_PORT must differ."
+    return [checks.Error(text, id="vastsky.E005")]
