@@ -1,0 +1,1 @@
+"""The embedded engine: mirrored volumes over standard NBD, in pure Python, without root."""

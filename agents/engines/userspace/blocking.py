@@ -1,0 +1,155 @@
+"""An NBD client that does one thing at a time: what copying an extent between servers needs."""
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from agents.engines.userspace import nbd
+
+EXPORT_INFO = struct.Struct(">HQH")
+OFFSET = struct.Struct(">Q")
+MAX_REPLY = 1 << 16
+"""Of what is not data: option replies and block status."""
+
+
+class BlockingClient:
+    """A connection to one export; any failure is an OSError."""
+
+    def __init__(self, addresses: Sequence[str], port: int, export: str, timeout: float) -> None:
+        self._socket = _connect(addresses, port, timeout)
+        try:
+            self._greet()
+            self._option(nbd.OPT_STRUCTURED_REPLY, b"", optional=True)
+            self.size = self._go(export.encode())
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def read(self, offset: int, length: int) -> bytearray:
+        """Read a range; holes read as zeros."""
+        self._request(nbd.READ, offset, length)
+        content = bytearray(length)
+        while self._read_part(offset, content):
+            pass
+        return content
+
+    def close(self) -> None:
+        """Say good-bye and hang up."""
+        try:
+            self._send(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.DISCONNECT, 0, 0, 0))
+        except OSError:
+            pass  # hung up already
+        finally:
+            self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _greet(self) -> None:
+        magic, option_magic, flags = nbd.GREETING.unpack(self._receive(nbd.GREETING.size))
+        if magic != nbd.NBD_MAGIC or option_magic != nbd.OPTION_MAGIC:
+            raise OSError(errno.EPROTO, "the source does not speak NBD")
+        self._send(struct.pack(">I", flags & (nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES)))
+
+    def _go(self, export: bytes) -> int:
+        wish = struct.pack(">I", len(export)) + export + struct.pack(">H", 0)
+        size = -1
+        for kind, content in self._option(nbd.OPT_GO, wish):
+            if kind == nbd.REP_INFO and len(content) == EXPORT_INFO.size:
+                what, told, _ = EXPORT_INFO.unpack(content)
+                size = told if what == nbd.INFO_EXPORT else size
+        if size < 0:
+            raise OSError(errno.EPROTO, "the source tells no size")
+        return size
+
+    def _option(
+        self, option: int, content: bytes, *, optional: bool = False
+    ) -> list[tuple[int, bytes]]:
+        self._send(nbd.OPTION.pack(nbd.OPTION_MAGIC, option, len(content)) + content)
+        replies: list[tuple[int, bytes]] = []
+        while True:
+            magic, _, kind, length = nbd.OPTION_REPLY.unpack(self._receive(nbd.OPTION_REPLY.size))
+            if magic != nbd.OPTION_REPLY_MAGIC or length > MAX_REPLY:
+                raise OSError(errno.EPROTO, "the source's option reply is broken")
+            reply = bytes(self._receive(length))
+            if kind & nbd.REP_ERROR and not optional:
+                raise OSError(errno.ENOENT, "the source does not serve that export")
+            if kind & nbd.REP_ERROR or kind == nbd.REP_ACK:
+                return replies
+            replies.append((kind, reply))
+
+    def _request(self, command: int, offset: int, length: int) -> None:
+        self._send(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, command, 0, offset, length))
+
+    def _read_part(self, offset: int, content: bytearray) -> bool:
+        """Receive one reply; tell whether more belong to the request."""
+        header = bytes(self._receive(nbd.SIMPLE_REPLY.size))
+        magic, code, _ = nbd.SIMPLE_REPLY.unpack(header)
+        if magic == nbd.SIMPLE_REPLY_MAGIC:
+            if code:
+                raise OSError(code, os.strerror(code))
+            self._receive_into(memoryview(content))
+            return False
+        magic, flags, kind, _ = nbd.CHUNK_START.unpack(header)
+        if magic != nbd.CHUNK_MAGIC:
+            raise OSError(errno.EPROTO, "the source's reply is broken")
+        (length,) = struct.unpack(">I", self._receive(4))
+        self._read_chunk(kind, length, offset, content)
+        return not flags & nbd.CHUNK_DONE
+
+    def _read_chunk(self, kind: int, length: int, offset: int, content: bytearray) -> None:
+        if kind == nbd.CHUNK_DATA and length >= OFFSET.size:
+            (at,) = OFFSET.unpack(self._receive(OFFSET.size))
+            start, end = at - offset, at - offset + length - OFFSET.size
+            if start < 0 or end > len(content):
+                raise OSError(errno.EPROTO, "the source sent data nobody asked for")
+            self._receive_into(memoryview(content)[start:end])
+            return
+        if length > MAX_REPLY:
+            raise OSError(errno.EPROTO, "the source's reply is too long")
+        reply = bytes(self._receive(length))
+        if kind & nbd.CHUNK_ERROR:
+            (code,) = struct.unpack(">I", reply[:4].rjust(4, b"\0"))
+            code = code or errno.EIO
+            raise OSError(code, os.strerror(code))
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _receive(self, length: int) -> bytearray:
+        content = bytearray(length)
+        self._receive_into(memoryview(content))
+        return content
+
+    def _receive_into(self, view: memoryview) -> None:
+        while view:
+            count = self._socket.recv_into(view)
+            if not count:
+                raise OSError(errno.ECONNRESET, "the source hung up")
+            view = view[count:]
+
+
+def _connect(addresses: Sequence[str], port: int, timeout: float) -> socket.socket:
+    """Connect to the first address that answers."""
+    failure = OSError(errno.EDESTADDRREQ, "no address")
+    for address in addresses:
+        try:
+            connection = socket.create_connection((address, port), timeout)
+        except OSError as error:
+            failure = error
+        else:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+    raise failure

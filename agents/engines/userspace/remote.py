@@ -1,0 +1,290 @@
+"""The asking end of NBD: one connection to one export, never reopened behind anybody's back."""
+
+import errno
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from agents.engines.userspace import nbd
+from agents.engines.userspace.reactor import GONE, OUT, Reactor
+from agents.engines.userspace.stream import Stream
+
+SLOW_FACTOR = 6
+"""One request may take this many times the timeout while others are answered: a slow disk is no
+dead server. After that it is taken for a disk that hangs."""
+PROBE_BYTES = 512
+MAX_CHUNK = nbd.MAX_PAYLOAD + 4096
+
+Opened = Callable[["Remote | None", str], None]
+Lost = Callable[[str], None]
+
+
+def open_remote(  # noqa: PLR0917 (all of it is needed to connect)
+    reactor: Reactor,
+    addresses: Sequence[str],
+    port: int,
+    export: str,
+    timeout: float,
+    opened: Opened,
+) -> None:
+    """Connect by the first address that leads to the export; tells the connection, or why there is none."""
+
+    def attempt(place: int, why: str) -> None:
+        if place == len(addresses):
+            opened(None, why)
+            return
+        target = (addresses[place], port)
+
+        def ended(remote: Remote | None, reason: str) -> None:
+            if remote is None:
+                attempt(place + 1, reason)
+            else:
+                opened(remote, "")
+
+        _connect(reactor, target, export, timeout, ended)
+
+    attempt(0, "no address")
+
+
+def _connect(
+    reactor: Reactor, target: tuple[str, int], export: str, timeout: float, ended: Opened
+) -> None:  # noqa: PLR0917
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    code = sock.connect_ex(target)
+    if code not in {0, errno.EINPROGRESS}:
+        sock.close()
+        reactor.soon.append(partial(ended, None, f"{target}: {errno.errorcode.get(code, code)}"))
+        return
+    waiting = True
+
+    def settled(_mask: int) -> None:
+        nonlocal waiting
+        if not waiting:
+            return
+        waiting = False
+        reactor.forget(sock.fileno())
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if _mask else errno.ETIMEDOUT
+        if code:
+            reactor.closing.append(sock)
+            ended(None, f"{target}: {errno.errorcode.get(code, code)}")
+        else:
+            Remote(reactor, sock, export, timeout, ended)
+
+    reactor.watch(sock.fileno(), OUT | GONE, settled)
+    reactor.after(timeout, partial(settled, 0))
+
+
+class Remote(Stream):
+    """An export as a device. Once lost it answers every request, pending or new, with EIO."""
+
+    def __init__(  # noqa: PLR0917 (made in one place)
+        self, reactor: Reactor, sock: socket.socket, export: str, timeout: float, opened: Opened
+    ) -> None:
+        super().__init__(reactor, sock)
+        self.size = 0
+        self.flags = 0
+        self.pending: dict[int, list[Any]] = {}
+        self.on_lost: Lost = _ignore
+        self._export = export.encode()
+        self._timeout = timeout
+        self._opened: Opened | None = opened
+        self._cookie = 0
+        self._heard = reactor.now
+        self._status = False
+        self._request: list[Any] = []
+        self._chunk_kind = 0
+        self._chunk_done = False
+        self._chunk_cookie = 0
+        self.want(nbd.GREETING.size, self._on_greeting)
+        self.begin()
+        reactor.after(timeout, self._check_opened)
+
+    def submit(
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: nbd.Done
+    ) -> None:  # noqa: PLR0917
+        """Send one request; `done` is called later, never from here."""
+        if self.closed:
+            self.reactor.soon.append(partial(done, errno.EIO, None))
+            return
+        if command == nbd.BLOCK_STATUS and not self._status:
+            # A server that cannot tell: everything may hold data.
+            self.reactor.soon.append(partial(done, 0, [(length, 0)]))
+            return
+        if not self.pending:
+            self._heard = self.reactor.now
+        cookie = self._cookie = self._cookie + 1
+        self.pending[cookie] = [done, command, length, self.reactor.now, offset, None, 0]
+        request = nbd.REQUEST.pack(nbd.REQUEST_MAGIC, flags, command, cookie, offset, length)
+        if data is None:
+            self.send(request)
+        else:
+            self.send(request, data)
+
+    def check(self, now: float) -> None:
+        """Drop the connection when the server went silent, or one request hangs."""
+        if not self.pending or self.closed:
+            return
+        oldest = next(iter(self.pending.values()))[3]
+        silent = now - self._heard
+        if silent > self._timeout or now - oldest > SLOW_FACTOR * self._timeout:
+            self.close(f"no answer for {now - oldest:.1f} s", reset=True)
+        elif silent > self._timeout / 2:
+            self.submit(nbd.READ, 0, PROBE_BYTES, None, 0, _ignore_reply)
+
+    def goodbye(self) -> None:
+        """Part from the server in good order."""
+        if not self.closed:
+            self.on_lost = _ignore
+            self.send(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, nbd.DISCONNECT, 0, 0, 0))
+            self.push()
+            self.close("done with it")
+
+    def on_close(self, reason: str) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened(None, reason)
+            return
+        self.on_lost(reason)
+        pending, self.pending = self.pending, {}
+        for request in pending.values():
+            request[0](errno.EIO, None)
+
+    # -- the handshake: all options at once, then their replies
+
+    def _on_greeting(self, place: int) -> None:
+        magic, option_magic, flags = nbd.GREETING.unpack_from(self.reactor.scratch, place)
+        if (
+            magic != nbd.NBD_MAGIC
+            or option_magic != nbd.OPTION_MAGIC
+            or not flags & nbd.FIXED_NEWSTYLE
+        ):
+            self.close("not an NBD server")
+            return
+        name = struct.pack(">I", len(self._export)) + self._export
+        context = nbd.META_ALLOCATION.encode()
+        contexts = name + struct.pack(">II", 1, len(context)) + context
+        self.send(
+            struct.pack(">I", flags & (nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES))
+            + _option(nbd.OPT_STRUCTURED_REPLY, b"")
+            + _option(nbd.OPT_SET_META, contexts)
+            + _option(nbd.OPT_OWN, b"")
+            + _option(nbd.OPT_GO, name + struct.pack(">H", 0))
+        )
+        self.want(nbd.OPTION_REPLY.size, self._on_option_reply)
+
+    def _on_option_reply(self, place: int) -> None:
+        magic, option, kind, length = nbd.OPTION_REPLY.unpack_from(self.reactor.scratch, place)
+        if magic != nbd.OPTION_REPLY_MAGIC or length > MAX_CHUNK:
+            self.close("not an option's reply")
+            return
+        body = bytearray(length)
+        self.into(memoryview(body), partial(self._on_option_answer, option, kind, body))
+
+    def _on_option_answer(self, option: int, kind: int, body: bytearray) -> None:
+        if option == nbd.OPT_SET_META and kind == nbd.REP_META:
+            self._status = True
+        if option != nbd.OPT_GO:
+            return
+        if kind == nbd.REP_INFO and body[:2] == b"\0\0" and len(body) >= 12:
+            self.size, self.flags = struct.unpack_from(">QH", body, 2)
+        elif kind == nbd.REP_ACK:
+            self.want(nbd.SIMPLE_REPLY.size, self._on_reply)
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                opened(self, "")
+        elif kind & nbd.REP_ERROR:
+            self.close(f"the export was refused ({kind & 0xFF})")
+
+    def _check_opened(self) -> None:
+        if self._opened is not None:
+            self.close("no answer to the handshake", reset=True)
+
+    # -- replies
+
+    def _on_reply(self, place: int) -> None:
+        magic, error, cookie = nbd.SIMPLE_REPLY.unpack_from(self.reactor.scratch, place)
+        self._heard = self.reactor.now
+        if magic == nbd.CHUNK_MAGIC:
+            self._on_chunk(error, cookie)
+            return
+        request = self.pending.get(cookie)
+        if request is None or magic != nbd.SIMPLE_REPLY_MAGIC:
+            self.close("not a reply", reset=True)
+        elif error or request[1] != nbd.READ:
+            del self.pending[cookie]
+            request[0](error, None)
+        else:
+            self._read_into(request, cookie, 0, request[2], done=True)
+
+    def _on_chunk(self, flags_and_kind: int, cookie: int) -> None:
+        request = self.pending.get(cookie)
+        if request is None:
+            self.close("a chunk that nobody asked for", reset=True)
+            return
+        self._request = request
+        self._chunk_cookie = cookie
+        self._chunk_kind = flags_and_kind & 0xFFFF
+        self._chunk_done = bool(flags_and_kind >> 16 & nbd.CHUNK_DONE)
+        if self._chunk_kind == nbd.CHUNK_DATA:
+            self.want(12, self._on_data_chunk)
+        else:
+            self.want(4, self._on_chunk_length)
+
+    def _on_data_chunk(self, place: int) -> None:
+        length, offset = struct.unpack_from(">IQ", self.reactor.scratch, place)
+        self.want(nbd.SIMPLE_REPLY.size, self._on_reply)
+        request = self._request
+        self._read_into(
+            request, self._chunk_cookie, offset - request[4], length - 8, done=self._chunk_done
+        )
+
+    def _read_into(
+        self, request: list[Any], cookie: int, start: int, length: int, *, done: bool
+    ) -> None:
+        if start < 0 or length <= 0 or start + length > request[2]:
+            self.close("data outside what was asked", reset=True)
+            return
+        if request[5] is None:
+            request[5] = bytearray(request[2])
+        arrived = partial(self._end_chunk, cookie, done)
+        self.into(memoryview(request[5])[start : start + length], arrived)
+
+    def _on_chunk_length(self, place: int) -> None:
+        (length,) = struct.unpack_from(">I", self.reactor.scratch, place)
+        self.want(nbd.SIMPLE_REPLY.size, self._on_reply)
+        if length > MAX_CHUNK:
+            self.close("a chunk that is too long", reset=True)
+            return
+        body = bytearray(length)
+        self.into(memoryview(body), partial(self._on_chunk_body, body))
+
+    def _on_chunk_body(self, body: bytearray) -> None:
+        request, kind = self._request, self._chunk_kind
+        if kind & nbd.CHUNK_ERROR:
+            request[6] = int.from_bytes(body[:4], "big") or errno.EIO
+        elif kind == nbd.CHUNK_STATUS:
+            request[5] = list(struct.iter_unpack(">II", body[4:]))
+        elif kind == nbd.CHUNK_HOLE and request[5] is None:
+            request[5] = bytearray(request[2])
+        self._end_chunk(self._chunk_cookie, self._chunk_done)
+
+    def _end_chunk(self, cookie: int, done: bool) -> None:  # noqa: FBT001 (bound by partial)
+        self._heard = self.reactor.now
+        if done:
+            request = self.pending.pop(cookie)
+            request[0](request[6], request[5])
+
+
+def _option(option: int, body: bytes) -> bytes:
+    return nbd.OPTION.pack(nbd.OPTION_MAGIC, option, len(body)) + body
+
+
+def _ignore(_reason: str) -> None:
+    """Nobody waits for this connection."""
+
+
+def _ignore_reply(_error: int, _data: Any) -> None:
+    """Any answer proves that the server lives."""

@@ -1,0 +1,146 @@
+"""Starting an engine process that outlives its agent, and knowing whether it still runs."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from agents.engines.userspace.tasks import Fault
+
+PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))  # noqa: PTH100, PTH118, PTH120
+LONGEST_SOCKET_PATH = 107
+
+
+def start(module: str, arguments: dict[str, Any], timeout: float) -> Any:
+    """Run `module.main` in a process of its own; gives what it reports once ready, or raises its Fault.
+
+    Bare options (-I -S) because site-packages and the environment are nothing to an engine process, and cost.
+    """
+    receiver, sender = os.pipe()
+    program = (
+        f"import sys; sys.path.insert(0, sys.argv[1]);"
+        f" from agents.engines.userspace.{module} import main; main()"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program, PACKAGE_ROOT, str(sender)]
+    try:
+        with subprocess.Popen(
+            [*command, json.dumps(arguments)],
+            pass_fds=(sender,),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ):
+            os.close(sender)
+        report = _read_report(receiver, time.monotonic() + timeout)
+    finally:
+        os.close(receiver)
+    if "errno" in report:
+        raise Fault(report["errno"], report["message"])
+    return report["value"]
+
+
+def _read_report(receiver: int, deadline: float) -> dict[str, Any]:
+    pieces = []
+    while True:
+        ready, _, _ = select.select([receiver], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            return {"errno": errno.ETIMEDOUT, "message": "the engine process did not get ready"}
+        piece = os.read(receiver, 1 << 20)
+        if not piece:
+            break
+        pieces.append(piece)
+    if not pieces:
+        return {"errno": errno.EIO, "message": "the engine process died at its start; see its log"}
+    report: dict[str, Any] = json.loads(b"".join(pieces))
+    return report
+
+
+def detach(log_path: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
+    """In the new process: leave the agent for good; gives the arguments and the way to report."""
+    sender, arguments = int(sys.argv[2]), json.loads(sys.argv[3])
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")
+    log = os.open(arguments[log_path], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 2)
+    os.close(log)
+    os.set_inheritable(sender, False)  # noqa: FBT003 (the library's signature)
+
+    def report(result: dict[str, Any]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(sender, json.dumps(result).encode())
+        os.close(sender)
+
+    return arguments, report
+
+
+def take_lock(path: str, content: dict[str, Any]) -> bool:
+    """Hold the lock file for as long as this process lives; False when another one holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, json.dumps(content).encode(), 0)
+    return True
+
+
+def lock_holder(path: str) -> dict[str, Any] | None:
+    """Tell what the living holder of a lock file wrote into it; None when nobody holds it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        content: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
+        return content
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def await_end(path: str, seconds: float) -> bool:
+    """Wait until nobody holds the lock file."""
+    deadline = time.monotonic() + seconds
+    while lock_holder(path) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def kill(path: str) -> None:
+    """End the holder of a lock file for good."""
+    holder = lock_holder(path)
+    if holder is not None and "pid" in holder:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder["pid"], signal.SIGKILL)
+        await_end(path, 5)
+
+
+def listen(path: str) -> socket.socket:
+    """Open a control socket that only this user can reach."""
+    if os.path.lexists(path):
+        os.unlink(path)  # noqa: PTH108
+    listener = socket.socket(socket.AF_UNIX)
+    previous = os.umask(0o077)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(previous)
+    listener.listen(64)
+    return listener

@@ -1,0 +1,82 @@
+"""Coroutines on the event loop: awaiting an I/O reply without asyncio's weight."""
+
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any
+
+
+class Fault(Exception):
+    """An order that cannot be carried out; travels to the agent as errno and text."""
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(message)
+        self.errno = errno
+
+
+class Later:
+    """A reply to come: called as a completion callback, awaited by one task."""
+
+    __slots__ = ("arrived", "data", "error", "waiter")
+
+    def __init__(self) -> None:
+        self.arrived = False
+        self.error = 0
+        self.data: Any = None
+        self.waiter: Callable[[], None] | None = None
+
+    def __call__(self, error: int = 0, data: Any = None) -> None:
+        self.arrived, self.error, self.data = True, error, data
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None:
+            waiter()
+
+    def __await__(self) -> Generator["Later", None, tuple[int, Any]]:
+        if not self.arrived:
+            yield self
+        return self.error, self.data
+
+
+class Task:
+    """A coroutine under way. Awaiting it gives its value or raises its Fault."""
+
+    __slots__ = ("_coroutine", "_ended", "_fault", "_value")
+
+    def __init__(self, coroutine: Coroutine[Later, None, Any]) -> None:
+        self._coroutine = coroutine
+        self._ended = Later()
+        self._fault: Fault | None = None
+        self._value: Any = None
+        self._step()
+
+    def _step(self) -> None:
+        try:
+            later = self._coroutine.send(None)
+        except StopIteration as stop:
+            self._value = stop.value
+        except Fault as fault:
+            self._fault = fault
+        else:
+            later.waiter = self._step
+            return
+        self._ended()
+
+    def when_ended(self, call: Callable[[], None]) -> None:
+        """Call once it has ended; at once if it has."""
+        if self._ended.arrived:
+            call()
+        else:
+            self._ended.waiter = call
+
+    def __await__(self) -> Generator[Later, None, Any]:
+        yield from self._ended.__await__()
+        if self._fault is not None:
+            raise self._fault
+        return self._value
+
+
+def io(
+    device: Any, command: int, offset: int, length: int, data: Any = None, flags: int = 0
+) -> Later:  # noqa: PLR0917
+    """Start one request of a device and give the reply to come."""
+    later = Later()
+    device.submit(command, offset, length, data, flags, later)
+    return later
