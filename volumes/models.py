@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from inventory.models import Extent, HeadServer, StorageServer
 
@@ -128,6 +129,9 @@ class Leg(models.Model):
             models.UniqueConstraint("mirror", "server", name="leg_one_copy_per_server"),
             models.CheckConstraint(condition=Q(status__in=range(1, 6)), name="leg_status_known"),
         ]
+        indexes: ClassVar = [
+            models.Index("mirror", condition=Q(status__in=[3, 4]), name="leg_needs_repair"),
+        ]
 
     def __str__(self) -> str:
         return f"dext-{self.pk:08x}"
@@ -140,7 +144,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Compare and set: a state that is no longer `was` stays as it is, and we say so."""
         if to not in Attachment.NEXT[was]:
             raise ValueError(f"an attachment never goes from {was} to {to}")
-        return bool(self.filter(state=was).update(state=to, error=error))
+        return bool(self.filter(state=was).update(state=to, error=error, since=timezone.now()))
 
 
 class Attachment(models.Model):
@@ -243,6 +247,9 @@ class Job(models.Model):
         help_text="being shredded, or the copy being built",
     )
     step = models.CharField(max_length=16, blank=True, help_text="what was last asked of a node")
+    replaces = models.IntegerField(
+        default=0, help_text="of a rebuild: the dextid of the copy whose place is taken"
+    )
     attempts = models.PositiveIntegerField(default=0, help_text="failed tries of the present step")
     order = models.PositiveIntegerField(
         default=0, help_text="numbers this job's orders to nodes: a new try is a new order"

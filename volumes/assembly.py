@@ -1,0 +1,68 @@
+"""What a head is told to assemble: the newest copies, as reached through their exports."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from agents.protocol import DeviceSpec, LegState, MirrorSpec
+from inventory.errors import HostDown
+from volumes import choice, copies, jobs, standing
+from volumes.copies import Copy
+from volumes.exports import Exports
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+
+Choices = Mapping[int, choice.Choice]
+
+
+def choose(found: Iterable[Copy], exported: Exports, *, clean: bool, force: bool) -> Choices:
+    """Choose each mirror's newest copies; HostDown tells why not, and what the servers said."""
+    try:
+        return {
+            mirror: choice.choose(legs, exported.marks, clean=clean, force=force)
+            for mirror, legs in copies.by_mirror(found).items()
+        }
+    except HostDown as refusal:
+        said = sorted(set(exported.failed.values()))
+        raise HostDown("; ".join([str(refusal), *said[:3]])) from None
+
+
+@transaction.atomic
+def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
+    """Record who is left out before any head writes without them.
+
+    From here on the end is unclean until a detach says otherwise, and the copies that are still
+    good are exactly the chosen ones.
+    """
+    jobs.record(job, started=job.started or timezone.now())
+    moved = Attachment.objects.filter(pk=attachment.pk, state=attachment.state)
+    if not moved.exists():
+        raise jobs.LeaseLost(str(job))
+    LogicalVolume.objects.filter(pk=attachment.volume_id).update(clean=False)
+    taken = [copy.dextid for c in chosen.values() for copy in c.taken]
+    Leg.objects.filter(pk__in=taken).move(Leg.Status.ALLOCATED, Leg.Status.NEEDSHRED)
+    for why in ("silent", "stale"):
+        left = [d for c in chosen.values() for d, w in c.left_out.items() if w == why]
+        standing.leave_out(left, why)
+
+
+def devices(which: Q, chosen: Choices, exported: Exports) -> tuple[DeviceSpec, ...]:
+    """Describe volumes to a head: an origin before its snapshots, those oldest first."""
+    volumes = LogicalVolume.objects.filter(which)
+    mirrors = Mirror.objects.filter(volume__in=volumes).order_by("volume", "offset_gb")
+    rows = mirrors.values_list("volume", "pk", "size_gb")
+    specs = {
+        volume: tuple(_mirror(row[1], row[2], chosen[row[1]], exported) for row in group)
+        for volume, group in groupby(rows, key=lambda row: row[0])
+    }
+    return tuple(
+        DeviceSpec(volume.pk, (volume.name, str(volume)), volume.capacity_gb, specs[volume.pk])
+        for volume in sorted(volumes, key=lambda v: (v.origin_id is not None, v.pk))
+    )
+
+
+def _mirror(mirror: int, size_gb: int, chosen: choice.Choice, exported: Exports) -> MirrorSpec:
+    legs = tuple(exported.leg(copy, LegState.INSYNC) for copy in chosen.taken)
+    return MirrorSpec(mirror, size_gb, chosen.events, chosen.doubt, legs)

@@ -1,0 +1,81 @@
+"""Which copies a head may start from: pure, from the rows and the marks found on the copies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agents.protocol import CopyMark
+from inventory.errors import HostDown
+from volumes.copies import Copy
+
+
+class Uncertain(HostDown):
+    """The newest copy may be one that cannot be read now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The copies of one mirror to assemble. `left_out` maps the others' ids to the reason."""
+
+    mirror: int
+    events: int
+    doubt: bool
+    taken: tuple[Copy, ...]
+    left_out: Mapping[int, str]
+
+
+def choose(
+    copies: Sequence[Copy], marks: Mapping[int, CopyMark], *, clean: bool, force: bool
+) -> Choice:
+    """Choose the newest copies of one mirror.
+
+    After a clean end the recorded event counts tell who is newest, so a copy that does not answer
+    is merely left out. After an unclean one every good copy has to be examined first: the one that
+    is missing might be the only one with the last acknowledged writes (Uncertain), unless an
+    operator forces the choice.
+    """
+    good = [copy for copy in copies if copy.good]
+    answered = [copy for copy in good if copy.dextid in marks]
+    missing = [copy for copy in good if copy.dextid not in marks]
+    if not answered:
+        raise HostDown(f"mirr-{copies[0].mirror:08x}: {_names(good)} must answer and do not")
+    if missing and not clean and not force:
+        raise Uncertain(
+            f"mirr-{copies[0].mirror:08x} was not closed in order and {_names(missing)} cannot be "
+            f"read: it may hold the newest data"
+        )
+    newest = max(marks[copy.dextid].events for copy in answered)
+    known = max(copy.events for copy in good)
+    if clean and newest < known and not force:
+        raise Uncertain(
+            f"mirr-{copies[0].mirror:08x}: the newest copy found is of event {newest}, "
+            f"{known} was recorded; {_names(missing)} must answer"
+        )
+    _refuse_newer_outsider(copies, marks, newest, force=force)
+    taken = tuple(copy for copy in answered if marks[copy.dextid].events == newest)
+    return Choice(
+        mirror=copies[0].mirror,
+        events=newest,
+        doubt=any(not marks[copy.dextid].clean for copy in taken),
+        taken=taken,
+        left_out={
+            **{copy.dextid: "silent" for copy in missing},
+            **{copy.dextid: "stale" for copy in answered if copy not in taken},
+        },
+    )
+
+
+def _refuse_newer_outsider(
+    copies: Iterable[Copy], marks: Mapping[int, CopyMark], newest: int, *, force: bool
+) -> None:
+    """A copy that was left behind cannot be newer than the good ones; if it is, stop."""
+    for copy in copies:
+        mark = marks.get(copy.dextid)
+        if mark and not copy.good and mark.events > newest and not force:
+            raise Uncertain(
+                f"mirr-{copy.mirror:08x}: dext-{copy.dextid:08x} was thought to be behind, but is "
+                f"of event {mark.events}, newer than the good copies ({newest})"
+            )
+
+
+def _names(copies: Iterable[Copy]) -> str:
+    return ", ".join(f"dext-{c.dextid:08x} on ssvr-{c.server:08x}" for c in copies) or "no copy"

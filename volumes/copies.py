@@ -1,0 +1,123 @@
+"""The copies of a group or a mirror as nodes need to hear of them: one query, frozen rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.db.models import Q
+from django.utils.crypto import salted_hmac
+
+from agents.protocol import ExtentRef
+from inventory.models import ALIVE, Address
+from volumes.models import Leg, LogicalVolume
+
+GOOD = (Leg.Status.ALLOCATED, Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
+"""Statuses of copies that hold all that was ever acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One copy with all that places it."""
+
+    dextid: int
+    mirror: int
+    volume: int
+    status: int
+    events: int
+    why: str
+    server: int
+    server_priority: int
+    disk: int
+    disk_priority: int
+    disk_name: str
+    offset_gb: int
+    size_gb: int
+    generation: int
+    extent_status: int
+
+    @property
+    def good(self) -> bool:
+        """Holds all that was ever acknowledged."""
+        return self.status in GOOD
+
+    @property
+    def alive(self) -> bool:
+        """Its server and its disk are thought to answer."""
+        return self.server_priority in ALIVE and self.disk_priority in ALIVE
+
+    @property
+    def ref(self) -> ExtentRef:
+        """Name its extent so that a node cannot mistake it."""
+        return ExtentRef(
+            dextid=self.dextid,
+            generation=self.generation,
+            disk=self.disk_name,
+            offset_gb=self.offset_gb,
+            size_gb=self.size_gb,
+        )
+
+
+def load(which: Q) -> list[Copy]:
+    """Read the copies of all legs that match, by volume, place in the volume, and id."""
+    rows = Leg.objects.filter(which).order_by("mirror__volume", "mirror__offset_gb", "pk")
+    return [
+        Copy(*row[:10], row[10] or row[11], *row[12:])
+        for row in rows.values_list(
+            "pk",
+            "mirror",
+            "mirror__volume",
+            "status",
+            "events",
+            "why",
+            "server",
+            "server__priority",
+            "extent__disk",
+            "extent__disk__priority",
+            "extent__disk__disk_uuid",
+            "extent__disk__local_path",
+            "extent__offset_gb",
+            "extent__size_gb",
+            "extent__generation",
+            "extent__status",
+        )
+    ]
+
+
+def of_group(volume_id: int) -> list[Copy]:
+    """Read the copies of an origin and of its snapshots."""
+    return load(Q(mirror__volume=volume_id) | Q(mirror__volume__origin=volume_id))
+
+
+def of_mirror(mirror_id: int) -> list[Copy]:
+    """Read the copies of one mirror."""
+    return load(Q(mirror=mirror_id))
+
+
+def by_mirror(copies: Iterable[Copy]) -> dict[int, list[Copy]]:
+    """Group copies by mirror, in the order given."""
+    found: dict[int, list[Copy]] = {}
+    for copy in copies:
+        found.setdefault(copy.mirror, []).append(copy)
+    return found
+
+
+def by_server(copies: Iterable[Copy]) -> dict[int, list[Copy]]:
+    """Group copies by storage server."""
+    found: dict[int, list[Copy]] = {}
+    for copy in copies:
+        found.setdefault(copy.server, []).append(copy)
+    return found
+
+
+def storage_addresses(servers: Iterable[int]) -> dict[int, tuple[str, ...]]:
+    """Read the addresses of storage servers, network A first."""
+    found: dict[int, tuple[str, ...]] = {}
+    rows = Address.objects.filter(storage__in=set(servers)).order_by("storage", "position")
+    for server, address in rows.values_list("storage", "address"):
+        found[server] = (*found.get(server, ()), address)
+    return found
+
+
+def secret(volume: LogicalVolume | int, epoch: int) -> str:
+    """Derive what names the exports of one epoch of a group; only the manager can."""
+    number = volume if isinstance(volume, int) else volume.pk
+    return salted_hmac("vastsky.export", f"{number}:{epoch}").hexdigest()[:24]

@@ -1,0 +1,118 @@
+"""Have nodes copy one good copy of a mirror into another: by its head, or between servers."""
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from agents.client import HeadAgent, StorageAgent
+from agents.protocol import LegState, PullOrder, RebuildOrder, Report
+from inventory import servers
+from inventory.errors import HostDown
+from volumes import choice, copies, exports, jobs, nodes, repair
+from volumes.copies import Copy
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+
+HEAD, PULL = "head", "pull:"
+"""Values of Job.step while a copy is being built; a pull names the epoch that it belongs to."""
+
+
+class CannotCopy(Exception):
+    """This try ends here; the text says why."""
+
+
+def refusal(copy: Copy) -> str:
+    """Say which limit on running rebuilds forbids one more on this copy's disk; "" if none."""
+    running = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN).exclude(step="")
+    rows = list(running.values_list("extent__disk", "extent__disk__server"))
+    limits = (
+        (len(rows), settings.VASTSKY_REBUILDS_TOTAL, "in the cluster"),
+        (
+            sum(disk == copy.disk for disk, _ in rows),
+            settings.VASTSKY_REBUILDS_PER_DISK,
+            f"on pdsk-{copy.disk:08x}",
+        ),
+        (
+            sum(server == copy.server for _, server in rows),
+            settings.VASTSKY_REBUILDS_PER_SERVER,
+            f"on ssvr-{copy.server:08x}",
+        ),
+    )
+    for count, limit, where in limits:
+        if count >= limit:
+            return f"{count} of at most {limit} rebuilds are running {where}"
+    return ""
+
+
+@transaction.atomic
+def begin(job: Job, copy: Copy, attachment: Attachment | None) -> None:
+    """Record the copy as being built and number the order that is about to be sent."""
+    legs = Leg.objects.filter(pk=copy.dextid)
+    if copy.status == Leg.Status.FAULTY:
+        legs.move(Leg.Status.FAULTY, Leg.Status.SPARE)
+        legs.update(since=timezone.now())
+    jobs.start(job, step(job, attachment))
+    jobs.record(job, extent_id=copy.dextid)
+
+
+def step(job: Job, attachment: Attachment | None) -> str:
+    """Name the way of copying that is right while the volume is as it is now."""
+    if attachment:
+        return HEAD
+    epoch = LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id)
+    return f"{PULL}{epoch}"
+
+
+def agent(attachment: Attachment | None, target: Copy) -> HeadAgent | StorageAgent:
+    """Reach the node that does the copying."""
+    if attachment:
+        return nodes.head(attachment.head_id)
+    return nodes.storage(target.server)
+
+
+def send(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy) -> Report:
+    """Order the copying; the same order again changes nothing on the node."""
+    if attachment:
+        return _send_to_head(job, mirror, attachment, target)
+    return _send_pull(job, mirror, target)
+
+
+def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: Copy) -> Report:
+    volume = attachment.volume
+    exported = exports.export(job.pk, volume.pk, volume.epoch, [target])
+    if target.dextid in exported.failed:
+        raise CannotCopy(exported.failed[target.dextid])
+    return nodes.head(attachment.head_id).rebuild(
+        RebuildOrder(
+            eventid=job.pk,
+            order=job.order,
+            incarnation=servers.cluster().incarnation,
+            lvolid=volume.pk,
+            epoch=volume.epoch,
+            mirrorid=mirror.pk,
+            leg=exported.leg(target, LegState.SPARE),
+            replaces=job.replaces,
+        )
+    )
+
+
+def _send_pull(job: Job, mirror: Mirror, target: Copy) -> Report:
+    """Let the target's server copy from the newest copy of a mirror that no head uses."""
+    volume = LogicalVolume.objects.get(pk=job.volume_id)
+    legs = [copy for copy in copies.of_mirror(mirror.pk) if copy.dextid != target.dextid]
+    readable = [copy for copy in legs if repair.can_be_source(copy)]
+    exported = exports.export(job.pk, volume.pk, volume.epoch, readable)
+    try:
+        chosen = choice.choose(legs, exported.marks, clean=volume.clean, force=False)
+    except HostDown as refused:
+        raise CannotCopy(str(refused)) from None
+    return nodes.storage(target.server).pull(
+        PullOrder(
+            eventid=job.pk,
+            order=job.order,
+            incarnation=servers.cluster().incarnation,
+            lvolid=volume.pk,
+            epoch=volume.epoch,
+            source=exported.sources[chosen.taken[0].dextid],
+            target=target.ref,
+        )
+    )

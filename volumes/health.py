@@ -1,0 +1,157 @@
+"""What a failure means for the copies and volumes it touches; every report may come twice."""
+
+from collections.abc import Collection, Iterable
+
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
+
+from inventory import servers, space
+from inventory.errors import Busy, Invalid, NotFound
+from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
+from volumes import detachment, rebuild, standing
+from volumes.copies import GOOD
+from volumes.models import Attachment, Leg
+
+UP = (*ALIVE, Priority.HALT)
+HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
+"""The wire's targets of notifyFailure."""
+
+
+def fail(target: int, target_id: int, reason: str = "") -> None:
+    """Take note that something failed; what is unknown or down already changes nothing."""
+    match target:
+        case 1:
+            fail_head(target_id, reason)
+        case 2:
+            fail_storage(target_id, reason)
+        case 3:
+            fail_disk(target_id)
+        case 4:
+            fail_copy(target_id, reason)
+        case _:
+            raise Invalid(f"target is 1 to 4, not {target}")
+
+
+@transaction.atomic
+def fail_head(head_id: int, reason: str = "") -> None:
+    """Put a head out of service and take its volumes away from it, fencing it off."""
+    head = HeadServer.objects.filter(pk=head_id).first()
+    if head is None:
+        return
+    servers.set_priority(head, Priority.OFFLINE, was=UP)
+    cause = f"{head} failed {reason}".rstrip()
+    for attachment in Attachment.objects.filter(head=head).select_related("volume", "head"):
+        detachment.request_fence(attachment, cause)
+
+
+@transaction.atomic
+def lose_head(head_id: int) -> None:
+    """Put a silent head out of service. Its volumes stay its own: it may well be using them.
+
+    Silence alone never takes a volume away; a person, a monitor, or the head's next boot does.
+    """
+    head = HeadServer.objects.filter(pk=head_id).first()
+    if head is not None:
+        servers.set_priority(head, Priority.OFFLINE, was=ALIVE)
+
+
+@transaction.atomic
+def fail_storage(storage_id: int, reason: str = "") -> None:
+    """Put a storage server and its disks out of service and have its copies replaced.
+
+    With a reason such as "silent" or "restarted" the copies have their grace; without one somebody
+    said that the server is lost, and they are replaced at once.
+    """
+    server = StorageServer.objects.filter(pk=storage_id).first()
+    if server is None or not servers.set_priority(server, Priority.OFFLINE, was=UP):
+        return
+    for disk in Disk.objects.filter(server=server, priority__in=UP):
+        servers.set_priority(disk, Priority.OFFLINE)
+    _drop(Leg.objects.filter(server=server), reason or "failed")
+
+
+@transaction.atomic
+def fail_disk(disk_id: int) -> None:
+    """Put a disk out of service for good and have its copies replaced."""
+    disk = Disk.objects.filter(pk=disk_id).first()
+    if disk is None or disk.priority in (Priority.OFFLINE, Priority.FAULTY):
+        return
+    servers.set_priority(disk, Priority.FAULTY)
+    _drop(Leg.objects.filter(extent__disk=disk), "disk")
+
+
+@transaction.atomic
+def fail_copy(extent_id: int, reason: str = "") -> None:
+    """Take a head's word that a copy went bad, and have it caught up or replaced."""
+    leg = Leg.objects.filter(pk=extent_id).first()
+    if leg is None:
+        if not Extent.objects.filter(pk=extent_id).exists():
+            raise NotFound(f"there is no extent dext-{extent_id:08x}")
+        return
+    if leg.status not in GOOD:
+        rebuild.request([leg.mirror_id])
+        return
+    _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=True)
+
+
+@transaction.atomic
+def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
+    """Take bad GB of a disk out of use; copies that live on them are replaced first."""
+    disk = Disk.objects.filter(pk=disk_id).first()
+    if disk is None:
+        raise Invalid(f"there is no disk pdsk-{disk_id:08x}")
+    hit = space.retire(disk, blocks)
+    if blocks and disk.priority == Priority.HIGH:
+        servers.set_priority(disk, Priority.LOW)
+    rebuild.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
+
+
+@transaction.atomic
+def shut_down() -> None:
+    """Take every server out of service until it registers again; Busy while anything is attached.
+
+    The heads are changed first: an attach that is just being asked for holds its head's row.
+    """
+    HeadServer.objects.order_by("pk").select_for_update().count()
+    for head in HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"):
+        servers.set_priority(head, Priority.OFFLINE)
+    attached = Attachment.objects.count()
+    if attached:
+        raise Busy(f"{attached} volumes are attached")
+    for server in StorageServer.objects.filter(priority__in=ALIVE):
+        servers.set_priority(server, Priority.HALT)
+    for disk in Disk.objects.filter(priority__in=ALIVE):
+        servers.set_priority(disk, Priority.HALT)
+
+
+def _drop(legs: Iterable[Leg], why: str, *, trusted: bool = False) -> None:
+    """Leave copies out and queue the repair of their mirrors; the last good copy stays.
+
+    A volume that was not closed in order, and whose head cannot tell which copies it still used,
+    keeps all of them: one that looks lost may be the only one with the newest data. `trusted`: the
+    head itself says so.
+    """
+    chosen = Leg.objects.filter(pk__in=legs, status__in=GOOD)  # type: ignore[misc]
+    if not trusted:
+        chosen = chosen.filter(_knowable("mirror__volume") | _knowable("mirror__volume__origin"))
+    others = Leg.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD).exclude(
+        pk=OuterRef("pk")
+    )
+    spare = chosen.annotate(not_last=Exists(others))
+    rows = list(spare.values_list("pk", "mirror", "not_last"))
+    standing.leave_out([pk for pk, _, not_last in rows if not_last], why)
+    Leg.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last]).update(why=why)
+    rebuild.request({mirror for _, mirror, _ in rows})
+
+
+def _knowable(volume: str) -> Q:
+    """Match groups of which it is known which copies are the newest."""
+    unattached = Q(**{f"{volume}__attachment": None, f"{volume}__clean": True})
+    used = Q(
+        **{
+            f"{volume}__attachment__state": Attachment.State.BOUND,
+            f"{volume}__attachment__head__priority__in": ALIVE,
+        }
+    )
+    is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})
+    return is_origin & (unattached | used)

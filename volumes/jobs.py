@@ -1,0 +1,166 @@
+"""The queue: a job is a row; whoever moves its `due` forward owns the next step until then."""
+
+import errno as errnos
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from celery import current_app
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from inventory import ids
+from inventory.errors import Busy
+from volumes.models import Job, LogicalVolume
+
+logger = logging.getLogger(__name__)
+
+RUN = "volumes.run_job"
+LEASE = timedelta(seconds=60)
+"""Longer than the longest single step: a blocking order to a head takes at most 25 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A step's answer: look at this job again after a while, waiting for what is said here."""
+
+    after: timedelta = timedelta()
+    waiting: str = ""
+
+
+class LeaseLost(Exception):
+    """Another worker owns the job by now: drop what this one was about to record."""
+
+
+def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
+    """Record the work; a worker hears of it once the caller's transaction commits.
+
+    Busy when the group already has a job that excludes this one.
+    """
+    job = Job(kind=kind, subject=subject, due=timezone.now(), **about)
+    job.pk = ids.take("event")[0]
+    try:
+        with transaction.atomic():
+            job.save(force_insert=True)
+    except IntegrityError:
+        raise Busy(f"{subject}: other work on it is under way") from None
+    transaction.on_commit(partial(wake, job.pk), robust=True)
+    return job
+
+
+def submit_all(jobs: Iterable[Job]) -> int:
+    """Record many jobs at once; those whose subject has such a job already are left out.
+
+    Nobody is woken: the next tick finds them.
+    """
+    rows = list(jobs)
+    if not rows:
+        return 0
+    now = timezone.now()
+    for job, number in zip(rows, ids.take("event", len(rows)), strict=True):
+        job.pk, job.due = number, now
+    Job.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    return len(rows)
+
+
+def wake(job_id: int) -> None:
+    """Ask for a step. The message may be lost, late or doubled; the row decides."""
+    try:
+        current_app.send_task(RUN, args=[job_id], retry=False, expires=30)
+    except (OperationalError, OSError) as error:
+        logger.warning("job %s not announced, the next tick finds it: %s", job_id, error)
+
+
+def claim(job_id: int) -> Job | None:
+    """Take the job for LEASE; None if it is over, not due, or another worker has it."""
+    now = timezone.now()
+    due = Job.objects.filter(pk=job_id, state=Job.State.OPEN, due__lte=now)
+    if not due.update(due=now + LEASE):
+        return None
+    return Job.objects.filter(pk=job_id, due=now + LEASE).first()
+
+
+def due_ids(now: datetime, limit: int) -> list[int]:
+    """Name the jobs whose next step is due, most urgent first."""
+    waiting = Job.objects.filter(state=Job.State.OPEN, due__lte=now)
+    return list(waiting.order_by("urgency", "due", "pk").values_list("pk", flat=True)[:limit])
+
+
+def _owned(job: Job) -> Any:
+    return Job.objects.filter(pk=job.pk, state=Job.State.OPEN, due=job.due)
+
+
+def record(job: Job, **fields: Any) -> None:
+    """Write these fields of a job that is still ours; LeaseLost otherwise."""
+    if not _owned(job).update(**fields):
+        raise LeaseLost(str(job))
+    for name, value in fields.items():
+        setattr(job, name, value)
+
+
+def start(job: Job, step: str) -> None:
+    """Record what is about to be asked of nodes, as a new order."""
+    record(job, step=step, order=job.order + 1, started=job.started or timezone.now(), waiting="")
+
+
+def postpone(job: Job, again: Again) -> None:
+    """Give the job back until later; losing it meanwhile is fine."""
+    _owned(job).update(due=timezone.now() + again.after, waiting=again.waiting[:250])
+
+
+def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
+    """Count a failed try and wait longer each time; the cause stays readable in the row."""
+    record(job, attempts=F("attempts") + 1)
+    job.refresh_from_db(fields=["attempts"])
+    return Again(timedelta(seconds=min(2 ** min(job.attempts - 1, 10), slowest)), error)
+
+
+def finish(job: Job, errno: int = 0, error: str = "") -> None:
+    """End the job in the caller's transaction, done or failed; LeaseLost rolls it back."""
+    state = Job.State.FAILED if errno else Job.State.DONE
+    record(
+        job,
+        state=state,
+        errno=errno,
+        error=error,
+        waiting="",
+        finished=timezone.now(),
+    )
+    logger.info("job %s %s %s: %s %s", job.pk, job.kind, job.subject, state, error)
+
+
+def cancel(which: Q, error: str, errno: int = errnos.ECANCELED) -> int:
+    """End open jobs whose subject went away; a worker in the midst of one loses its lease."""
+    return Job.objects.filter(which, state=Job.State.OPEN).update(
+        state=Job.State.CANCELED, errno=errno, error=error, waiting="", finished=timezone.now()
+    )
+
+
+def hasten(which: Q) -> list[int]:
+    """Make waiting jobs due at once; a running step keeps its lease."""
+    now = timezone.now()
+    waiting = Job.objects.filter(which, ~Q(waiting=""), state=Job.State.OPEN, due__gt=now)
+    found = list(waiting.values_list("pk", flat=True))
+    Job.objects.filter(pk__in=found, state=Job.State.OPEN).exclude(waiting="").update(due=now)
+    return found
+
+
+def exclusive(volume: LogicalVolume) -> Job | None:
+    """Find the group's open attach, detach, fence or snapshot job."""
+    return Job.objects.filter(volume=volume, state=Job.State.OPEN, kind__in=Job.EXCLUSIVE).first()
+
+
+def patience() -> datetime:
+    """Until when failures are retried: a node that died is surely noticed as OFFLINE by then."""
+    return timezone.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+
+
+def expired(job: Job) -> bool:
+    """Tell whether the job's time is over."""
+    return job.deadline is not None and timezone.now() >= job.deadline

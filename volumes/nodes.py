@@ -1,0 +1,61 @@
+"""From a server's row to its agent, and the same question to many agents at once."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.conf import settings
+
+from agents.client import AgentFault, AgentUnreachable, HeadAgent, StorageAgent
+from agents.protocol import Malformed
+from inventory.models import Address
+from volumes.copies import storage_addresses
+
+T = TypeVar("T")
+NODE_ERRORS = (AgentUnreachable, AgentFault, Malformed)
+Failure = AgentUnreachable | AgentFault | Malformed
+
+_POOL = ThreadPoolExecutor(max_workers=32, thread_name_prefix="nodes")
+"""Threads that only talk to nodes; none of them touches the database."""
+
+
+def storage(server_id: int) -> StorageAgent:
+    """Reach one storage server's agent."""
+    return storages([server_id])[server_id]
+
+
+def storages(server_ids: list[int]) -> dict[int, StorageAgent]:
+    """Reach the agents of these storage servers; one query."""
+    return {
+        server: StorageAgent(addresses, settings.VASTSKY_STORAGE_AGENT_PORT)
+        for server, addresses in storage_addresses(server_ids).items()
+    }
+
+
+def head(server_id: int) -> HeadAgent:
+    """Reach one head server's agent."""
+    return heads([server_id])[server_id]
+
+
+def heads(server_ids: list[int]) -> dict[int, HeadAgent]:
+    """Reach the agents of these head servers; one query."""
+    found: dict[int, tuple[str, ...]] = {}
+    rows = Address.objects.filter(head__in=server_ids).order_by("head", "position")
+    for server, address in rows.values_list("head", "address"):
+        found[server] = (*found.get(server, ()), address)
+    return {
+        server: HeadAgent(addresses, settings.VASTSKY_HEAD_AGENT_PORT)
+        for server, addresses in found.items()
+    }
+
+
+def ask_all(questions: Mapping[int, Callable[[], T]]) -> dict[int, T | Failure]:
+    """Ask all at once and wait for every answer; a node's failure is its answer."""
+    return dict(zip(questions, _POOL.map(_answer, questions.values()), strict=True))
+
+
+def _answer(question: Callable[[], T]) -> T | Failure:
+    try:
+        return question()
+    except NODE_ERRORS as error:
+        return error

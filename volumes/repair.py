@@ -1,0 +1,154 @@
+"""What a mirror needs next to be whole again: pure, from its copies and the policy."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from inventory.models import Extent, Priority
+from volumes.copies import Copy
+from volumes.models import Leg
+
+EXPLICIT = frozenset({"failed", "io", "disk"})
+"""Somebody said that the copy is lost: no grace, and never to be trusted again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """Nothing is left to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can be done now."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """A copy is being built already."""
+
+    copy: Copy
+
+
+@dataclass(frozen=True, slots=True)
+class CatchUp:
+    """The copy's server is back: bring the same extent up to date."""
+
+    copy: Copy
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Build a new copy elsewhere: `lost` goes at once, `moved` serves until the new is whole."""
+
+    lost: Copy | None = None
+    moved: Copy | None = None
+
+
+Need = Whole | Wait | Copying | CatchUp | Replace
+
+
+def next_need(
+    copies: Sequence[Copy],
+    *,
+    redundancy: int,
+    attached: bool,
+    silent_for: Mapping[int, float],
+    grace: float,
+    brake: bool,
+) -> Need:
+    """Say what to do next for one mirror.
+
+    `silent_for` tells for how many seconds each storage server has not answered; `brake` that too
+    many servers vanished together for anything to be replaced automatically.
+    """
+    good = [copy for copy in copies if copy.good]
+    building = [copy for copy in copies if copy.status == Leg.Status.SPARE]
+    faulty = [copy for copy in copies if copy.status == Leg.Status.FAULTY]
+    if not good:
+        return Wait(f"no good copy is left; waiting for {_places(copies)} to come back")
+    if building:
+        return _go_on(building[0])
+    if returned := _returned(faulty, good, attached=attached):
+        return CatchUp(returned)
+    if faulty:
+        return _replace_or_wait(faulty, good, silent_for=silent_for, grace=grace, brake=brake)
+    return _grow_or_move(good, redundancy)
+
+
+def _returned(faulty: Sequence[Copy], good: Sequence[Copy], *, attached: bool) -> Copy | None:
+    """Find a copy that was cut off and whose server is back.
+
+    The last good copy of a mirror stays good when its head loses it, so those count as well.
+    """
+    for copy in faulty:
+        sound = copy.why not in EXPLICIT and copy.extent_status == Extent.Status.BUSY
+        if copy.alive and sound:
+            return copy
+    return next((copy for copy in good if attached and copy.why and copy.alive), None)
+
+
+def _grow_or_move(good: Sequence[Copy], redundancy: int) -> Need:
+    leaving = [copy for copy in good if is_leaving(copy)]
+    if len(good) < redundancy:
+        return Replace()
+    if leaving and len(good) == redundancy:
+        return Replace(moved=leaving[0])
+    return Whole()
+
+
+def _go_on(copy: Copy) -> Need:
+    """A half-built copy goes on where its server answers, and is given up where it does not."""
+    if copy.alive:
+        return Copying(copy)
+    return Replace(lost=copy)
+
+
+def _replace_or_wait(
+    faulty: Sequence[Copy],
+    good: Sequence[Copy],
+    *,
+    silent_for: Mapping[int, float],
+    grace: float,
+    brake: bool,
+) -> Need:
+    """A silent server has its grace, unless the mirror is on its last copy or it was said lost."""
+    explicit = [copy for copy in faulty if copy.why in EXPLICIT]
+    if explicit:
+        return Replace(lost=explicit[0])
+    if brake:
+        return Wait("too many servers vanished together: nothing is replaced by itself")
+    least = max(faulty, key=lambda copy: silent_for.get(copy.server, 0.0))
+    silent = silent_for.get(least.server, 0.0)
+    if silent >= grace or len(good) < 2:  # noqa: PLR2004 - the last good copy
+        return Replace(lost=least)
+    return Wait(
+        f"ssvr-{least.server:08x} is silent for {silent:.0f} s; "
+        f"its copies are replaced after {grace:.0f} s"
+    )
+
+
+def is_leaving(copy: Copy) -> bool:
+    """Tell whether a good copy must move: its disk or server is being emptied or has bad blocks."""
+    emptied = Priority.EVACUATE in {copy.server_priority, copy.disk_priority}
+    return emptied or copy.extent_status == Extent.Status.EVACUATE
+
+
+def servers_to_avoid(copies: Sequence[Copy], lost: Copy | None) -> set[int]:
+    """Servers that hold a copy which stays: two copies never share one."""
+    return {copy.server for copy in copies if copy != lost}
+
+
+def can_be_source(copy: Copy) -> bool:
+    """Tell whether a good copy can be read now."""
+    return copy.good and copy.alive and copy.status != Leg.Status.ALLOCATED
+
+
+def never_written(copies: Collection[Copy]) -> bool:
+    """Tell whether no head has ever seen the mirror: every copy is zero, nothing to be copied."""
+    found = {copy.status for copy in copies}
+    return Leg.Status.ALLOCATED in found and found <= {Leg.Status.ALLOCATED, Leg.Status.FAULTY}
+
+
+def _places(copies: Sequence[Copy]) -> str:
+    return ", ".join(sorted({f"ssvr-{copy.server:08x}" for copy in copies})) or "nothing"

@@ -1,0 +1,162 @@
+"""Snapshots: frozen views of an origin, each with a copy-on-write store of its own."""
+
+import errno as errnos
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q
+
+from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
+from inventory import servers
+from inventory.errors import Busy, HostDown, Invalid
+from volumes import allocation, assembly, copies, exports, jobs, layout, nodes
+from volumes.jobs import Again
+from volumes.models import Attachment, Job, Leg, LogicalVolume
+
+POLL = timedelta(milliseconds=300)
+State = Attachment.State
+
+
+@transaction.atomic
+def create_snapshot(
+    *, origin: LogicalVolume, name: str, actor: str = ""
+) -> tuple[LogicalVolume, Job | None]:
+    """Reserve a snapshot of an origin; with a job where a head must make it appear.
+
+    Busy while the origin is being attached or detached; nothing is kept when the head refuses.
+    """
+    if origin.origin_id:
+        raise Invalid(f"{origin} {origin.name} is itself a snapshot")
+    store_gb = layout.snapshot_store_gb(origin.capacity_gb)
+    snapshot = allocation.create_volume(
+        name=name,
+        capacity_gb=origin.capacity_gb,
+        store_gb=store_gb,
+        redundancy=origin.redundancy,
+        origin=origin,
+    )
+    attached = Attachment.objects.filter(volume=origin).first()
+    if attached is None:
+        return snapshot, None
+    if attached.state != State.BOUND:
+        raise Busy(f"{origin} {origin.name} is {attached.state}")
+    job = jobs.submit(
+        Job.Kind.SNAPSHOT,
+        subject=f"{snapshot} {name} of {origin} {origin.name}",
+        volume=origin,
+        snapshot=snapshot,
+        actor=actor,
+        deadline=jobs.patience(),
+    )
+    return snapshot, job
+
+
+@transaction.atomic
+def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
+    """Delete a snapshot; with a job where a head must let go of it first."""
+    attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
+    if attached is None:
+        allocation.discard_volume(snapshot)
+        return None
+    if attached.state != State.BOUND:
+        raise Busy(f"the origin of {snapshot} {snapshot.name} is {attached.state}")
+    return jobs.submit(
+        Job.Kind.UNSNAPSHOT,
+        subject=f"{snapshot} {snapshot.name}",
+        volume_id=snapshot.origin_id,
+        snapshot=snapshot,
+        actor=actor,
+        deadline=jobs.patience(),
+    )
+
+
+# -- making one appear ----------------------------------------------------------------------------
+
+
+def snapshot_step(job: Job) -> Again | None:
+    """Export the store's copies and have the head freeze the origin into a new device."""
+    attached = _bound(job)
+    if attached is None or job.snapshot is None:
+        give_up_snapshot(job, errnos.ECANCELED, "the origin was detached meanwhile")
+        return None
+    group = attached.volume
+    found = copies.load(Q(mirror__volume=job.snapshot_id))
+    exported = exports.export(job.pk, group.pk, group.epoch, [c for c in found if c.alive])
+    try:
+        chosen = assembly.choose(found, exported, clean=True, force=False)
+    except HostDown as refusal:
+        return jobs.retry(job, str(refusal), slowest=3)
+    assembly.commit(job, attached, chosen)
+    order = SnapshotOrder(
+        eventid=job.pk,
+        order=job.order,
+        incarnation=servers.cluster().incarnation,
+        lvolid=group.pk,
+        epoch=group.epoch,
+        device=assembly.devices(Q(pk=job.snapshot_id), chosen, exported)[0],
+    )
+    return _settle_snapshot(job, nodes.head(attached.head_id).snapshot(order))
+
+
+def _bound(job: Job) -> Attachment | None:
+    bound = Attachment.objects.filter(volume=job.volume_id, state=State.BOUND)
+    return bound.select_related("volume").first()
+
+
+def _settle_snapshot(job: Job, report: Report) -> Again | None:
+    match report.progress:
+        case Progress.DONE:
+            with transaction.atomic():
+                jobs.finish(job)
+                legs = Leg.objects.filter(mirror__volume=job.snapshot_id)
+                legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
+            return None
+        case Progress.FAILED:
+            give_up_snapshot(job, report.errno or errnos.EIO, report.message)
+            return None
+        case _:
+            return Again(POLL, "the head is making the snapshot")
+
+
+@transaction.atomic
+def give_up_snapshot(job: Job, errno: int, error: str) -> None:
+    """End the job and keep nothing of the snapshot."""
+    snapshot = job.snapshot
+    jobs.finish(job, errno, error)
+    if snapshot is not None:
+        allocation.discard_volume(snapshot)
+
+
+# -- making one go away ---------------------------------------------------------------------------
+
+
+def unsnapshot_step(job: Job) -> Again | None:
+    """Have the head let go of a snapshot, drop its exports, and give its space back."""
+    attached = _bound(job)
+    if attached is None or job.snapshot is None:
+        jobs.finish(job, errnos.ECANCELED, "the origin was detached meanwhile")
+        return None
+    group = attached.volume
+    order = UnsnapshotOrder(
+        eventid=job.pk,
+        order=job.order,
+        incarnation=servers.cluster().incarnation,
+        lvolid=group.pk,
+        epoch=group.epoch,
+        snapshot=job.snapshot.pk,
+    )
+    report = nodes.head(attached.head_id).unsnapshot(order)
+    if report.progress == Progress.FAILED:
+        jobs.finish(job, report.errno or errnos.EIO, report.message)
+        return None
+    if report.progress != Progress.DONE:
+        return Again(POLL, "the head is closing the snapshot")
+    # A server that does not answer drops the export before it shreds, at the latest.
+    found = copies.load(Q(mirror__volume=job.snapshot_id))
+    alive = {copy.server for copy in found if copy.alive}
+    exports.evict(job.pk, group.pk, group.epoch, alive, [copy.dextid for copy in found])
+    with transaction.atomic():
+        snapshot = job.snapshot
+        jobs.finish(job)
+        allocation.discard_volume(snapshot)
+    return None

@@ -1,0 +1,147 @@
+"""Take one step of one job; wait for a job; take all steps that are due."""
+
+import errno as errnos
+import logging
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import close_old_connections
+from django.utils import timezone
+
+from agents.client import AgentFault, AgentUnreachable
+from agents.protocol import Malformed
+from inventory.errors import Refused, TimedOut
+from volumes import attachment, detachment, jobs, rebuild, shred, snapshots
+from volumes.jobs import Again
+from volumes.models import Job
+
+logger = logging.getLogger(__name__)
+
+Step = Callable[[Job], Again | None]
+GiveUp = Callable[[Job, int, str], None]
+
+STEPS: dict[str, Step] = {
+    Job.Kind.ATTACH: attachment.attach_step,
+    Job.Kind.DETACH: detachment.detach_step,
+    Job.Kind.FENCE: detachment.detach_step,
+    Job.Kind.SNAPSHOT: snapshots.snapshot_step,
+    Job.Kind.UNSNAPSHOT: snapshots.unsnapshot_step,
+    Job.Kind.REBUILD: rebuild.rebuild_step,
+    Job.Kind.SHRED: shred.shred_step,
+}
+GIVE_UP: dict[str, GiveUp] = {
+    Job.Kind.ATTACH: attachment.give_up_attach,
+    Job.Kind.DETACH: detachment.give_up_detach,
+    Job.Kind.FENCE: detachment.give_up_detach,
+    Job.Kind.SNAPSHOT: snapshots.give_up_snapshot,
+    Job.Kind.UNSNAPSHOT: jobs.finish,
+}
+"""What to do with a job that somebody waits for and that cannot succeed. Others try for ever."""
+
+AT_ONCE = 200
+HELP_AFTER = timedelta(milliseconds=500)
+"""A caller that waits takes a step itself when no worker did: no broker is needed to attach."""
+
+_POOL = ThreadPoolExecutor(max_workers=16, thread_name_prefix="steps")
+
+
+def run_job(job_id: int) -> None:
+    """Take steps of one job until it has to wait; safe to call late, twice, or at once."""
+    job = jobs.claim(job_id)
+    while job is not None:
+        try:
+            again = _step(job)
+        except jobs.LeaseLost:
+            logger.info("job %s is another worker's by now", job_id)
+            return
+        if again is None:
+            return
+        jobs.postpone(job, again)
+        job = None if again.after else jobs.claim(job_id)
+
+
+def _step(job: Job) -> Again | None:
+    """Take one step; a failure is retried until the job's patience ends."""
+    try:
+        again = STEPS[job.kind](job)
+    except AgentUnreachable as error:
+        return _failed(job, errnos.EHOSTDOWN, str(error))
+    except AgentFault as fault:
+        return _failed(job, fault.errno, str(fault), final=True)
+    except Malformed as error:
+        return _failed(job, errnos.EPROTO, f"a node answered nonsense: {error}")
+    except jobs.LeaseLost:
+        raise
+    except Exception:
+        logger.exception("job %s %s failed", job.pk, job.kind)
+        return _failed(job, 500, "internal error, see the manager's log")
+    if again is not None and job.attempts and _is_over(job):
+        return _failed(job, errnos.EHOSTDOWN, again.waiting)
+    return again
+
+
+def _failed(job: Job, errno: int, error: str, *, final: bool = False) -> Again | None:
+    give_up = GIVE_UP.get(job.kind)
+    if give_up and (final or _is_over(job)):
+        give_up(job, errno, error)
+        return None
+    if job.kind == Job.Kind.SHRED and errno != errnos.EHOSTDOWN:
+        return shred.give_up_or_retry(job, errno, error)
+    return jobs.retry(job, error, slowest=3 if give_up else 30)
+
+
+def _is_over(job: Job) -> bool:
+    """Tell whether a job's time is over, be it for failures or altogether."""
+    whole = job.created + timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS)
+    return jobs.expired(job) or (job.kind in GIVE_UP and timezone.now() >= whole)
+
+
+def wait(job: Job) -> None:
+    """Return when the job is done; raise what it failed with, under its errno.
+
+    The caller's thread takes overdue steps itself, so that a lost message costs half a second.
+    """
+    until = time.monotonic() + settings.VASTSKY_ATTACH_SECONDS
+    pause = 0.004
+    while time.monotonic() < until:
+        row = Job.objects.only("state", "errno", "error", "due").get(pk=job.pk)
+        if row.state != Job.State.OPEN:
+            return _raise_failure(row)
+        if row.due < timezone.now() - HELP_AFTER:
+            run_job(job.pk)
+            continue
+        time.sleep(pause)
+        pause = min(pause * 1.4, 0.25)
+    raise TimedOut(f"{job.kind} of {job.subject} is still under way as event {job.pk}")
+
+
+def _raise_failure(row: Job) -> None:
+    if row.state == Job.State.DONE:
+        return
+    raise failure(row.errno or errnos.ECANCELED, row.error or "it was canceled")
+
+
+def failure(errno: int, text: str) -> Refused:
+    """Make the refusal that carries an errno which only the node knew."""
+    kind = type("NodeRefused", (Refused,), {"errno": errno})
+    refusal: Refused = kind(text or os.strerror(errno))
+    return refusal
+
+
+def run_due() -> int:
+    """Take a step of every job that is due, many at once; how many were due."""
+    due = jobs.due_ids(timezone.now(), AT_ONCE)
+    list(_POOL.map(_run_in_thread, due))
+    return len(due)
+
+
+def _run_in_thread(job_id: int) -> None:
+    close_old_connections()
+    try:
+        run_job(job_id)
+    except Exception:
+        logger.exception("job %s could not be run", job_id)

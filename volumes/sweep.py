@@ -1,0 +1,160 @@
+"""Ask every node what it has and does; compare with the rows, and mend what differs."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from agents.protocol import DetachOrder, ExportState, GroupState, HeadState, LegState, StorageState
+from inventory import ids, servers
+from inventory.models import ALIVE, HeadServer, StorageServer
+from volumes import detachment, exports, health, nodes, rebuild, shred
+from volumes.copies import GOOD
+from volumes.models import Attachment, Leg, LogicalVolume
+
+logger = logging.getLogger(__name__)
+
+SETTLED = timedelta(seconds=5)
+"""A group that was bound more recently than this may be missing from an older answer."""
+
+
+def sweep() -> None:
+    """Look after everything once; each part goes on where another fails."""
+    for part in (sweep_storage, sweep_heads, rebuild.request_missing, shred.request_missing):
+        try:
+            part()
+        except Exception:
+            logger.exception("a part of the sweep failed: %s", part.__name__)
+
+
+# -- storage servers ------------------------------------------------------------------------------
+
+
+def sweep_storage() -> None:
+    """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
+    asked = timezone.now()
+    alive = StorageServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
+    agents = nodes.storages(list(alive))
+    answers = nodes.ask_all({server: agent.state for server, agent in agents.items()})
+    states = {
+        server: state
+        for server, state in answers.items()
+        if isinstance(state, StorageState) and state.ssvrid in (0, server)
+    }
+    _record(StorageServer, states.keys(), answers.keys() - states.keys(), asked)
+    for server in _gone(StorageServer, asked):
+        logger.warning("storage server ssvr-%08x is silent for too long", server)
+        health.fail_storage(server, "silent")
+    for state in states.values():
+        for disk in state.disks:
+            if disk.error and disk.pdskid:
+                logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
+                health.fail_disk(disk.pdskid)
+    _evict_orphans(states)
+
+
+def _evict_orphans(states: dict[int, StorageState]) -> None:
+    """Drop exports of epochs that are over. An epoch only rises, so an old one is never right."""
+    epochs = _epochs({e.lvolid for state in states.values() for e in state.exports})
+    for server, state in states.items():
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _over(e, epochs)}:
+            logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
+            exports.evict(_event(), lvolid, epoch, [server])
+
+
+def _over(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
+    return export.epoch < epochs.get(export.lvolid, export.epoch + 1)
+
+
+def _epochs(volumes: Iterable[int]) -> dict[int, int]:
+    return dict(LogicalVolume.objects.filter(pk__in=list(volumes)).values_list("pk", "epoch"))
+
+
+@transaction.atomic
+def _event() -> int:
+    return ids.take("event")[0]
+
+
+# -- head servers ---------------------------------------------------------------------------------
+
+
+def sweep_heads() -> None:
+    """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
+    asked = timezone.now()
+    alive = HeadServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
+    agents = nodes.heads(list(alive))
+    answers = nodes.ask_all({head: agent.state for head, agent in agents.items()})
+    states = {
+        head: state
+        for head, state in answers.items()
+        if isinstance(state, HeadState) and state.hsvrid in (0, head)
+    }
+    _record(HeadServer, states.keys(), answers.keys() - states.keys(), asked)
+    for head in _gone(HeadServer, asked):
+        logger.warning("head server hsvr-%08x is silent for too long", head)
+        health.lose_head(head)
+    for head, state in states.items():
+        _take_down_orphans(head, state)
+        _fence_missing(head, state, asked)
+        _fail_copies(state)
+
+
+def _take_down_orphans(head: int, state: HeadState) -> None:
+    epochs = _epochs(group.lvolid for group in state.groups)
+    for group in state.groups:
+        if _over(group, epochs):
+            logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
+            order = DetachOrder(
+                _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch
+            )
+            nodes.ask_all({head: partial(nodes.head(head).detach, order)})
+
+
+def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
+    """A head that does not run what is bound there has lost it, by a reboot for example."""
+    running = {(group.lvolid, group.epoch) for group in state.groups}
+    bound = Attachment.objects.filter(
+        head=head, state=Attachment.State.BOUND, since__lt=asked - SETTLED
+    ).select_related("volume", "head")
+    for attachment in bound:
+        if (attachment.volume_id, attachment.volume.epoch) not in running:
+            logger.warning("hsvr-%08x lost lvol-%08x", head, attachment.volume_id)
+            with transaction.atomic():
+                detachment.request_fence(attachment, f"hsvr-{head:08x} does not run it any more")
+
+
+def _fail_copies(state: HeadState) -> None:
+    """Take over the copies that a head lost, in case its own report did not come through."""
+    faulty = {
+        copy.dextid: copy.why
+        for group in state.groups
+        for copy in group.copies
+        if copy.state == LegState.FAULTY
+    }
+    unknown = Leg.objects.filter(pk__in=faulty, status__in=GOOD)
+    for dextid in unknown.values_list("pk", flat=True):
+        health.fail_copy(dextid, faulty[dextid] or "io")
+
+
+# -- both -----------------------------------------------------------------------------------------
+
+
+def _record(
+    kind: type[HeadServer | StorageServer],
+    answered: Iterable[int],
+    silent: Iterable[int],
+    now: datetime,
+) -> None:
+    servers.record_answer(kind, set(answered), now)
+    servers.record_silence(kind, set(silent), now)
+
+
+def _gone(kind: type[HeadServer | StorageServer], now: datetime) -> list[int]:
+    """Name the servers that have been silent for too long."""
+    limit = now - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    gone = kind.objects.filter(priority__in=ALIVE, silent_since__lte=limit)
+    return list(gone.values_list("pk", flat=True))

@@ -1,0 +1,38 @@
+"""Celery's way in: each task takes an id or nothing, and decides nothing."""
+
+from collections.abc import Callable
+from threading import Lock
+
+from celery import shared_task
+
+from volumes import jobs, steps
+from volumes import sweep as sweeping
+
+_ticking, _sweeping = Lock(), Lock()
+
+
+@shared_task(name=jobs.RUN)
+def run_job(job_id: int) -> None:
+    """Take the next steps of one job; safe to deliver late, twice, or to two workers at once."""
+    steps.run_job(job_id)
+
+
+@shared_task(name="volumes.tick")
+def tick() -> None:
+    """Take every step that is due: polls, retries, and what a dead worker or broker left over."""
+    _unless_running(_ticking, steps.run_due)
+
+
+@shared_task(name="volumes.sweep")
+def sweep() -> None:
+    """Ask all nodes how they are."""
+    _unless_running(_sweeping, sweeping.sweep)
+
+
+def _unless_running(lock: Lock, work: Callable[[], object]) -> None:
+    """A second one in this process would only queue behind the first."""
+    if lock.acquire(blocking=False):
+        try:
+            work()
+        finally:
+            lock.release()
