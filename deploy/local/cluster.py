@@ -8,8 +8,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 
 from deploy.local import broker, manager, nodes, processes
 from deploy.local.place import ROOT, Place, Unusable
@@ -21,8 +23,11 @@ PATIENCE = 8.0
 class Cluster:
     """The processes of one place. Only its owner (the holder of the lock) starts and stops all."""
 
-    def __init__(self, place: Place, policy: Mapping[str, str]) -> None:
+    def __init__(
+        self, place: Place, policy: Mapping[str, str], limits: Mapping[str, int] | None = None
+    ) -> None:
         self.place = place
+        self._limits = limits or {}
         self.environment = manager.environment(place, policy)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lock: int | None = None
@@ -53,7 +58,7 @@ class Cluster:
         for part in ("web", "worker", "beat"):
             self.launch(part)
         self._wait("broker", partial(broker.answers, self.place))
-        self._wait("web", partial(_listening, "127.0.0.1", self.place.port))
+        self._wait("web", partial(_well, self.place.url))
         for node in self.place.nodes():
             self._wait(node.name, partial(_listening, node.addresses[0], node.port))
 
@@ -69,11 +74,12 @@ class Cluster:
         self._lock = None
 
     def launch(self, part: str) -> None:
-        """Start one part: a manager's process or a node."""
+        """Start one part that does not run: a manager's process or a node."""
+        self._reap(part)
         if part in manager.MANAGER:
             command = manager.command(self.place, part)
         else:
-            command = nodes.command(self.place, self.place.node(part))
+            command = nodes.command(self.place, self.place.node(part), self._limits)
         self._children[part] = processes.start(
             command,
             home=self.place.home,
@@ -87,6 +93,14 @@ class Cluster:
         count = processes.end(partial(processes.marked, self.place.home, part), patience=0)
         self._reap(part)
         return count
+
+    def signal(self, part: str, number: signal.Signals) -> None:
+        """Signal a part's main process alone: a node's agent, not its engines."""
+        self._children[part].send_signal(number)
+
+    def runs(self, part: str) -> bool:
+        """Tell whether any process of a part is alive."""
+        return bool(processes.marked(self.place.home, part))
 
     def revive(self) -> list[str]:
         """Start again what died of the manager (nodes are other machines); which parts."""
@@ -171,3 +185,11 @@ def _listening(address: str, port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex((address, port)) == 0
+
+
+def _well(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}healthz", timeout=5) as answer:  # noqa: S310  our own
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False

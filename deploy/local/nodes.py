@@ -2,17 +2,21 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.place import DISK_GB, DISKS, Node, Place
 
+HEAD_LIMITS = {"rebuild_mib_per_s"}
+STORAGE_LIMITS = {"shred_mib_per_s", "patrol_mib_per_s"}
 
-def command(place: Place, node: Node) -> list[str]:
-    """Write the agent's settings and its command line."""
+
+def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:
+    """Write the agent's settings, with these limits of its speed, and its command line."""
     folder = place.folder(node)
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "agent.toml"
-    settings.write_text(_toml(_settings(place, node)))
+    settings.write_text(_toml(_settings(place, node) | _of_role(node, limits)))
     return [sys.executable, "-m", "agents", node.role, "--config", str(settings)]
 
 
@@ -35,6 +39,11 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
         return common | {"links_dir": str(place.links)}
     files = [{"path": str(path), "create_gb": DISK_GB} for path in disks(place, node)]
     return common | {"data_port": place.data_port, "disks": files}
+
+
+def _of_role(node: Node, limits: Mapping[str, int]) -> dict[str, object]:
+    theirs = HEAD_LIMITS if node.role == "head" else STORAGE_LIMITS
+    return {name: value for name, value in limits.items() if name in theirs}
 
 
 def _toml(settings: dict[str, object]) -> str:

@@ -10,8 +10,6 @@ from deploy.local.place import Place
 HIGH = 1
 MIRROR, DEXT = 2, 3
 INSYNC = 2
-RESYNC = 2
-PENDING, PROGRESS = 1, 2
 
 
 class Failed(Exception):
@@ -76,11 +74,5 @@ def holder(call: Calls, place: Place, name: str) -> str:
 
 def rebuilding(call: Calls) -> tuple[int, int]:
     """Tell the MiB copied and to copy of all rebuilds under way."""
-    events = [event for event in call("listEvents", all=1) if event["event"] == RESYNC]
-    under_way = [event for event in events if event["event_status"] in (PENDING, PROGRESS)]
-    done, total = (sum(event.get(name, 0) for event in under_way) for name in PROGRESS_MEMBERS)
-    return done, total
-
-
-PROGRESS_MEMBERS = ("done_mib", "total_mib")
-"""Optional members of an event."""
+    under_way = [job for job in call("vastsky.listJobs") if job["kind"] == "rebuild"]
+    return sum(job["done_mib"] for job in under_way), sum(job["total_mib"] for job in under_way)

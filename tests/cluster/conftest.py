@@ -1,0 +1,81 @@
+"""One real cluster for all tests of this folder, started by the code behind `make demo`."""
+
+import random
+import socket
+from collections.abc import Generator, Iterator
+
+import pytest
+
+from deploy.local import observe
+from deploy.local.cluster import Cluster
+from deploy.local.place import choose
+from tests.cluster.world import World
+
+HASTE = {
+    "DATABASE_URL": "",
+    "VASTSKY_SWEEP_SECONDS": "1",
+    "VASTSKY_SUSPECT_SECONDS": "2",
+    "VASTSKY_OFFLINE_SECONDS": "4",
+    "VASTSKY_GRACE_SECONDS": "3",
+}
+LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
+"""Slow enough that a test can step in between."""
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("cluster")
+    cluster = Cluster(choose(str(home), str(_free_port())), HASTE, LIMITS)
+    cluster.take()
+    world = World(cluster)
+    try:
+        cluster.start()
+        world.wait(world.up, "all servers and disks registered")
+        world.wait(lambda: len(set(observe.space(world.call))) == 1, "all space zeroed")
+        yield world
+    finally:
+        world.background.shutdown()
+        cluster.stop()
+
+
+@pytest.fixture
+def world(running: World, request: pytest.FixtureRequest) -> Iterator[World]:
+    """The running cluster; after each test it is repaired, emptied and checked."""
+    yield running
+    running.repair()
+    running.tidy()
+    running.wait(lambda: not running.orphans(), "no orphans on any node")
+    checked = running.cluster.manage("fsck")
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the ends of all logs to the report of a test that failed."""
+    report = yield
+    world = item.funcargs.get("running") if hasattr(item, "funcargs") else None
+    if report.failed and isinstance(world, World):
+        for log in sorted((world.place.home / "logs").glob("*.log")):
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+            report.sections.append((log.name, tail))
+    return report
+
+
+def _free_port() -> int:
+    """Find four neighbouring ports that nobody has, outside the range of outgoing connections."""
+    for _ in range(100):
+        first = random.randrange(20000, 32000, 4)
+        if all(_is_free(first + n) for n in range(4)):
+            return first
+    raise RuntimeError("no four free ports were found")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104  asks for all addresses at once
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,114 @@
+"""The real cluster as its users, and its bad luck, see it."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from xmlrpc.client import Fault
+
+from agents.client import HeadAgent, StorageAgent
+from deploy.local import observe
+from deploy.local.calls import Calls
+from deploy.local.cluster import Cluster
+from deploy.local.ledger import Ledger, spread
+from deploy.local.nbd import Device
+from deploy.local.place import DISKS, HEADS, STORAGES
+
+
+class World:
+    """The cluster as its users and its bad luck see it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.place = cluster.place
+        self.call = Calls(cluster.place.rpc_url)
+        self.background = ThreadPoolExecutor(8)
+
+    def open(self, name: str) -> Device:
+        return Device(self.place.links / name)
+
+    def create(self, name: str, *, capacity: int = 4, redundancy: int = 3) -> int:
+        members = {"lvolname": name, "capacity": capacity, "redundancy": redundancy}
+        return int(self.call("createLogicalVolume", **members))
+
+    def attach(self, name: str) -> None:
+        self.call("attachLogicalVolume", lvolname=name, hsvrid=self.head())
+
+    def detach(self, name: str) -> None:
+        self.call("detachLogicalVolume", lvolname=name)
+
+    def delete(self, name: str) -> None:
+        self.call("deleteLogicalVolume", lvolname=name)
+
+    def head(self) -> int:
+        return int(self.call("listHeadServers")[0]["hsvrid"])
+
+    def state(self, name: str) -> tuple[int, int]:
+        """Tell bind_status and bind_event."""
+        (volume,) = self.call("listLogicalVolumes", lvolname=name)
+        return volume["bind_status"], volume["bind_event"]
+
+    def fill(self, name: str, blocks: int = 32) -> Ledger:
+        ledger = Ledger()
+        with self.open(name) as device:
+            for offset in spread(device.size, blocks):
+                ledger.write(device, offset)
+        return ledger
+
+    def verify(self, name: str, ledger: Ledger) -> bool:
+        """Tell whether every block of the ledger is what was written."""
+        with self.open(name) as device:
+            return not ledger.verify(device)
+
+    def wait(self, condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
+        observe.wait(condition, what, seconds)
+
+    def settle(self, name: str) -> tuple[int, int]:
+        """Wait until nothing is under way with a volume's attachment."""
+        self.wait(lambda: self.state(name)[1] == 0, f"{name} at rest")
+        return self.state(name)
+
+    def healed(self, name: str, copies: int = 3) -> bool:
+        legs = observe.copies(self.call, name)
+        return len(legs) == copies == observe.in_sync(self.call, name)
+
+    def up(self) -> bool:
+        return observe.present(self.call) >= (HEADS, STORAGES, STORAGES * DISKS)
+
+    def repair(self) -> None:
+        """Switch everything on again."""
+        for part in ("broker", "web", "worker", "beat"):
+            if not self.cluster.runs(part):
+                self.cluster.launch(part)
+        for node in self.cluster.fallen():
+            self.cluster.launch(node)
+        self.wait(self._answers, "the web answers")
+        self.wait(self.up, "all servers and disks up")
+
+    def _answers(self) -> bool:
+        with suppress(OSError, Fault):
+            return bool(self.call("listEvents") == [])
+        return False
+
+    def tidy(self) -> None:
+        """Detach and delete every volume, snapshots first."""
+        volumes = self.call("listLogicalVolumes")
+        for volume in sorted(volumes, key=lambda v: -len(v["associated_to"])):
+            name = volume["lvolname"]
+            self.settle(name)
+            if not volume["associated_to"]:
+                self.detach(name)
+            self.delete(name)
+
+    def orphans(self) -> list[str]:
+        """Name what nodes still have although no volume is attached."""
+        found = []
+        for node in self.place.nodes():
+            for kind, thing in _held(node.role, node.addresses, node.port):
+                found.append(f"{node.name}: {kind} {thing}")
+        return found
+
+
+def _held(role: str, addresses: tuple[str, ...], port: int) -> list[tuple[str, object]]:
+    if role == "head":
+        return [("group", group.lvolid) for group in HeadAgent(addresses, port).state().groups]
+    return [("export", export.dextid) for export in StorageAgent(addresses, port).state().exports]
