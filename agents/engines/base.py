@@ -57,7 +57,7 @@ class StorageEngine(Protocol):
         """Serve these too; a lease that is served already stays as it is."""
 
     def drop(self, names: Sequence[str]) -> None:
-        """Serve these no more. On return no connection to them is left and no write is in flight."""
+        """Serve these no more. On return no connection is left and no write is in flight."""
 
     def stop(self) -> None:
         """End the data server."""
@@ -90,6 +90,12 @@ class HeadEngine(Protocol):
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a copy."""
+
+    def revive(self, lvolid: int) -> None:
+        """Start a group's process anew after it died; what its clients had open is cut off."""
+
+    def stop(self) -> None:
+        """End every group's process without detaching; `revive` brings each back."""
 
     def links(self) -> Path:
         """Name the folder of the published devices (the node's /dev/vas)."""
