@@ -1,0 +1,93 @@
+"""The command line of a node's agent."""
+
+import argparse
+import logging
+import sqlite3
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from agents.engines.base import EngineError
+from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
+from agents.node.daemon import run
+from agents.node.engines import head_engine, storage_engine
+from agents.node.head_role import HeadRole
+from agents.node.storage_role import StorageRole
+
+DESCRIPTION = """\
+The agent of a VastSky node. It registers with the manager, obeys its orders and tells what fails.
+SIGTERM ends the agent alone: what it serves goes on, and its next start finds it again.
+SIGHUP makes a storage agent read its configuration file again, for disks that were added.
+"""
+BAD_CONFIG = 2
+
+
+def main() -> None:
+    """Run the command line; it exits with 2 if it, or the configuration, cannot be understood."""
+    parser = _parser()
+    words = parser.parse_args()
+    logging.basicConfig(
+        level=words.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    act = ACTS[words.kind, words.stop_engine]
+    try:
+        act(words.config)
+    except ConfigError as error:
+        parser.exit(BAD_CONFIG, f"{error}\n")
+    except (EngineError, OSError, sqlite3.Error) as error:
+        parser.exit(1, f"agents {words.kind}: {error}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m agents",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", choices=("head", "storage"), help="which agent of the node")
+    parser.add_argument(
+        "--config", type=Path, required=True, metavar="FILE", help="its configuration (TOML)"
+    )
+    parser.add_argument(
+        "--stop-engine",
+        action="store_true",
+        help="end what the agent left running, and nothing else (a head's groups are not "
+        "detached: its next agent brings them back). Stop the agent first",
+    )
+    parser.add_argument(
+        "--log-level", choices=("debug", "info", "warning", "error"), default="info"
+    )
+    return parser
+
+
+def _run_head(path: Path) -> None:
+    config = load_config(HeadConfig, path)
+    run(config, lambda parts: HeadRole(config, head_engine(config), parts))
+
+
+def _run_storage(path: Path) -> None:
+    read = partial(load_config, StorageConfig, path)
+    config = read()
+    run(config, lambda parts: StorageRole(config, storage_engine(config), parts, read))
+
+
+def _stop_head(path: Path) -> None:
+    head_engine(load_config(HeadConfig, path)).stop()
+
+
+def _stop_storage(path: Path) -> None:
+    storage_engine(load_config(StorageConfig, path)).stop()
+
+
+ACTS: dict[tuple[str, bool], Callable[[Path], None]] = {
+    ("head", False): _run_head,
+    ("storage", False): _run_storage,
+    ("head", True): _stop_head,
+    ("storage", True): _stop_storage,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""An agent put together: its parts, its method table, its life from start to signal."""
+
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from agents.engines.base import EngineError
+from agents.node.config import NodeConfig
+from agents.node.fences import Fences
+from agents.node.journal import Journal
+from agents.node.manager import Manager
+from agents.node.methods import Acknowledgement, Method, Question
+from agents.node.notifications import Outbox
+from agents.node.orders import Orders
+from agents.node.server import Server
+from agents.node.store import Store
+from agents.protocol import CancelOrder, Report
+
+logger = logging.getLogger(__name__)
+
+KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+TICK_SECONDS = 1.0
+PRUNE_TICKS = 3600
+
+
+class Role(Protocol):
+    """What makes an agent one of a kind."""
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """What it can be told beyond what every agent can be told."""
+
+    def start(self) -> None:
+        """Begin all that goes on by itself."""
+
+    def tick(self) -> None:
+        """Look after things, once a second."""
+
+    def reload(self) -> None:
+        """Read the configuration file again."""
+
+
+class Parts:
+    """What agents of both kinds are made of."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.store = Store(config.state_dir / "agent.db")
+        self.fences = Fences(self.store)
+        self.journal = Journal(self.store)
+        self.orders = Orders(self.journal, self.fences)
+        self.manager = Manager(config.manager)
+        self.outbox = Outbox(self.manager)
+
+    def methods(self) -> dict[str, Method]:
+        """Name what every agent can be told."""
+        return {
+            "vastsky.report": Method(Question, self._report),
+            "vastsky.acknowledge": Method(Acknowledgement, self._acknowledge),
+            "vastsky.cancel": Method(CancelOrder, self.orders.cancel),
+        }
+
+    def _report(self, question: Question) -> Report:
+        return self.orders.report(question.eventid, question.order)
+
+    def _acknowledge(self, acknowledgement: Acknowledgement) -> None:
+        self.orders.acknowledge(acknowledgement.eventids)
+
+
+def boot_id() -> str:
+    """Tell which start of the machine this is."""
+    return KERNEL_BOOT_ID.read_text().strip()
+
+
+def run(config: NodeConfig, build: Callable[[Parts], Role]) -> None:
+    """Be an agent until SIGTERM or SIGINT. What its engine runs goes on without it."""
+    parts = Parts(config)
+    parts.journal.prune()
+    role = build(parts)
+    server = Server(config.addresses, config.port, {**parts.methods(), **role.methods})
+    ending, reloading = threading.Event(), threading.Event()
+
+    def note(number: int, _: FrameType | None) -> None:
+        (reloading if number == signal.SIGHUP else ending).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, note)
+    role.start()
+    parts.outbox.start()
+    server.start()
+    logger.info("listening on %s, port %d", " and ".join(config.addresses), config.port)
+    _tick_until(ending, reloading, role, parts)
+    server.stop()
+    logger.info("ended; what was served goes on")
+
+
+def _tick_until(
+    ending: threading.Event, reloading: threading.Event, role: Role, parts: Parts
+) -> None:
+    ticks = 0
+    while not ending.wait(TICK_SECONDS):
+        _guarded(role.tick)
+        if reloading.is_set():
+            reloading.clear()
+            _guarded(role.reload)
+        ticks += 1
+        if ticks % PRUNE_TICKS == 0:
+            _guarded(parts.journal.prune)
+
+
+def _guarded(act: Callable[[], Any]) -> None:
+    """Do it; what goes wrong is logged and the agent lives on."""
+    try:
+        act()
+    except EngineError as error:
+        logger.warning("%s", error)
+    except Exception:
+        logger.exception("%s failed", act.__qualname__)

@@ -1,0 +1,28 @@
+"""The one place where an agent's engine is chosen and made."""
+
+import importlib
+
+from agents.engines.base import HeadEngine, StorageEngine
+from agents.engines.userspace.storage import UserspaceStorage
+from agents.node.config import HeadConfig, StorageConfig
+
+LEG_TIMEOUT = 5.0
+"""A copy that does not answer for so long is left behind."""
+
+
+def storage_engine(config: StorageConfig) -> StorageEngine:
+    """Make the engine of a storage server."""
+    return UserspaceStorage(config.state_dir, config.run_dir, config.addresses, config.data_port)
+
+
+def head_engine(config: HeadConfig) -> HeadEngine:
+    """Make the engine of a head."""
+    head = importlib.import_module("agents.engines.userspace.head")
+    engine: HeadEngine = head.UserspaceHead(
+        state_dir=config.state_dir,
+        run_dir=config.run_dir,
+        links_dir=config.links_dir,
+        rebuild_mib_per_s=config.rebuild_mib_per_s,
+        leg_timeout=LEG_TIMEOUT,
+    )
+    return engine

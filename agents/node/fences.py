@@ -1,0 +1,55 @@
+"""What an agent must never do again: work for an older epoch, or for an older manager."""
+
+import errno
+
+from agents.engines.base import EngineError
+from agents.node.store import Store
+
+INCARNATION = "incarnation"
+
+
+class Stale(EngineError):
+    """The order is older than what this node knows."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ESTALE, message)
+
+
+class Fences:
+    """The lowest epoch allowed for each group, and the newest manager's incarnation."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        with store.reading() as connection:
+            self._epochs: dict[int, int] = dict(
+                connection.execute("SELECT lvolid, min_epoch FROM fences")
+            )
+        self.incarnation = int(store.fact(INCARNATION) or 0)
+
+    def admit(self, incarnation: int) -> bool:
+        """Refuse an older manager with Stale; tell whether this one is newer than all before."""
+        if incarnation < self.incarnation:
+            raise Stale(f"incarnation {incarnation} is older than {self.incarnation}")
+        if incarnation == self.incarnation:
+            return False
+        self._store.learn(INCARNATION, str(incarnation))
+        self.incarnation = incarnation
+        return True
+
+    def check(self, lvolid: int, epoch: int) -> None:
+        """Refuse an epoch below the group's lowest with Stale."""
+        lowest = self._epochs.get(lvolid, 0)
+        if epoch < lowest:
+            raise Stale(f"epoch {epoch} of group {lvolid} is over; {lowest} is the lowest")
+
+    def lowest(self, lvolid: int) -> int:
+        """Tell the lowest epoch allowed."""
+        return self._epochs.get(lvolid, 0)
+
+    def close_below(self, lvolid: int, epoch: int) -> None:
+        """From now on, for ever, allow no epoch below this one."""
+        if epoch <= self.lowest(lvolid):
+            return
+        with self._store.transaction() as connection:
+            connection.execute("INSERT OR REPLACE INTO fences VALUES (?, ?)", (lvolid, epoch))
+        self._epochs[lvolid] = epoch

@@ -1,0 +1,152 @@
+"""What a head agent does when told: attach, detach, snapshot, unsnapshot, rebuild."""
+
+import errno
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
+
+from agents.engines.base import EngineError, HeadEngine
+from agents.node.fences import Fences, Stale
+from agents.node.journal import Journal
+from agents.node.orders import Cancelled, Orders, Task
+from agents.protocol import (
+    AttachOrder,
+    CopyState,
+    DetachOrder,
+    GroupState,
+    LegState,
+    RebuildOrder,
+    Report,
+    SnapshotOrder,
+    UnsnapshotOrder,
+    from_struct,
+)
+
+ANSWER_SECONDS = 20.0
+"""An order that takes longer is answered with RUNNING; clients wait 25 s."""
+POLL_SECONDS = 0.25
+START_ANEW = ("attach", "detach", "snapshot", "unsnapshot")
+
+
+class HeadOrders:
+    """Obeys the manager's orders; one at a time touches a group."""
+
+    def __init__(self, engine: HeadEngine, fences: Fences, orders: Orders) -> None:
+        self._engine = engine
+        self._fences = fences
+        self._orders = orders
+        self._groups: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+
+    def attach(self, order: AttachOrder) -> Report:
+        """Assemble a group; its epoch is the only one from now on."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        self._fences.close_below(order.lvolid, order.epoch)
+        return self._take("attach", order, order.lvolid, partial(self._attach, order))
+
+    def detach(self, order: DetachOrder) -> Report:
+        """Take a group down; one that is down already is fine."""
+        self._orders.admit(order.incarnation)
+        return self._take("detach", order, order.lvolid, partial(self._detach, order))
+
+    def snapshot(self, order: SnapshotOrder) -> Report:
+        """Add a snapshot to an attached group."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        return self._take("snapshot", order, order.lvolid, partial(self._snapshot, order))
+
+    def unsnapshot(self, order: UnsnapshotOrder) -> Report:
+        """Take a snapshot away from an attached group."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        return self._take("unsnapshot", order, order.lvolid, partial(self._unsnapshot, order))
+
+    def rebuild(self, order: RebuildOrder) -> Report:
+        """Begin to bring a copy into sync."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        return self._orders.take("rebuild", order, partial(self._rebuild, order))
+
+    def resume(self, journal: Journal) -> None:
+        """Watch the rebuilds that run; forget what the manager will order again."""
+        for method in START_ANEW:
+            for entry in journal.running(method):
+                journal.forget(entry.key)
+        for entry in journal.running("rebuild"):
+            order = from_struct(RebuildOrder, entry.struct)
+            self._orders.resume(entry, partial(self._rebuild, order))
+
+    def _take(
+        self,
+        method: str,
+        order: AttachOrder | DetachOrder | SnapshotOrder | UnsnapshotOrder,
+        lvolid: int,
+        act: Callable[[], tuple[CopyState, ...]],
+    ) -> Report:
+        def work(_: Task) -> tuple[CopyState, ...]:
+            with self._groups[lvolid]:
+                return act()
+
+        return self._orders.take(method, order, work, wait=ANSWER_SECONDS)
+
+    def _attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
+        self._fences.check(order.lvolid, order.epoch)  # a detach may have come in between
+        return self._engine.attach(order)
+
+    def _detach(self, order: DetachOrder) -> tuple[CopyState, ...]:
+        group = self._find(order.lvolid)
+        if group is not None and group.epoch > order.epoch:
+            raise Stale(f"epoch {group.epoch} of group {order.lvolid} is attached")
+        copies = self._engine.detach(order.lvolid)
+        self._fences.close_below(order.lvolid, order.epoch + 1)
+        return copies
+
+    def _snapshot(self, order: SnapshotOrder) -> tuple[CopyState, ...]:
+        group = self._attached(order.lvolid, order.epoch)
+        if order.device.lvolid not in {device.lvolid for device in group.devices}:
+            self._engine.snapshot(order.lvolid, order.device)
+        return self._attached(order.lvolid, order.epoch).copies
+
+    def _unsnapshot(self, order: UnsnapshotOrder) -> tuple[CopyState, ...]:
+        group = self._attached(order.lvolid, order.epoch)
+        if order.snapshot in {device.lvolid for device in group.devices}:
+            self._engine.unsnapshot(order.lvolid, order.snapshot)
+        return self._attached(order.lvolid, order.epoch).copies
+
+    def _rebuild(self, order: RebuildOrder, task: Task) -> tuple[CopyState, ...]:
+        """Start the rebuild unless it runs, and watch it to its end."""
+        dextid = order.leg.dextid
+        with self._groups[order.lvolid]:
+            copy = self._copy(order)
+            if copy is None or copy.state is LegState.FAULTY:
+                self._engine.rebuild(order.lvolid, order.mirrorid, order.leg, order.replaces)
+        while True:
+            copy = self._copy(order)
+            if copy is None:
+                raise EngineError(errno.ENOENT, f"copy {dextid} is no longer in the group")
+            if copy.state is LegState.FAULTY:
+                raise EngineError(errno.EIO, f"copy {dextid} failed: {copy.why}")
+            try:
+                task.progress(copy.done_mib, copy.total_mib)
+            except Cancelled:
+                self._engine.cancel(order.lvolid, dextid)
+                raise
+            if copy.state is LegState.INSYNC:
+                return self._attached(order.lvolid, order.epoch).copies
+            task.cancelled.wait(POLL_SECONDS)
+
+    def _copy(self, order: RebuildOrder) -> CopyState | None:
+        copies = self._attached(order.lvolid, order.epoch).copies
+        return next((copy for copy in copies if copy.dextid == order.leg.dextid), None)
+
+    def _attached(self, lvolid: int, epoch: int) -> GroupState:
+        group = self._find(lvolid)
+        if group is None:
+            raise EngineError(errno.ENOENT, f"group {lvolid} is not attached here")
+        if group.epoch != epoch:
+            raise Stale(f"epoch {group.epoch} of group {lvolid} is attached, not {epoch}")
+        return group
+
+    def _find(self, lvolid: int) -> GroupState | None:
+        return next((group for group in self._engine.groups() if group.lvolid == lvolid), None)

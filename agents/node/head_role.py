@@ -1,0 +1,73 @@
+"""A head agent: the parts that only a head has, and how they hang together."""
+
+from functools import partial
+
+from agents.engines.base import HeadEngine
+from agents.node.config import HeadConfig
+from agents.node.daemon import Parts, boot_id
+from agents.node.head import HeadOrders
+from agents.node.head_watch import HeadWatch
+from agents.node.methods import Method, Nothing
+from agents.node.notifications import Target
+from agents.node.registration import HEAD, Registration
+from agents.protocol import (
+    AttachOrder,
+    DetachOrder,
+    HeadState,
+    RebuildOrder,
+    SnapshotOrder,
+    UnsnapshotOrder,
+)
+
+
+class HeadRole:
+    """Makes an agent a head."""
+
+    def __init__(self, config: HeadConfig, engine: HeadEngine, parts: Parts) -> None:
+        self._engine = engine
+        self._parts = parts
+        self._orders = HeadOrders(engine, parts.fences, parts.orders)
+        self._watch = HeadWatch(engine, partial(parts.outbox.failure, Target.COPY))
+        self._registration = Registration(
+            kind=HEAD,
+            config=config,
+            manager=parts.manager,
+            store=parts.store,
+            fences=parts.fences,
+            boot_id=boot_id,
+        )
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Name what only a head can be told."""
+        return {
+            "vastsky.state": Method(Nothing, self._state),
+            "vastsky.attach": Method(AttachOrder, self._orders.attach),
+            "vastsky.detach": Method(DetachOrder, self._orders.detach),
+            "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
+            "vastsky.unsnapshot": Method(UnsnapshotOrder, self._orders.unsnapshot),
+            "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
+        }
+
+    def start(self) -> None:
+        """Go on with what was begun, and register."""
+        self._orders.resume(self._parts.journal)
+        self._registration.start()
+
+    def tick(self) -> None:
+        """Watch the groups."""
+        self._watch.look()
+
+    def reload(self) -> None:
+        """Register again; nothing else of a head can change while it runs."""
+        self._registration.request()
+
+    def _state(self, _: Nothing) -> HeadState:
+        self._registration.was_asked()
+        return HeadState(
+            self._registration.server_id,
+            boot_id(),
+            self._registration.cluster,
+            self._parts.fences.incarnation,
+            tuple(self._engine.groups()),
+        )

@@ -1,0 +1,61 @@
+"""The manager as an agent sees it."""
+
+import errno
+from typing import Any
+
+from agents.node.config import manager_endpoint
+from agents.protocol import VERSION, Malformed
+from agents.transport import Deadline, Endpoint, Unreachable, call
+from agents.wire import Fault
+
+__all__ = ["Fault", "Manager", "NoManager"]
+
+CALL_SECONDS = 20.0
+CONNECT_SECONDS = 2.0
+
+
+class NoManager(Exception):
+    """The manager does not answer, or not sensibly, now."""
+
+
+class Manager:
+    """Calls the manager's methods."""
+
+    def __init__(self, url: str) -> None:
+        self._peer = Endpoint(*manager_endpoint(url))
+
+    def call(self, method: str, /, **struct: Any) -> Any:
+        """Call one method; its refusal is a Fault, anything that may pass is NoManager."""
+        try:
+            return call(
+                self._peer,
+                method,
+                {"ver": VERSION, **struct},
+                deadline=Deadline(CALL_SECONDS),
+                connect_timeout=CONNECT_SECONDS,
+            )
+        except (Unreachable, Malformed) as error:
+            raise NoManager(str(error)) from None
+
+    def number(self, method: str, /, **struct: Any) -> int:
+        """Call a method that answers an id."""
+        return int(_checked(self.call(method, **struct), int, method))
+
+    def table(self, method: str, /, **struct: Any) -> dict[str, Any]:
+        """Call a method that answers a struct."""
+        return dict(_checked(self.call(method, **struct), dict, method))
+
+    def rows(self, method: str, /, **struct: Any) -> list[dict[str, Any]]:
+        """Call a method that answers an array of structs; [] if it knows none."""
+        try:
+            return [_checked(row, dict, method) for row in self.call(method, **struct)]
+        except Fault as fault:
+            if fault.code == errno.ENOENT:
+                return []
+            raise
+
+
+def _checked(value: Any, kind: type[Any], method: str) -> Any:
+    if type(value) is not kind:
+        raise NoManager(f"{method} answered a {type(value).__name__}")
+    return value

@@ -1,0 +1,103 @@
+"""What the manager has to know unasked: kept until it was told, each thing once."""
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from agents.node.manager import Fault, Manager, NoManager
+
+logger = logging.getLogger(__name__)
+
+LIMIT = 10_000
+RETRY_SECONDS = 1.0
+MAX_RETRY_SECONDS = 5.0
+INTERNAL = 500
+
+
+class Target(IntEnum):
+    """What failed, as the manager counts."""
+
+    HEAD = 1
+    STORAGE = 2
+    DISK = 3
+    COPY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing to tell; equal keys are the same thing."""
+
+    key: tuple[Any, ...]
+    method: str
+    struct: dict[str, Any] = field(compare=False)
+
+
+class Outbox:
+    """Tells the manager in order of arrival and does not give up; full, it drops the newest.
+
+    Nothing is lost by that, nor when the agent ends: what still is so is found and told again.
+    """
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._notes: dict[tuple[Any, ...], Note] = {}
+        self._changed = threading.Condition()
+
+    def failure(self, target: Target, targetid: int, reason: str = "") -> None:
+        """Tell that a disk or a copy failed."""
+        struct = {"target": int(target), "targetid": targetid, "reason": reason}
+        self._put(Note((target, targetid), "notifyFailure", struct))
+
+    def bad_blocks(self, pdskid: int, blocks: list[int]) -> None:
+        """Tell which GB of a disk cannot be used."""
+        struct = {"pdskid": pdskid, "blocks": blocks}
+        self._put(Note(("bad", pdskid, *blocks), "notifyBadBlocks", struct))
+
+    def shredded(self, dextid: int, eventid: int) -> None:
+        """Tell that an extent is zero now."""
+        struct = {"dextid": dextid, "eventid": eventid}
+        self._put(Note(("shred", dextid), "notifyShredFinished", struct))
+
+    def start(self) -> None:
+        """Begin to tell, in a thread of its own."""
+        threading.Thread(target=self._run, name="outbox", daemon=True).start()
+
+    def _put(self, note: Note) -> None:
+        with self._changed:
+            if note.key in self._notes:
+                return
+            if len(self._notes) >= LIMIT:
+                logger.error("outbox is full; not told: %s %s", note.method, note.struct)
+                return
+            self._notes[note.key] = note
+            self._changed.notify()
+
+    def _run(self) -> None:
+        pause = RETRY_SECONDS
+        while True:
+            with self._changed:
+                while not self._notes:
+                    self._changed.wait()
+                note = next(iter(self._notes.values()))
+            if self._tell(note):
+                pause = RETRY_SECONDS
+                with self._changed:
+                    del self._notes[note.key]
+            else:
+                threading.Event().wait(pause)
+                pause = min(2 * pause, MAX_RETRY_SECONDS)
+
+    def _tell(self, note: Note) -> bool:
+        """Tell one thing; False if it is to be told again."""
+        try:
+            self._manager.call(note.method, **note.struct)
+        except NoManager as error:
+            logger.warning("%s %s not told yet: %s", note.method, note.struct, error)
+            return False
+        except Fault as fault:
+            logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.code, fault)
+            return fault.code != INTERNAL
+        logger.info("%s %s told", note.method, note.struct)
+        return True
