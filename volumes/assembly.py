@@ -40,7 +40,7 @@ def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     moved = Attachment.objects.filter(pk=attachment.pk, state=attachment.state)
     if not moved.exists():
         raise jobs.LeaseLost(str(job))
-    LogicalVolume.objects.filter(pk=attachment.volume_id).update(clean=False)
+    LogicalVolume.objects.filter(pk=attachment.volume_id).update(closed_cleanly=False)
     taken = [copy.dextid for c in chosen.values() for copy in c.taken]
     Leg.objects.filter(pk__in=taken).move(Leg.Status.ALLOCATED, Leg.Status.NEEDSHRED)
     for why in ("silent", "stale"):

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from agents.protocol import AttachOrder, Progress, Report
 from inventory import servers
-from inventory.errors import Busy, HostDown, Invalid
+from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from volumes import assembly, copies, exports, jobs, nodes, standing
 from volumes.jobs import Again
@@ -32,6 +32,8 @@ def request_attach(
     """
     if volume.origin_id:
         raise Invalid(f"{volume} is a snapshot: it is attached together with its origin")
+    if not LogicalVolume.objects.select_for_update().filter(pk=volume.pk).exists():
+        raise NotFound(f"{volume} {volume.name} has just been deleted")
     head = HeadServer.objects.select_for_update().filter(pk=head_id).first()
     if head is None:
         raise Invalid(f"there is no head server hsvr-{head_id:08x}")
@@ -80,7 +82,9 @@ def attach_step(job: Job) -> Again | None:
     found = copies.of_group(volume.pk)
     exported = exports.export(job.pk, volume.pk, volume.epoch, [c for c in found if c.alive])
     try:
-        chosen = assembly.choose(found, exported, clean=volume.clean, force=FORCE in job.step)
+        chosen = assembly.choose(
+            found, exported, clean=volume.closed_cleanly, force=FORCE in job.step
+        )
     except HostDown as refusal:
         return jobs.retry(job, str(refusal), slowest=3)
     assembly.commit(job, attachment, chosen)

@@ -58,7 +58,7 @@ def step(job: Job, attachment: Attachment | None) -> str:
     """Name the way of copying that is right while the volume is as it is now."""
     if attachment:
         return HEAD
-    epoch = LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id)
+    epoch = LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id or 0)
     return f"{PULL}{epoch}"
 
 
@@ -97,12 +97,12 @@ def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: Copy
 
 def _send_pull(job: Job, mirror: Mirror, target: Copy) -> Report:
     """Let the target's server copy from the newest copy of a mirror that no head uses."""
-    volume = LogicalVolume.objects.get(pk=job.volume_id)
+    volume = LogicalVolume.objects.get(pk=job.volume_id or 0)
     legs = [copy for copy in copies.of_mirror(mirror.pk) if copy.dextid != target.dextid]
     readable = [copy for copy in legs if repair.can_be_source(copy)]
     exported = exports.export(job.pk, volume.pk, volume.epoch, readable)
     try:
-        chosen = choice.choose(legs, exported.marks, clean=volume.clean, force=False)
+        chosen = choice.choose(legs, exported.marks, clean=volume.closed_cleanly, force=False)
     except HostDown as refused:
         raise CannotCopy(str(refused)) from None
     return nodes.storage(target.server).pull(

@@ -129,10 +129,10 @@ def _evict_and_settle(
         used = (Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
         good = {c.dextid for c in copies.of_group(volume.pk) if c.status in used}
         clean = good <= {c.dextid for c in closed if c.state == LegState.INSYNC}
-        volume.refresh_from_db(fields=["clean", "epoch"])
-        volume.clean = volume.clean or (bool(closed) and clean)
+        volume.refresh_from_db(fields=["closed_cleanly", "epoch"])
+        volume.closed_cleanly = volume.closed_cleanly or (bool(closed) and clean)
         volume.epoch += 1
-        volume.save(update_fields=["clean", "epoch"])
+        volume.save(update_fields=["closed_cleanly", "epoch"])
         Attachment.objects.filter(pk=attachment.pk).delete()
     return None
 

@@ -1,9 +1,9 @@
 """What a failure means for the copies and volumes it touches; every report may come twice."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from inventory import servers, space
 from inventory.errors import Busy, Invalid, NotFound
@@ -124,14 +124,14 @@ def shut_down() -> None:
         servers.set_priority(disk, Priority.HALT)
 
 
-def _drop(legs: Iterable[Leg], why: str, *, trusted: bool = False) -> None:
+def _drop(legs: QuerySet[Leg], why: str, *, trusted: bool = False) -> None:
     """Leave copies out and queue the repair of their mirrors; the last good copy stays.
 
     A volume that was not closed in order, and whose head cannot tell which copies it still used,
     keeps all of them: one that looks lost may be the only one with the newest data. `trusted`: the
     head itself says so.
     """
-    chosen = Leg.objects.filter(pk__in=legs, status__in=GOOD)  # type: ignore[misc]
+    chosen = Leg.objects.filter(pk__in=legs, status__in=GOOD)
     if not trusted:
         chosen = chosen.filter(_knowable("mirror__volume") | _knowable("mirror__volume__origin"))
     others = Leg.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD).exclude(
@@ -146,7 +146,7 @@ def _drop(legs: Iterable[Leg], why: str, *, trusted: bool = False) -> None:
 
 def _knowable(volume: str) -> Q:
     """Match groups of which it is known which copies are the newest."""
-    unattached = Q(**{f"{volume}__attachment": None, f"{volume}__clean": True})
+    unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,

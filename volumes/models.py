@@ -32,7 +32,7 @@ class LogicalVolume(models.Model):
     epoch = models.IntegerField(
         default=0, help_text="of a group: rises at every bind and every eviction, for ever"
     )
-    clean = models.BooleanField(
+    closed_cleanly = models.BooleanField(
         default=True, help_text="of a group: the last use ended with all copies equal and recorded"
     )
     created = models.DateTimeField(auto_now_add=True, db_index=True)

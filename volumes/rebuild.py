@@ -69,7 +69,7 @@ def request_missing(limit: int = 1000) -> int:
 
 def rebuild_step(job: Job) -> Again | None:
     """Look at the mirror as it is now and take the next step towards a whole one."""
-    mirror = Mirror.objects.select_related("volume").filter(pk=job.mirror_id).first()
+    mirror = Mirror.objects.select_related("volume").filter(pk=job.mirror_id or 0).first()
     if mirror is None:
         jobs.finish(job, errnos.ECANCELED, "the volume was deleted")
         return None
@@ -183,7 +183,8 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
         case Progress.RUNNING:
             return _go_on(job, report)
         case Progress.DONE:
-            return _settle(job, mirror, attachment)
+            _settle(job, mirror, attachment)
+            return None
         case Progress.FAILED:
             return _abandon(job, report.message)
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, TypedDict
 from inventory.errors import Invalid, NotFound
 from volumes import (
     attachment,
+    detachment,
+    detachment,
     health,
     provisioning,
     rebuild,
@@ -111,7 +113,7 @@ def attach_logical_volume(*, hsvrid: int, lvolid: int = 0, lvolname: str = "") -
 def detach_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> None:
     """Detach a volume with its snapshots; returns when no head can write to it any more."""
     volume = find_volume(lvolid=lvolid, lvolname=lvolname)
-    job = attachment.request_detach(volume)
+    job = detachment.request_detach(volume)
     if job is not None:
         steps.wait(job)
 
@@ -179,7 +181,7 @@ def notify_rebuild_mirror_finished(
 
 def shutdown_all() -> None:
     """Take every server out of service; EBUSY while a volume is attached."""
-    health.shutdown_all()
+    health.shut_down()
 
 
 # -- work -----------------------------------------------------------------------------------------

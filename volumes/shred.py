@@ -63,7 +63,7 @@ def _job(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> Job:
 
 def shred_step(job: Job) -> Again | None:
     """Order the zeroing, follow it, and certify the space once its server says that it is done."""
-    extent = Extent.objects.select_related("disk__server").filter(pk=job.extent_id).first()
+    extent = Extent.objects.select_related("disk__server").filter(pk=job.extent_id or 0).first()
     if extent is None or extent.status != Extent.Status.OFFLINE:
         jobs.finish(job, errnos.ECANCELED, "the space is not waiting to be shredded any more")
         return None

@@ -9,7 +9,7 @@ from django.db.models import Q
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory import servers
 from inventory.errors import Busy, HostDown, Invalid
-from volumes import allocation, assembly, copies, exports, jobs, layout, nodes
+from volumes import allocation, assembly, copies, exports, jobs, layout, nodes, provisioning
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume
 
@@ -25,16 +25,20 @@ def create_snapshot(
 
     Busy while the origin is being attached or detached; nothing is kept when the head refuses.
     """
+    provisioning.check_name(name)
     if origin.origin_id:
         raise Invalid(f"{origin} {origin.name} is itself a snapshot")
-    store_gb = layout.snapshot_store_gb(origin.capacity_gb)
-    snapshot = allocation.create_volume(
+    if not LogicalVolume.objects.select_for_update().filter(pk=origin.pk).exists():
+        raise Invalid(f"{origin} {origin.name} has just been deleted")
+    snapshot = LogicalVolume(
         name=name,
         capacity_gb=origin.capacity_gb,
-        store_gb=store_gb,
+        store_gb=layout.snapshot_store_gb(origin.capacity_gb),
         redundancy=origin.redundancy,
         origin=origin,
     )
+    provisioning.record(snapshot)
+    allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
     attached = Attachment.objects.filter(volume=origin).first()
     if attached is None:
         return snapshot, None
@@ -56,7 +60,7 @@ def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
     """Delete a snapshot; with a job where a head must let go of it first."""
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
     if attached is None:
-        allocation.discard_volume(snapshot)
+        _discard(snapshot)
         return None
     if attached.state != State.BOUND:
         raise Busy(f"the origin of {snapshot} {snapshot.name} is {attached.state}")
@@ -68,6 +72,11 @@ def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
         actor=actor,
         deadline=jobs.patience(),
     )
+
+
+def _discard(snapshot: LogicalVolume) -> None:
+    jobs.cancel(Q(mirror__volume=snapshot), f"{snapshot} was deleted")
+    allocation.give_back(snapshot)
 
 
 # -- making one appear ----------------------------------------------------------------------------
@@ -124,7 +133,7 @@ def give_up_snapshot(job: Job, errno: int, error: str) -> None:
     snapshot = job.snapshot
     jobs.finish(job, errno, error)
     if snapshot is not None:
-        allocation.discard_volume(snapshot)
+        _discard(snapshot)
 
 
 # -- making one go away ---------------------------------------------------------------------------
@@ -158,5 +167,5 @@ def unsnapshot_step(job: Job) -> Again | None:
     with transaction.atomic():
         snapshot = job.snapshot
         jobs.finish(job)
-        allocation.discard_volume(snapshot)
+        _discard(snapshot)
     return None

@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "clean",
+                    "closed_cleanly",
                     models.BooleanField(
                         default=True,
                         help_text="of a group: the last use ended with all copies equal and recorded",
