@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 DEPTH = 16
 """How deep values may be nested."""
 
-# methodCall, params, param and value; then three elements for each deeper value; then its type.
-ELEMENT_DEPTH = 4 + 3 * (DEPTH - 1) + 1
+# methodCall, params, param and value; three elements for each deeper value; what is in the deepest.
+ELEMENT_DEPTH = 4 + 3 * (DEPTH - 1) + 2
 
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that no XML document may hold, not even as references."""

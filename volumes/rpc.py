@@ -9,7 +9,6 @@ from inventory.errors import Invalid, NotFound
 from volumes import (
     attachment,
     detachment,
-    detachment,
     health,
     provisioning,
     rebuild,
