@@ -1,0 +1,155 @@
+"""What the lists and trees of the API show, as plain rows, in a fixed number of queries."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import Count, F, Q, Sum
+
+from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+
+
+class VolumeRow(NamedTuple):
+    """A volume without its copies."""
+
+    id: int
+    node_id: int
+    linear_id: int
+    name: str
+    capacity_gb: int
+    store_gb: int
+    redundancy: int
+    origin_id: int | None
+    created: datetime
+
+
+class CopyRow(NamedTuple):
+    """A mirror with one of its copies; the copy's members are None where it has none."""
+
+    volume_id: int
+    mirror_id: int
+    mirror_gb: int
+    dextid: int | None
+    status: int
+    disk_id: int
+    offset_gb: int
+    size_gb: int
+    server_id: int
+
+
+class ServerRow(NamedTuple):
+    """A head or storage server."""
+
+    id: int
+    priority: int
+
+
+class DiskRow(NamedTuple):
+    """A disk."""
+
+    id: int
+    server_id: int
+    priority: int
+    local_path: str
+    capacity_gb: int
+
+
+def volumes(which: Q) -> list[VolumeRow]:
+    """Read volumes in the order of their ids."""
+    rows = LogicalVolume.objects.filter(which).order_by("id").values_list(*VolumeRow._fields)
+    return list(map(VolumeRow._make, rows))
+
+
+def copies(volume_ids: Collection[int]) -> dict[int, list[CopyRow]]:
+    """Read the mirrors and copies of volumes, each volume's in the order of their place in it."""
+    rows = (
+        Mirror.objects.filter(volume__in=volume_ids)
+        .order_by("volume_id", "offset_gb", "legs__extent_id")
+        .values_list(
+            "volume_id",
+            "id",
+            "size_gb",
+            "legs__extent_id",
+            "legs__status",
+            "legs__extent__disk_id",
+            "legs__extent__offset_gb",
+            "legs__extent__size_gb",
+            "legs__server_id",
+        )
+    )
+    found: dict[int, list[CopyRow]] = defaultdict(list)
+    for row in map(CopyRow._make, rows):
+        found[row.volume_id].append(row)
+    return found
+
+
+def attachments(which: Q) -> dict[int, tuple[str, int]]:
+    """Read state and head by the id of the origin."""
+    rows = Attachment.objects.filter(which).values_list("volume_id", "state", "head_id")
+    return {volume_id: (state, head_id) for volume_id, state, head_id in rows}
+
+
+def faulty_volumes(which: Q) -> set[int]:
+    """Name the volumes that have a copy which is neither in sync nor as new."""
+    faulty = Q(status__in=[Leg.Status.SPARE, Leg.Status.FAULTY])
+    rows = Leg.objects.filter(faulty, which).values_list("mirror__volume_id", flat=True)
+    return set(rows.distinct())
+
+
+def heads(which: Q) -> list[ServerRow]:
+    """Read head servers."""
+    rows = HeadServer.objects.filter(which).order_by("id").values_list(*ServerRow._fields)
+    return list(map(ServerRow._make, rows))
+
+
+def storages(which: Q) -> list[ServerRow]:
+    """Read storage servers."""
+    rows = StorageServer.objects.filter(which).order_by("id").values_list(*ServerRow._fields)
+    return list(map(ServerRow._make, rows))
+
+
+def disks(which: Q) -> list[DiskRow]:
+    """Read disks."""
+    rows = Disk.objects.filter(which).order_by("id").values_list(*DiskRow._fields)
+    return list(map(DiskRow._make, rows))
+
+
+def addresses(kind: str) -> dict[int, list[str]]:
+    """Read the addresses of all "head" or "storage" servers, in the order of their networks."""
+    rows = Address.objects.exclude(**{kind: None}).order_by("position").values_list(kind, "address")
+    found: dict[int, list[str]] = defaultdict(list)
+    for server_id, address in rows:
+        found[server_id].append(address)
+    return found
+
+
+def available_gb() -> dict[int, int]:
+    """Sum up by disk what can be allocated now: zeroed, on a usable disk of a usable server."""
+    free = Extent.objects.filter(
+        status=Extent.Status.FREE, disk__priority__in=USABLE, disk__server__priority__in=USABLE
+    )
+    rows = free.values("disk_id").annotate(gb=Sum("size_gb")).values_list("disk_id", "gb")
+    return dict(rows)
+
+
+def rebuilds_by_head() -> dict[int, int]:
+    """Count the open rebuilds of the volumes attached to each head."""
+    return _count_rebuilds("volume__attachment__head_id")
+
+
+def rebuilds_by_storage() -> dict[int, int]:
+    """Count the open rebuilds that fill an extent of each storage server."""
+    return _count_rebuilds("extent__disk__server_id")
+
+
+def rebuilds_by_disk() -> dict[int, int]:
+    """Count the open rebuilds that fill an extent of each disk."""
+    return _count_rebuilds("extent__disk_id")
+
+
+def _count_rebuilds(where: str) -> dict[int, int]:
+    jobs = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN)
+    rows = jobs.values(where=F(where)).annotate(count=Count("id")).values_list("where", "count")
+    return dict(rows)
