@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
 
@@ -66,9 +67,13 @@ class Cluster:
         """End all parts, if they are ours: manager, heads, storage, broker last."""
         if self._lock is None:
             return
-        names = [node.name for node in self.place.nodes()]
-        for part in ("beat", "web", "worker", *names, "broker"):
-            self._end(part)
+        heads, storages = (
+            [node.name for node in self.place.nodes() if node.role == role]
+            for role in ("head", "storage")
+        )
+        with ThreadPoolExecutor() as pool:
+            for parts in (("beat", "web", "worker"), heads, storages, ("broker",)):
+                list(pool.map(self._end, parts))
         processes.end(partial(processes.marked, self.place.home), patience=0)
         os.close(self._lock)
         self._lock = None
@@ -168,13 +173,30 @@ class Cluster:
             time.sleep(0.05)
 
     def _end(self, part: str) -> None:
+        """End a part: main process, then what it left running on purpose, then the rest."""
         child = self._children.get(part)
-        if child and part in manager.MANAGER:  # its main process ends its own children
+        if child and child.poll() is None:
             child.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(PATIENCE)
+        if part not in manager.MANAGER and self.runs(part):
+            self._end_engine(part)
         processes.end(partial(processes.marked, self.place.home, part), patience=PATIENCE)
         self._reap(part)
+
+    def _end_engine(self, part: str) -> None:
+        """Let a node's engine close what is open; what does not is ended afterwards."""
+        command = nodes.command(self.place, self.place.node(part), self._limits)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                [*command, "--stop-engine"],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=PATIENCE,
+                check=False,
+            )
 
     def _reap(self, part: str) -> None:
         if child := self._children.pop(part, None):
