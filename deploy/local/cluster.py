@@ -20,6 +20,9 @@ from deploy.local.place import ROOT, Place, Unusable
 PATIENCE = 8.0
 """Seconds that a process has to end by itself before it is forced."""
 
+SILENCE = 60.0
+"""Seconds without a tick after which the worker and beat are started anew."""
+
 
 class Cluster:
     """The processes of one place. Only its owner (the holder of the lock) starts and stops all."""
@@ -32,6 +35,7 @@ class Cluster:
         self.environment = manager.environment(place, policy)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lock: int | None = None
+        self._restarted = 0.0
 
     def take(self) -> int:
         """Become the owner, end what a killed run left; how many. Unusable where another runs."""
@@ -85,6 +89,8 @@ class Cluster:
             command = manager.command(self.place, part)
         else:
             command = nodes.command(self.place, self.place.node(part), self._limits)
+        if part == "worker":
+            self._restarted = time.time()
         self._children[part] = processes.start(
             command,
             home=self.place.home,
@@ -108,15 +114,21 @@ class Cluster:
         return bool(processes.marked(self.place.home, part))
 
     def revive(self) -> list[str]:
-        """Start again what died of the manager (nodes are other machines); which parts."""
-        dead = [
-            part
-            for part in manager.MANAGER
-            if part in self._children and self._children[part].poll() is not None
-        ]
-        for part in dead:
+        """Start again what died, or went silent, of the manager (nodes are other machines)."""
+        ours = [part for part in manager.MANAGER if part in self._children]
+        lost = {part for part in ours if self._children[part].poll() is not None}
+        if self._is_silent():
+            lost |= {"worker", "beat"}
+        for part in sorted(lost, key=manager.MANAGER.index):
+            self.kill(part)
             self.launch(part)
-        return dead
+        return sorted(lost)
+
+    def _is_silent(self) -> bool:
+        """Tell whether the worker left no trace of its tick for too long."""
+        trace = self.place.home / "last-tick"
+        last = trace.stat().st_mtime if trace.exists() else 0.0
+        return time.time() - max(last, self._restarted) > SILENCE
 
     def fallen(self) -> list[str]:
         """Name the nodes that have no power."""
