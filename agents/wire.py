@@ -104,10 +104,10 @@ def _parser(target: xmlrpc.client.Unmarshaller) -> expat.XMLParserType:
     def refuse(*_: object) -> None:
         raise Malformed("a document type is not accepted")
 
+    target.xml("", None)  # expat decodes
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
     parser.EndElementHandler = end
     parser.CharacterDataHandler = target.data
     parser.StartDoctypeDeclHandler = refuse
-    target.xml("utf-8", None)
     return parser
