@@ -55,14 +55,10 @@ def register_disk(
 
     Exists: it is in use here already. Busy: it is in use on another server that is up.
     """
-    server = StorageServer.objects.filter(pk=server_id).first()
-    if server is None or server.priority not in ALIVE:
-        state = "does not exist" if server is None else f"is {server.get_priority_display()}"
-        raise Invalid(f"storage server {server_id} {state}")
     if not 0 < capacity_sectors <= MOST_SECTORS:
         raise Invalid(f"a disk has 1 to {MOST_SECTORS} sectors, not {capacity_sectors}")
     disk = Disk(
-        server=server,
+        server_id=server_id,
         local_path=local_path,
         capacity_gb=capacity_sectors // SECTORS_PER_GB,
         disk_uuid=disk_uuid,
@@ -71,10 +67,11 @@ def register_disk(
     try:
         with transaction.atomic():
             return _record_disk(disk)
-    except IntegrityError as error:
-        if Disk.objects.filter(_same_disk(disk), server=server).exists():
-            raise Exists(f"{local_path} is registered here already") from error
-        raise Busy(f"{local_path} cannot come to {server} now: {error}") from error
+    except IntegrityError:
+        # The rule of one copy per server holds for a disk that comes from elsewhere, too.
+        raise Busy(
+            f"{local_path} holds a copy of a mirror that has another on ssvr-{server_id:08x}"
+        ) from None
 
 
 @transaction.atomic
@@ -196,6 +193,12 @@ def _same_disk(disk: Disk) -> Q:
 
 
 def _record_disk(disk: Disk) -> Disk:
+    # The server cannot go down unseen now: a priority changes only under this lock.
+    ids.lock("volume")
+    server = StorageServer.objects.filter(pk=disk.server_id).first()
+    if server is None or server.priority not in ALIVE:
+        state = "does not exist" if server is None else f"is {server.get_priority_display()}"
+        raise Invalid(f"storage server {disk.server_id} {state}")
     known = Disk.objects.select_related("server").filter(_same_disk(disk)).first()
     if known is None:
         (disk.id,) = ids.take("disk")
@@ -215,7 +218,6 @@ def _record_disk(disk: Disk) -> Disk:
 
 def _return_disk(known: Disk, disk: Disk) -> Disk:
     """Make a known disk usable, where it is now; a capacity that grew stays unused."""
-    ids.lock("volume")
     bad = (Extent.Status.FAULTY, Extent.Status.EVACUATE)
     spoilt = Extent.objects.filter(disk=known, status__in=bad).exists()
     as_seen = Disk.objects.filter(pk=known.pk, priority=known.priority, server=known.server_id)
