@@ -1,5 +1,7 @@
 """Calls to the API as a client makes them: through the URL and the wire."""
 
+from typing import Any
+
 import pytest
 from django.test import Client
 
@@ -12,17 +14,17 @@ def api() -> Api:
 
 
 @pytest.fixture
-def head(api: Api, db: None) -> int:
+def head(api: Api, db: None) -> Any:
     return api("registerHeadServer", ip_data=["10.0.9.1", "10.1.9.1"])
 
 
 @pytest.fixture
-def storage(api: Api, db: None) -> int:
+def storage(api: Api, db: None) -> Any:
     return api("registerStorageServer", ip_data=["10.0.0.1", "10.1.0.1"])
 
 
 @pytest.fixture
-def disk(api: Api, storage: int) -> int:
+def disk(api: Api, storage: int) -> Any:
     return add_disk(api, storage, "/dev/disk/by-id/first")
 
 
@@ -38,5 +40,5 @@ def pool(api: Api, db: None) -> list[int]:
 
 
 @pytest.fixture
-def volume(api: Api, pool: list[int]) -> int:
+def volume(api: Api, pool: list[int]) -> Any:
     return api("createLogicalVolume", lvolname="data", capacity=5)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from inventory.errors import Invalid
 from tests.contract.api import Api
-from vastsky_site import rpc
 
 PARSE, REQUEST = -32700, -32600
 
@@ -190,7 +190,7 @@ def test_no_text_makes_an_answer_ill_formed(api: Api, broken: Any, text: str) ->
 
 def test_a_refusal_with_control_characters_is_well_formed(api: Api, broken: Any) -> None:
     def body() -> None:
-        raise rpc.Invalid("bad \x07 bell")
+        raise Invalid("bad \x07 bell")
 
     broken(body)
     response = api.post(xmlrpc.client.dumps(({"ver": 5},), "vastsky.clusterInfo"))

@@ -1,0 +1,176 @@
+"""Every method against every wrong struct: too old, too little, of the wrong type."""
+
+import xmlrpc.client
+from typing import Any
+
+import pytest
+
+from inventory import rpc as inventory_rpc
+from tests.contract.api import Api
+from vastsky_site import structs
+from volumes import rpc as volumes_rpc
+
+EINVAL, EPROTO = 22, 71
+
+NAMED: dict[str, Any] = {"lvolid": 1, "lvolname": "data"}
+SERVER: dict[str, Any] = {"ip_data": ["10.0.0.1"], "boot_id": "b", "site": "s", "rack": "r"}
+
+METHODS: dict[str, dict[str, Any]] = {
+    "registerHeadServer": SERVER,
+    "registerStorageServer": SERVER,
+    "registerPhysicalDisk": {
+        "ssvrid": 1,
+        "local_path": "/dev/x",
+        "capacity": "1",
+        "disk_uuid": "u",
+        "tags": "hdd",
+    },
+    "deletePhysicalDisk": {"pdskid": 1},
+    "deleteHeadServer": {"hsvrid": 1},
+    "deleteStorageServer": {"ssvrid": 1},
+    "createLogicalVolume": {"lvolname": "data", "capacity": 1, "redundancy": 3, "tags": "hdd"},
+    "createSnapshot": {"origin_lvolid": 1, "origin_lvolname": "d", "snapshot_lvolname": "snap"},
+    "deleteLogicalVolume": NAMED,
+    "attachLogicalVolume": {**NAMED, "hsvrid": 1},
+    "detachLogicalVolume": NAMED,
+    "listLogicalVolumes": NAMED,
+    "showLogicalVolume": NAMED,
+    "listHeadServers": {"hsvrid": 1},
+    "listStorageServers": {"ssvrid": 1},
+    "listPhysicalDisks": {"ssvrid": 1},
+    "listEvents": {"event_status": 1, "all": 1},
+    "notifyFailure": {"target": 1, "targetid": 1, "reason": "io"},
+    "notifyBadBlocks": {"pdskid": 1, "blocks": [1]},
+    "notifyShredFinished": {"dextid": 1, "eventid": 1},
+    "notifyRebuildMirrorFinished": {
+        "mirrorid": 1,
+        "dexts": [{"dextid": 1, "dext_status": 2}],
+        "eventid": 1,
+    },
+    "shutdownAll": {},
+    "vastsky.clusterInfo": {},
+    "vastsky.forceAttach": {**NAMED, "hsvrid": 1},
+    "vastsky.listJobs": {},
+}
+"""Every method with every member it knows."""
+
+REQUIRED = {
+    "registerHeadServer": ["ip_data"],
+    "registerStorageServer": ["ip_data"],
+    "registerPhysicalDisk": ["ssvrid", "local_path", "capacity"],
+    "deletePhysicalDisk": ["pdskid"],
+    "deleteHeadServer": ["hsvrid"],
+    "deleteStorageServer": ["ssvrid"],
+    "createLogicalVolume": ["lvolname", "capacity"],
+    "createSnapshot": ["snapshot_lvolname"],
+    "attachLogicalVolume": ["hsvrid"],
+    "notifyFailure": ["target", "targetid"],
+    "notifyBadBlocks": ["pdskid", "blocks"],
+    "notifyShredFinished": ["dextid"],
+    "notifyRebuildMirrorFinished": ["mirrorid", "dexts"],
+    "vastsky.forceAttach": ["hsvrid"],
+}
+
+OTHER_TYPES: list[Any] = ["1", b"1", 1.0, True, None, [], {}, 1, xmlrpc.client.DateTime(0)]
+
+MEMBERS = [(method, member) for method, struct in METHODS.items() for member in struct]
+INTS = [(method, member) for method, member in MEMBERS if METHODS[method][member] == 1]
+
+
+def test_the_tables_here_know_every_method_and_member() -> None:
+    procedures = {**inventory_rpc.PROCEDURES, **volumes_rpc.PROCEDURES}
+
+    known = {name: {m.name for m in structs.members(body)} for name, body in procedures.items()}
+
+    assert known == {method: set(struct) for method, struct in METHODS.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("ver", [4, 6, -5, "5", 5.0, True, None, [5]])
+def test_another_version_is_eproto(api: Api, method: str, ver: object) -> None:
+    assert api.fault(method, **{**METHODS[method], "ver": ver}) == EPROTO
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_version_is_eproto(api: Api, method: str) -> None:
+    assert api.fault_of(lambda: api.send(method, METHODS[method])) == EPROTO
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("params", [(), (5,), ("x",), (None,), ([],), ([{"ver": 5}],), ({}, {})])
+def test_anything_but_one_struct_is_einval(api: Api, method: str, params: tuple[Any, ...]) -> None:
+    assert api.fault_of(lambda: api.send(method, *params)) == EINVAL
+
+
+@pytest.mark.parametrize(("method", "member"), MEMBERS)
+def test_a_member_of_another_type_is_einval(api: Api, method: str, member: str) -> None:
+    good = METHODS[method][member]
+
+    for wrong in OTHER_TYPES:
+        if type(wrong) is not type(good):
+            assert api.fault(method, **{**METHODS[method], member: wrong}) == EINVAL, wrong
+
+
+@pytest.mark.parametrize(
+    ("method", "member"), [(method, member) for method in REQUIRED for member in REQUIRED[method]]
+)
+def test_a_missing_member_is_einval(api: Api, method: str, member: str) -> None:
+    struct = {name: value for name, value in METHODS[method].items() if name != member}
+
+    assert api.fault(method, **struct) == EINVAL
+
+
+@pytest.mark.parametrize(("method", "member"), INTS)
+@pytest.mark.parametrize("number", [2**31, -(2**31) - 1, 2**32 + 1, 2**63, 10**30])
+def test_an_int_beyond_32_bits_is_einval(api: Api, method: str, member: str, number: int) -> None:
+    body = xmlrpc.client.dumps(({"ver": 5, **METHODS[method], member: 1234567},), method)
+
+    response = api.post(body.replace("1234567", str(number)))
+
+    assert api.fault_of(lambda: api.read(response)) == EINVAL
+
+
+@pytest.mark.parametrize(
+    ("method", "members"),
+    [
+        ("registerHeadServer", {"ip_data": [True]}),
+        ("registerHeadServer", {"ip_data": [["10.0.0.1"]]}),
+        ("registerHeadServer", {"ip_data": [1.5]}),
+        ("registerStorageServer", {"ip_data": [None]}),
+        ("notifyBadBlocks", {"blocks": ["1"]}),
+        ("notifyBadBlocks", {"blocks": [True]}),
+        ("notifyBadBlocks", {"blocks": [[1]]}),
+        ("notifyRebuildMirrorFinished", {"dexts": [1]}),
+        ("notifyRebuildMirrorFinished", {"dexts": [{}]}),
+        ("notifyRebuildMirrorFinished", {"dexts": [{"dextid": 1}]}),
+        ("notifyRebuildMirrorFinished", {"dexts": [{"dextid": 1, "dext_status": "2"}]}),
+        ("notifyRebuildMirrorFinished", {"dexts": [{"dextid": True, "dext_status": 2}]}),
+    ],
+)
+def test_a_wrong_element_of_an_array_is_einval(
+    api: Api, method: str, members: dict[str, Any]
+) -> None:
+    assert api.fault(method, **{**METHODS[method], **members}) == EINVAL
+
+
+@pytest.mark.parametrize(
+    ("method", "member", "limit"),
+    [
+        ("registerHeadServer", "boot_id", 128),
+        ("registerStorageServer", "site", 64),
+        ("registerStorageServer", "rack", 64),
+        ("registerPhysicalDisk", "local_path", 1024),
+        ("registerPhysicalDisk", "disk_uuid", 64),
+        ("registerPhysicalDisk", "tags", 256),
+        ("createLogicalVolume", "tags", 256),
+        ("notifyFailure", "reason", 64),
+    ],
+)
+def test_a_text_that_no_column_holds_is_einval(
+    api: Api, method: str, member: str, limit: int
+) -> None:
+    assert api.fault(method, **{**METHODS[method], member: "x" * (limit + 1)}) == EINVAL
+
+
+def test_unknown_members_are_ignored(api: Api, db: None) -> None:
+    assert api("listHeadServers", colour="red", nested={"a": [1]}) == []
