@@ -1,0 +1,22 @@
+"""`manage.py fsck`: say what is wrong with the database, row by row."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from volumes import fsck
+
+
+class Command(BaseCommand):
+    """Print each violation of an invariant; exit status 1 if there is any."""
+
+    help = "Check every invariant of the database in one read transaction."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Print nothing when all is well."""
+        found = 0
+        for line in fsck.violations():
+            self.stdout.write(line)
+            found += 1
+        if found:
+            raise SystemExit(1)
