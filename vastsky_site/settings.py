@@ -133,7 +133,7 @@ ALLOWED_HOSTS = _words(
 DATABASES = {
     "default": _database(_text("DATABASE_URL", f"sqlite:///{VASTSKY_HOME}/vastsky.sqlite3"))
 }
-REDIS_URL = _text("REDIS_URL", f"redis+socket://{VASTSKY_HOME}/run/redis.sock")
+REDIS_URL = CELERY_BROKER_URL = _text("REDIS_URL", f"redis+socket://{VASTSKY_HOME}/run/redis.sock")
 
 # Granian's own variable: how many processes serve this site. vastsky_site.checks looks at it.
 VASTSKY_WEB_PROCESSES = _whole("GRANIAN_WORKERS", 1)
