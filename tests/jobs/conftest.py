@@ -1,0 +1,125 @@
+"""A cluster of simulated nodes, registered through the API, with jobs run by hand."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from inventory.models import Disk, Extent, StorageServer
+from tests.contract.api import Api, add_disk, zero_everything
+from tests.jobs.simulator import Head, Storage, World, simulated_world
+from volumes import jobs, steps, sweep
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+
+
+class Cluster:
+    """The API, the simulated machines, and hands to move jobs and time."""
+
+    def __init__(self, api: Api, world: World) -> None:
+        self.call = api
+        self.world = world
+
+    def add_storage(self, disks: int = 1, gb: int = 100, **about: str) -> Storage:
+        node = self.world.new_storage()
+        node.server_id = self.call("registerStorageServer", ip_data=[node.address], **about)
+        self.world.storages[node.server_id] = node
+        for number in range(disks):
+            add_disk(self.call, node.server_id, f"/disk/{node.address}/{number}", gb)
+        zero_everything()
+        return node
+
+    def add_head(self) -> Head:
+        node = self.world.new_head()
+        node.server_id = self.call("registerHeadServer", ip_data=[node.address])
+        self.world.heads[node.server_id] = node
+        return node
+
+    def create(self, name: str = "data", gb: int = 5, **more: Any) -> LogicalVolume:
+        lvolid = self.call("createLogicalVolume", lvolname=name, capacity=gb, **more)
+        return LogicalVolume.objects.get(pk=lvolid)
+
+    def attach(self, volume: LogicalVolume, head: Head) -> None:
+        self.call("attachLogicalVolume", lvolid=volume.pk, hsvrid=head.server_id)
+
+    def detach(self, volume: LogicalVolume) -> None:
+        self.call("detachLogicalVolume", lvolid=volume.pk)
+
+    def state(self, volume: LogicalVolume) -> str:
+        row = Attachment.objects.filter(volume=volume).first()
+        return row.state if row else "detached"
+
+    def legs(self, volume: LogicalVolume, *statuses: Leg.Status) -> list[Leg]:
+        legs = Leg.objects.filter(mirror__volume=volume).order_by("pk")
+        return list(legs.filter(status__in=statuses) if statuses else legs)
+
+    def mirror(self, volume: LogicalVolume) -> Mirror:
+        return Mirror.objects.get(volume=volume)
+
+    def node_of(self, leg: Leg) -> Storage:
+        return self.world.storages[leg.server_id]
+
+    def work(self, rounds: int = 1) -> None:
+        """Take the steps of all open jobs, as if time had passed in between."""
+        for _ in range(rounds):
+            Job.objects.filter(state=Job.State.OPEN).update(due=timezone.now())
+            for job_id in jobs.due_ids(timezone.now(), 1000):
+                steps.run_job(job_id)
+
+    def sweep(self) -> None:
+        sweep.sweep()
+
+    def silence(self, node: Storage, seconds: int) -> None:
+        """Let a storage server be dead, and have been silent for so long."""
+        node.die()
+        since = timezone.now() - timedelta(seconds=seconds)
+        StorageServer.objects.filter(pk=node.server_id).update(silent_since=since)
+
+    def comes_back(self, node: Storage) -> None:
+        """Let a storage server that was out start and register again, with its disks."""
+        node.start()
+        self.call("registerStorageServer", ip_data=[node.address])
+        for disk in Disk.objects.filter(server=node.server_id):
+            capacity = str(disk.capacity_gb << 21)
+            self.call(
+                "registerPhysicalDisk",
+                ssvrid=node.server_id,
+                local_path=disk.local_path,
+                capacity=capacity,
+            )
+
+    def job(self, kind: Job.Kind) -> Job:
+        return Job.objects.filter(kind=kind).latest("pk")
+
+    def free_gb(self) -> int:
+        return sum(Extent.objects.filter(status=2).values_list("size_gb", flat=True))
+
+    def disk_of(self, leg: Leg) -> Disk:
+        return Extent.objects.select_related("disk").get(pk=leg.pk).disk
+
+
+@pytest.fixture
+def cluster(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    monkeypatch.setattr(steps, "HELP_AFTER", timedelta())
+    monkeypatch.setattr(jobs, "wake", lambda job_id: None)
+    with simulated_world() as world:
+        settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
+        settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port
+        yield Cluster(Api(Client(raise_request_exception=True)), world)
+
+
+@pytest.fixture
+def four(cluster: Cluster) -> Cluster:
+    """Four storage servers with one empty disk each, and one head."""
+    for _ in range(4):
+        cluster.add_storage()
+    cluster.add_head()
+    return cluster
+
+
+@pytest.fixture
+def head(four: Cluster) -> Head:
+    return next(iter(four.world.heads.values()))

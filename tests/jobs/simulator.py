@@ -1,0 +1,339 @@
+"""Simulated nodes: real XML-RPC servers on loopback that keep books instead of bytes.
+
+They follow the rules of agents/protocol.py (epochs, marks, repeats answered from a journal), so the
+manager's decisions can be tested in milliseconds; the real agents are tested in tests/agents and
+tests/cluster.
+"""
+
+import errno
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from socketserver import ThreadingMixIn
+from typing import Any
+from xmlrpc.client import Fault
+from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
+
+from agents.protocol import (
+    AttachOrder,
+    CopyMark,
+    CopyState,
+    DetachOrder,
+    DeviceState,
+    DiskState,
+    EvictOrder,
+    ExportOrder,
+    ExportReply,
+    ExportState,
+    GroupState,
+    HeadState,
+    LegState,
+    Progress,
+    PullOrder,
+    RebuildOrder,
+    Report,
+    ShredOrder,
+    SnapshotOrder,
+    StorageState,
+    UnsnapshotOrder,
+    from_struct,
+    to_struct,
+)
+
+_hosts = itertools.count(10)
+
+
+class _Server(ThreadingMixIn, SimpleXMLRPCServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    block_on_close = False
+
+
+class _Handler(SimpleXMLRPCRequestHandler):
+    rpc_paths = ()
+    timeout = 5
+
+
+@dataclass
+class Node:
+    """A machine that can be up, dead (refuses) or hung (accepts and never answers)."""
+
+    world: "World"
+    address: str
+    port: int
+    log: list[tuple[str, Any]] = field(default_factory=list)
+    reports: dict[tuple[int, int], Report] = field(default_factory=dict)
+    refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    server_id: int = 0
+    _server: _Server | None = None
+    _hung: socket.socket | None = None
+
+    def start(self) -> None:
+        self._server = _Server(
+            (self.address, self.port), _Handler, logRequests=False, allow_none=False
+        )
+        self._server.register_instance(self)
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def _dispatch(self, method: str, params: tuple[Any, ...]) -> Any:
+        """Called by SimpleXMLRPCServer for every request."""
+        name = method.removeprefix("vastsky.")
+        struct = params[0]
+        if name in self.refuse:
+            raise Fault(*self.refuse[name])
+        if name == "report":
+            key = (struct["eventid"], struct["order"])
+            unknown = Report(*key, Progress.UNKNOWN)
+            return to_struct(self.reports.get(key, unknown))
+        if name in {"acknowledge", "cancel"}:
+            return 0
+        kind = ORDERS.get(name)
+        order = from_struct(kind, struct) if kind else None
+        if order is not None:
+            self.log.append((name, order))
+        with self.world.lock:
+            answer = getattr(self, f"on_{name}")(order)
+        return 0 if answer is None else to_struct(answer)
+
+    def die(self) -> None:
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+        if self._hung:
+            self._hung.close()
+            self._hung = None
+
+    def hang(self) -> None:
+        self.die()
+        self._hung = socket.create_server((self.address, self.port), reuse_port=False)
+
+    def told(self, method: str) -> list[Any]:
+        return [order for name, order in self.log if name == method]
+
+    def journal(self, order: Any, answer: Callable[[], Report]) -> Report:
+        key = (order.eventid, order.order)
+        if key not in self.reports:
+            self.reports[key] = answer()
+        return self.reports[key]
+
+
+@dataclass
+class Storage(Node):
+    exports: dict[int, tuple[int, int]] = field(default_factory=dict)
+    min_epoch: dict[int, int] = field(default_factory=dict)
+    disks: list[DiskState] = field(default_factory=list)
+    hold_shreds: bool = False
+    shredded: list[int] = field(default_factory=list)
+
+    def on_state(self, _: None) -> StorageState:
+        exports = tuple(ExportState(d, l, e, 0) for d, (l, e) in self.exports.items())
+        return StorageState(self.server_id, "boot", "", 1, 9, tuple(self.disks), exports)
+
+    def on_export(self, order: ExportOrder) -> ExportReply:
+        if order.epoch < self.min_epoch.get(order.lvolid, 0):
+            raise Fault(errno.ESTALE, "that epoch is over")
+        self.min_epoch[order.lvolid] = order.epoch
+        for dextid, (lvolid, epoch) in list(self.exports.items()):
+            if lvolid == order.lvolid and epoch < order.epoch:
+                del self.exports[dextid]
+        for extent in order.extents:
+            self.exports[extent.dextid] = (order.lvolid, order.epoch)
+        marks = tuple(self.world.mark(extent.dextid) for extent in order.extents)
+        return ExportReply(port=9, marks=marks, refused={})
+
+    def on_evict(self, order: EvictOrder) -> None:
+        for dextid, (lvolid, epoch) in list(self.exports.items()):
+            named = not order.dextids or dextid in order.dextids
+            if lvolid == order.lvolid and epoch <= order.epoch and named:
+                del self.exports[dextid]
+        if not order.dextids:
+            least = self.min_epoch.get(order.lvolid, 0)
+            self.min_epoch[order.lvolid] = max(least, order.epoch + 1)
+
+    def on_shred(self, order: ShredOrder) -> Report:
+        self.exports.pop(order.extent.dextid, None)
+        return self.journal(order, lambda: self._shred(order))
+
+    def _shred(self, order: ShredOrder) -> Report:
+        if self.hold_shreds:
+            return Report(order.eventid, order.order, Progress.RUNNING, 5, 100)
+        self.shredded.append(order.extent.dextid)
+        self.world.marks.pop(order.extent.dextid, None)
+        return Report(order.eventid, order.order, Progress.DONE)
+
+    def on_pull(self, order: PullOrder) -> Report:
+        source = int(order.source.export.split(".")[0])
+        mark = replace(self.world.mark(source), dextid=order.target.dextid)
+        self.world.marks[order.target.dextid] = mark
+        return self.journal(order, lambda: Report(order.eventid, order.order, Progress.RUNNING))
+
+    def finish(self, order: Any, progress: Progress = Progress.DONE, message: str = "") -> None:
+        """Let the order that is running end."""
+        key = (order.eventid, order.order)
+        self.reports[key] = Report(*key, progress, 100, 100, errno=0, message=message)
+
+
+@dataclass
+class Group:
+    order: AttachOrder
+    events: dict[int, int] = field(default_factory=dict)
+    copies: dict[int, CopyState] = field(default_factory=dict)
+    open: bool = False
+
+
+@dataclass
+class Head(Node):
+    groups: dict[int, Group] = field(default_factory=dict)
+
+    def on_state(self, _: None) -> HeadState:
+        groups = tuple(
+            GroupState(
+                lvolid,
+                group.order.epoch,
+                alive=True,
+                devices=tuple(DeviceState(d.lvolid, 0) for d in group.order.devices),
+                copies=tuple(group.copies.values()),
+            )
+            for lvolid, group in self.groups.items()
+        )
+        return HeadState(self.server_id, "boot", "", 1, groups)
+
+    def on_attach(self, order: AttachOrder) -> Report:
+        return self.journal(order, lambda: self._attach(order))
+
+    def _attach(self, order: AttachOrder) -> Report:
+        group = self.groups[order.lvolid] = Group(order)
+        for device in order.devices:
+            self._assemble(group, device.mirrors)
+        copies = tuple(group.copies.values())
+        return Report(order.eventid, order.order, Progress.DONE, copies=copies)
+
+    def _assemble(self, group: Group, mirrors: Any) -> None:
+        for mirror in mirrors:
+            events = group.events[mirror.mirrorid] = mirror.events + 1
+            for leg in mirror.legs:
+                self.world.marks[leg.dextid] = CopyMark(
+                    leg.dextid, group.order.epoch, events, clean=False
+                )
+                group.copies[leg.dextid] = CopyState(
+                    leg.dextid, mirror.mirrorid, LegState.INSYNC, events
+                )
+
+    def lose(self, dextid: int, why: str = "connection") -> None:
+        """Leave a copy behind, as a head does when a write to it fails."""
+        group = next(g for g in self.groups.values() if dextid in g.copies)
+        lost = group.copies[dextid]
+        group.copies[dextid] = replace(lost, state=LegState.FAULTY, why=why)
+        group.events[lost.mirrorid] += 1
+        for copy in list(group.copies.values()):
+            if copy.mirrorid == lost.mirrorid and copy.state == LegState.INSYNC:
+                events = group.events[lost.mirrorid]
+                group.copies[copy.dextid] = replace(copy, events=events)
+                self.world.marks[copy.dextid] = replace(self.world.mark(copy.dextid), events=events)
+
+    def on_detach(self, order: DetachOrder) -> Report:
+        return self.journal(order, lambda: self._detach(order))
+
+    def _detach(self, order: DetachOrder) -> Report:
+        group = self.groups.get(order.lvolid)
+        if group is None:
+            return Report(order.eventid, order.order, Progress.DONE)
+        if group.open:
+            return Report(
+                order.eventid, order.order, Progress.FAILED, errno=errno.EBUSY, message="open"
+            )
+        del self.groups[order.lvolid]
+        copies = tuple(group.copies.values())
+        for copy in copies:
+            if copy.state == LegState.INSYNC:
+                self.world.marks[copy.dextid] = CopyMark(
+                    copy.dextid, group.order.epoch, copy.events, clean=True
+                )
+        return Report(order.eventid, order.order, Progress.DONE, copies=copies)
+
+    def on_snapshot(self, order: SnapshotOrder) -> Report:
+        self._assemble(self.groups[order.lvolid], order.device.mirrors)
+        return self.journal(order, lambda: Report(order.eventid, order.order, Progress.DONE))
+
+    def on_unsnapshot(self, order: UnsnapshotOrder) -> Report:
+        return self.journal(order, lambda: Report(order.eventid, order.order, Progress.DONE))
+
+    def on_rebuild(self, order: RebuildOrder) -> Report:
+        return self.journal(
+            order, lambda: Report(order.eventid, order.order, Progress.RUNNING, 10, 100)
+        )
+
+    def finish(self, order: RebuildOrder, progress: Progress = Progress.DONE) -> None:
+        """Let a rebuild end; a copy that it replaces is dropped."""
+        key = (order.eventid, order.order)
+        self.reports[key] = Report(*key, progress, 100, 100, message="it broke")
+        if progress == Progress.DONE:
+            group = self.groups[order.lvolid]
+            group.copies.pop(order.replaces, None)
+            events = group.events[order.mirrorid]
+            group.copies[order.leg.dextid] = CopyState(
+                order.leg.dextid, order.mirrorid, LegState.INSYNC, events
+            )
+            self.world.marks[order.leg.dextid] = CopyMark(
+                order.leg.dextid, group.order.epoch, events, clean=False
+            )
+
+
+ORDERS: dict[str, Any] = {
+    "export": ExportOrder,
+    "evict": EvictOrder,
+    "shred": ShredOrder,
+    "pull": PullOrder,
+    "attach": AttachOrder,
+    "detach": DetachOrder,
+    "snapshot": SnapshotOrder,
+    "unsnapshot": UnsnapshotOrder,
+    "rebuild": RebuildOrder,
+}
+
+
+@dataclass
+class World:
+    """All simulated machines and the marks on their disks."""
+
+    head_port: int
+    storage_port: int
+    marks: dict[int, CopyMark] = field(default_factory=dict)
+    heads: dict[int, Head] = field(default_factory=dict)
+    storages: dict[int, Storage] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock)
+
+    def mark(self, dextid: int) -> CopyMark:
+        return self.marks.get(dextid, CopyMark(dextid, 0, 0, clean=True))
+
+    def new_storage(self) -> Storage:
+        node = Storage(self, f"127.21.0.{next(_hosts) % 240}", self.storage_port)
+        node.start()
+        return node
+
+    def new_head(self) -> Head:
+        node = Head(self, f"127.22.0.{next(_hosts) % 240}", self.head_port)
+        node.start()
+        return node
+
+    def stop(self) -> None:
+        for node in [*self.heads.values(), *self.storages.values()]:
+            node.die()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def simulated_world() -> Iterator[World]:
+    world = World(free_port(), free_port())
+    try:
+        yield world
+    finally:
+        world.stop()

@@ -1,0 +1,296 @@
+"""Attach, detach and fence, with simulated nodes."""
+
+import errno
+from datetime import datetime, timedelta
+from xmlrpc.client import Fault
+
+import pytest
+from django.utils import timezone
+
+from inventory.models import HeadServer
+from tests.jobs.conftest import Cluster
+from tests.jobs.simulator import Head, Storage
+from volumes import steps
+from volumes.models import Attachment, Job, Leg
+
+Status = Leg.Status
+
+
+def test_attach_exports_every_copy_and_binds(four: Cluster, head: Head) -> None:
+    volume = four.create()
+
+    four.attach(volume, head)
+
+    assert four.state(volume) == "bound"
+    assert len(four.legs(volume, Status.INSYNC)) == 3
+    (order,) = head.told("attach")
+    assert order.epoch == 1
+    assert {leg.dextid for leg in order.devices[0].mirrors[0].legs} == {
+        leg.pk for leg in four.legs(volume)
+    }
+    assert order.devices[0].labels == ("data", str(volume))
+
+
+def test_detach_records_a_clean_end_and_evicts(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+
+    four.detach(volume)
+
+    volume.refresh_from_db()
+    assert four.state(volume) == "detached"
+    assert volume.closed_cleanly
+    assert volume.epoch == 2
+    assert {leg.events for leg in four.legs(volume)} == {1}
+    assert not any(node.exports for node in four.world.storages.values())
+
+
+def test_detach_of_what_is_not_attached_is_nothing(four: Cluster) -> None:
+    assert four.call("detachLogicalVolume", lvolid=four.create().pk) == 0
+
+
+def test_attach_twice_is_busy(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+
+    with pytest.raises(Fault) as caught:
+        four.attach(volume, head)
+
+    assert caught.value.faultCode == errno.EBUSY
+
+
+def test_detach_of_an_open_volume_is_busy_and_it_stays_bound(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    head.groups[volume.pk].open = True
+
+    with pytest.raises(Fault) as caught:
+        four.detach(volume)
+
+    assert caught.value.faultCode == errno.EBUSY
+    assert four.state(volume) == "bound"
+
+
+def test_a_silent_storage_server_is_left_out(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    missing = four.legs(volume)[0]
+    four.node_of(missing).die()
+
+    four.attach(volume, head)
+
+    assert [leg.pk for leg in four.legs(volume, Status.FAULTY)] == [missing.pk]
+    order = head.told("attach")[0]
+    assert missing.pk not in {leg.dextid for leg in order.devices[0].mirrors[0].legs}
+    shown = four.call("listLogicalVolumes", lvolid=volume.pk)[0]
+    assert shown["fault"] is True
+
+
+def test_a_hung_storage_server_is_left_out(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.client.SYNCHRONOUS", 0.3)
+    volume = four.create()
+    missing = four.legs(volume)[0]
+    four.node_of(missing).hang()
+
+    four.attach(volume, head)
+
+    assert [leg.pk for leg in four.legs(volume, Status.FAULTY)] == [missing.pk]
+
+
+def test_a_head_that_refuses_makes_an_error_that_a_detach_clears(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    head.refuse["attach"] = (errno.ENOMEM, "no memory")
+
+    with pytest.raises(Fault) as caught:
+        four.attach(volume, head)
+
+    assert caught.value.faultCode == errno.ENOMEM
+    assert four.call("listLogicalVolumes", lvolid=volume.pk)[0]["bind_status"] == 2
+    four.detach(volume)
+    assert four.state(volume) == "detached"
+
+
+def test_a_head_that_died_makes_host_down(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    head.die()
+    monkeypatch.setattr("volumes.steps._is_over", lambda job: True)
+
+    with pytest.raises(Fault) as caught:
+        four.attach(volume, head)
+
+    assert caught.value.faultCode == errno.EHOSTDOWN
+    assert four.state(volume) == "error"
+
+
+def test_the_same_message_five_times_is_one_attach(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    job = four.job(Job.Kind.ATTACH)
+
+    for _ in range(5):
+        steps.run_job(job.pk)
+
+    assert len(head.told("attach")) == 1
+
+
+def test_a_worker_that_died_before_it_recorded_the_attach_costs_nothing(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    four.call("attachLogicalVolume", lvolid=volume.pk, hsvrid=head.server_id)
+    Attachment.objects.update(state="binding")
+    Job.objects.filter(kind="attach").update(state="open", finished=None)
+
+    four.work()
+
+    assert four.state(volume) == "bound"
+    assert len({(o.eventid, o.order) for o in head.told("attach")}) == 1
+
+
+def test_an_unclean_end_with_an_unreadable_copy_is_not_attached(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("registerHeadServer", ip_data=[head.address])
+    four.node_of(four.legs(volume)[0]).die()
+    monkeypatch.setattr("volumes.steps._is_over", lambda job: True)
+
+    with pytest.raises(Fault) as caught:
+        four.attach(volume, head)
+
+    assert caught.value.faultCode == errno.EHOSTDOWN
+    assert "newest" in caught.value.faultString
+    assert len(four.legs(volume, Status.INSYNC)) == 3
+
+
+def test_the_operator_may_force_an_uncertain_attach(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("registerHeadServer", ip_data=[head.address])
+    four.node_of(four.legs(volume)[0]).die()
+
+    four.call("vastsky.forceAttach", lvolid=volume.pk, hsvrid=head.server_id)
+
+    assert four.state(volume) == "bound"
+    assert len(four.legs(volume, Status.FAULTY)) == 1
+
+
+def test_a_copy_left_behind_just_before_the_head_died_is_found_out(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    stale = four.legs(volume)[0]
+    head.lose(stale.pk)
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("registerHeadServer", ip_data=[head.address])
+
+    four.attach(volume, head)
+
+    assert [leg.pk for leg in four.legs(volume, Status.FAULTY)] == [stale.pk]
+    mirror = head.told("attach")[-1].devices[0].mirrors[0]
+    assert mirror.doubt
+    assert stale.pk not in {leg.dextid for leg in mirror.legs}
+
+
+def test_a_failed_head_is_fenced_off_before_its_volume_is_free(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    other = four.add_head()
+    head.die()
+
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+
+    assert four.state(volume) == "detached"
+    assert all(node.min_epoch[volume.pk] == 2 for node in _holders(four, volume.pk))
+    four.attach(volume, other)
+    assert other.told("attach")[0].epoch == 3
+
+
+def test_failure_of_a_head_ends_the_attach_that_is_under_way(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    Attachment.objects.create(volume=volume, head_id=head.server_id)
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+
+    assert four.state(volume) == "detached"
+
+
+def test_a_silent_head_keeps_its_volumes(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    head.die()
+    four.sweep()
+    _silent_for_an_hour(head)
+
+    four.sweep()
+
+    assert four.call("listHeadServers", hsvrid=head.server_id)[0]["priority"] == 4
+    assert four.state(volume) == "bound"
+
+
+def test_a_head_that_lost_a_volume_in_a_reboot_is_fenced(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    _bound_an_hour_ago()
+    head.groups.clear()
+
+    four.sweep()
+    four.work()
+
+    assert four.state(volume) == "detached"
+    volume.refresh_from_db()
+    assert not volume.closed_cleanly
+
+
+def test_a_group_that_nobody_knows_is_taken_down(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    group = head.groups[volume.pk]
+    four.detach(volume)
+    head.groups[volume.pk] = group
+
+    four.sweep()
+
+    assert not head.groups
+
+
+def test_an_export_of_an_old_epoch_is_evicted(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    node = four.node_of(four.legs(volume)[0])
+    kept = dict(node.exports)
+    four.detach(volume)
+    node.exports = kept
+
+    four.sweep()
+
+    assert not node.exports
+
+
+def _holders(four: Cluster, group: int) -> list[Storage]:
+    return [node for node in four.world.storages.values() if group in node.min_epoch]
+
+
+def _silent_for_an_hour(head: Head) -> None:
+    HeadServer.objects.filter(pk=head.server_id).update(silent_since=_an_hour_ago())
+
+
+def _bound_an_hour_ago() -> None:
+    Attachment.objects.update(since=_an_hour_ago())
+
+
+def _an_hour_ago() -> datetime:
+    return timezone.now() - timedelta(hours=1)

@@ -1,0 +1,371 @@
+"""Mirrors are made whole again, with simulated nodes."""
+
+import errno
+from xmlrpc.client import Fault
+
+import pytest
+from django.core.management import call_command
+from pytest_django import Settings
+
+from agents.protocol import Progress
+from inventory.models import Disk, Extent, StorageServer
+from tests.jobs.conftest import Cluster
+from tests.jobs.simulator import Head
+from volumes.models import Job, Leg, LogicalVolume
+
+Status = Leg.Status
+
+
+@pytest.fixture
+def volume(four: Cluster, head: Head) -> LogicalVolume:
+    """A volume that is attached to the head."""
+    volume = four.create()
+    four.attach(volume, head)
+    return volume
+
+
+@pytest.fixture
+def idle(four: Cluster, head: Head) -> LogicalVolume:
+    """A volume that was attached and detached in order."""
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    return volume
+
+
+def spare(four: Cluster) -> int:
+    """The server that holds no copy of the only volume."""
+    held = set(Leg.objects.values_list("server", flat=True))
+    (free,) = set(four.world.storages) - held
+    return free
+
+
+def test_a_server_said_lost_is_replaced_at_once(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    free = spare(four)
+    four.node_of(lost).die()
+
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+
+    (order,) = head.told("rebuild")
+    assert order.replaces == lost.pk
+    assert order.leg.dextid == four.legs(volume, Status.SPARE)[0].pk
+    assert four.legs(volume, Status.SPARE)[0].server_id == free
+    head.finish(order)
+    four.work()
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert len(four.legs(volume)) == 3
+
+
+def test_the_old_place_is_shredded_once_its_server_is_back(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    node = four.node_of(lost)
+    node.die()
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+    assert Extent.objects.get(pk=lost.pk).status == Extent.Status.OFFLINE
+    four.sweep()
+    assert not Job.objects.filter(kind="shred").exists()
+
+    four.comes_back(node)
+    four.sweep()
+    four.work()
+
+    assert node.shredded == [lost.pk]
+
+
+def test_a_silent_server_has_its_grace(
+    four: Cluster, head: Head, volume: LogicalVolume, settings: Settings
+) -> None:
+    lost = four.legs(volume)[0]
+    four.silence(four.node_of(lost), 30)
+
+    four.sweep()
+    four.work()
+
+    assert four.legs(volume, Status.FAULTY) == [lost]
+    assert not head.told("rebuild")
+    assert "silent" in four.job(Job.Kind.REBUILD).waiting
+    StorageServer.objects.filter(pk=lost.server_id).update(silent_since="2020-01-01T00:00Z")
+    four.work()
+    assert head.told("rebuild")
+
+
+def test_a_mirror_on_its_last_copy_does_not_wait_for_the_grace(four: Cluster, head: Head) -> None:
+    volume = four.create(redundancy=2)
+    four.attach(volume, head)
+    four.silence(four.node_of(four.legs(volume)[0]), 30)
+
+    four.sweep()
+    four.work()
+
+    assert len(head.told("rebuild")) == 1
+
+
+def test_a_server_that_comes_back_in_time_is_caught_up(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    node = four.node_of(lost)
+    four.silence(node, 30)
+    four.sweep()
+    four.work()
+
+    four.comes_back(node)
+    four.work()
+
+    (order,) = head.told("rebuild")
+    assert order.leg.dextid == lost.pk
+    assert order.replaces == 0
+    head.finish(order)
+    four.work()
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+
+
+def test_too_many_servers_gone_together_pull_the_brake(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    for leg in four.legs(volume)[:2]:
+        four.silence(four.node_of(leg), 100_000)
+
+    four.sweep()
+    four.work()
+
+    assert not head.told("rebuild")
+    assert "too many" in four.job(Job.Kind.REBUILD).waiting
+
+
+def test_the_last_good_copy_is_never_given_up(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    for server in list(four.world.storages):
+        four.call("notifyFailure", target=2, targetid=server)
+
+    assert len(four.legs(volume, Status.INSYNC)) == 1
+
+
+def test_a_copy_that_its_head_lost_by_an_io_error_is_replaced(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    bad = four.legs(volume)[0]
+    head.lose(bad.pk, "io")
+
+    four.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
+    four.work()
+
+    (order,) = head.told("rebuild")
+    assert order.leg.dextid != bad.pk
+    assert order.replaces == bad.pk
+
+
+def test_a_lost_copy_is_noticed_by_the_sweep_too(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    head.lose(lost.pk, "connection")
+
+    four.sweep()
+
+    assert four.legs(volume, Status.FAULTY) == [lost]
+
+
+def test_with_no_other_server_a_bad_copy_is_built_anew_in_its_place(
+    cluster: Cluster,
+) -> None:
+    for _ in range(3):
+        cluster.add_storage()
+    head = cluster.add_head()
+    volume = cluster.create()
+    cluster.attach(volume, head)
+    bad = cluster.legs(volume)[0]
+    head.lose(bad.pk, "io")
+
+    cluster.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
+    cluster.work(2)
+
+    (order,) = head.told("rebuild")
+    assert Leg.objects.get(pk=order.leg.dextid).server_id == bad.server_id
+    head.finish(order)
+    cluster.work()
+    assert {leg.status for leg in cluster.legs(volume)} == {Status.INSYNC}
+
+
+def test_an_unknown_extent_is_enoent_and_a_free_one_changes_nothing(four: Cluster) -> None:
+    with pytest.raises(Fault) as caught:
+        four.call("notifyFailure", target=4, targetid=0x7FFFFFF0)
+
+    assert caught.value.faultCode == errno.ENOENT
+
+
+def test_a_detached_volume_is_healed_between_the_storage_servers(
+    four: Cluster, idle: LogicalVolume
+) -> None:
+    lost = four.legs(idle)[0]
+    target = four.world.storages[spare(four)]
+    four.node_of(lost).die()
+
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+    (order,) = target.told("pull")
+    assert order.epoch == 2
+    target.finish(order)
+    four.work()
+
+    assert {leg.status for leg in four.legs(idle)} == {Status.INSYNC}
+    assert {leg.events for leg in four.legs(idle)} == {1}
+
+
+def test_an_attach_during_a_pull_takes_the_rebuild_over(
+    four: Cluster, head: Head, idle: LogicalVolume
+) -> None:
+    lost = four.legs(idle)[0]
+    target = four.world.storages[spare(four)]
+    four.node_of(lost).die()
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+    (pull,) = target.told("pull")
+
+    four.attach(idle, head)
+    target.finish(pull)
+    four.work(2)
+
+    assert four.legs(idle, Status.SPARE)
+    (order,) = head.told("rebuild")
+    assert order.leg.dextid == pull.target.dextid
+
+
+def test_a_failed_rebuild_is_tried_again_and_then_elsewhere(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    four.add_storage()
+    lost = four.legs(volume)[0]
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+    first = head.told("rebuild")[0]
+
+    for _ in range(3):
+        head.finish(head.told("rebuild")[-1], Progress.FAILED)
+        four.work(2)
+
+    places = [order.leg.dextid for order in head.told("rebuild")]
+    assert places[:3] == [first.leg.dextid] * 3
+    assert places[3] != first.leg.dextid
+
+
+def test_a_volume_never_attached_needs_no_copying(four: Cluster) -> None:
+    volume = four.create()
+    lost = four.legs(volume)[0]
+
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+
+    assert [leg.status for leg in four.legs(volume)] == [Status.ALLOCATED] * 3
+    assert four.job(Job.Kind.REBUILD).state == "done"
+
+
+def test_an_evacuated_disk_serves_until_its_copies_are_elsewhere(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    leaving = four.legs(volume)[0]
+    Disk.objects.filter(pk=four.disk_of(leaving).pk).update(priority=3)
+
+    four.sweep()
+    four.work()
+    assert len(four.legs(volume, Status.INSYNC)) == 3
+    (order,) = head.told("rebuild")
+    assert order.replaces == leaving.pk
+    head.finish(order)
+    four.work()
+
+    assert leaving.pk not in {leg.pk for leg in four.legs(volume)}
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+
+
+def test_a_bad_block_moves_the_copy_and_never_comes_back(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    leg = four.legs(volume)[0]
+    disk = four.disk_of(leg)
+    offset = Extent.objects.get(pk=leg.pk).offset_gb
+
+    four.call("notifyBadBlocks", pdskid=disk.pk, blocks=[offset])
+    four.work()
+    head.finish(head.told("rebuild")[0])
+    four.work()
+
+    assert Extent.objects.get(pk=leg.pk).status == Extent.Status.FAULTY
+    disk.refresh_from_db()
+    assert disk.get_priority_display() == "Low"
+
+
+def test_a_failed_disk_is_faulty_and_its_copies_are_replaced(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    disk = four.disk_of(four.legs(volume)[0])
+
+    for _ in range(2):
+        four.call("notifyFailure", target=3, targetid=disk.pk)
+    four.work()
+
+    disk.refresh_from_db()
+    assert disk.get_priority_display() == "Faulty"
+    assert len(head.told("rebuild")) == 1
+
+
+def test_rebuilds_honour_the_limit_and_the_neediest_goes_first(
+    four: Cluster, head: Head, settings: Settings
+) -> None:
+    settings.VASTSKY_REBUILDS_TOTAL = 1
+    rich, poor = four.create("rich"), four.create("poor", redundancy=2)
+    for volume in (rich, poor):
+        four.attach(volume, head)
+    shared = {leg.server_id for leg in four.legs(rich)} & {leg.server_id for leg in four.legs(poor)}
+
+    four.call("notifyFailure", target=2, targetid=shared.pop())
+    four.work(3)
+
+    (order,) = head.told("rebuild")
+    assert order.lvolid == poor.pk
+
+
+def test_delete_while_rebuilding_ends_the_rebuild(four: Cluster, idle: LogicalVolume) -> None:
+    four.call("notifyFailure", target=2, targetid=four.legs(idle)[0].server_id)
+    four.work()
+
+    four.call("deleteLogicalVolume", lvolid=idle.pk)
+    four.work()
+
+    assert four.job(Job.Kind.REBUILD).state == "canceled"
+    assert not Leg.objects.exists()
+    call_command("fsck")
+
+
+def test_the_nodes_word_ends_a_rebuild_under_way(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    four.call("notifyFailure", target=2, targetid=four.legs(volume)[0].server_id)
+    four.work()
+    new = four.legs(volume, Status.SPARE)[0]
+    told = {"mirrorid": new.mirror_id, "dexts": [{"dextid": new.pk, "dext_status": 2}]}
+
+    for _ in range(2):
+        four.call("notifyRebuildMirrorFinished", **told)
+
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert four.job(Job.Kind.REBUILD).state == "done"
+
+
+def test_a_storage_server_with_many_copies_fails_in_a_constant_number_of_queries(
+    four: Cluster, django_assert_max_num_queries: object
+) -> None:
+    for number in range(12):
+        four.create(f"v{number}", gb=1)
+    server = next(iter(four.world.storages))
+
+    with django_assert_max_num_queries(60):  # type: ignore[operator]
+        four.call("notifyFailure", target=2, targetid=server)

@@ -1,0 +1,237 @@
+"""Space is zeroed before anyone gets it again; snapshots come and go. With simulated nodes."""
+
+import errno
+from xmlrpc.client import Fault
+
+import pytest
+from django.core.management import call_command
+
+from inventory.models import Extent
+from tests.jobs.conftest import Cluster
+from tests.jobs.simulator import Head
+from volumes import shred
+from volumes.models import Job, Leg, LogicalVolume
+
+
+def test_a_new_disk_is_shredded_and_then_free(cluster: Cluster) -> None:
+    node = cluster.world.new_storage()
+    node.server_id = cluster.call("registerStorageServer", ip_data=[node.address])
+    cluster.world.storages[node.server_id] = node
+    cluster.call(
+        "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(100 << 21)
+    )
+
+    cluster.sweep()
+    cluster.work()
+
+    assert cluster.free_gb() == 99
+    assert cluster.call("listStorageServers")[0]["available"] == 99
+
+
+def test_what_a_head_may_have_written_is_zeroed_before_it_is_free(
+    four: Cluster, head: Head
+) -> None:
+    before = four.free_gb()
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    extents = {leg.pk for leg in four.legs(volume)}
+
+    four.call("deleteLogicalVolume", lvolid=volume.pk)
+    assert four.free_gb() == before - 15
+    four.sweep()
+    four.work()
+
+    assert four.free_gb() == before
+    assert {d for node in four.world.storages.values() for d in node.shredded} == extents
+    call_command("fsck")
+
+
+def test_what_no_head_ever_saw_is_free_at_once(four: Cluster) -> None:
+    before = four.free_gb()
+    volume = four.create()
+
+    four.call("deleteLogicalVolume", lvolid=volume.pk)
+
+    assert four.free_gb() == before
+
+
+def test_a_long_shred_is_polled_and_shows_progress(four: Cluster, head: Head) -> None:
+    job = _begin_long_shred(four, head)
+
+    assert job.state == "open"
+    assert job.done_mib == 5
+    (event,) = four.call("listEvents", event_status=2)
+    assert (event["eventid"], event["event"], event["targetid"]) == (job.pk, 3, job.extent_id)
+    assert four.call("listEvents") == []
+
+
+def test_the_nodes_word_ends_a_shred_under_way(four: Cluster, head: Head) -> None:
+    job = _begin_long_shred(four, head)
+    free = four.free_gb()
+
+    for _ in range(2):
+        four.call("notifyShredFinished", dextid=job.extent_id, eventid=job.pk)
+
+    assert four.free_gb() == free + 5
+
+
+def test_nobody_talks_us_into_space_that_was_not_zeroed(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    extent = four.legs(volume)[0].pk
+    four.call("deleteLogicalVolume", lvolid=volume.pk)
+
+    four.call("notifyShredFinished", dextid=extent)
+
+    assert Extent.objects.get(pk=extent).status == Extent.Status.OFFLINE
+
+
+def test_a_shred_that_keeps_failing_ends_with_its_cause_and_the_space_rests(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    poisoned = four.node_of(four.legs(volume)[0])
+    poisoned.refuse["shred"] = (errno.EIO, "the disk is ill")
+    four.call("deleteLogicalVolume", lvolid=volume.pk)
+
+    four.sweep()
+    four.work(shred.TRIES)
+    four.sweep()
+
+    failed = Job.objects.get(kind="shred", state="failed")
+    assert failed.error == "the disk is ill"
+    assert Job.objects.filter(kind="shred", state="done").count() == 2
+    assert not Job.objects.filter(kind="shred", state="open").exists()
+
+
+def test_a_large_stretch_is_zeroed_piece_by_piece(cluster: Cluster) -> None:
+    node = cluster.world.new_storage()
+    node.server_id = cluster.call("registerStorageServer", ip_data=[node.address])
+    cluster.world.storages[node.server_id] = node
+    cluster.call(
+        "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(2000 << 21)
+    )
+
+    cluster.sweep()
+    cluster.work()
+    assert cluster.free_gb() == shred.PIECE_GB
+    for _ in range(3):
+        cluster.sweep()
+        cluster.work()
+
+    assert cluster.free_gb() == 1999
+    call_command("fsck")
+
+
+def _begin_long_shred(four: Cluster, head: Head) -> Job:
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    four.node_of(four.legs(volume)[0]).hold_shreds = True
+    slow = four.legs(volume)[0].pk
+    four.call("deleteLogicalVolume", lvolid=volume.pk)
+    four.sweep()
+    four.work()
+    return Job.objects.get(kind="shred", extent=slow)
+
+
+# -- snapshots ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def origin(four: Cluster, head: Head) -> LogicalVolume:
+    volume = four.create()
+    four.attach(volume, head)
+    return volume
+
+
+def snapshot_of(four: Cluster, origin: LogicalVolume, name: str = "before") -> LogicalVolume:
+    lvolid = four.call("createSnapshot", origin_lvolid=origin.pk, snapshot_lvolname=name)
+    return LogicalVolume.objects.get(pk=lvolid)
+
+
+def test_a_snapshot_of_an_attached_origin_appears_on_its_head(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    snapshot = snapshot_of(four, origin)
+
+    (order,) = head.told("snapshot")
+    assert order.device.lvolid == snapshot.pk
+    assert {leg.status for leg in four.legs(snapshot)} == {Leg.Status.INSYNC}
+    shown = four.call("listLogicalVolumes", lvolid=origin.pk)[0]
+    assert shown["associated_from"] == [{"lvolid": snapshot.pk, "type": "snapshot"}]
+
+
+def test_a_snapshot_that_the_head_refuses_leaves_nothing(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    head.refuse["snapshot"] = (errno.ENOMEM, "no memory")
+
+    with pytest.raises(Fault) as caught:
+        snapshot_of(four, origin)
+
+    assert caught.value.faultCode == errno.ENOMEM
+    assert LogicalVolume.objects.count() == 1
+    call_command("fsck")
+
+
+def test_a_snapshot_goes_with_its_origin(four: Cluster, head: Head, origin: LogicalVolume) -> None:
+    snapshot = snapshot_of(four, origin)
+    four.detach(origin)
+
+    four.attach(origin, head)
+
+    assert [d.lvolid for d in head.told("attach")[-1].devices] == [origin.pk, snapshot.pk]
+
+
+def test_a_snapshot_is_deleted_while_its_origin_is_attached(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    snapshot = snapshot_of(four, origin)
+
+    four.call("deleteLogicalVolume", lvolid=snapshot.pk)
+
+    assert head.told("unsnapshot")[0].snapshot == snapshot.pk
+    assert not LogicalVolume.objects.filter(pk=snapshot.pk).exists()
+    assert four.state(origin) == "bound"
+    call_command("fsck")
+
+
+def test_a_snapshot_that_is_open_is_not_deleted(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    snapshot = snapshot_of(four, origin)
+    head.refuse["unsnapshot"] = (errno.EBUSY, "open")
+
+    with pytest.raises(Fault) as caught:
+        four.call("deleteLogicalVolume", lvolid=snapshot.pk)
+
+    assert caught.value.faultCode == errno.EBUSY
+    assert LogicalVolume.objects.filter(pk=snapshot.pk).exists()
+
+
+def test_an_origin_with_snapshots_is_not_deleted(four: Cluster, origin: LogicalVolume) -> None:
+    four.detach(origin)
+    snapshot_of(four, origin)
+
+    with pytest.raises(Fault) as caught:
+        four.call("deleteLogicalVolume", lvolid=origin.pk)
+
+    assert caught.value.faultCode == errno.EBUSY
+
+
+def test_shutdown_is_refused_while_something_is_attached(
+    four: Cluster, origin: LogicalVolume
+) -> None:
+    with pytest.raises(Fault) as caught:
+        four.call("shutdownAll")
+
+    assert caught.value.faultCode == errno.EBUSY
+    four.detach(origin)
+    four.call("shutdownAll")
+    assert {s["priority"] for s in four.call("listStorageServers")} == {6}
+    assert {h["priority"] for h in four.call("listHeadServers")} == {4}
