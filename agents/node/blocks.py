@@ -15,7 +15,8 @@ BLKZEROOUT = 0x127F
 PUNCH_HOLE_KEEP_SIZE = 3
 UNSUPPORTED = {errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EINVAL}
 
-ZEROS = memoryview(bytes(CHUNK))
+ZEROS = bytes(CHUNK)
+"""Bytes, not a view: only like with like is compared by memcmp."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)

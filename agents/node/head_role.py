@@ -33,7 +33,7 @@ class HeadRole:
             config=config,
             manager=parts.manager,
             store=parts.store,
-            fences=parts.fences,
+            admit=parts.orders.admit,
             boot_id=boot_id,
         )
 

@@ -48,11 +48,12 @@ class Manager:
     def rows(self, method: str, /, **struct: Any) -> list[dict[str, Any]]:
         """Call a method that answers an array of structs; [] if it knows none."""
         try:
-            return [_checked(row, dict, method) for row in self.call(method, **struct)]
+            rows = _checked(self.call(method, **struct), list, method)
         except Fault as fault:
             if fault.code == errno.ENOENT:
                 return []
             raise
+        return [_checked(row, dict, method) for row in rows]
 
 
 def _checked(value: Any, kind: type[Any], method: str) -> Any:

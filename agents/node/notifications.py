@@ -99,5 +99,8 @@ class Outbox:
         except Fault as fault:
             logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.code, fault)
             return fault.code != INTERNAL
+        except Exception:
+            logger.exception("%s %s cannot be told", note.method, note.struct)
+            return True
         logger.info("%s %s told", note.method, note.struct)
         return True

@@ -70,8 +70,10 @@ class Patrol:
         while True:
             began = time.monotonic()
             for disk in self._disks:
-                if not disk.error:
+                try:
                     self.read_disk(disk)
+                except Exception:
+                    logger.exception("disk %s: patrol failed", disk.uuid)
             self._stop.wait(max(PASS_SECONDS - (time.monotonic() - began), 1))
 
     def read_disk(self, disk: Disk) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.node.config import NodeConfig
-from agents.node.fences import Fences
+from agents.node.fences import Stale
 from agents.node.manager import Fault, Manager, NoManager
 from agents.node.notifications import Target
 from agents.node.store import Store
@@ -51,7 +51,7 @@ class Registration:
         config: NodeConfig,
         manager: Manager,
         store: Store,
-        fences: Fences,
+        admit: Callable[[int], None],
         boot_id: Callable[[], str],
         extra: dict[str, Any] | None = None,
         prepare: Callable[[str], None] = lambda _: None,
@@ -61,7 +61,7 @@ class Registration:
         self._config = config
         self._manager = manager
         self._store = store
-        self._fences = fences
+        self._admit = admit
         self._boot_id = boot_id
         self._extra = extra or {}
         self._prepare = prepare
@@ -113,7 +113,7 @@ class Registration:
                 if str(error) != last:
                     logger.warning("not registered yet: %s", error)
                 last = str(error)
-            except OSError:
+            except Exception:
                 logger.exception("not registered yet")
             else:
                 return
@@ -136,8 +136,10 @@ class Registration:
             raise NotYet(f"clusterInfo answered {info}")
         if self.cluster not in ("", cluster):
             raise NotYet(f"this node belongs to cluster {self.cluster}, the manager is {cluster}")
-        if incarnation < self._fences.incarnation:
-            raise NotYet(f"the manager's incarnation {incarnation} is an older one")
+        try:
+            self._admit(incarnation)
+        except Stale as error:
+            raise NotYet(f"the manager is an older one: {error}") from None
         self._store.learn(CLUSTER, cluster)
 
     def _register_server(self) -> int:

@@ -21,6 +21,8 @@ MAX_BODY = 2 << 20
 MAX_DRAIN = 16 << 20
 """So much of a body that is too long is read and thrown away, so that the refusal is heard."""
 REQUEST_SECONDS = 15.0
+POLL_SECONDS = 0.1
+"""How long it takes at most to stop."""
 MAX_CONNECTIONS = 256
 
 
@@ -162,7 +164,9 @@ class Server:
                 code = error.errno or 0
                 raise EngineError(code, f"{address}:{port}: {error.strerror}") from None
         self._threads = [
-            threading.Thread(target=server.serve_forever, name=f"door-{n}", daemon=True)
+            threading.Thread(
+                target=server.serve_forever, args=(POLL_SECONDS,), name=f"door-{n}", daemon=True
+            )
             for n, server in enumerate(self._servers)
         ]
 

@@ -41,7 +41,7 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
     bad = []
     for block in range(first, extent.offset_gb + extent.size_gb):
         try:
-            _zero_block(disk.fd, block, task, throttle)
+            _zero_block(disk.fd, block, extent, task, throttle)
         except OSError as error:
             logger.warning("disk %s: GB %d: %s", disk.uuid, block, error.strerror)
             bad.append(block)
@@ -55,14 +55,16 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
 
 
-def _zero_block(fd: int, block: int, task: Task, throttle: Throttle) -> None:
+def _zero_block(fd: int, block: int, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
     """Zero one GB; durable on return."""
     written = False
     for start, stop in list(data_segments(fd, block * GB, (block + 1) * GB)):
         for offset in range(start, stop, CHUNK):
             size = min(CHUNK, stop - offset)
             throttle.pay(size, task.cancelled)
-            task.progress(task.report.done_mib, task.report.total_mib)
+            task.progress(
+                offset // MIB - extent.offset_gb * (GB // MIB), extent.size_gb * (GB // MIB)
+            )
             clear(fd, offset, size)
             written = True
     if written:

@@ -60,7 +60,7 @@ class StorageRole:
             config=config,
             manager=parts.manager,
             store=parts.store,
-            fences=parts.fences,
+            admit=parts.orders.admit,
             boot_id=self._boot_id,
             extra={"data_port": config.data_port},
             prepare=self._open_disks,
