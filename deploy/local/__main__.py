@@ -17,6 +17,7 @@ from deploy.local.screen import Screen
 
 IMPATIENT = {
     "VASTSKY_SWEEP_SECONDS": "1",
+    "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",
     "VASTSKY_GRACE_SECONDS": "5",

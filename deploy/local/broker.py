@@ -35,6 +35,8 @@ def command(place: Place) -> list[str]:
         "appendfsync": "everysec",
         "save": "",
         "maxmemory-policy": "noeviction",
+        # A title is written over the environment, by which we know our processes.
+        "set-proc-title": "no",
     }
     options = [word for name, value in settings.items() for word in (f"--{name}", value)]
     return [server_binary(), *options]
