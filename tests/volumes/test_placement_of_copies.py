@@ -1,0 +1,178 @@
+"""Copies land apart, on trusted and empty disks, and a refusal explains itself."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inventory.errors import NoSpace
+from volumes.placement import Placed, Room, place
+
+
+def room(disk: int, server: int, *free_gb: int, **about: object) -> Room:
+    return Room(disk=disk, server=server, capacity_gb=100, free_gb=free_gb, **about)  # type: ignore[arg-type]
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> list[Room]:
+    servers = draw(st.integers(1, 8))
+    domains = [(draw(st.sampled_from("ab")), draw(st.sampled_from("xyz"))) for _ in range(servers)]
+    return [
+        Room(
+            disk=disk,
+            server=server,
+            capacity_gb=100,
+            free_gb=tuple(sorted(draw(st.lists(st.integers(1, 20), max_size=4)))),
+            domain=domains[server],
+            tags=frozenset(draw(st.sets(st.sampled_from(["ssd", "hdd"])))),
+            usable=draw(st.booleans()),
+            second_choice=draw(st.booleans()),
+        )
+        for disk, server in enumerate(
+            server for server in range(servers) for _ in range(draw(st.integers(1, 3)))
+        )
+    ]
+
+
+ssd_or_any = st.sets(st.sampled_from(["ssd"]))
+requests = st.lists(st.integers(1, 12), min_size=1, max_size=6)
+
+
+def feasible_gb(rooms: list[Room], asked_gb: int) -> int:
+    free: dict[int, int] = {}
+    for r in rooms:
+        free[r.server] = free.get(r.server, 0) + sum(r.free_gb)
+    return sum(min(gb, asked_gb) for gb in free.values())
+
+
+def cut(rooms: list[Room], placed: list[Placed]) -> None:
+    """Take the pieces as inventory.space does; fails if one does not fit."""
+    free = {r.disk: sorted(r.free_gb) for r in rooms}
+    for piece in placed:
+        for disk in piece.disks:
+            source = next(gb for gb in free[disk] if gb >= piece.size_gb)
+            free[disk].remove(source)
+            free[disk] = sorted([*free[disk], source - piece.size_gb])
+
+
+@given(pools(), requests, st.integers(2, 4), ssd_or_any, st.sets(st.integers(0, 7)))
+def test_copies_land_on_distinct_allowed_servers_with_room(
+    rooms: list[Room], sizes: list[int], copies: int, tags: set[str], avoid: set[int]
+) -> None:
+    by_disk = {r.disk: r for r in rooms}
+    able = [r for r in rooms if r.usable and r.tags >= tags and r.server not in avoid]
+    try:
+        placed = place(rooms, sizes, copies, tags=tags, avoid_servers=avoid)
+    except NoSpace:
+        return
+    assert sum(piece.size_gb for piece in placed) == sum(sizes)
+    for piece in placed:
+        assert len({by_disk[disk].server for disk in piece.disks}) == copies
+        assert {by_disk[disk] for disk in piece.disks} <= set(able)
+    cut(rooms, placed)
+
+
+@given(pools(), st.integers(1, 12), st.integers(2, 4))
+def test_one_gb_is_refused_only_when_too_few_servers_have_one(
+    rooms: list[Room], pieces: int, copies: int
+) -> None:
+    able = {r.server for r in rooms if r.usable and r.free_gb}
+
+    if len(able) < copies:
+        with pytest.raises(NoSpace):
+            place(rooms, [1], copies)
+    else:
+        assert place(rooms, [1], copies)
+
+
+@given(pools(), requests, st.integers(2, 4))
+def test_placement_is_deterministic_whatever_the_order_of_rooms(
+    rooms: list[Room], sizes: list[int], copies: int
+) -> None:
+    def outcome(given_rooms: list[Room]) -> object:
+        try:
+            return place(given_rooms, sizes, copies)
+        except NoSpace:
+            return None
+
+    assert outcome(rooms) == outcome(rooms[::-1])
+
+
+@given(st.integers(1, 4), st.integers(1, 5))
+def test_equal_servers_are_filled_to_the_last_gb(disks: int, gb: int) -> None:
+    rooms = [room(s * 10 + d, s, gb * 10) for s in range(3) for d in range(disks)]
+
+    placed = place(rooms, [10] * (gb * disks), 3)
+
+    assert [piece.size_gb for piece in placed] == [10] * (gb * disks)
+    with pytest.raises(NoSpace):
+        place(rooms, [10] * (gb * disks) + [1], 3)
+
+
+def test_fragmented_space_makes_more_mirrors_of_the_same_total() -> None:
+    rooms = [room(server, server, 4, 4, 4) for server in range(3)]
+
+    placed = place(rooms, [10], 3)
+
+    assert [piece.size_gb for piece in placed] == [3, 2, 3, 2]
+
+
+def test_what_must_stay_whole_is_refused_rather_than_halved() -> None:
+    rooms = [room(server, server, 4, 4, 4) for server in range(3)]
+
+    with pytest.raises(NoSpace, match="36 GB free, 4 GB in one piece"):
+        place(rooms, [10], 3, divisible=False)
+
+
+def test_low_is_used_only_when_high_is_full() -> None:
+    rooms = [
+        room(1, 1, 50, second_choice=True),
+        room(2, 2, 10),
+        room(3, 3, 10),
+    ]
+
+    first, second = place(rooms, [10], 2), place(rooms[:2], [10], 2)
+
+    assert first == [Placed(10, (2, 3))]
+    assert second == [Placed(10, (2, 1))]
+
+
+def test_the_emptiest_server_and_its_emptiest_disk_come_first() -> None:
+    rooms = [room(1, 1, 50), room(2, 2, 60), room(3, 2, 90), room(4, 3, 40)]
+
+    assert place(rooms, [10], 2) == [Placed(10, (3, 1))]
+
+
+def test_copies_spread_over_sites_then_racks() -> None:
+    labels = [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")]
+    rooms = [room(n, n, 90 - n, domain=label) for n, label in enumerate(labels)]
+
+    (placed,) = place(rooms, [10], 3)
+
+    assert set(placed.disks) == {0, 3, 2}
+
+
+def test_a_replacement_keeps_away_from_the_domains_that_have_a_copy() -> None:
+    rooms = [room(1, 1, 90, domain=("a", "1")), room(2, 2, 20, domain=("b", "1"))]
+
+    assert place(rooms, [10], 1, beside=[("a", "2")]) == [Placed(10, (2,))]
+
+
+def test_a_refusal_tells_in_numbers_what_each_filter_removed() -> None:
+    rooms = [
+        room(1, 1, 50, usable=False),
+        room(2, 1, 50, usable=False),
+        room(3, 2, 50, tags=frozenset({"hdd"})),
+        room(4, 3, tags=frozenset({"ssd"})),
+        room(5, 4, 30, 40, tags=frozenset({"ssd"})),
+    ]
+
+    with pytest.raises(NoSpace) as refusal:
+        place(rooms, [10, 10], 2, tags=["ssd"], avoid_servers=[9])
+
+    assert str(refusal.value) == (
+        "no room for 20 GB in 2 copies on separate servers: of 5 disks on 4 servers, "
+        "2 disks (1 whole servers) are not HIGH or LOW, "
+        "1 disks (1 whole servers) are without the tags ssd, "
+        "1 disks (1 whole servers) are full or not yet zeroed; "
+        "1 disks on 1 servers remain with 70 GB free, 40 GB in one piece"
+    )
