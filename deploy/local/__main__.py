@@ -78,8 +78,8 @@ def _serve(cluster: Cluster, *, tell: bool, leave: bool) -> int:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        if cluster.stop():
-            screen.console.print("Stopped.")
+        cluster.stop()
+    screen.console.print("Stopped.")
     return 0
 
 

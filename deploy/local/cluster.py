@@ -67,10 +67,10 @@ class Cluster:
         for node in self.place.nodes():
             self._wait(node.name, partial(_listening, node.addresses[0], node.port))
 
-    def stop(self) -> bool:
+    def stop(self) -> None:
         """End all parts, if they are ours: manager, heads, storage, broker last."""
         if self._lock is None:
-            return False
+            return
         heads, storages = (
             [node.name for node in self.place.nodes() if node.role == role]
             for role in ("head", "storage")
@@ -81,7 +81,6 @@ class Cluster:
         processes.end(partial(processes.marked, self.place.home), patience=0)
         os.close(self._lock)
         self._lock = None
-        return True
 
     def launch(self, part: str) -> None:
         """Start one part that does not run: a manager's process or a node."""
