@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -12,7 +12,9 @@ from agents.engines.userspace import nbd
 
 EXPORT_INFO = struct.Struct(">HQH")
 OFFSET = struct.Struct(">Q")
-MAX_REPLY = 1 << 16
+STATUS = struct.Struct(">II")
+CONTEXT_BYTES = 4
+MAX_REPLY = 1 << 20
 """Of what is not data: option replies and block status."""
 
 
@@ -24,6 +26,7 @@ class BlockingClient:
         try:
             self._greet()
             self._option(nbd.OPT_STRUCTURED_REPLY, b"", optional=True)
+            self._tells_holes = self._ask_for_holes(export.encode())
             self.size = self._go(export.encode())
         except BaseException:
             self._socket.close()
@@ -36,6 +39,15 @@ class BlockingClient:
         while self._read_part(offset, content):
             pass
         return content
+
+    def segments(self, offset: int, length: int) -> Iterator[tuple[int, int, bool]]:
+        """Tell start, end and whether it reads as zeros, of each part of a range below 4 GiB."""
+        end = offset + length
+        while offset < end:
+            for size, flags in self._status(offset, end - offset):
+                stop = min(offset + size, end)
+                yield offset, stop, bool(flags & nbd.ZERO)
+                offset = stop
 
     def close(self) -> None:
         """Say good-bye and hang up."""
@@ -62,6 +74,13 @@ class BlockingClient:
         if magic != nbd.NBD_MAGIC or option_magic != nbd.OPTION_MAGIC:
             raise OSError(errno.EPROTO, "the source does not speak NBD")
         self._send(struct.pack(">I", flags & (nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES)))
+
+    def _ask_for_holes(self, export: bytes) -> bool:
+        query = nbd.META_ALLOCATION.encode()
+        wish = struct.pack(">I", len(export)) + export
+        wish += struct.pack(">II", 1, len(query)) + query
+        replies = self._option(nbd.OPT_SET_META, wish, optional=True)
+        return any(kind == nbd.REP_META for kind, _ in replies)
 
     def _go(self, export: bytes) -> int:
         wish = struct.pack(">I", len(export)) + export + struct.pack(">H", 0)
@@ -93,6 +112,23 @@ class BlockingClient:
     def _request(self, command: int, offset: int, length: int) -> None:
         self._send(nbd.REQUEST.pack(nbd.REQUEST_MAGIC, 0, command, 0, offset, length))
 
+    def _status(self, offset: int, length: int) -> list[tuple[int, int]]:
+        """Ask for the sizes and flags of the first parts of a range; at least one."""
+        if not self._tells_holes:
+            return [(length, 0)]
+        self._request(nbd.BLOCK_STATUS, offset, length)
+        found: list[tuple[int, int]] = []
+        more = True
+        while more:
+            magic, flags, kind, _ = nbd.CHUNK_START.unpack(self._receive(nbd.CHUNK_START.size))
+            reply = self._reply_of(magic, kind)
+            if kind == nbd.CHUNK_STATUS and len(reply) % STATUS.size == CONTEXT_BYTES:
+                found += STATUS.iter_unpack(reply[CONTEXT_BYTES:])
+            more = not flags & nbd.CHUNK_DONE
+        if not found or not all(size for size, _ in found):
+            raise OSError(errno.EPROTO, "the source tells no block status")
+        return found
+
     def _read_part(self, offset: int, content: bytearray) -> bool:
         """Receive one reply; tell whether more belong to the request."""
         header = bytes(self._receive(nbd.SIMPLE_REPLY.size))
@@ -103,27 +139,35 @@ class BlockingClient:
             self._receive_into(memoryview(content))
             return False
         magic, flags, kind, _ = nbd.CHUNK_START.unpack(header)
-        if magic != nbd.CHUNK_MAGIC:
-            raise OSError(errno.EPROTO, "the source's reply is broken")
-        (length,) = struct.unpack(">I", self._receive(4))
-        self._read_chunk(kind, length, offset, content)
+        if kind == nbd.CHUNK_DATA:
+            self._read_data(magic, offset, content)
+        else:
+            self._reply_of(magic, kind)  # a hole, or the end: the content is zero already
         return not flags & nbd.CHUNK_DONE
 
-    def _read_chunk(self, kind: int, length: int, offset: int, content: bytearray) -> None:
-        if kind == nbd.CHUNK_DATA and length >= OFFSET.size:
-            (at,) = OFFSET.unpack(self._receive(OFFSET.size))
-            start, end = at - offset, at - offset + length - OFFSET.size
-            if start < 0 or end > len(content):
-                raise OSError(errno.EPROTO, "the source sent data nobody asked for")
-            self._receive_into(memoryview(content)[start:end])
-            return
+    def _read_data(self, magic: int, offset: int, content: bytearray) -> None:
+        length = self._length_of(magic) - OFFSET.size
+        (at,) = OFFSET.unpack(self._receive(OFFSET.size))
+        start = at - offset
+        if length < 0 or start < 0 or start + length > len(content):
+            raise OSError(errno.EPROTO, "the source sent data nobody asked for")
+        self._receive_into(memoryview(content)[start : start + length])
+
+    def _reply_of(self, magic: int, kind: int) -> bytes:
+        """Receive a chunk that is not data; an error in it is raised."""
+        length = self._length_of(magic)
         if length > MAX_REPLY:
             raise OSError(errno.EPROTO, "the source's reply is too long")
         reply = bytes(self._receive(length))
         if kind & nbd.CHUNK_ERROR:
             (code,) = struct.unpack(">I", reply[:4].rjust(4, b"\0"))
-            code = code or errno.EIO
-            raise OSError(code, os.strerror(code))
+            raise OSError(code or errno.EIO, os.strerror(code or errno.EIO))
+        return reply
+
+    def _length_of(self, magic: int) -> int:
+        if magic != nbd.CHUNK_MAGIC:
+            raise OSError(errno.EPROTO, "the source's reply is broken")
+        return int.from_bytes(self._receive(4))
 
     def _send(self, data: bytes) -> None:
         self._socket.sendall(data)

@@ -30,7 +30,7 @@ class Disk:
         self.reads_at_once = True
         identity = os.fstat(self.descriptor)
         self._identity = (identity.st_dev, identity.st_ino)
-        self.commits = Commits(reactor, partial(os.fdatasync, self.descriptor))
+        self.commits = Commits(reactor, partial(partial, os.fdatasync, self.descriptor))
 
     def check(self) -> None:
         """Notice that the file is gone: what is written to it now would be lost."""

@@ -146,9 +146,9 @@ class Reactor:
 class Commits:
     """Runs one costly commit (fdatasync, state file) for all that asked for it meanwhile."""
 
-    def __init__(self, reactor: Reactor, commit: Work) -> None:
+    def __init__(self, reactor: Reactor, prepare: Callable[[], Work]) -> None:
         self._reactor = reactor
-        self._commit = commit
+        self._prepare = prepare
         self._waiting: list[Done] = []
         self._busy = False
 
@@ -169,4 +169,4 @@ class Commits:
             for done in served:
                 done(error, None)
 
-        self._reactor.in_thread(self._commit, ended)
+        self._reactor.in_thread(self._prepare(), ended)

@@ -142,6 +142,11 @@ class Remote(Stream):
             self.push()
             self.close("done with it")
 
+    def abandon(self) -> None:
+        """Cut the connection: what the kernel has not sent yet never arrives."""
+        self.on_lost = _ignore
+        self.close("out of use", reset=True)
+
     def on_close(self, reason: str) -> None:
         opened, self._opened = self._opened, None
         if opened is not None:

@@ -1,0 +1,42 @@
+"""The process of one attached group: serves its devices until it is detached."""
+
+import os
+from typing import Any
+
+from agents.engines.userspace import record, spawn
+from agents.engines.userspace.control import ControlSocket
+from agents.engines.userspace.group import Group
+from agents.engines.userspace.reactor import Reactor
+from agents.engines.userspace.tasks import Fault, Task
+
+
+def main() -> None:
+    """Run as the process that `spawn.start` began; reports once the devices are published."""
+    arguments, report = spawn.detach("log")
+    if not spawn.take_lock(arguments["lock"], {"pid": os.getpid()}):
+        report({"errno": 16, "message": "the group's process runs already"})
+        return
+    kept = record.read_record(arguments["folder"])
+    if kept is None:
+        report({"errno": 2, "message": "the group's record cannot be read"})
+        return
+    reactor = Reactor()
+    group = Group(reactor, arguments, kept)
+
+    async def begin() -> None:
+        try:
+            await group.assemble()
+        except Fault as fault:
+            report({"errno": fault.errno, "message": str(fault)})
+            reactor.stop()
+            return
+        listener = spawn.listen(arguments["control"])
+        ControlSocket(reactor, listener, group.perform)
+        report({"value": await _copies(group)})
+
+    Task(begin())
+    reactor.run()
+
+
+async def _copies(group: Group) -> Any:
+    return await group.perform({"do": "copies"})

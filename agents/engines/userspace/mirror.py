@@ -1,0 +1,362 @@
+"""One mirror: the same bytes on several copies, and what happens when one of them fails."""
+
+import errno
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from agents.engines.userspace import nbd
+from agents.engines.userspace.intent import MirrorIntent, MissedChunks
+from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, INSYNC, IO, Leg
+from agents.engines.userspace.marks import MARK_BYTES, Mark, pack_mark
+from agents.engines.userspace.ranges import Ranges
+from agents.engines.userspace.tasks import Later, Task, io
+
+EVENT_SECONDS = 5.0
+
+Guard = Callable[["Mirror", int, int, int, Any, int, nbd.Done], bool]
+
+
+class Surroundings:
+    """What a mirror needs of the group it is part of."""
+
+    epoch: int
+
+    def save(self) -> Later:
+        """Put the state of all copies on disk; the reply comes once it is there."""
+        raise NotImplementedError
+
+    def missed_chunks(self, dextid: int, intent: MirrorIntent) -> MissedChunks:
+        """Open the map of what a copy lacks."""
+        raise NotImplementedError
+
+    def reconnect(self, mirror: "Mirror", leg: Leg) -> None:
+        """Try to reach the last good copy again, for as long as it takes."""
+        raise NotImplementedError
+
+    def log(self, text: str) -> None:
+        """Tell whoever reads the process's log."""
+        raise NotImplementedError
+
+
+class _Write:
+    """A write under way on the copies."""
+
+    __slots__ = ("changes", "done", "good", "left", "length", "offset", "ticket")
+
+    def __init__(
+        self, ticket: int, offset: int, length: int, left: int, changes: int, done: nbd.Done
+    ) -> None:
+        self.ticket = ticket
+        self.offset = offset
+        self.length = length
+        self.left = left
+        self.changes = changes
+        self.done = done
+        self.good: list[Leg] = []
+
+
+class Mirror:
+    """Writes go to every copy in use; a copy that fails one is out before that write is acknowledged.
+
+    The last good copy is never failed: its errors go to the client, and its connection is the only
+    one that is ever tried again, because nobody can know more than it.
+    """
+
+    def __init__(
+        self, group: Surroundings, mirrorid: int, size: int, base: int, intent: MirrorIntent
+    ) -> None:
+        self.mirrorid = mirrorid
+        self.size = size
+        self.base = base
+        self.intent = intent
+        self.events = 0
+        self.legs: list[Leg] = []
+        self.doubts = 0
+        self.guard: Guard | None = None
+        self.requests = 0
+        self.flying: dict[int, tuple[int, int]] = {}
+        self.ranges = Ranges(self.flying)
+        self._group = group
+        self._readers: tuple[Leg, ...] = ()
+        self._writers: tuple[Leg, ...] = ()
+        self._behind: tuple[MissedChunks, ...] = ()
+        self._changes = 0
+        self._flushed = 0
+        self._lost_writes = False
+        self._settling = False
+        self._settle_again = False
+        self._unmarked = False
+        self._held: list[tuple[nbd.Done, int]] = []
+        self._last_event = 0.0
+
+    # -- the copies
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the copies are marked with."""
+        return self._group.epoch
+
+    @property
+    def readers(self) -> tuple[Leg, ...]:
+        """The good copies."""
+        return self._readers
+
+    @property
+    def writers(self) -> tuple[Leg, ...]:
+        """The good copies and those being built."""
+        return self._writers
+
+    @property
+    def behind(self) -> bool:
+        """Tell whether a copy is kept account of that lacks something."""
+        return bool(self._behind)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether no change of event count is under way."""
+        return not self._settling
+
+    def settled(self) -> Later:
+        """Give a reply that comes once the event count is on the copies; EIO if it is on none."""
+        settled = Later()
+        self._acknowledge(settled, 0)
+        return settled
+
+    def refresh(self) -> None:
+        """Take note of changed states of the copies."""
+        self._changes += 1
+        self._readers = tuple(leg for leg in self.legs if leg.state == INSYNC)
+        self._writers = tuple(leg for leg in self.legs if leg.state in {INSYNC, BUILDING})
+        self._behind = tuple(
+            leg.missed for leg in self.legs if leg.state == FAULTY and leg.missed is not None
+        )
+
+    def believe(self) -> None:
+        """Only one copy is in use: what it says is right. Those left behind are to miss all in doubt."""
+        for chunk in self.intent.doubtful():
+            self.intent.trust(chunk, written=True)
+        self.doubts = 0
+
+    def find(self, dextid: int) -> Leg | None:
+        """Find a copy by its extent."""
+        return next((leg for leg in self.legs if leg.dextid == dextid), None)
+
+    def lost(self, leg: Leg, reason: str) -> None:
+        """A copy's connection is gone."""
+        self._group.log(f"mirror {self.mirrorid} copy {leg.dextid}: {reason}")
+        if self._readers == (leg,):
+            leg.why = CONNECTION
+            self._lost_writes = self._lost_writes or self._flushed < self.requests
+            self._fail_building("the last good copy is out of reach")
+            self._group.reconnect(self, leg)
+        else:
+            self.fail(leg, CONNECTION)
+
+    def found(self, leg: Leg) -> None:
+        """The last good copy answers again."""
+        self._group.log(f"mirror {self.mirrorid} copy {leg.dextid}: reached again")
+        leg.why = ""
+        self.refresh()
+        if self._unmarked:
+            self.settle()
+
+    def fail(self, leg: Leg, why: str) -> None:
+        """Take a copy out of use, unless it is the last good one."""
+        if leg.state not in {INSYNC, BUILDING}:
+            return
+        if self._readers == (leg,):
+            self._report(f"the last good copy {leg.dextid} failed: {why}")
+            self._fail_building("the last good copy failed")
+            return
+        was = leg.state
+        self._group.log(f"mirror {self.mirrorid} copy {leg.dextid} is out: {why}")
+        leg.state, leg.why = FAULTY, why
+        if leg.missed is None:
+            leg.missed = self._group.missed_chunks(leg.dextid, self.intent)
+        leg.missed.add(self.intent.unsafe())
+        self.refresh()
+        # Before the connection is cut: that answers requests, which must not be acknowledged yet.
+        if was == INSYNC:
+            self.settle()
+        else:
+            self._group.save()
+        leg.drop()
+
+    def settle(self) -> None:
+        """Make it known on the copies and here that one is left behind; acknowledge writes after that."""
+        self._settle_again = True
+        if not self._settling:
+            self._settling = True
+            Task(self._settle())
+
+    async def _settle(self) -> None:
+        marked = 0
+        while self._settle_again:
+            self._settle_again = False
+            self.events += 1
+            marked = await self.mark(clean=False)
+            await self._group.save()
+        self._settling = False
+        self._unmarked = not marked
+        held, self._held = self._held, []
+        for done, error in held:
+            done(error if marked else errno.EIO, None)
+
+    async def mark(self, *, clean: bool) -> int:
+        """Write the mark on every good copy and fail those that do not take it; counts those that did."""
+        block = pack_mark(Mark(self._group.epoch, self.events, clean))
+        asked = [
+            (leg, io(leg, nbd.WRITE, self.size, MARK_BYTES, block, nbd.FUA))
+            for leg in self._readers
+        ]
+        marked = 0
+        for leg, reply in asked:
+            error, _ = await reply
+            if error:
+                self.fail(leg, IO)
+            else:
+                marked += 1
+        return marked
+
+    def _fail_building(self, reason: str) -> None:
+        for leg in self._writers:
+            if leg.state == BUILDING:
+                self._report(f"copy {leg.dextid} is not built any further: {reason}")
+                self.fail(leg, IO)
+
+    def _report(self, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last_event > EVENT_SECONDS:
+            self._last_event = now
+            self._group.log(f"mirror {self.mirrorid}: {text}")
+
+    # -- requests of clients
+
+    def write(
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: nbd.Done
+    ) -> None:
+        """Write, trim or zero on all copies."""
+        ranges = self.ranges
+        if ranges.busy and ranges.parks(
+            offset, offset + length, partial(self.write, command, offset, length, data, flags, done)
+        ):
+            return
+        guard = self.guard
+        if guard is not None and guard(self, command, offset, length, data, flags, done):
+            return
+        self.write_now(command, offset, length, data, flags, done)
+
+    def write_now(
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: nbd.Done
+    ) -> None:
+        """Write without regard to ranges that are taken: for whoever has taken them."""
+        ticket = self.requests = self.requests + 1
+        self.flying[ticket] = (offset, length)
+        self.intent.touch(offset, length)
+        for missed in self._behind:
+            missed.touch(offset, length)
+        writers = self._writers
+        write = _Write(ticket, offset, length, len(writers), self._changes, done)
+        for leg in writers:
+            leg.submit(command, offset, length, data, flags, partial(self._landed, write, leg))
+
+    def _landed(self, write: _Write, leg: Leg, error: int, _data: Any) -> None:
+        if error:
+            self.fail(leg, IO)
+        elif leg.state == INSYNC:
+            write.good.append(leg)
+        write.left -= 1
+        if write.left:
+            return
+        del self.flying[write.ticket]
+        good = write.good
+        if write.changes != self._changes:
+            good = [leg for leg in good if leg.state == INSYNC]
+        self._acknowledge(write.done, 0 if good else errno.EIO)
+        if self.ranges.busy:
+            self.ranges.landed(write.offset, write.offset + write.length)
+
+    def _acknowledge(self, done: nbd.Done, error: int) -> None:
+        if self._settling:
+            self._held.append((done, error))
+        else:
+            done(error, None)
+
+    def read(self, offset: int, length: int, done: nbd.Done) -> None:
+        """Read from the least busy good copy; where copies may differ, always from the first."""
+        readers = self._readers
+        leg = readers[0]
+        if len(readers) > 1 and not (self.doubts and self.intent.is_doubtful(offset, length)):
+            least = leg.under_way()
+            for other in readers:
+                under_way = other.under_way()
+                if under_way < least:
+                    leg, least = other, under_way
+        leg.submit(
+            nbd.READ, offset, length, None, 0, partial(self._has_read, leg, offset, length, done)
+        )
+
+    def _has_read(
+        self, leg: Leg, offset: int, length: int, done: nbd.Done, error: int, data: Any
+    ) -> None:
+        if not error:
+            done(0, data)
+            return
+        self.fail(leg, IO)
+        if leg.state == INSYNC:
+            done(errno.EIO, None)
+        else:
+            self.read(offset, length, done)
+
+    def status(self, offset: int, length: int, flags: int, done: nbd.Done) -> None:
+        """Tell holes from data on the first good copy."""
+        self._readers[0].submit(nbd.BLOCK_STATUS, offset, length, None, flags, done)
+
+    def flush(self, done: nbd.Done) -> None:
+        """Make durable what was written before this moment."""
+        if self._lost_writes:
+            self._lost_writes = False
+            done(errno.EIO, None)
+        elif self._flushed >= self.requests:
+            done(0 if self._readers[0].is_reachable() else errno.EIO, None)
+        else:
+            Task(self._flush(done))
+
+    async def _flush(self, done: nbd.Done) -> None:
+        before, changes = self.requests, self._changes
+        good = await self.flush_copies()
+        if good and changes == self._changes:
+            self._flushed = max(self._flushed, before)
+        self._acknowledge(done, 0 if good else errno.EIO)
+
+    async def flush_copies(self) -> int:
+        """Flush every copy in use and fail those that cannot; counts the good ones that did."""
+        asked = [(leg, io(leg, nbd.FLUSH, 0, 0)) for leg in self._writers]
+        flushed: list[Leg] = []
+        for leg, reply in asked:
+            error, _ = await reply
+            if error:
+                self.fail(leg, IO)
+            else:
+                flushed.append(leg)
+        return sum(leg.state == INSYNC for leg in flushed)
+
+    async def close(self) -> bool:
+        """Flush what a clean end has to have flushed; False when no good copy could."""
+        if self._flushed >= self.requests and not self._lost_writes:
+            return True
+        changes = self._changes
+        return (
+            bool(await self.flush_copies()) and changes == self._changes and not self._lost_writes
+        )
+
+    async def clean_intent(self) -> None:
+        """Forget intents that are old: flush the copies, then what landed before is equal on all."""
+        self.intent.begin_cleaning(list(self.flying.values()))
+        before, changes = self.requests, self._changes
+        good = await self.flush_copies()
+        if good and changes == self._changes:
+            self._flushed = max(self._flushed, before)
+            self.intent.end_cleaning()

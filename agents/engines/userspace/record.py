@@ -1,0 +1,59 @@
+"""What a group's process and its agent keep on disk about it: one JSON file, replaced as a whole."""
+
+import json
+import os
+from typing import Any
+
+VERSION = 1
+FILE = "group.json"
+
+
+def read_record(folder: str) -> dict[str, Any] | None:
+    """Read a group's record; None where there is none that is whole and of our version."""
+    try:
+        with open(f"{folder}/{FILE}", encoding="utf-8") as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) and record.get("version") == VERSION else None
+
+
+def write_record(folder: str, record: dict[str, Any]) -> None:
+    """Replace a group's record, durably."""
+    path = f"{folder}/{FILE}"
+    with open(path + ".new", "w", encoding="utf-8") as file:
+        json.dump(record, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(path + ".new", path)  # noqa: PTH105 (pathlib is left out of engine processes)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def copy_state(mirror: dict[str, Any], leg: dict[str, Any], *, alive: bool) -> dict[str, Any]:
+    """Tell of a copy, from a record, as the protocol's CopyState wants it."""
+    state = leg["state"]
+    if state in {"queued", "building"}:
+        state = "spare" if alive else "faulty"
+    return {
+        "dextid": leg["dextid"],
+        "mirrorid": mirror["mirrorid"],
+        "state": state,
+        "events": mirror["events"],
+        "why": leg["why"] if alive or state == leg["state"] else "stale",
+        "done_mib": leg.get("done_mib", 0),
+        "total_mib": leg.get("total_mib", 0),
+    }
+
+
+def copy_states(record: dict[str, Any], *, alive: bool) -> list[dict[str, Any]]:
+    """Tell of all copies of a group."""
+    return [
+        copy_state(mirror, leg, alive=alive)
+        for device in record["devices"]
+        for mirror in device["mirrors"]
+        for leg in mirror["legs"]
+    ]
