@@ -271,11 +271,15 @@ class CopyState:
 
 @dataclass(frozen=True, slots=True)
 class DeviceState:
-    """One device on a head; `clients` counts who has it open."""
+    """One device on a head; `clients` counts who has it open.
+
+    `broken`: a snapshot whose store failed; it reads as EIO and can only be deleted.
+    """
 
     lvolid: int
     clients: int
     cow_mib: int = 0
+    broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
