@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from inventory import ids, space
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.space import Piece
-from volumes.models import Leg, LogicalVolume, Mirror
+from volumes.models import Job, Leg, LogicalVolume, Mirror
 from volumes.placement import Room, place
 
 
@@ -16,11 +16,11 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int], *, tags: Collection[str
     Inside the caller's transaction. Fragmented space may make more and smaller mirrors than asked.
     """
     ids.lock("volume")
-    rooms = _rooms()
-    placed = place(rooms, sizes, volume.redundancy, tags=tags)
+    found = rooms()
+    placed = place(found, sizes, volume.redundancy, tags=tags)
     pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
     numbers = ids.take("volume", len(placed))
-    servers = {room.disk: room.server for room in rooms}
+    servers = {room.disk: room.server for room in found}
     mirrors, legs = [], []
     offset_gb = 0
     for number, mirror in zip(numbers, placed, strict=True):
@@ -36,10 +36,10 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int], *, tags: Collection[str
 def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
     """Give a mirror one more copy, still to be filled, away from the servers and domains it has."""
     ids.lock("volume")
-    rooms = _rooms()
+    found = rooms()
     beside = StorageServer.objects.filter(legs__mirror=mirror).values_list("site", "rack")
     (placed,) = place(
-        rooms,
+        found,
         [mirror.size_gb],
         1,
         avoid_servers=avoid_servers,
@@ -47,7 +47,7 @@ def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
         divisible=False,
     )
     (piece,) = space.cut([(placed.disks[0], placed.size_gb)])
-    leg = _leg(mirror.pk, piece, {room.disk: room.server for room in rooms})
+    leg = _leg(mirror.pk, piece, {room.disk: room.server for room in found})
     leg.status = Leg.Status.SPARE
     leg.save(force_insert=True)
     return leg
@@ -74,8 +74,11 @@ def _leg(mirror_id: int, piece: Piece, servers: dict[int, int]) -> Leg:
     return Leg(extent_id=piece.extent_id, mirror_id=mirror_id, server_id=servers[piece.disk_id])
 
 
-def _rooms() -> list[Room]:
-    """Read every disk with its free extents; those that may not be used are kept for the story."""
+def rooms() -> list[Room]:
+    """Read every disk with its free extents; those that may not be used are kept for the story.
+
+    What is in maintenance gets nothing new until it is over.
+    """
     free: dict[int, list[int]] = defaultdict(list)
     extents = Extent.objects.filter(status=Extent.Status.FREE).order_by("size_gb")
     for disk_id, size_gb in extents.values_list("disk_id", "size_gb"):
@@ -84,6 +87,11 @@ def _rooms() -> list[Room]:
 
 
 def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
+    resting = set(
+        Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN).values_list(
+            "server", "disk"
+        )
+    )
     rows = Disk.objects.order_by("id").values_list(
         "id",
         "server_id",
@@ -102,6 +110,7 @@ def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
             free_gb=tuple(free.get(disk, ())),
             domain=(site, rack),
             tags=frozenset(tags.split()),
-            usable=all(priority in USABLE for priority in priorities),
+            usable=all(priority in USABLE for priority in priorities)
+            and not resting & {(server, None), (None, disk)},
             second_choice=Priority.LOW in priorities,
         )

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from inventory.models import Extent, HeadServer, StorageServer
+from inventory.models import Disk, Extent, HeadServer, StorageServer
 
 
 class LogicalVolume(models.Model):
@@ -200,6 +200,8 @@ class Job(models.Model):
         UNSNAPSHOT = "unsnapshot", "delete a snapshot that the head shows"
         REBUILD = "rebuild"
         SHRED = "shred"
+        EVACUATE = "evacuate", "move all copies away from a server or disk"
+        MAINTENANCE = "maintenance", "leave a server or disk alone for a while"
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -216,7 +218,7 @@ class Job(models.Model):
     ]
 
     id = models.IntegerField(primary_key=True, help_text="the eventid")
-    kind = models.CharField(max_length=10, choices=Kind)
+    kind = models.CharField(max_length=11, choices=Kind)
     state = models.CharField(max_length=8, choices=State, default=State.OPEN)
     subject = models.CharField(max_length=160, help_text="for people; outlives what it names")
     volume = models.ForeignKey(
@@ -246,6 +248,23 @@ class Job(models.Model):
         blank=True,
         help_text="being shredded, or the copy being built",
     )
+    server = models.ForeignKey(
+        StorageServer,
+        models.SET_NULL,
+        related_name="jobs",
+        null=True,
+        blank=True,
+        help_text="being evacuated or maintained",
+    )
+    disk = models.ForeignKey(
+        Disk,
+        models.SET_NULL,
+        related_name="jobs",
+        null=True,
+        blank=True,
+        help_text="being evacuated or maintained",
+    )
+    paused = models.BooleanField(default=False, help_text="an evacuation that rests")
     step = models.CharField(max_length=16, blank=True, help_text="what was last asked of a node")
     replaces = models.IntegerField(
         default=0, help_text="of a rebuild: the dextid of the copy whose place is taken"
@@ -292,6 +311,16 @@ class Job(models.Model):
             ),
             models.UniqueConstraint(
                 "extent", condition=Q(state="open", kind="shred"), name="job_one_shred_per_extent"
+            ),
+            models.UniqueConstraint(
+                "server",
+                condition=Q(state="open", kind__in=["evacuate", "maintenance"]),
+                name="job_one_care_per_server",
+            ),
+            models.UniqueConstraint(
+                "disk",
+                condition=Q(state="open", kind__in=["evacuate", "maintenance"]),
+                name="job_one_care_per_disk",
             ),
         ]
         indexes: ClassVar = [

@@ -84,6 +84,7 @@ def rebuild_step(job: Job) -> Again | None:
         redundancy=mirror.volume.redundancy,
         attached=attachment is not None,
         silent_for=silences({copy.server for copy in legs}),
+        held=held(legs),
         grace=settings.VASTSKY_GRACE_SECONDS,
         brake=brake_is_on(),
     )
@@ -263,6 +264,24 @@ def silences(server_ids: Iterable[int]) -> dict[int, float]:
     return {
         server: (now - (silent or since)).total_seconds() if silent or priority in out else 0.0
         for server, priority, since, silent in rows
+    }
+
+
+def held(legs: Iterable[Copy]) -> dict[int, str]:
+    """Say which copies are left alone for now, and why: maintenance, or a paused evacuation."""
+    resting = Job.objects.filter(
+        Q(kind=Job.Kind.MAINTENANCE) | Q(kind=Job.Kind.EVACUATE, paused=True),
+        state=Job.State.OPEN,
+    )
+    why: dict[tuple[int | None, int | None], str] = {
+        (server, disk): f"{kind} of {subject}" + (" is paused" if kind == "evacuate" else "")
+        for server, disk, kind, subject in resting.values_list("server", "disk", "kind", "subject")
+    }
+    return {
+        copy.dextid: why[place]
+        for copy in legs
+        for place in [(copy.server, None), (None, copy.disk)]
+        if place in why
     }
 
 

@@ -54,13 +54,15 @@ def next_need(
     redundancy: int,
     attached: bool,
     silent_for: Mapping[int, float],
+    held: Mapping[int, str],
     grace: float,
     brake: bool,
 ) -> Need:
     """Say what to do next for one mirror.
 
-    `silent_for` tells for how many seconds each storage server has not answered; `brake` that too
-    many servers vanished together for anything to be replaced automatically.
+    `silent_for` tells for how many seconds each storage server has not answered; `held` why a copy
+    is left alone for now, by dextid: its server is in maintenance, or its evacuation is paused;
+    `brake` that too many servers vanished together for anything to be replaced automatically.
     """
     good = [copy for copy in copies if copy.good]
     building = [copy for copy in copies if copy.status == Leg.Status.SPARE]
@@ -72,8 +74,10 @@ def next_need(
     if returned := _returned(faulty, good, attached=attached):
         return CatchUp(returned)
     if faulty:
-        return _replace_or_wait(faulty, good, silent_for=silent_for, grace=grace, brake=brake)
-    return _grow_or_move(good, redundancy)
+        return _replace_or_wait(
+            faulty, good, silent_for=silent_for, held=held, grace=grace, brake=brake
+        )
+    return _grow_or_move(good, redundancy, held)
 
 
 def _returned(faulty: Sequence[Copy], good: Sequence[Copy], *, attached: bool) -> Copy | None:
@@ -88,13 +92,14 @@ def _returned(faulty: Sequence[Copy], good: Sequence[Copy], *, attached: bool) -
     return next((copy for copy in good if attached and copy.why and copy.alive), None)
 
 
-def _grow_or_move(good: Sequence[Copy], redundancy: int) -> Need:
+def _grow_or_move(good: Sequence[Copy], redundancy: int, held: Mapping[int, str]) -> Need:
     leaving = [copy for copy in good if is_leaving(copy)]
     if len(good) < redundancy:
         return Replace()
-    if leaving and len(good) == redundancy:
-        return Replace(moved=leaving[0])
-    return Whole()
+    if not leaving or len(good) > redundancy:
+        return Whole()
+    moving = next((copy for copy in leaving if copy.dextid not in held), None)
+    return Replace(moved=moving) if moving else Wait(held[leaving[0].dextid])
 
 
 def _go_on(copy: Copy) -> Need:
@@ -109,6 +114,7 @@ def _replace_or_wait(
     good: Sequence[Copy],
     *,
     silent_for: Mapping[int, float],
+    held: Mapping[int, str],
     grace: float,
     brake: bool,
 ) -> Need:
@@ -120,7 +126,11 @@ def _replace_or_wait(
         return Wait("too many servers vanished together: nothing is replaced by itself")
     least = max(faulty, key=lambda copy: silent_for.get(copy.server, 0.0))
     silent = silent_for.get(least.server, 0.0)
-    if silent >= grace or len(good) < 2:  # noqa: PLR2004 - the last good copy
+    if len(good) < 2:  # noqa: PLR2004 - the last good copy
+        return Replace(lost=least)
+    if least.dextid in held:
+        return Wait(held[least.dextid])
+    if silent >= grace:
         return Replace(lost=least)
     return Wait(
         f"ssvr-{least.server:08x} is silent for {silent:.0f} s; "

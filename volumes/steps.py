@@ -15,7 +15,7 @@ from django.utils import timezone
 from agents.client import AgentFault, AgentUnreachable
 from agents.protocol import Malformed
 from inventory.errors import Refused, TimedOut
-from volumes import attachment, detachment, jobs, rebuild, shred, snapshots
+from volumes import attachment, detachment, jobs, maintenance, rebuild, shred, snapshots
 from volumes.jobs import Again
 from volumes.models import Job
 
@@ -32,6 +32,8 @@ STEPS: dict[str, Step] = {
     Job.Kind.UNSNAPSHOT: snapshots.unsnapshot_step,
     Job.Kind.REBUILD: rebuild.rebuild_step,
     Job.Kind.SHRED: shred.shred_step,
+    Job.Kind.EVACUATE: maintenance.evacuate_step,
+    Job.Kind.MAINTENANCE: maintenance.maintenance_step,
 }
 GIVE_UP: dict[str, GiveUp] = {
     Job.Kind.ATTACH: attachment.give_up_attach,

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.simulator import Head, Storage, World, simulated_world
-from volumes import jobs, steps, sweep
+from volumes import detachment, jobs, steps, sweep
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 
@@ -47,6 +47,11 @@ class Cluster:
 
     def detach(self, volume: LogicalVolume) -> None:
         self.call("detachLogicalVolume", lvolid=volume.pk)
+
+    def begin_detach(self, volume: LogicalVolume) -> Job:
+        job = detachment.request_detach(volume)
+        assert job is not None
+        return job
 
     def state(self, volume: LogicalVolume) -> str:
         row = Attachment.objects.filter(volume=volume).first()

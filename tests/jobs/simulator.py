@@ -130,7 +130,9 @@ class Storage(Node):
     shredded: list[int] = field(default_factory=list)
 
     def on_state(self, _: None) -> StorageState:
-        exports = tuple(ExportState(d, l, e, 0) for d, (l, e) in self.exports.items())
+        exports = tuple(
+            ExportState(dext, lvol, epoch, 0) for dext, (lvol, epoch) in self.exports.items()
+        )
         return StorageState(self.server_id, "boot", "", 1, 9, tuple(self.disks), exports)
 
     def on_export(self, order: ExportOrder) -> ExportReply:

@@ -1,0 +1,204 @@
+"""Servers and disks are emptied or left alone, and jobs obey their operators. Simulated nodes."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from inventory.errors import Busy, Invalid
+from inventory.models import Disk, StorageServer
+from tests.jobs.conftest import Cluster
+from tests.jobs.simulator import Head
+from volumes import control, maintenance
+from volumes.models import Job, Leg, LogicalVolume
+
+Status = Leg.Status
+
+
+@pytest.fixture
+def volume(four: Cluster, head: Head) -> LogicalVolume:
+    volume = four.create()
+    four.attach(volume, head)
+    return volume
+
+
+@pytest.fixture
+def server(four: Cluster, volume: LogicalVolume) -> StorageServer:
+    return four.legs(volume)[0].server
+
+
+def finish_rebuilds(four: Cluster, head: Head) -> None:
+    four.work()
+    for order in head.told("rebuild"):
+        head.finish(order)
+    four.work(2)
+
+
+def test_a_plan_tells_what_would_move_and_changes_nothing(
+    four: Cluster, server: StorageServer
+) -> None:
+    plan = maintenance.plan_evacuation(server)
+
+    assert (plan.copies, plan.gb, plan.stuck) == (1, 5, 0)
+    server.refresh_from_db()
+    assert server.priority == 1
+
+
+def test_a_plan_says_what_has_no_other_place(cluster: Cluster) -> None:
+    for _ in range(3):
+        cluster.add_storage()
+    volume = cluster.create()
+
+    plan = maintenance.plan_evacuation(cluster.legs(volume)[0].server)
+
+    assert plan.stuck == 1
+    assert plan.reason
+
+
+def test_an_evacuation_moves_every_copy_and_ends(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    job = maintenance.start_evacuation(server)
+
+    finish_rebuilds(four, head)
+
+    job.refresh_from_db()
+    assert job.state == "done"
+    assert not Leg.objects.filter(server=server).exists()
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+
+
+def test_a_paused_evacuation_moves_nothing_until_it_goes_on(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    job = maintenance.start_evacuation(server)
+    maintenance.pause(job, paused=True)
+
+    four.work(2)
+    assert not head.told("rebuild")
+    assert "paused" in four.job(Job.Kind.REBUILD).waiting
+
+    maintenance.pause(job, paused=False)
+    finish_rebuilds(four, head)
+    assert not Leg.objects.filter(server=server).exists()
+
+
+def test_a_canceled_evacuation_gives_the_server_back(
+    four: Cluster, head: Head, server: StorageServer
+) -> None:
+    job = maintenance.start_evacuation(server)
+
+    control.cancel_job(job)
+    four.work()
+
+    server.refresh_from_db()
+    assert server.priority == 1
+    assert not head.told("rebuild")
+    with pytest.raises(Busy):
+        control.cancel_job(job)
+
+
+def test_a_disk_can_be_evacuated_by_itself(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    disk = four.disk_of(four.legs(volume)[0])
+
+    maintenance.start_evacuation(disk)
+    finish_rebuilds(four, head)
+
+    assert not Leg.objects.filter(extent__disk=disk).exists()
+    assert Disk.objects.get(pk=disk.pk).priority == 3
+
+
+def test_what_is_out_cannot_be_evacuated(four: Cluster, server: StorageServer) -> None:
+    four.call("notifyFailure", target=2, targetid=server.pk)
+    server.refresh_from_db()
+
+    with pytest.raises(Invalid):
+        maintenance.start_evacuation(server)
+
+
+def test_maintenance_keeps_silence_from_replacing_copies(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    job = maintenance.start_maintenance(server, 30)
+    four.silence(four.world.storages[server.pk], 100_000)
+
+    four.sweep()
+    four.work(2)
+    assert not head.told("rebuild")
+    assert "maintenance" in four.job(Job.Kind.REBUILD).waiting
+
+    Job.objects.filter(pk=job.pk).update(deadline=timezone.now() - timedelta(seconds=1))
+    four.work(2)
+    assert head.told("rebuild")
+
+
+def test_nothing_new_lands_on_what_is_in_maintenance(four: Cluster, server: StorageServer) -> None:
+    maintenance.start_maintenance(server, 30)
+
+    other = four.create("other")
+
+    assert server.pk not in {leg.server_id for leg in four.legs(other)}
+
+
+def test_the_only_good_copy_is_not_taken_away_for_maintenance(
+    four: Cluster, volume: LogicalVolume
+) -> None:
+    first, second, last = (leg.server for leg in four.legs(volume))
+    for server in (first, second):
+        four.call("notifyFailure", target=2, targetid=server.pk)
+
+    with pytest.raises(Busy):
+        maintenance.start_maintenance(last, 30)
+
+
+def test_a_forced_rebuild_does_not_wait_for_the_grace(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    four.silence(four.world.storages[server.pk], 30)
+    four.sweep()
+    four.work()
+
+    control.force_job(four.job(Job.Kind.REBUILD))
+    four.work()
+
+    assert head.told("rebuild")
+
+
+def test_a_forced_detach_gives_up_a_head_that_does_not_answer(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    head.die()
+    job = four.begin_detach(volume)
+    four.work()
+    assert four.state(volume) == "unbinding"
+
+    control.force_job(job)
+    four.work()
+
+    assert four.state(volume) == "detached"
+
+
+def test_a_shred_or_rebuild_is_never_canceled(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    four.call("notifyFailure", target=2, targetid=server.pk)
+
+    with pytest.raises(Invalid):
+        control.cancel_job(four.job(Job.Kind.REBUILD))
+
+
+def test_trying_again_takes_a_waiting_job_up_at_once(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    four.silence(four.world.storages[server.pk], 30)
+    four.sweep()
+    four.work()
+    job = four.job(Job.Kind.REBUILD)
+    assert job.due > timezone.now()
+
+    control.retry_job(job)
+
+    job.refresh_from_db()
+    assert job.due <= timezone.now()

@@ -1,0 +1,157 @@
+"""Empty a storage server or disk, or leave it alone for a while: plan, start, pause, end."""
+
+import errno as errnos
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Q, QuerySet, Sum
+from django.utils import timezone
+
+from inventory import servers
+from inventory.errors import Busy, Invalid, NoSpace
+from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from volumes import allocation, jobs, placement, rebuild
+from volumes.copies import GOOD
+from volumes.jobs import Again
+from volumes.models import Job, Leg
+
+LOOK = timedelta(seconds=2)
+CHECKED = 200
+Place = StorageServer | Disk
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an evacuation would move, and what has no other place to go."""
+
+    copies: int
+    gb: int
+    stuck: int
+    reason: str
+
+
+def plan_evacuation(place: Place) -> Plan:
+    """Tell what emptying this server or disk would move, without changing anything.
+
+    `stuck` copies, of the CHECKED largest, find no other server with room as things are now;
+    `reason` says why in numbers.
+    """
+    legs = _copies_on(place)
+    total = legs.aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    servers_of: dict[int, set[int]] = {}
+    beside = Leg.objects.filter(mirror__in=legs.values("mirror"))
+    for mirror, server in beside.values_list("mirror", "server"):
+        servers_of.setdefault(mirror, set()).add(server)
+    rooms = [room for room in allocation.rooms() if not _is_at(room, place)]
+    stuck, reason = 0, ""
+    largest = legs.order_by("-extent__size_gb", "pk")[:CHECKED]
+    for mirror, size_gb in largest.values_list("mirror", "extent__size_gb"):
+        try:
+            placement.place(rooms, [size_gb], 1, avoid_servers=servers_of[mirror], divisible=False)
+        except NoSpace as refusal:
+            stuck, reason = stuck + 1, str(refusal)
+    return Plan(legs.count(), total, stuck, reason)
+
+
+@transaction.atomic
+def start_evacuation(place: Place, *, actor: str = "") -> Job:
+    """Begin to move every copy away; the place serves on until they are elsewhere."""
+    if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
+        raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
+    total = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    job = _submit(Job.Kind.EVACUATE, place, actor, total_mib=total * 1024)
+    rebuild.request(_copies_on(place).values_list("mirror", flat=True))
+    return job
+
+
+@transaction.atomic
+def start_maintenance(place: Place, minutes: int, *, actor: str = "") -> Job:
+    """Leave a place alone for a while: nothing new lands there, and its silence replaces nothing.
+
+    A mirror on its last copy is repaired all the same. Busy where the place has the only good copy
+    of something: it must be evacuated instead.
+    """
+    if minutes not in range(1, 7 * 24 * 60 + 1):
+        raise Invalid(f"maintenance takes 1 minute to 7 days, not {minutes} minutes")
+    alone = _copies_on(place).exclude(mirror__legs__in=_good_elsewhere(place))
+    if last := alone.filter(status__in=GOOD).count():
+        raise Busy(f"{place} holds the only good copy of {last} mirrors")
+    return _submit(
+        Job.Kind.MAINTENANCE, place, actor, deadline=timezone.now() + timedelta(minutes=minutes)
+    )
+
+
+@transaction.atomic
+def pause(job: Job, *, paused: bool) -> None:
+    """Let an evacuation rest, or go on; copies that are being moved now are finished."""
+    if job.kind != Job.Kind.EVACUATE:
+        raise Invalid(f"{job} is no evacuation, it cannot be paused")
+    if not Job.objects.filter(pk=job.pk, state=Job.State.OPEN).update(paused=paused):
+        raise Busy(f"{job} is over")
+
+
+@transaction.atomic
+def end(job: Job, reason: str) -> None:
+    """End an evacuation or maintenance before its time; the place may be used again."""
+    if not jobs.cancel(Q(pk=job.pk), reason):
+        raise Busy(f"{job} is over")
+    place = job.server or job.disk
+    if job.kind == Job.Kind.EVACUATE and place is not None:
+        bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
+        spoilt = isinstance(place, Disk) and bad.filter(disk=place).exists()
+        back = Priority.LOW if spoilt else Priority.HIGH
+        servers.set_priority(place, back, was=[Priority.EVACUATE])
+
+
+def evacuate_step(job: Job) -> Again | None:
+    """Count what is left; done when nothing is, the place stays EVACUATE for its removal."""
+    place = job.server or job.disk
+    if place is None or place.priority != Priority.EVACUATE:
+        jobs.finish(job, errnos.ECANCELED, "it is not being evacuated any more")
+        return None
+    left = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    if not left:
+        jobs.record(job, done_mib=job.total_mib)
+        jobs.finish(job)
+        return None
+    total = max(job.total_mib, left * 1024)
+    jobs.record(
+        job,
+        total_mib=total,
+        done_mib=total - left * 1024,
+        started=job.started or timezone.now(),
+    )
+    return Again(LOOK, f"{left} GB are left" + (", paused" if job.paused else ""))
+
+
+def maintenance_step(job: Job) -> Again | None:
+    """Wait for the end of the maintenance."""
+    if job.deadline is None or timezone.now() >= job.deadline:
+        jobs.finish(job)
+        return None
+    jobs.record(job, started=job.started or timezone.now())
+    return Again(LOOK, f"until {job.deadline:%H:%M} UTC")
+
+
+def _submit(kind: Job.Kind, place: Place, actor: str, **about: object) -> Job:
+    if isinstance(place, Disk):
+        return jobs.submit(kind, subject=str(place), disk=place, actor=actor, **about)
+    return jobs.submit(kind, subject=str(place), server=place, actor=actor, **about)
+
+
+def _copies_on(place: Place) -> QuerySet[Leg]:
+    if isinstance(place, Disk):
+        return Leg.objects.filter(extent__disk=place)
+    return Leg.objects.filter(server=place)
+
+
+def _good_elsewhere(place: Place) -> QuerySet[Leg]:
+    good = Leg.objects.filter(status__in=GOOD)
+    if isinstance(place, Disk):
+        return good.exclude(extent__disk=place)
+    return good.exclude(server=place)
+
+
+def _is_at(room: placement.Room, place: Place) -> bool:
+    return (room.disk if isinstance(place, Disk) else room.server) == place.pk
