@@ -3,10 +3,11 @@
 import errno
 import os
 import time
+from collections.abc import Iterator
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.blocking import BlockingClient
-from agents.node.blocks import ZEROS, clear, data_segments, write_all
+from agents.node.blocks import clear, data_segments, write_all
 from agents.node.disks import Disk
 from agents.node.orders import Task
 from agents.node.throttle import Throttle
@@ -39,20 +40,31 @@ def _copy(
 ) -> None:
     base, size = extent.offset_gb * GB, extent.size_gb * GB
     next_save = time.monotonic() + SAVE_SECONDS
-    for offset in range(task.report.done_mib * MIB, size, CHUNK):
-        throttle.pay(CHUNK, task.cancelled)
-        content = client.read(offset, CHUNK)
-        _place(fd, base + offset, content)
-        task.progress((offset + CHUNK) // MIB, size // MIB)
+    for start, stop, is_zero in _parts(client, task.report.done_mib * MIB, size):
+        if is_zero:
+            _blank(fd, base + start, stop - start)
+        else:
+            throttle.pay(stop - start, task.cancelled)
+            write_all(fd, memoryview(client.read(start, stop - start)), base + start)
+        task.progress(stop // MIB, size // MIB)
         if time.monotonic() > next_save:
             os.fdatasync(fd)
             task.save()
             next_save = time.monotonic() + SAVE_SECONDS
 
 
-def _place(fd: int, offset: int, content: bytearray) -> None:
-    """Write what is not zero; zeros become holes, and holes stay holes."""
-    if content != ZEROS:
-        write_all(fd, memoryview(content), offset)
-    elif any(data_segments(fd, offset, offset + len(content))):
-        clear(fd, offset, len(content))
+def _parts(client: BlockingClient, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """Cut a range into holes, and data in pieces of at most a chunk."""
+    for offset in range(begin, end, GB):
+        for start, stop, is_zero in client.segments(offset, min(GB, end - offset)):
+            if is_zero:
+                yield start, stop, True
+                continue
+            for piece in range(start, stop, CHUNK):
+                yield piece, min(piece + CHUNK, stop), False
+
+
+def _blank(fd: int, offset: int, length: int) -> None:
+    """Make a range a hole, if it is none: an earlier try may have been there."""
+    if any(data_segments(fd, offset, offset + length)):
+        clear(fd, offset, length)
