@@ -1,0 +1,135 @@
+"""The environment decides; what is wrong in it is said in one line."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+from pytest_django import Settings
+
+from vastsky_site.settings import _database
+
+
+READ = ("-c", "import vastsky_site.settings")
+
+
+def python(home: Path, *command: str, **env: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("VASTSKY_")}
+    return subprocess.run(
+        [sys.executable, *command],
+        env={**clean, "DATABASE_URL": "", "VASTSKY_HOME": str(home), **env},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("VASTSKY_BRAKE_PERCENT", "many"),
+        ("VASTSKY_BRAKE_PERCENT", "101"),
+        ("VASTSKY_HEAD_AGENT_PORT", "65536"),
+        ("VASTSKY_SWEEP_SECONDS", "0"),
+        ("VASTSKY_DEBUG", "perhaps"),
+        ("DATABASE_URL", "mysql://x/y"),
+        ("DATABASE_URL", "sqlite://"),
+        ("VASTSKY_HOME", "/dev/null/x"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_it(tmp_path: Path, name: str, value: str) -> None:
+    result = python(tmp_path, *READ, **{name: value})
+
+    assert result.returncode == 1
+    assert result.stderr.count("\n") == 1
+    assert name in result.stderr
+
+
+def test_the_secret_key_is_made_once_and_nobody_else_may_read_it(tmp_path: Path) -> None:
+    python(tmp_path, *READ)
+    kept = tmp_path / "secret_key"
+    first = kept.read_text()
+    python(tmp_path, *READ)
+
+    assert len(first) > 50
+    assert kept.read_text() == first
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_production_wants_a_secret_key(tmp_path: Path) -> None:
+    result = python(tmp_path, *READ, VASTSKY_PRODUCTION="1")
+
+    assert result.returncode == 1
+    assert "VASTSKY_SECRET_KEY" in result.stderr
+
+
+def test_production_passes_the_deployment_checks(tmp_path: Path) -> None:
+    result = python(
+        tmp_path,
+        "manage.py",
+        "check",
+        "--deploy",
+        "--fail-level=WARNING",
+        VASTSKY_PRODUCTION="1",
+        VASTSKY_SECRET_KEY="0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        VASTSKY_ALLOWED_HOSTS="manager.example",
+    )
+
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_postgresql_url_is_taken_apart() -> None:
+    found: dict[str, Any] = _database(
+        "postgres://us%40er:p%2Fw@db.example:5433/vast?sslmode=require"
+    )
+
+    assert found["ENGINE"] == "django.db.backends.postgresql"
+    names = ("NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
+    assert [found[name] for name in names] == [
+        "vast",
+        "us@er",
+        "p/w",
+        "db.example",
+        "5433",
+        {"sslmode": "require"},
+    ]
+
+
+def test_a_sqlite_url_is_a_path() -> None:
+    assert _database("sqlite:////var/lib/x.sqlite3")["NAME"] == "/var/lib/x.sqlite3"
+    assert _database("sqlite:///x.sqlite3")["NAME"] == "x.sqlite3"
+
+
+WRONG = {
+    "vastsky.E002": {"VASTSKY_SUSPECT_SECONDS": 20, "VASTSKY_OFFLINE_SECONDS": 20},
+    "vastsky.E003": {"VASTSKY_REBUILDS_PER_DISK": 3, "VASTSKY_REBUILDS_PER_SERVER": 2},
+    "vastsky.W004": {"VASTSKY_AGENT_TIMEOUT": 6, "VASTSKY_SWEEP_SECONDS": 5},
+    "vastsky.E005": {"VASTSKY_HEAD_AGENT_PORT": 8883, "VASTSKY_STORAGE_AGENT_PORT": 8883},
+}
+
+
+@pytest.mark.parametrize("code", WRONG)
+def test_settings_that_contradict_each_other_are_found(settings: Settings, code: str) -> None:
+    for name, value in WRONG[code].items():
+        setattr(settings, name, value)
+
+    assert [problem.id for problem in run_checks()] == [code]
+
+
+def test_sqlite_with_several_web_processes_is_found(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.VASTSKY_WEB_PROCESSES = 4
+    monkeypatch.setitem(settings.DATABASES["default"], "ENGINE", "vastsky_site.sqlite")
+
+    assert [problem.id for problem in run_checks()] == ["vastsky.E001"]
+
+
+def test_the_defaults_contradict_nothing() -> None:
+    assert run_checks() == []
