@@ -13,7 +13,6 @@ from pytest_django import Settings
 
 from vastsky_site.settings import _database
 
-
 READ = ("-c", "import vastsky_site.settings")
 
 
