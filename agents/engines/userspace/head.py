@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import shutil
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class UserspaceHead:
         self._links_dir = links_dir.absolute()
         self._rebuild_mib_per_s = rebuild_mib_per_s
         self._leg_timeout = leg_timeout
+        self._changing: dict[int, threading.RLock] = {}
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
@@ -59,13 +61,17 @@ class UserspaceHead:
             kept = record.read_record(str(folder))
             if kept is None:
                 continue
-            alive = spawn.lock_holder(self._lock(kept["lvolid"])) is not None
+            alive = self._is_alive(kept["lvolid"])
             if alive or not kept["ended"]:
                 found.append(self._state(kept, alive=alive))
         return found
 
     def attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
         """Assemble a group and publish its devices; the same epoch again changes nothing."""
+        with self._alone(order.lvolid):
+            return self._attach(order)
+
+    def _attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
         lvolid = order.lvolid
         kept = record.read_record(str(self._folder(lvolid)))
         alive = spawn.lock_holder(self._lock(lvolid)) is not None
@@ -86,6 +92,10 @@ class UserspaceHead:
 
     def revive(self, lvolid: int) -> None:
         """Start a dead group's process again, in the same epoch and with the copies it had."""
+        with self._alone(lvolid):
+            self._revive(lvolid)
+
+    def _revive(self, lvolid: int) -> None:
         kept = record.read_record(str(self._folder(lvolid)))
         if kept is None or kept["ended"]:
             raise EngineError(errno.ENOENT, f"no group {lvolid} was attached here")
@@ -94,6 +104,10 @@ class UserspaceHead:
 
     def detach(self, lvolid: int) -> tuple[CopyState, ...]:
         """Take a group down and close its copies cleanly; EngineError EBUSY while in use."""
+        with self._alone(lvolid):
+            return self._detach(lvolid)
+
+    def _detach(self, lvolid: int) -> tuple[CopyState, ...]:
         kept = record.read_record(str(self._folder(lvolid)))
         if kept is None:
             return ()
@@ -133,6 +147,10 @@ class UserspaceHead:
             spawn.kill(str(folder / "lock"))
 
     # -- the process
+
+    def _alone(self, lvolid: int) -> threading.RLock:
+        """Keep others away while a group is between dead and alive: its record says less then."""
+        return self._changing.setdefault(lvolid, threading.RLock())
 
     def _start(self, lvolid: int, *, revive: bool) -> Any:
         folder = self._folder(lvolid)
@@ -183,6 +201,16 @@ class UserspaceHead:
             tuple(from_struct(DeviceState, device) for device in devices),
             _copies(copies),
         )
+
+    def _is_alive(self, lvolid: int) -> bool:
+        """Tell whether a group runs; one that is just being started or taken down does."""
+        alone = self._alone(lvolid)
+        if not alone.acquire(blocking=False):
+            return True
+        try:
+            return spawn.lock_holder(self._lock(lvolid)) is not None
+        finally:
+            alone.release()
 
     # -- files
 
