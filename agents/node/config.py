@@ -126,7 +126,7 @@ def _value(kind: Any, value: object, where: str) -> Any:
 
 
 def _check(config: NodeConfig) -> None:
-    known = {member.name for member in fields(config)}
+    known = [member.name for member in fields(config)]
     manager_endpoint(config.manager)
     if len(config.addresses) not in (1, 2):
         raise ConfigError("addresses: one or two are wanted")
@@ -135,13 +135,13 @@ def _check(config: NodeConfig) -> None:
             ipaddress.IPv4Address(address)
         except ValueError:
             raise ConfigError(f"addresses[{n}]: {address!r} is no IPv4 address") from None
-    for name in PATHS & known:
+    for name in [name for name in known if name in PATHS]:
         if not getattr(config, name).is_absolute():
             raise ConfigError(f"{name}: an absolute path is wanted")
-    for name in PORTS & known:
+    for name in [name for name in known if name in PORTS]:
         if not 0 < getattr(config, name) < 1 << 16:
             raise ConfigError(f"{name}: {getattr(config, name)} is no port")
-    for name in RATES & known:
+    for name in [name for name in known if name in RATES]:
         if getattr(config, name) < 0:
             raise ConfigError(f"{name}: 0 or more is wanted")
 

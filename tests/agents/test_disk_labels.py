@@ -1,0 +1,166 @@
+"""Which disks an agent takes, which it refuses, and that a label lasts."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.node.config import DiskConfig
+from agents.node.disks import Disk, Disks, Unusable, open_disk
+from agents.node.store import Store
+from agents.protocol import ExtentRef
+
+GB = 1 << 30
+MIB = 1 << 20
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "state" / "agent.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A blank disk of 4 GB."""
+    path = tmp_path / "disk.img"
+    with path.open("wb") as disk:
+        disk.truncate(4 * GB)
+    return path
+
+
+def take(store: Store, path: Path, cluster: str = "c1", *, initialize: bool = False) -> Disk:
+    """Open a disk as an agent would; it is closed again, its label stays."""
+    disk = open_disk(DiskConfig(str(path), initialize=initialize), cluster, store)
+    os.close(disk.fd)
+    return disk
+
+
+def test_a_blank_disk_is_labelled_and_known_again(store: Store, path: Path) -> None:
+    first = take(store, path)
+
+    assert first.label.capacity_gb == 4
+    assert take(store, path).label == first.label
+
+
+FOREIGN = {
+    "GPT": (512, b"EFI PART"),
+    "boot sector": (510, b"\x55\xaa"),
+    "ext": (1080, b"\x53\xef"),
+    "xfs": (0, b"XFSB"),
+    "btrfs": (65600, b"_BHRfS_M"),
+    "LVM": (536, b"LVM2 001"),
+    "md": (4096, b"\xfc\x4e\x2b\xa9"),
+    "LUKS": (0, b"LUKS\xba\xbe"),
+    "swap": (4086, b"SWAPSPACE2"),
+    "first MiB": (700000, b"x"),
+    "last MiB": (4 * GB - 10, b"x"),
+}
+
+
+@pytest.mark.parametrize(("what", "place"), FOREIGN.items())
+def test_somebody_elses_disk_is_refused_untouched(
+    store: Store, path: Path, what: str, place: tuple[int, bytes]
+) -> None:
+    with path.open("r+b") as disk:
+        disk.seek(place[0])
+        disk.write(place[1])
+    blocks = path.stat().st_blocks
+
+    with pytest.raises(Unusable, match=what):
+        take(store, path)
+    assert path.stat().st_blocks == blocks
+
+    assert take(store, path, initialize=True).label.cluster == "c1"
+
+
+def test_another_clusters_disk_is_refused(store: Store, path: Path) -> None:
+    take(store, path, "c2")
+
+    with pytest.raises(Unusable, match="cluster c2"):
+        take(store, path, "c1")
+
+
+def test_the_word_initialize_does_not_harm_our_own_disk(store: Store, path: Path) -> None:
+    first = take(store, path)
+
+    assert take(store, path, initialize=True).label == first.label
+
+
+def test_a_torn_label_is_read_from_its_second_copy(store: Store, path: Path) -> None:
+    first = take(store, path)
+    with path.open("r+b") as disk:
+        disk.seek(3 * GB)
+        disk.write(b"torn" * 500)
+
+    assert take(store, path).label == first.label
+
+
+def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: Store, path: Path) -> None:
+    take(store, path)
+    os.truncate(path, 6 * GB)
+    with pytest.raises(Unusable, match="was here"):
+        take(store, path)
+
+    path.unlink()
+    with pytest.raises(Unusable, match="is gone"):
+        open_disk(DiskConfig(str(path), create_gb=4), "c1", store)
+    assert not path.exists()
+
+
+def test_a_missing_file_is_created_sparse(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "new.img"
+    os.close(open_disk(DiskConfig(str(path), create_gb=64), "c1", store).fd)
+
+    assert path.stat().st_size == 64 * GB
+    assert path.stat().st_blocks * 512 < 4 * MIB
+
+
+def test_a_tiny_disk_is_refused(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.img"
+    path.write_bytes(bytes(MIB))
+
+    with pytest.raises(Unusable, match="from 2 to"):
+        take(store, path)
+
+
+def test_two_agents_do_not_share_a_disk(store: Store, path: Path) -> None:
+    held = open_disk(DiskConfig(str(path)), "c1", store)
+    try:
+        with pytest.raises(Unusable, match="another agent"):
+            take(store, path)
+    finally:
+        os.close(held.fd)
+
+
+def test_an_order_for_a_disk_whose_label_changed_is_refused(store: Store, path: Path) -> None:
+    disks = Disks(store)
+    disks.open_all([DiskConfig(str(path))], "c1")
+    (disk,) = disks
+    try:
+        extent = ExtentRef(1, 1, disk.uuid, 0, 1)
+        assert disks.locate(extent) is disk
+
+        with path.open("r+b") as file:
+            file.seek(3 * GB)
+            file.write(bytes(8192))
+        with pytest.raises(Unusable, match="no longer bears"):
+            disks.locate(extent)
+    finally:
+        disks.close()
+
+
+@pytest.mark.parametrize(("offset", "size"), [(3, 1), (0, 4), (-1, 1), (0, 0), (100, 1)])
+def test_an_extent_outside_of_the_usable_space_is_refused(
+    store: Store, path: Path, offset: int, size: int
+) -> None:
+    disks = Disks(store)
+    disks.open_all([DiskConfig(str(path))], "c1")
+    (disk,) = disks
+    try:
+        with pytest.raises(Unusable, match="outside"):
+            disks.locate(ExtentRef(1, 1, disk.uuid, offset, size))
+    finally:
+        disks.close()
