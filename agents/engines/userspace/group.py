@@ -19,7 +19,7 @@ from agents.engines.userspace.store import COW_CHUNK
 from agents.engines.userspace.tasks import Fault, Later, Task
 from agents.engines.userspace.volume import Volume
 
-CLEAN_SECONDS = 5.0
+CLEAN_SECONDS = 3.0
 
 
 class Group(Surroundings):

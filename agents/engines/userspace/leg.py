@@ -53,6 +53,8 @@ class Leg:
             "export": self.export,
             "state": self.state,
             "why": self.why,
+            "done_mib": self.done_mib,
+            "total_mib": self.total_mib,
         }
 
     def submit(

@@ -1,0 +1,207 @@
+"""A small cluster on loopback: storage processes with sparse disks, and one head."""
+
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from agents.engines.base import Lease
+from agents.engines.userspace import spawn
+from agents.engines.userspace.head import UserspaceHead
+from agents.engines.userspace.marks import Mark, mark_offset, unpack_mark
+from agents.engines.userspace.storage import UserspaceStorage
+from agents.protocol import (
+    GB,
+    AttachOrder,
+    CopyState,
+    DeviceSpec,
+    LegSpec,
+    LegState,
+    MirrorSpec,
+    export_name,
+)
+
+VOLUME = 7
+SNAPSHOT = 9
+TIMEOUT = 1.0
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+class Store:
+    """One storage server with one sparse disk."""
+
+    def __init__(self, folder: Path, capacity_gb: int) -> None:
+        self.capacity_gb = capacity_gb
+        self.disk = folder / "disk"
+        folder.mkdir()
+        self.disk.touch()
+        os.truncate(self.disk, capacity_gb * GB)
+        self.folder = folder
+        self.engine = UserspaceStorage(folder, folder, ["127.0.0.1"], free_port())
+        self.engine.ensure_running()
+
+    @property
+    def pid(self) -> int:
+        pid: int = json.loads((self.folder / "data.lock").read_text())["pid"]
+        return pid
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start a new process once the killed one is gone."""
+        assert spawn.await_end(str(self.folder / "data.lock"), 10)
+        self.engine.ensure_running()
+
+    def lease(self, dextid: int, offset_gb: int, size_gb: int, epoch: int = 1) -> Lease:
+        """Export an extent."""
+        lease = Lease(
+            export_name(dextid, epoch, "secret"),
+            str(self.disk),
+            offset_gb * GB,
+            size_gb * GB,
+            mark_offset(self.capacity_gb, offset_gb),
+            dextid,
+            VOLUME,
+            epoch,
+        )
+        self.engine.export([lease])
+        return lease
+
+    def leg(self, dextid: int, epoch: int = 1, state: LegState = LegState.INSYNC) -> LegSpec:
+        name = export_name(dextid, epoch, "secret")
+        return LegSpec(dextid, ("127.0.0.1",), self.engine.port, name, state)
+
+    def mark(self, offset_gb: int) -> Mark:
+        with self.disk.open("rb") as disk:
+            disk.seek(mark_offset(self.capacity_gb, offset_gb))
+            return unpack_mark(disk.read(4096))
+
+    def extent(self, offset_gb: int, length: int = 64 << 20) -> bytes:
+        """Read the beginning of an extent past the engine."""
+        with self.disk.open("rb") as disk:
+            disk.seek(offset_gb * GB)
+            return disk.read(length)
+
+
+class Lab:
+    """Mirrors 100, 101, ... whose copy on server s is extent 10 * (mirror + 1) + s."""
+
+    def __init__(self, folder: Path, sizes: Sequence[int] = (1,), servers: int = 3) -> None:
+        self.folder = folder
+        self.sizes = list(sizes)
+        self.stores = [Store(folder / f"s{n}", sum(sizes) + 4) for n in range(servers)]
+        self.head = UserspaceHead(folder / "h", folder / "h", folder / "dev", leg_timeout=TIMEOUT)
+        self.device = folder / "dev" / "vol"
+        self.snapshot_device = folder / "dev" / "snap"
+
+    @property
+    def head_pid(self) -> int:
+        lock = self.folder / "h" / "groups" / f"{VOLUME:08x}" / "lock"
+        pid: int = json.loads(lock.read_text())["pid"]
+        return pid
+
+    def offset_gb(self, mirror: int) -> int:
+        return sum(self.sizes[:mirror])
+
+    def export(self, server: int, epoch: int = 1) -> None:
+        """Export this server's copies of all mirrors."""
+        for mirror, size in enumerate(self.sizes):
+            offset = self.offset_gb(mirror)
+            self.stores[server].lease(10 * (mirror + 1) + server, offset, size, epoch)
+
+    def mirrors(self, epoch: int, servers: Sequence[int], events: int, *, doubt: bool) -> tuple[MirrorSpec, ...]:
+        return tuple(
+            MirrorSpec(
+                100 + mirror,
+                size,
+                events,
+                doubt,
+                tuple(self.stores[s].leg(10 * (mirror + 1) + s, epoch) for s in servers),
+            )
+            for mirror, size in enumerate(self.sizes)
+        )
+
+    def attach(
+        self,
+        epoch: int = 1,
+        servers: Sequence[int] = (0, 1, 2),
+        events: int = 0,
+        *,
+        doubt: bool = False,
+        snapshots: Sequence[DeviceSpec] = (),
+    ) -> tuple[CopyState, ...]:
+        """Export everywhere and attach."""
+        for server in servers:
+            self.export(server, epoch)
+        mirrors = self.mirrors(epoch, servers, events, doubt=doubt)
+        return self.head.attach(self.order(epoch, mirrors, snapshots))
+
+    def order(
+        self,
+        epoch: int,
+        mirrors: tuple[MirrorSpec, ...],
+        snapshots: Sequence[DeviceSpec] = (),
+        labels: tuple[str, ...] = ("vol", f"lvol-{VOLUME:08x}"),
+    ) -> AttachOrder:
+        origin = DeviceSpec(VOLUME, labels, sum(self.sizes), mirrors)
+        return AttachOrder(1, 1, 1, VOLUME, epoch, (origin, *snapshots))
+
+    def store_spec(self, epoch: int = 1, events: int = 0, servers: Sequence[int] = (0, 1, 2)) -> DeviceSpec:
+        """Export room for a snapshot's store on each server; gives the device to order."""
+        size = sum(self.sizes) + 1
+        legs = []
+        for server in servers:
+            self.stores[server].lease(90 + server, sum(self.sizes), size, epoch)
+            legs.append(self.stores[server].leg(90 + server, epoch))
+        mirror = MirrorSpec(109, size, events, doubt=False, legs=tuple(legs))
+        return DeviceSpec(SNAPSHOT, ("snap",), size, (mirror,))
+
+    def copies(self) -> dict[int, CopyState]:
+        (group,) = self.head.groups()
+        return {copy.dextid: copy for copy in group.copies}
+
+    def states(self) -> dict[int, LegState]:
+        return {dextid: copy.state for dextid, copy in self.copies().items()}
+
+    def wait_for(self, dextid: int, state: LegState) -> None:
+        wait_until(lambda: self.states().get(dextid) == state)
+
+    def rebuild(self, server: int, dextid: int, replaces: int = 0, mirror: int = 0, epoch: int = 1) -> None:
+        leg = self.stores[server].leg(dextid, epoch, LegState.SPARE)
+        self.head.rebuild(VOLUME, 100 + mirror, leg, replaces)
+
+    def wait_until_flushed(self) -> None:
+        """Wait until the write-intent map says that all copies are equal and durable."""
+        path = self.folder / "h" / "groups" / f"{VOLUME:08x}" / f"intent-{VOLUME:08x}"
+        wait_until(lambda: not any(path.read_bytes()[4096:]))
+
+    def settle(self) -> None:
+        """Detach in order; what is written is then in the disks' files."""
+        wait_until(lambda: self.head.groups()[0].devices[0].clients == 0)
+        self.head.detach(VOLUME)
+
+    def close(self) -> None:
+        """End every process, paused ones too."""
+        self.head.stop()
+        for store in self.stores:
+            try:
+                os.kill(store.pid, signal.SIGCONT)
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+            store.engine.stop()

@@ -1,0 +1,261 @@
+import errno
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from agents.engines.base import EngineError
+from agents.protocol import LegState
+from tests.engine.client import CheckedLoad, NbdClient
+from tests.engine.conftest import MakeLab
+from tests.engine.lab import SNAPSHOT, VOLUME, Lab, wait_until
+
+MIB = 1 << 20
+
+
+def kill_head(lab: Lab) -> None:
+    os.kill(lab.head_pid, signal.SIGKILL)
+    wait_until(lambda: not lab.head.groups()[0].alive)
+
+
+def test_attach_publishes_the_device_under_each_name(make_lab: MakeLab) -> None:
+    lab = make_lab()
+
+    copies = lab.attach(events=3)
+
+    assert {copy.dextid: (copy.state, copy.events) for copy in copies} == {
+        10: (LegState.INSYNC, 4),
+        11: (LegState.INSYNC, 4),
+        12: (LegState.INSYNC, 4),
+    }
+    assert sorted(path.name for path in lab.head.links().iterdir()) == ["lvol-00000007", "vol"]
+
+
+def test_the_same_attach_again_changes_nothing(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    first = lab.attach()
+    pid = lab.head_pid
+
+    assert lab.attach() == first
+    assert lab.head_pid == pid
+
+
+def test_an_attach_of_an_older_epoch_is_refused(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach(epoch=2)
+
+    with pytest.raises(EngineError) as refused:
+        lab.attach(epoch=1)
+
+    assert refused.value.errno == errno.ESTALE
+
+
+def test_an_attach_of_a_newer_epoch_ends_the_older(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach(epoch=1)
+    with NbdClient(lab.device) as client:
+        client.write(0, b"a" * 4096)
+        lab.attach(epoch=2, events=1, doubt=True)
+        with pytest.raises(ConnectionError):
+            client.read(0, 4096)
+
+    with NbdClient(lab.device) as client:
+        assert client.read(0, 4096) == b"a" * 4096
+    assert [group.epoch for group in lab.head.groups()] == [2]
+
+
+def test_an_attach_without_any_good_copy_fails_and_leaves_nothing(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    for store in lab.stores:
+        store.engine.stop()
+    mirrors = lab.mirrors(1, (0, 1, 2), 0, doubt=False)
+
+    with pytest.raises(EngineError) as refused:
+        lab.head.attach(lab.order(1, mirrors))
+
+    assert refused.value.errno == errno.EHOSTUNREACH
+    assert lab.head.groups() == []
+    assert list(lab.head.links().iterdir()) == []
+
+
+def test_a_copy_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    for server in (0, 1):
+        lab.export(server)
+
+    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, doubt=False)))
+
+    assert lab.states()[12] == LegState.FAULTY
+    assert lab.copies()[12].why == "connection"
+    lab.export(2)
+    with NbdClient(lab.device) as client:
+        client.write(5 * MIB, b"a" * 4096)
+    lab.rebuild(2, 12)
+    lab.wait_for(12, LegState.INSYNC)
+    assert lab.copies()[12].total_mib == 1
+
+
+def test_detach_of_an_open_volume_is_busy(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        with pytest.raises(EngineError) as refused:
+            lab.head.detach(VOLUME)
+        client.write(0, b"still there" * 512)
+
+    assert refused.value.errno == errno.EBUSY
+    lab.settle()
+    assert lab.head.groups() == []
+
+
+def test_detach_leaves_clean_marks_and_no_links(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach(epoch=5, events=7)
+
+    copies = lab.head.detach(VOLUME)
+
+    assert {copy.state for copy in copies} == {LegState.INSYNC}
+    assert {tuple(store.mark(0)) for store in lab.stores} == {(5, 8, True)}
+    assert list(lab.head.links().iterdir()) == []
+    assert lab.head.detach(VOLUME) == ()
+
+
+def test_a_killed_head_process_is_told_dead_and_its_marks_stay_unclean(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+
+    kill_head(lab)
+
+    (group,) = lab.head.groups()
+    assert (group.lvolid, group.epoch, group.alive) == (VOLUME, 1, False)
+    assert {copy.state for copy in group.copies} == {LegState.INSYNC}
+    assert {store.mark(0).clean for store in lab.stores} == {False}
+    assert lab.head.detach(VOLUME) == ()
+    assert lab.head.groups() == []
+    assert list(lab.head.links().iterdir()) == []
+
+
+def test_a_revived_group_has_lost_nothing_and_its_copies_become_equal(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    load = CheckedLoad(lab.device, 400, stride=3)
+    load.wait_for(200)
+    os.kill(lab.head_pid, signal.SIGKILL)
+    load.stop()
+    wait_until(lambda: not lab.head.groups()[0].alive)
+
+    lab.head.revive(VOLUME)
+
+    assert load.lost(lab.device) == []
+    lab.wait_until_flushed()
+    lab.settle()
+    assert {store.mark(0).clean for store in lab.stores} == {True}
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+
+
+def test_copies_made_unequal_by_a_crash_are_made_equal_after_revival(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(3 * MIB, b"a" * 4096)
+        kill_head(lab)
+    # A write that reached one copy only when the process died.
+    with lab.stores[2].disk.open("r+b") as disk:
+        disk.seek(3 * MIB)
+        disk.write(b"b" * 4096)
+
+    lab.head.revive(VOLUME)
+    with NbdClient(lab.device) as client:
+        seen = {client.read(3 * MIB, 4096) for _ in range(20)}
+    lab.wait_until_flushed()
+    lab.settle()
+
+    assert len(seen) == 1
+    assert {store.extent(0, 4 * MIB)[3 * MIB : 3 * MIB + 4096] for store in lab.stores} == seen
+
+
+def test_a_revived_group_still_knows_what_a_faulty_copy_missed(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(8 * MIB))
+        lab.wait_until_flushed()
+        lab.stores[0].kill()
+        client.write(20 * MIB, os.urandom(MIB))
+        kill_head(lab)
+    lab.stores[0].restart()
+    lab.export(0)
+
+    lab.head.revive(VOLUME)
+    assert lab.states()[10] == LegState.FAULTY
+    lab.rebuild(0, 10)
+    lab.wait_for(10, LegState.INSYNC)
+
+    assert lab.copies()[10].total_mib < 8
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
+
+
+@pytest.mark.parametrize("map_kept", [True, False])
+def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(make_lab: MakeLab, *, map_kept: bool) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(3 * MIB, b"a" * 4096)
+        kill_head(lab)
+    lab.head.detach(VOLUME)
+    if not map_kept:
+        shutil.rmtree(lab.folder / "h" / "groups" / f"{VOLUME:08x}")
+    with lab.stores[2].disk.open("r+b") as disk:
+        disk.seek(3 * MIB)
+        disk.write(b"b" * 4096)
+
+    lab.attach(epoch=2, events=1, doubt=True)
+    lab.wait_until_flushed()
+    lab.settle()
+
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+    assert {store.mark(0).clean for store in lab.stores} == {True}
+
+
+def test_a_group_outlives_the_agent_object_and_is_found_again(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+
+    again = type(lab.head)(lab.folder / "h", lab.folder / "h", lab.folder / "dev")
+
+    assert [group.alive for group in again.groups()] == [True]
+    again.detach(VOLUME)
+
+
+@pytest.mark.skipif(shutil.which("qemu-img") is None, reason="qemu-utils is not installed")
+def test_other_clients_can_use_the_device(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    image = lab.folder / "image"
+    image.write_bytes(os.urandom(4 * MIB))
+    uri = f"nbd+unix:///?socket={lab.device}"
+
+    for command in (
+        ["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", str(image), uri],
+        ["qemu-img", "compare", "-f", "raw", "-F", "raw", str(image), uri],
+        ["qemu-img", "map", "--output=json", uri],
+    ):
+        subprocess.run(command, check=True, timeout=60, capture_output=True)
+
+    with NbdClient(lab.device) as client:
+        assert client.read(0, 4 * MIB) == image.read_bytes()
+
+
+def test_names_that_lead_elsewhere_are_refused(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.export(0)
+    mirrors = lab.mirrors(1, (0,), 0, doubt=False)
+
+    with pytest.raises(EngineError) as refused:
+        lab.head.attach(lab.order(1, mirrors, labels=("../vol",)))
+
+    assert refused.value.errno == errno.EINVAL
+    assert SNAPSHOT not in {group.lvolid for group in lab.head.groups()}

@@ -1,0 +1,274 @@
+import errno
+import os
+import signal
+
+import pytest
+
+from agents.protocol import LegState
+from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
+from tests.engine.conftest import MakeLab
+from tests.engine.lab import GB, TIMEOUT, VOLUME, wait_until
+
+MIB = 1 << 20
+
+
+def test_nothing_acknowledged_is_lost_when_a_storage_process_is_killed(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    load = CheckedLoad(lab.device, 500)
+    load.wait_for(200)
+
+    lab.stores[0].kill()
+    load.wait_for(200)
+    load.stop()
+
+    assert load.errors == 0
+    assert lab.states()[10] == LegState.FAULTY
+    assert lab.copies()[10].why == "connection"
+    assert load.lost(lab.device) == []
+    lab.settle()
+    assert lab.stores[1].extent(0) == lab.stores[2].extent(0)
+
+
+def test_survivors_carry_a_newer_mark_than_the_copy_left_behind(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach(events=4)
+    with NbdClient(lab.device) as client:
+        lab.stores[0].kill()
+        client.write(0, bytes(4096))
+
+    behind, *survivors = [store.mark(0) for store in lab.stores]
+
+    assert (behind.epoch, behind.events, behind.clean) == (1, 5, False)
+    assert {mark.events for mark in survivors} == {6}
+    lab.settle()
+    assert [store.mark(0).clean for store in lab.stores] == [False, True, True]
+
+
+def test_a_returning_copy_gets_only_what_it_missed(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(16 * MIB))
+        lab.wait_until_flushed()
+        lab.stores[0].kill()
+        client.write(20 * MIB, os.urandom(MIB))
+        client.write(40 * MIB, os.urandom(MIB))
+        lab.stores[0].restart()
+        lab.export(0)
+        lab.rebuild(0, 10)
+        lab.wait_for(10, LegState.INSYNC)
+        copy = lab.copies()[10]
+
+    assert copy.total_mib == 2
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+
+
+def test_a_copy_is_replaced_on_another_server_under_load(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    lab.attach()
+    load = CheckedLoad(lab.device, 2000, stride=7)
+    load.wait_for(500)
+    lab.stores[0].kill()
+
+    lab.stores[3].lease(13, 0, 1)
+    lab.rebuild(3, 13, replaces=10)
+    lab.wait_for(13, LegState.INSYNC)
+    load.wait_for(100)
+    load.stop()
+
+    assert set(lab.states()) == {11, 12, 13}
+    assert load.errors == 0
+    lab.settle()
+    assert lab.stores[3].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+    assert lab.stores[3].mark(0) == lab.stores[1].mark(0)
+
+
+def test_a_good_copy_serves_until_its_replacement_is_in_sync(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(8 * MIB))
+        lab.stores[3].lease(13, 0, 1)
+        lab.rebuild(3, 13, replaces=10)
+        assert lab.states()[10] == LegState.INSYNC or 13 in lab.states()
+        wait_until(lambda: 10 not in lab.states())
+        client.write(0, b"x" * 4096)
+
+    assert set(lab.states().values()) == {LegState.INSYNC}
+    lab.settle()
+    assert lab.stores[3].extent(0) == lab.stores[1].extent(0)
+    assert lab.stores[0].mark(0).events < lab.stores[3].mark(0).events
+
+
+def test_rebuild_overwrites_what_the_new_extent_held(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    with lab.stores[3].disk.open("r+b") as disk:
+        disk.seek(10 * MIB)
+        disk.write(os.urandom(3 * MIB))
+    lab.attach()
+    lab.stores[3].lease(13, 0, 1)
+
+    lab.rebuild(3, 13, replaces=10)
+    wait_until(lambda: 10 not in lab.states())
+
+    lab.settle()
+    assert not any(lab.stores[3].extent(0))
+
+
+def test_two_servers_killed_at_once_cost_no_write(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    load = CheckedLoad(lab.device, 500)
+    load.wait_for(100)
+
+    lab.stores[0].kill()
+    lab.stores[1].kill()
+    load.wait_for(200)
+    load.stop()
+
+    assert load.errors == 0
+    assert load.lost(lab.device) == []
+    assert lab.states()[12] == LegState.INSYNC
+
+
+def test_all_servers_killed_answer_errors_and_lose_nothing(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    load = CheckedLoad(lab.device, 300)
+    load.wait_for(100)
+
+    for store in lab.stores:
+        store.kill()
+    wait_until(lambda: load.errors > 3)
+    load.stop()
+    with NbdClient(lab.device) as client, pytest.raises(NbdError) as refused:
+        client.read(0, 4096)
+    assert refused.value.errno == errno.EIO
+    for server, store in enumerate(lab.stores):
+        store.restart()
+        lab.export(server)
+    (last,) = [dextid for dextid, state in lab.states().items() if state == LegState.INSYNC]
+    wait_until(lambda: lab.copies()[last].why == "")
+
+    assert load.lost(lab.device) == []
+    for server in range(3):
+        lab.rebuild(server, 10 + server)
+    wait_until(lambda: set(lab.states().values()) == {LegState.INSYNC})
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+
+
+def test_a_flush_after_the_last_copy_was_away_tells_of_the_doubt_once(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=1)
+    lab.attach(servers=(0,))
+    with NbdClient(lab.device) as client:
+        client.write(0, b"a" * 4096)
+        lab.stores[0].kill()
+        lab.stores[0].restart()
+        lab.export(0)
+        wait_until(lambda: lab.copies()[10].why == "connection")
+        wait_until(lambda: lab.copies()[10].why == "")
+
+        with pytest.raises(NbdError):
+            client.flush()
+        client.flush()
+
+
+def test_a_stopped_server_stalls_writes_once(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    load = CheckedLoad(lab.device, 500)
+    load.wait_for(100)
+
+    os.kill(lab.stores[0].pid, signal.SIGSTOP)
+    lab.wait_for(10, LegState.FAULTY)
+    load.wait_for(200)
+    load.stop()
+
+    assert TIMEOUT / 2 < load.longest < 3 * TIMEOUT
+    assert load.errors == 0
+    assert load.lost(lab.device) == []
+
+
+def test_requests_of_a_former_connection_never_reach_the_disk(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        os.kill(lab.stores[0].pid, signal.SIGSTOP)
+        client.write(0, b"old" * 4096)
+        os.kill(lab.stores[0].pid, signal.SIGCONT)
+        lab.rebuild(0, 10)
+        lab.wait_for(10, LegState.INSYNC)
+        client.write(0, b"new" * 4096)
+
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
+
+
+def test_a_cancelled_rebuild_leaves_the_copy_faulty(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(32 * MIB))
+    lab.stores[3].lease(13, 0, 1)
+
+    lab.rebuild(3, 13)
+    lab.head.cancel(VOLUME, 13)
+
+    lab.wait_for(13, LegState.FAULTY)
+    assert lab.copies()[13].why == "asked"
+
+
+def test_a_rebuild_to_nowhere_fails_for_its_connection(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    lab.attach()
+
+    lab.rebuild(3, 13)
+
+    lab.wait_for(13, LegState.FAULTY)
+    assert lab.copies()[13].why == "connection"
+
+
+def test_a_disk_that_vanishes_takes_its_copy_out(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    lab.stores[0].disk.unlink()
+    with NbdClient(lab.device) as client:
+
+        def is_out() -> bool:
+            client.write(0, content(0, 1))
+            return lab.states()[10] == LegState.FAULTY
+
+        wait_until(is_out)
+
+    assert lab.copies()[10].why == "io"
+    assert lab.stores[0].engine.leases()
+
+
+def test_writes_reach_across_mirrors_of_unequal_size(make_lab: MakeLab) -> None:
+    lab = make_lab(sizes=(2, 2, 1))
+    lab.attach()
+    across = os.urandom(2 * MIB)
+    with NbdClient(lab.device) as client:
+        assert client.size == 5 * GB
+        client.write(4 * GB - MIB, across)
+        client.write(5 * GB - 4096, b"e" * 4096)
+        assert client.read(4 * GB - MIB, 2 * MIB) == across
+        with pytest.raises(NbdError):
+            client.write(5 * GB - 2048, b"e" * 4096)
+
+    lab.settle()
+    for store in lab.stores:
+        assert store.extent(4, MIB) == across[MIB:]
+
+
+def test_a_trim_of_everything_is_served(make_lab: MakeLab) -> None:
+    lab = make_lab(sizes=(2, 1))
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(2 * GB - 4096, b"x" * 8192)
+        client.zero(0, 3 * GB)
+
+        assert not any(client.read(2 * GB - 4096, 8192))
