@@ -1,8 +1,7 @@
 """The one place where an agent's engine is chosen and made."""
 
-import importlib
-
 from agents.engines.base import HeadEngine, StorageEngine
+from agents.engines.userspace.head import UserspaceHead
 from agents.engines.userspace.storage import UserspaceStorage
 from agents.node.config import HeadConfig, StorageConfig
 
@@ -17,12 +16,10 @@ def storage_engine(config: StorageConfig) -> StorageEngine:
 
 def head_engine(config: HeadConfig) -> HeadEngine:
     """Make the engine of a head."""
-    head = importlib.import_module("agents.engines.userspace.head")
-    engine: HeadEngine = head.UserspaceHead(
+    return UserspaceHead(
         state_dir=config.state_dir,
         run_dir=config.run_dir,
         links_dir=config.links_dir,
         rebuild_mib_per_s=config.rebuild_mib_per_s,
         leg_timeout=LEG_TIMEOUT,
     )
-    return engine

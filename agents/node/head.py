@@ -32,8 +32,15 @@ START_ANEW = ("attach", "detach", "snapshot", "unsnapshot")
 class HeadOrders:
     """Obeys the manager's orders; one at a time touches a group."""
 
-    def __init__(self, engine: HeadEngine, fences: Fences, orders: Orders) -> None:
+    def __init__(
+        self,
+        engine: HeadEngine,
+        fences: Fences,
+        orders: Orders,
+        assembled: Callable[[int], None],
+    ) -> None:
         self._engine = engine
+        self._assembled = assembled
         self._fences = fences
         self._orders = orders
         self._groups: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
@@ -92,6 +99,7 @@ class HeadOrders:
 
     def _attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
         self._fences.check(order.lvolid, order.epoch)  # a detach may have come in between
+        self._assembled(order.lvolid)
         return self._engine.attach(order)
 
     def _detach(self, order: DetachOrder) -> tuple[CopyState, ...]:
@@ -115,12 +123,11 @@ class HeadOrders:
         return self._attached(order.lvolid, order.epoch).copies
 
     def _rebuild(self, order: RebuildOrder, task: Task) -> tuple[CopyState, ...]:
-        """Start the rebuild unless it runs, and watch it to its end."""
+        """Start the rebuild, which changes nothing if it runs or is done; watch it to its end."""
         dextid = order.leg.dextid
         with self._groups[order.lvolid]:
-            copy = self._copy(order)
-            if copy is None or copy.state is LegState.FAULTY:
-                self._engine.rebuild(order.lvolid, order.mirrorid, order.leg, order.replaces)
+            self._attached(order.lvolid, order.epoch)
+            self._engine.rebuild(order.lvolid, order.mirrorid, order.leg, order.replaces)
         while True:
             copy = self._copy(order)
             if copy is None:

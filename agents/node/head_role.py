@@ -5,6 +5,7 @@ from functools import partial
 from agents.engines.base import HeadEngine
 from agents.node.config import HeadConfig
 from agents.node.daemon import Parts, boot_id
+from agents.node.groups import Groups
 from agents.node.head import HeadOrders
 from agents.node.head_watch import HeadWatch
 from agents.node.methods import Method, Nothing
@@ -19,15 +20,20 @@ from agents.protocol import (
     UnsnapshotOrder,
 )
 
+STATE_PATIENCE = 1.0
+"""The manager waits 2 s for a state."""
+WATCH_PATIENCE = 5.0
+
 
 class HeadRole:
     """Makes an agent a head."""
 
     def __init__(self, config: HeadConfig, engine: HeadEngine, parts: Parts) -> None:
-        self._engine = engine
+        self._groups = Groups(engine)
         self._parts = parts
-        self._orders = HeadOrders(engine, parts.fences, parts.orders)
-        self._watch = HeadWatch(engine, partial(parts.outbox.failure, Target.COPY))
+        self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
+        failed = partial(parts.outbox.failure, Target.COPY)
+        self._watch = HeadWatch(engine, failed, self._is_of_this_boot)
         self._registration = Registration(
             kind=HEAD,
             config=config,
@@ -56,11 +62,18 @@ class HeadRole:
 
     def tick(self) -> None:
         """Watch the groups."""
-        self._watch.look()
+        self._watch.look(self._groups.tell(WATCH_PATIENCE))
 
     def reload(self) -> None:
         """Register again; nothing else of a head can change while it runs."""
         self._registration.request()
+
+    def _assembled(self, lvolid: int) -> None:
+        self._parts.store.learn(_memory(lvolid), boot_id())
+
+    def _is_of_this_boot(self, lvolid: int) -> bool:
+        """A group that ended with the machine comes back only when the manager says so."""
+        return self._parts.store.fact(_memory(lvolid)) == boot_id()
 
     def _state(self, _: Nothing) -> HeadState:
         self._registration.was_asked()
@@ -69,5 +82,10 @@ class HeadRole:
             boot_id(),
             self._registration.cluster,
             self._parts.fences.incarnation,
-            tuple(self._engine.groups()),
+            self._groups.tell(STATE_PATIENCE),
         )
+
+
+def _memory(lvolid: int) -> str:
+    """Name the fact that tells in which start of the machine a group was assembled."""
+    return f"boot of group {lvolid}"

@@ -1,33 +1,41 @@
 """Watch the groups of a head: tell copies that went bad, bring back groups whose process died."""
 
 import logging
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable
 
 from agents.engines.base import EngineError, HeadEngine
 from agents.protocol import GroupState, LegState
 
 logger = logging.getLogger(__name__)
 
-WATCH_SECONDS = 1.0
 OWN_REASONS = {"connection", "io"}
 """Why a copy can fail by itself. The manager knows of those it left out or took away."""
+REVIVAL_PAUSE = 5.0
 
 
 class HeadWatch:
     """Looks every second at all groups."""
 
-    def __init__(self, engine: HeadEngine, failed: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        engine: HeadEngine,
+        failed: Callable[[int, str], None],
+        may_revive: Callable[[int], bool],
+    ) -> None:
         self._engine = engine
+        self._may_revive = may_revive
         self._failed = failed
         self._told: set[tuple[int, int]] = set()
-        self._revival_errors: dict[int, str] = {}
+        self._reviving: set[int] = set()
 
-    def look(self) -> None:
+    def look(self, groups: Iterable[GroupState]) -> None:
         """Look once; each failure of a copy is told once."""
         faulty: set[tuple[int, int]] = set()
-        for group in self._engine.groups():
-            if not group.alive:
-                self._revive(group)
+        for group in groups:
+            if not group.alive and self._may_revive(group.lvolid):
+                self._revive_soon(group.lvolid)
             for copy in group.copies:
                 if copy.state is LegState.FAULTY and copy.why in OWN_REASONS:
                     faulty.add((group.lvolid, copy.dextid))
@@ -41,13 +49,22 @@ class HeadWatch:
         self._told.add((lvolid, dextid))
         self._failed(dextid, why)
 
-    def _revive(self, group: GroupState) -> None:
+    def _revive_soon(self, lvolid: int) -> None:
+        """Revive in a thread of its own: it may take long, and other groups are watched too."""
+        if lvolid not in self._reviving:
+            self._reviving.add(lvolid)
+            name = f"revive-{lvolid}"
+            threading.Thread(target=self._revive, args=(lvolid,), name=name, daemon=True).start()
+
+    def _revive(self, lvolid: int) -> None:
         try:
-            self._engine.revive(group.lvolid)
+            self._engine.revive(lvolid)
+            logger.warning("group %d: its process had died and runs again", lvolid)
         except EngineError as error:
-            if self._revival_errors.get(group.lvolid) != str(error):
-                logger.warning("group %d: not revived: %s", group.lvolid, error)
-            self._revival_errors[group.lvolid] = str(error)
-        else:
-            self._revival_errors.pop(group.lvolid, None)
-            logger.warning("group %d: its process had died and runs again", group.lvolid)
+            logger.warning("group %d: not revived: %s", lvolid, error)
+            time.sleep(REVIVAL_PAUSE)
+        except Exception:
+            logger.exception("group %d: not revived", lvolid)
+            time.sleep(REVIVAL_PAUSE)
+        finally:
+            self._reviving.discard(lvolid)

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import xmlrpc.client
@@ -19,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from agents.client import AgentUnreachable, StorageAgent
-from agents.protocol import ExtentRef, Progress, Report, StorageState
+from agents.client import AgentUnreachable, HeadAgent, StorageAgent
+from agents.protocol import ExtentRef, HeadState, Progress, Report, StorageState
 
 ROOT = Path(__file__).parents[2]
 GB = 1 << 30
@@ -102,22 +103,62 @@ def manager() -> Iterator[FakeManager]:
     manager.stop()
 
 
-class StorageNode:
-    """A storage agent process, its disks and its configuration."""
+class Node:
+    """An agent process and its configuration."""
 
-    def __init__(self, folder: Path, addresses: tuple[str, str], ports: tuple[int, int]) -> None:
+    role = ""
+
+    def __init__(self, folder: Path, addresses: tuple[str, str], port: int) -> None:
         self.folder = folder
         self.config = folder / "agent.toml"
         self.log = folder / "agent.log"
+        self.process: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, Any] = {
             "addresses": list(addresses),
-            "port": ports[0],
-            "data_port": ports[1],
+            "port": port,
             "state_dir": str(folder / "state"),
         }
+
+    def config_lines(self) -> list[str]:
+        return [f"{name} = {json.dumps(value)}" for name, value in self.settings.items()]
+
+    def state(self) -> Any:
+        raise NotImplementedError
+
+    def write_config(self) -> None:
+        self.config.write_text("\n".join(self.config_lines()) + "\n")
+
+    def start(self) -> None:
+        """Start the agent and wait until it answers."""
+        self.write_config()
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "agents", self.role, "--config", str(self.config)]
+            self.process = subprocess.Popen(command, cwd=ROOT, stderr=log)
+        wait_until(self.state)
+
+    def end(self, how: int = signal.SIGTERM) -> None:
+        """End the agent process; what its engine runs lives on."""
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(10)
+            self.process = None
+
+    def stop(self) -> None:
+        self.end()
+        command = [sys.executable, "-m", "agents", self.role, "--config", str(self.config)]
+        subprocess.run([*command, "--stop-engine"], cwd=ROOT, check=True, timeout=30)
+
+
+class StorageNode(Node):
+    """A storage agent process, its disks and its configuration."""
+
+    role = "storage"
+
+    def __init__(self, folder: Path, addresses: tuple[str, str], ports: tuple[int, int]) -> None:
+        super().__init__(folder, addresses, ports[0])
+        self.settings["data_port"] = ports[1]
         self.disks: list[dict[str, Any]] = []
         self.agent = StorageAgent(addresses, ports[0])
-        self.process: subprocess.Popen[bytes] | None = None
         self.add_disk("disk-1.img", create_gb=4)
 
     def add_disk(self, name: str, **settings: Any) -> Path:
@@ -129,21 +170,16 @@ class StorageNode:
     def disk_path(self) -> Path:
         return Path(self.disks[0]["path"])
 
-    def write_config(self) -> None:
-        lines = [f"{name} = {json.dumps(value)}" for name, value in self.settings.items()]
+    @property
+    def data_server_pid(self) -> int:
+        return int(json.loads((self.folder / "state" / "data.lock").read_text())["pid"])
+
+    def config_lines(self) -> list[str]:
         tables = ", ".join(
             "{" + ", ".join(f"{key} = {json.dumps(item)}" for key, item in disk.items()) + "}"
             for disk in self.disks
         )
-        self.config.write_text("\n".join([*lines, f"disks = [{tables}]"]) + "\n")
-
-    def start(self) -> None:
-        """Start the agent and wait until it answers."""
-        self.write_config()
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "agents", "storage", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, cwd=ROOT, stderr=log)
-        wait_until(self.state)
+        return [*super().config_lines(), f"disks = [{tables}]"]
 
     def state(self) -> StorageState | None:
         with contextlib.suppress(AgentUnreachable):
@@ -161,13 +197,6 @@ class StorageNode:
         state: StorageState = wait_until(numbered)
         return state
 
-    def end(self, how: int = signal.SIGTERM) -> None:
-        """End the agent process; its data server lives on."""
-        if self.process is not None:
-            self.process.send_signal(how)
-            self.process.wait(10)
-            self.process = None
-
     def extent(
         self, offset_gb: int = 0, size_gb: int = 1, *, dextid: int = 100, generation: int = 1
     ) -> ExtentRef:
@@ -176,19 +205,38 @@ class StorageNode:
         return ExtentRef(dextid, generation, state.disks[0].disk, offset_gb, size_gb)
 
     def await_end(self, eventid: int, order: int = 1) -> Report:
-        """Wait until an order has ended; its report."""
+        return await_end(self.agent, eventid, order)
 
-        def ended() -> Report | None:
-            report = self.agent.report(eventid, order)
-            return report if report.progress in {Progress.DONE, Progress.FAILED} else None
 
-        report: Report = wait_until(ended, 30)
-        return report
+class HeadNode(Node):
+    """A head agent process and its links."""
 
-    def stop(self) -> None:
-        self.end()
-        command = [sys.executable, "-m", "agents", "storage", "--config", str(self.config)]
-        subprocess.run([*command, "--stop-engine"], cwd=ROOT, check=True, timeout=30)
+    role = "head"
+
+    def __init__(self, folder: Path, addresses: tuple[str, str], port: int, run_dir: Path) -> None:
+        super().__init__(folder, addresses, port)
+        self.links = folder / "vas"
+        self.settings |= {"links_dir": str(self.links), "run_dir": str(run_dir)}
+        self.agent = HeadAgent(addresses, port)
+
+    def state(self) -> HeadState | None:
+        with contextlib.suppress(AgentUnreachable):
+            return self.agent.state()
+        return None
+
+    def await_end(self, eventid: int, order: int = 1) -> Report:
+        return await_end(self.agent, eventid, order)
+
+
+def await_end(agent: HeadAgent | StorageAgent, eventid: int, order: int) -> Report:
+    """Wait until an order has ended; its report."""
+
+    def ended() -> Report | None:
+        report = agent.report(eventid, order)
+        return report if report.progress in {Progress.DONE, Progress.FAILED} else None
+
+    report: Report = wait_until(ended, 30)
+    return report
 
 
 @pytest.fixture
@@ -199,7 +247,7 @@ def make_node(
     nodes: list[StorageNode] = []
 
     def make() -> StorageNode:
-        folder = tmp_path / f"n{len(nodes)}"
+        folder = tmp_path / f"storage-{len(nodes)}"
         folder.mkdir()
         node = StorageNode(folder, addresses, (free_port(), free_port()))
         node.settings["manager"] = manager.url
@@ -219,3 +267,19 @@ def node(make_node: Callable[[], StorageNode]) -> StorageNode:
     node.start()
     node.registered()
     return node
+
+
+@pytest.fixture
+def head(
+    tmp_path: Path, addresses: tuple[str, str], free_port: Callable[[], int], manager: FakeManager
+) -> Iterator[HeadNode]:
+    """A head whose agent runs and is registered."""
+    folder = tmp_path / "head"
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as run_dir:  # short enough for sockets
+        head = HeadNode(folder, addresses, free_port(), Path(run_dir))
+        head.settings["manager"] = manager.url
+        head.start()
+        wait_until(lambda: manager.told("registerHeadServer"))
+        yield head
+        head.stop()

@@ -1,7 +1,6 @@
 """A storage agent, told by the client over the wire."""
 
 import errno
-import json
 import os
 import signal
 import struct
@@ -317,8 +316,7 @@ def test_a_dead_data_server_is_replaced_and_reported_as_a_restart(
     node.agent.export(export(node.extent()))
     boot_id = node.state().boot_id
     manager.faults["registerStorageServer"] = [errno.EEXIST]
-    lock = json.loads((node.folder / "state" / "data.lock").read_text())
-    os.kill(lock["pid"], signal.SIGKILL)
+    os.kill(node.data_server_pid, signal.SIGKILL)
 
     wait_until(lambda: manager.told("notifyFailure"))
 

@@ -1,0 +1,49 @@
+"""What a head runs, told in time even while one of its groups hangs."""
+
+import errno
+import logging
+import threading
+
+from agents.engines.base import EngineError, HeadEngine
+from agents.protocol import GroupState
+
+logger = logging.getLogger(__name__)
+
+
+class Groups:
+    """Asks the engine in a thread of its own; all who wait share its answer."""
+
+    def __init__(self, engine: HeadEngine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._answered: threading.Event | None = None
+        self._latest: tuple[GroupState, ...] | None = None
+
+    def tell(self, patience: float) -> tuple[GroupState, ...]:
+        """Tell all groups as they are now; as they were last, if asking takes too long."""
+        if not self._ask_soon().wait(patience):
+            logger.warning("a group does not answer; its state is told as it was")
+        with self._lock:
+            if self._latest is None:
+                raise EngineError(errno.EAGAIN, "the groups have not answered yet")
+            return self._latest
+
+    def _ask_soon(self) -> threading.Event:
+        with self._lock:
+            if self._answered is None:
+                self._answered = threading.Event()
+                threading.Thread(target=self._ask, name="groups", daemon=True).start()
+            return self._answered
+
+    def _ask(self) -> None:
+        latest: tuple[GroupState, ...] | None = None
+        try:
+            latest = tuple(self._engine.groups())
+        except Exception:
+            logger.exception("the groups cannot be told")
+        with self._lock:
+            answered, self._answered = self._answered, None
+            if latest is not None:
+                self._latest = latest
+        if answered is not None:
+            answered.set()

@@ -1,0 +1,242 @@
+"""A head agent with real storage agents behind it, told by the client over the wire."""
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from agents.client import AgentFault
+from agents.protocol import (
+    AttachOrder,
+    CancelOrder,
+    DetachOrder,
+    DeviceSpec,
+    ExportOrder,
+    LegSpec,
+    LegState,
+    MirrorSpec,
+    Progress,
+    RebuildOrder,
+    SnapshotOrder,
+    UnsnapshotOrder,
+    export_name,
+)
+from deploy.local.nbd import Device
+
+LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
+MIB = 1 << 20
+
+
+class Pool:
+    """Two storage nodes; copy 100 of the volume on one, 101 on the other."""
+
+    def __init__(self, make_node: Callable[[], Any]) -> None:
+        self.nodes = [make_node(), make_node()]
+        for node in self.nodes:
+            node.start()
+            node.registered()
+
+    def leg(
+        self, number: int, dextid: int, offset_gb: int, epoch: int, size_gb: int = 1
+    ) -> LegSpec:
+        """Export an extent for the epoch; how a head is to use it."""
+        node = self.nodes[number]
+        extent = node.extent(offset_gb, size_gb, dextid=dextid)
+        reply = node.agent.export(ExportOrder(1, 1, LVOL, epoch, "s", (extent,)))
+        assert reply.refused == {}
+        name = export_name(dextid, epoch, "s")
+        return LegSpec(dextid, tuple(node.settings["addresses"]), reply.port, name, LegState.INSYNC)
+
+    def device(self, epoch: int) -> DeviceSpec:
+        legs = (self.leg(0, 100, 0, epoch), self.leg(1, 101, 0, epoch))
+        return DeviceSpec(LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, doubt=False, legs=legs),))
+
+    def attach_order(self, eventid: int = 1, epoch: int = 1) -> AttachOrder:
+        return AttachOrder(eventid, 1, 1, LVOL, epoch, (self.device(epoch),))
+
+    def snapshot_order(self, eventid: int = 2) -> SnapshotOrder:
+        legs = (self.leg(0, 102, 1, 1, size_gb=2),)
+        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, doubt=False, legs=legs)
+        return SnapshotOrder(eventid, 1, 1, LVOL, 1, DeviceSpec(SNAP, ("was",), 1, (mirror,)))
+
+
+@pytest.fixture
+def pool(make_node: Callable[[], Any]) -> Pool:
+    return Pool(make_node)
+
+
+def open_device(head: Any, label: str = "db") -> Device:
+    return Device(head.links / label, timeout=20)
+
+
+def copies(head: Any) -> dict[int, LegState]:
+    (group,) = head.state().groups
+    return {copy.dextid: copy.state for copy in group.copies}
+
+
+def test_a_volume_is_attached_written_detached_and_read_again(head: Any, pool: Pool) -> None:
+    report = head.agent.attach(pool.attach_order())
+    assert (report.progress, report.message) == (Progress.DONE, "")
+    with open_device(head) as device:
+        device.write(5 * MIB, b"v" * 4096)
+        assert head.agent.detach(DetachOrder(2, 1, 1, LVOL, 1)).errno == errno.EBUSY
+    done = head.agent.detach(DetachOrder(2, 2, 1, LVOL, 1))
+
+    assert {copy.state for copy in done.copies} == {LegState.INSYNC}
+    assert not (head.links / "db").exists()
+    assert head.state().groups == ()
+    assert head.agent.attach(pool.attach_order(3, epoch=2)).progress is Progress.DONE
+    with open_device(head) as device:
+        assert device.read(5 * MIB, 4096) == b"v" * 4096
+
+
+def test_orders_repeated_five_times_change_nothing(head: Any, pool: Pool) -> None:
+    attach, detach = pool.attach_order(), DetachOrder(2, 1, 1, LVOL, 1)
+
+    assert len({repr(head.agent.attach(attach)) for _ in range(5)}) == 1
+    (group,) = head.state().groups
+    assert group.alive
+    assert len({repr(head.agent.detach(detach)) for _ in range(5)}) == 1
+    assert head.agent.detach(DetachOrder(2, 2, 1, LVOL, 1)).progress is Progress.DONE
+
+
+def test_an_epoch_that_is_over_is_not_attached_again(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order())
+    head.agent.detach(DetachOrder(2, 1, 1, LVOL, 1))
+    head.agent.acknowledge([1, 2])
+    head.end(signal.SIGKILL)
+    head.start()
+
+    with pytest.raises(AgentFault) as refusal:
+        head.agent.attach(pool.attach_order())
+    assert refusal.value.errno == errno.ESTALE
+
+
+def test_a_detach_of_an_older_epoch_leaves_the_newer_alone(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order(epoch=3))
+
+    assert head.agent.detach(DetachOrder(2, 1, 1, LVOL, 2)).errno == errno.ESTALE
+    assert len(head.state().groups) == 1
+
+
+def test_an_attach_that_finds_no_copy_fails_with_a_reason(head: Any, pool: Pool) -> None:
+    order = pool.attach_order()
+    for node in pool.nodes:
+        node.end()
+        os.kill(node.data_server_pid, signal.SIGKILL)
+
+    report = head.agent.attach(order)
+
+    assert report.progress is Progress.FAILED
+    assert report.errno
+    assert report.message
+
+
+def test_a_killed_storage_server_is_reported_within_two_seconds(
+    head: Any, pool: Pool, manager: Any, wait_until: Any
+) -> None:
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        device.write(0, b"x" * 4096)
+        pool.nodes[1].end()
+        os.kill(pool.nodes[1].data_server_pid, signal.SIGKILL)
+        began = time.monotonic()
+        device.write(0, b"y" * 4096)
+        told = wait_until(lambda: manager.told("notifyFailure"))
+        took = time.monotonic() - began
+
+    assert told == [{"ver": 5, "target": 4, "targetid": 101, "reason": "connection"}]
+    assert took < 2
+    assert copies(head) == {100: LegState.INSYNC, 101: LegState.FAULTY}
+
+
+def test_a_rebuild_brings_a_new_copy_into_sync(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        device.write(7 * MIB, b"r" * MIB)
+    order = RebuildOrder(5, 1, 1, LVOL, 1, MIRROR, pool.leg(1, 103, 2, 1), 101)
+
+    first = [head.agent.rebuild(order).progress for _ in range(3)]
+    report = head.await_end(5)
+
+    assert set(first) <= {Progress.RUNNING, Progress.DONE}
+    assert (report.progress, report.message) == (Progress.DONE, "")
+    assert copies(head) == {100: LegState.INSYNC, 103: LegState.INSYNC}
+    with pool.nodes[1].disk_path.open("rb") as disk:
+        disk.seek((2 << 30) + 7 * MIB)
+        assert disk.read(MIB) == b"r" * MIB
+
+
+def test_a_cancelled_rebuild_fails_and_a_killed_agent_finds_a_running_one(
+    head: Any, pool: Pool
+) -> None:
+    head.settings["rebuild_mib_per_s"] = 1
+    head.end()
+    head.start()
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        for place in range(0, 64 * MIB, MIB):
+            device.write(place, b"r" * MIB)
+    order = RebuildOrder(5, 1, 1, LVOL, 1, MIRROR, pool.leg(1, 103, 2, 1), 101)
+    head.agent.rebuild(order)
+    head.end(signal.SIGKILL)
+    head.start()
+
+    assert head.agent.report(5, 1).progress is Progress.RUNNING
+    head.agent.cancel(CancelOrder(5, 1, 1))
+    assert head.await_end(5).errno == errno.ECANCELED
+    assert copies(head)[101] is LegState.INSYNC
+
+
+def test_a_snapshot_keeps_what_was_and_goes_away_again(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        device.write(0, b"old!" * 1024)
+        order = pool.snapshot_order()
+        reports = [head.agent.snapshot(order) for _ in range(3)]
+        assert {(r.progress, r.message) for r in reports} == {(Progress.DONE, "")}
+        device.write(0, b"new!" * 1024)
+        with open_device(head, "was") as snapshot:
+            assert snapshot.read(0, 4) == b"old!"
+
+    report = head.agent.unsnapshot(UnsnapshotOrder(4, 1, 1, LVOL, 1, SNAP))
+    assert (report.progress, report.message) == (Progress.DONE, "")
+    assert not (head.links / "was").exists()
+
+
+def test_a_killed_agent_leaves_the_volume_in_use_and_finds_it_again(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        head.end(signal.SIGKILL)
+        device.write(0, b"z" * 4096)
+        head.start()
+        (group,) = head.state().groups
+
+        assert (group.lvolid, group.epoch, group.alive) == (LVOL, 1, True)
+        assert group.devices[0].clients == 1
+
+
+def test_a_dead_group_is_brought_back(head: Any, pool: Pool, wait_until: Any) -> None:
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        device.write(0, b"w" * 4096)
+    head.end()
+    head.stop()
+    assert not head_is_served(head)
+
+    head.start()
+    wait_until(lambda: head_is_served(head))
+    with open_device(head) as device:
+        assert device.read(0, 4096) == b"w" * 4096
+
+
+def head_is_served(head: Any) -> bool:
+    try:
+        open_device(head).close()
+    except OSError:
+        return False
+    return True
