@@ -10,9 +10,9 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from inventory.models import Extent, HeadServer
-from tests.contract.api import Api
-from volumes import fsck as fsck_module
+from inventory.models import Extent, HeadServer, Priority, StorageServer
+from tests.contract.api import Api, put_down
+from volumes.fsck import violations
 from volumes.invariants import CHECKS
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
@@ -291,14 +291,13 @@ def test_every_check_has_its_damage() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_all_is_read_at_one_moment_without_keeping_writers_out(
-    call: Api, world: World, race: Callable[..., list[Any]]
+    world: World, race: Callable[..., list[Any]]
 ) -> None:
-    """A volume that is deleted while fsck reads would look half gone in a later query."""
-    lines = fsck_module.violations()
-    LogicalVolume.objects.filter(pk=world["volume"]).update(capacity_gb=24, store_gb=24)
+    LogicalVolume.objects.filter(pk=world["volume"]).update(store_gb=24)
+    lines = violations()
     assert next(lines).startswith("I14 mirrors do not add up")
 
-    results = race(lambda: call("deleteLogicalVolume", lvolid=world["volume"]))
+    race(lambda: put_down(StorageServer, world["server"], Priority.HALT))
 
-    assert results == [0]
     assert list(lines) == []
+    assert [line[:3] for line in violations()] == ["I14", "I26"]
