@@ -205,3 +205,5 @@ class Lab:
             except (ProcessLookupError, FileNotFoundError):
                 continue
             store.engine.stop()
+        for log in (*self.folder.glob("h/groups/*/log"), *self.folder.glob("s*/data.log")):
+            assert "Traceback" not in log.read_text(), log.read_text()

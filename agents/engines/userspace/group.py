@@ -79,6 +79,7 @@ class Group(Surroundings):
             raise
         self._reactor.every(min(0.5, self._timeout / 4), self._check_legs)
         self._reactor.every(CLEAN_SECONDS, self._clean_intents)
+        self._clean_intents()
 
     async def _add(self, device: dict[str, Any]) -> None:
         publish.check_labels(device["labels"])
