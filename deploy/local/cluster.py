@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
+from pathlib import Path
 
 from deploy.local import broker, manager, nodes, processes
 from deploy.local.place import ROOT, Place, Unusable
@@ -22,6 +23,25 @@ PATIENCE = 8.0
 
 SILENCE = 60.0
 """Seconds without a tick after which the worker and beat are started anew."""
+
+
+REGISTERED = "registered as"
+"""What an agent logs when the manager knows it, with all its disks, of this very start."""
+
+
+class Tail:
+    """What is appended to a log from now on."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._start = log.stat().st_size if log.exists() else 0
+
+    def has(self, words: str) -> bool:
+        if not self._log.exists():
+            return False
+        with self._log.open(errors="replace") as lines:
+            lines.seek(self._start)
+            return any(words in line for line in lines)
 
 
 class Cluster:
@@ -55,17 +75,19 @@ class Cluster:
         return processes.end(partial(processes.marked, self.place.home), patience=PATIENCE)
 
     def start(self) -> None:
-        """Start all parts, each as soon as what it needs is there."""
+        """Start all parts, each as soon as what it needs is there; all nodes are registered."""
         self._check_ports()
-        for part in ("broker", *(node.name for node in self.place.nodes())):
-            self.launch(part)
+        self.launch("broker")
+        self.launch("web")  # it loads while the database is made ready; nobody calls it yet
         self._prepare()
-        for part in ("web", "worker", "beat"):
-            self.launch(part)
         self._wait("broker", partial(broker.answers, self.place))
         self._wait("web", partial(_well, self.place.url))
-        for node in self.place.nodes():
-            self._wait(node.name, partial(_listening, node.addresses[0], node.port))
+        names = [node.name for node in self.place.nodes()]
+        logs = {name: Tail(self.place.log(name)) for name in names}
+        for part in (*names, "worker", "beat"):
+            self.launch(part)
+        for name in names:
+            self._wait(name, partial(logs[name].has, REGISTERED))
 
     def stop(self) -> None:
         """End all parts, if they are ours: manager, heads, storage, broker last."""
@@ -213,12 +235,6 @@ class Cluster:
     def _reap(self, part: str) -> None:
         if child := self._children.pop(part, None):
             child.wait()
-
-
-def _listening(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex((address, port)) == 0
 
 
 def _well(url: str) -> bool:
