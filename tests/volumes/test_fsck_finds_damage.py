@@ -10,8 +10,9 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
+from inventory import servers
 from inventory.models import Extent, HeadServer, Priority, StorageServer
-from tests.contract.api import Api, put_down
+from tests.contract.api import Api
 from volumes.fsck import violations
 from volumes.invariants import CHECKS
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
@@ -297,7 +298,8 @@ def test_all_is_read_at_one_moment_without_keeping_writers_out(
     lines = violations()
     assert next(lines).startswith("I14 mirrors do not add up")
 
-    race(lambda: put_down(StorageServer, world["server"], Priority.HALT))
+    server = StorageServer.objects.get(pk=world["server"])
+    assert race(lambda: servers.set_priority(server, Priority.HALT)) == [True]
 
     assert list(lines) == []
     assert [line[:3] for line in violations()] == ["I14", "I26"]
