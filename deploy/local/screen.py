@@ -1,5 +1,6 @@
 """What a person sees: steps, remarks and live bars; plain lines where there is no terminal."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -24,10 +25,12 @@ class Screen:
     def __init__(self) -> None:
         self.console = Console(highlight=False, soft_wrap=True)
         self._steps = 0
+        self._began = time.monotonic()
 
     def step(self, title: str) -> None:
         self._steps += 1
-        self.console.print(f"\n[bold cyan]{self._steps:2}. {title}[/]")
+        seconds = time.monotonic() - self._began
+        self.console.print(f"\n[bold cyan]{self._steps:2}. {title}[/] [dim]({seconds:.0f} s)[/]")
 
     def say(self, text: str) -> None:
         self.console.print(f"    {text}")
