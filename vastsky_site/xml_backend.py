@@ -27,7 +27,6 @@ UNREADABLE = (
     TypeError,
     ValueError,
     LookupError,
-    AttributeError,
     ArithmeticError,
 )
 """What the standard library's unmarshaller lets out for a document that is XML, but no call."""

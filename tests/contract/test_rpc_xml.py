@@ -7,6 +7,9 @@ import xmlrpc.client
 from typing import Any
 
 import pytest
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inventory.errors import Invalid
 from tests.contract.api import Api
@@ -26,8 +29,11 @@ def struct(members: str) -> str:
 
 
 def nested(depth: int) -> str:
-    """Values in arrays in values, the outermost a member of the call's struct."""
-    inner = "<value><array><data>" * depth + "</data></array></value>" * depth
+    """Values so deep: the call's struct, arrays in arrays, and a string."""
+    arrays = depth - 2
+    inner = (
+        "<value><array><data>" * arrays + "<value>x</value>" + "</data></array></value>" * arrays
+    )
     return call(struct(f"{VER}<member><name>deep</name>{inner}</member>"))
 
 
@@ -69,6 +75,7 @@ UNREADABLE = {
     "an empty int": (call("<value><int></int></value>").encode(), REQUEST),
     "an endless int": (call(f"<value><int>{'9' * 5000}</int></value>").encode(), REQUEST),
     "a double of letters": (call("<value><double>x</double></value>").encode(), REQUEST),
+    "a decimal of letters": (call("<value><bigdecimal>x</bigdecimal></value>").encode(), REQUEST),
     "a date of letters": (
         call("<value><dateTime.iso8601>x</dateTime.iso8601></value>").encode(),
         REQUEST,
@@ -81,7 +88,7 @@ UNREADABLE = {
         REQUEST,
     ),
     "an unknown type": (call("<value><quaternion>1</quaternion></value>").encode(), REQUEST),
-    "values 17 deep": (nested(16).encode(), REQUEST),
+    "values 17 deep": (nested(17).encode(), REQUEST),
     "values 2,000 deep": (nested(2000).encode(), REQUEST),
     "elements 2,000 deep": (("<a>" * 2000 + "</a>" * 2000).encode(), REQUEST),
 }
@@ -95,6 +102,39 @@ def test_what_is_no_call_is_a_fault(api: Api, what: str) -> None:
 
     assert response.status_code == 200
     assert api.fault_of(lambda: api.read(response)) == code
+
+
+TAGS = [
+    *("methodName", "params", "param", "value", "array", "data", "struct", "member", "name", "nil"),
+    *(
+        "int",
+        "i8",
+        "string",
+        "boolean",
+        "double",
+        "base64",
+        "dateTime.iso8601",
+        "bigdecimal",
+        "fault",
+    ),
+]
+documents = st.recursive(
+    st.sampled_from(["", "1", "abc", "listEvents", "5"]),
+    lambda inner: st.lists(st.tuples(st.sampled_from(TAGS), inner), max_size=4).map(
+        lambda elements: "".join(f"<{tag}>{text}</{tag}>" for tag, text in elements)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.sampled_from(["methodCall", "methodResponse"]), documents)
+def test_no_heap_of_elements_is_more_than_a_fault(root: str, text: str) -> None:
+    api = Api(Client())
+
+    response = api.post(f"<{root}>{text}</{root}>")
+
+    assert response.status_code == 200
+    assert api.fault_of(lambda: api.read(response)) in {PARSE, REQUEST, -32601, 22, 71}
 
 
 READABLE = {
@@ -111,7 +151,7 @@ READABLE = {
     "unknown members": call(
         struct(VER + "<member><name>x</name><value>untyped</value></member>")
     ).encode(),
-    "values 16 deep": nested(15).encode(),
+    "values 16 deep": nested(16).encode(),
 }
 
 
