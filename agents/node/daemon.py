@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from agents.engines.base import EngineError
-from agents.node.config import NodeConfig
+from agents.node.config import ConfigError, NodeConfig
 from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.manager import Manager
@@ -115,7 +115,7 @@ def _guarded(act: Callable[[], Any]) -> None:
     """Do it; what goes wrong is logged and the agent lives on."""
     try:
         act()
-    except EngineError as error:
+    except (EngineError, ConfigError) as error:
         logger.warning("%s", error)
     except Exception:
         logger.exception("%s failed", act.__qualname__)
