@@ -23,4 +23,6 @@ class Calls:
 
 class _Patient(xmlrpc.client.Transport):
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection(str(host), timeout=LONGEST_CALL)
+        connection = super().make_connection(host)
+        connection.timeout = LONGEST_CALL
+        return connection
