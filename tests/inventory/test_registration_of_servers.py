@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from inventory import servers
+from inventory.errors import Exists
 from inventory.models import Cluster, HeadServer, IdSpace, Priority, StorageServer
 from tests.contract.api import Api, put_down
 
@@ -121,6 +122,17 @@ def test_a_priority_changes_only_from_what_was_seen(call: Api) -> None:
     assert mine.priority == Priority.LOW
     assert not servers.set_priority(seen, Priority.OFFLINE)
     assert servers.set_priority(seen, Priority.OFFLINE, was=[Priority.HIGH, Priority.LOW])
+
+
+def test_who_comes_back_a_moment_later_than_another_exists(call: Api) -> None:
+    put_down(HeadServer, call("registerHeadServer", ip_data=[A]), Priority.OFFLINE)
+    first, second = HeadServer.objects.get(), HeadServer.objects.get()
+
+    servers._return(first, HeadServer(boot_id="one"))
+    with pytest.raises(Exists):
+        servers._return(second, HeadServer(boot_id="two"))
+
+    assert HeadServer.objects.get().boot_id == "one"
 
 
 def test_the_cluster_is_made_once() -> None:

@@ -151,6 +151,15 @@ def test_copies_spread_over_sites_then_racks() -> None:
     assert set(placed.disks) == {0, 3, 2}
 
 
+def test_another_site_counts_more_than_another_rack_or_an_emptier_disk() -> None:
+    labels = [("a", "1"), ("a", "2"), ("b", "1")]
+    rooms = [room(n, n, 90 - 20 * n, domain=label) for n, label in enumerate(labels)]
+
+    (placed,) = place(rooms, [10], 2)
+
+    assert set(placed.disks) == {0, 2}
+
+
 def test_a_replacement_keeps_away_from_the_domains_that_have_a_copy() -> None:
     rooms = [room(1, 1, 90, domain=("a", "1")), room(2, 2, 20, domain=("b", "1"))]
 
