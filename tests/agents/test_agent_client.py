@@ -119,8 +119,13 @@ def test_an_answer_of_another_type_is_malformed(
         HeadAgent(addresses[:1], peer(answers(value))).report(1, 1)
 
 
+def speaks_ssh(connection: socket.socket) -> None:
+    connection.sendall(b"SSH-2.0-OpenSSH_9\r\n" * 3)
+    hang(connection)
+
+
 def test_what_is_no_http_is_malformed(peer: Callable[..., int], addresses: tuple[str, str]) -> None:
-    port = peer(lambda connection: connection.sendall(b"SSH-2.0-OpenSSH_9\r\n" * 3))
+    port = peer(speaks_ssh)
 
     with pytest.raises(Malformed):
         HeadAgent(addresses[:1], port).state()
