@@ -39,7 +39,9 @@ LOADS = {
 }
 
 
-def fio(socket_path: Path, export: str, load: tuple[str, str, int, str, str], seconds: int) -> float:
+def fio(
+    socket_path: Path, export: str, load: tuple[str, str, int, str, str], seconds: int
+) -> float:
     """Run one load and give its figure."""
     pattern, block, depth, side, figure = load
     command = [
@@ -204,7 +206,9 @@ class Prototype:
 
 
 @contextlib.contextmanager
-def engines(root: Path | None, mirrors: int, size_gb: int, code: Path | None) -> Iterator[list[Any]]:
+def engines(
+    root: Path | None, mirrors: int, size_gb: int, code: Path | None
+) -> Iterator[list[Any]]:
     """Make both engines, each with disks of its own."""
     made: list[Any] = []
     with tempfile.TemporaryDirectory(dir=root, prefix="vasb") as name:

@@ -20,7 +20,9 @@ class NbdError(OSError):
 class NbdClient:
     """One connection to an export."""
 
-    def __init__(self, where: Path | tuple[str, int], export: str = "", timeout: float = 20) -> None:
+    def __init__(
+        self, where: Path | tuple[str, int], export: str = "", timeout: float = 20
+    ) -> None:
         if isinstance(where, Path):
             self.socket = socket.socket(socket.AF_UNIX)
         else:
@@ -57,7 +59,9 @@ class NbdClient:
             data += piece
         return bytes(data)
 
-    def request(self, command: int, offset: int, length: int, data: bytes = b"", flags: int = 0) -> bytes:
+    def request(
+        self, command: int, offset: int, length: int, data: bytes = b"", flags: int = 0
+    ) -> bytes:
         """Send one request and wait for its reply."""
         self.cookie += 1
         head = struct.pack(">IHHQQI", 0x25609513, flags, command, self.cookie, offset, length)

@@ -125,7 +125,9 @@ class Lab:
             offset = self.offset_gb(mirror)
             self.stores[server].lease(10 * (mirror + 1) + server, offset, size, epoch)
 
-    def mirrors(self, epoch: int, servers: Sequence[int], events: int, *, doubt: bool) -> tuple[MirrorSpec, ...]:
+    def mirrors(
+        self, epoch: int, servers: Sequence[int], events: int, *, doubt: bool
+    ) -> tuple[MirrorSpec, ...]:
         return tuple(
             MirrorSpec(
                 100 + mirror,
@@ -162,7 +164,9 @@ class Lab:
         origin = DeviceSpec(VOLUME, labels, sum(self.sizes), mirrors)
         return AttachOrder(1, 1, 1, VOLUME, epoch, (origin, *snapshots))
 
-    def store_spec(self, epoch: int = 1, events: int = 0, servers: Sequence[int] = (0, 1, 2)) -> DeviceSpec:
+    def store_spec(
+        self, epoch: int = 1, events: int = 0, servers: Sequence[int] = (0, 1, 2)
+    ) -> DeviceSpec:
         """Export room for a snapshot's store on each server; gives the device to order."""
         size = sum(self.sizes) + 1
         legs = []
@@ -182,7 +186,9 @@ class Lab:
     def wait_for(self, dextid: int, state: LegState) -> None:
         wait_until(lambda: self.states().get(dextid) == state)
 
-    def rebuild(self, server: int, dextid: int, replaces: int = 0, mirror: int = 0, epoch: int = 1) -> None:
+    def rebuild(
+        self, server: int, dextid: int, replaces: int = 0, mirror: int = 0, epoch: int = 1
+    ) -> None:
         leg = self.stores[server].leg(dextid, epoch, LegState.SPARE)
         self.head.rebuild(VOLUME, 100 + mirror, leg, replaces)
 

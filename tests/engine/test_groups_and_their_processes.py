@@ -199,7 +199,9 @@ def test_a_revived_group_still_knows_what_a_faulty_copy_missed(make_lab: MakeLab
 
 
 @pytest.mark.parametrize("map_kept", [True, False])
-def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(make_lab: MakeLab, *, map_kept: bool) -> None:
+def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(
+    make_lab: MakeLab, *, map_kept: bool
+) -> None:
     lab = make_lab()
     lab.attach()
     with NbdClient(lab.device) as client:

@@ -21,6 +21,7 @@ class Leg:
         "addresses",
         "done_mib",
         "dextid",
+        "events",
         "export",
         "missed",
         "port",
@@ -38,6 +39,7 @@ class Leg:
         self.export: str = spec["export"]
         self.state: str = spec["state"]
         self.why: str = spec.get("why", "")
+        self.events: int = spec.get("events", 0)
         self.missed: MissedChunks | None = None
         self.remote: Remote | None = None
         self.replaces = 0
@@ -53,6 +55,7 @@ class Leg:
             "export": self.export,
             "state": self.state,
             "why": self.why,
+            "events": self.events,
             "done_mib": self.done_mib,
             "total_mib": self.total_mib,
         }

@@ -206,7 +206,8 @@ class Mirror:
 
     async def mark(self, *, clean: bool) -> int:
         """Write the mark on every good copy and fail those that do not take it; counts those that did."""
-        block = pack_mark(Mark(self._group.epoch, self.events, clean))
+        events = self.events
+        block = pack_mark(Mark(self._group.epoch, events, clean))
         asked = [
             (leg, io(leg, nbd.WRITE, self.size, MARK_BYTES, block, nbd.FUA))
             for leg in self._readers
@@ -217,6 +218,7 @@ class Mirror:
             if error:
                 self.fail(leg, IO)
             else:
+                leg.events = events
                 marked += 1
         return marked
 
@@ -260,7 +262,8 @@ class Mirror:
         writers = self._writers
         write = _Write(ticket, offset, length, len(writers), self._changes, done)
         for leg in writers:
-            leg.submit(command, offset, length, data, flags, partial(self._landed, write, leg))
+            device = leg.remote or leg  # mostly the former: one call less on the hot path
+            device.submit(command, offset, length, data, flags, partial(self._landed, write, leg))
 
     def _landed(self, write: _Write, leg: Leg, error: int, _data: Any) -> None:
         if error:

@@ -42,7 +42,7 @@ def copy_state(mirror: dict[str, Any], leg: dict[str, Any], *, alive: bool) -> d
         "dextid": leg["dextid"],
         "mirrorid": mirror["mirrorid"],
         "state": state,
-        "events": mirror["events"],
+        "events": leg.get("events", 0),
         "why": leg["why"] if alive or state == leg["state"] else "stale",
         "done_mib": leg.get("done_mib", 0),
         "total_mib": leg.get("total_mib", 0),

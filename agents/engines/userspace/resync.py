@@ -24,7 +24,7 @@ from agents.engines.userspace.tasks import Later, Task, io
 PIECE = MIB
 ZEROS = bytes(PIECE)
 IN_FLIGHT = 2
-STRETCH = 64
+STRETCH = 32
 """So many adjacent pieces are asked at once whether they hold data."""
 CLIENT_SHARE = 4
 """While clients are active, a copier rests this many times as long as it worked."""
@@ -45,14 +45,16 @@ class Throttle:
         self._client_requests = client_requests
         self._seen = 0
         self._next = 0.0
+        self.clients_active = False
 
     async def rest(self, began: float) -> None:
         """Pause after a piece whose copying began then."""
         now = time.monotonic()
         pause = 0.0
         requests = self._client_requests()
-        if requests != self._seen:
-            self._seen = requests
+        self.clients_active = requests != self._seen
+        self._seen = requests
+        if self.clients_active:
             pause = CLIENT_SHARE * (now - began)
         if self._mib_per_s:
             self._next = max(self._next, now) + PIECE / MIB / self._mib_per_s
@@ -177,7 +179,7 @@ class Rebuilds:
                 marked = -1
         if error or leg.state != BUILDING:
             raise CopyStopped
-        leg.state, leg.why = INSYNC, ""
+        leg.state, leg.why, leg.events = INSYNC, "", marked
         if leg.missed is not None:
             leg.missed.remove()
             leg.missed = None
@@ -209,7 +211,8 @@ class Rebuilds:
                 if chunk not in with_data:
                     copying.copied(chunk, written=False)
             work = iter([chunk for chunk in stretch if chunk in with_data])
-            workers = [Task(self._copy_chunks(copying, work)) for _ in range(IN_FLIGHT)]
+            count = 1 if self._throttle.clients_active else IN_FLIGHT
+            workers = [Task(self._copy_chunks(copying, work)) for _ in range(count)]
             stopped = [await worker for worker in workers]
             if any(stopped):
                 raise CopyStopped

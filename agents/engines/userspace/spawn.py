@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -71,6 +72,8 @@ def detach(log_path: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], No
     if os.fork():
         os._exit(0)
     os.chdir("/")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each copy
     log = os.open(arguments[log_path], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)

@@ -73,7 +73,9 @@ class Volume:
             left, worst = left - 1, worst or error
             gathered[part] = got
             if not left:
-                done(worst, bytearray().join(gathered) if command == nbd.READ and not worst else None)
+                done(
+                    worst, bytearray().join(gathered) if command == nbd.READ and not worst else None
+                )
 
         view = memoryview(data) if data is not None else None
         place = 0
