@@ -234,6 +234,8 @@ def _return_disk(known: Disk, disk: Disk) -> Disk:
 
 def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> None:
     """Hold the row until the transaction ends, if it may be deleted."""
+    # In the order of set_priority: first the lock, then the row.
+    ids.lock("volume")
     row = kind.objects.select_for_update().filter(pk=pk).first()
     if row is None:
         raise NotFound(f"{kind(pk=pk)} does not exist")
@@ -242,7 +244,6 @@ def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> 
 
 
 def _delete_disks(disks: QuerySet[Disk]) -> None:
-    ids.lock("volume")
     extents = Extent.objects.filter(disk__in=disks)
     in_use = extents.filter(status__in=[Extent.Status.BUSY, Extent.Status.EVACUATE]).count()
     if in_use:

@@ -67,6 +67,8 @@ def find_volume(*, lvolid: int = 0, lvolname: str = "") -> LogicalVolume:
 @transaction.atomic
 def delete_volume(volume: LogicalVolume) -> None:
     """Delete a volume that nobody uses; its space is shredded before anybody gets it again."""
+    # Before any row of the volume: whoever fails a disk holds this lock when it comes to them.
+    ids.lock("volume")
     held = LogicalVolume.objects.select_for_update().filter(pk=volume.pk).first()
     if held is None:
         raise NotFound(f"there is no volume {volume.name} any more")
