@@ -1,5 +1,6 @@
 """A head agent: the parts that only a head has, and how they hang together."""
 
+from dataclasses import replace
 from functools import partial
 
 from agents.engines.base import HeadEngine
@@ -14,7 +15,9 @@ from agents.node.registration import HEAD, Registration
 from agents.protocol import (
     AttachOrder,
     DetachOrder,
+    GroupState,
     HeadState,
+    LegState,
     RebuildOrder,
     SnapshotOrder,
     UnsnapshotOrder,
@@ -82,8 +85,14 @@ class HeadRole:
             boot_id(),
             self._registration.cluster,
             self._parts.fences.incarnation,
-            self._groups.tell(STATE_PATIENCE),
+            tuple(map(_remarkable, self._groups.tell(STATE_PATIENCE))),
         )
+
+
+def _remarkable(group: GroupState) -> GroupState:
+    """Leave out the copies that are simply in sync: a head may have a hundred thousand of them."""
+    plain = (LegState.INSYNC, "")
+    return replace(group, copies=tuple(c for c in group.copies if (c.state, c.why) != plain))
 
 
 def _memory(lvolid: int) -> str:

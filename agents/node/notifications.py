@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -35,7 +36,7 @@ class Note:
 
 
 class Outbox:
-    """Tells the manager in order of arrival and does not give up; full, it drops the newest.
+    """Tells the manager and does not give up; full, it drops the newest.
 
     Nothing is lost by that, nor when the agent ends: what still is so is found and told again.
     """
@@ -86,8 +87,14 @@ class Outbox:
                 with self._changed:
                     del self._notes[note.key]
             else:
-                threading.Event().wait(pause)
+                self._put_back(note)
+                time.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
+
+    def _put_back(self, note: Note) -> None:
+        """Let the others go first: the manager may refuse just this one."""
+        with self._changed:
+            self._notes[note.key] = self._notes.pop(note.key)
 
     def _tell(self, note: Note) -> bool:
         """Tell one thing; False if it is to be told again."""

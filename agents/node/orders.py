@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sqlite3
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,11 +55,17 @@ class Task:
         """Make the progress survive the agent."""
         self._journal.save(self.key, self.report)
 
-    def finish(self, report: Report) -> None:
-        """Record the end, then tell it."""
-        self._journal.save(self.key, report)
-        self.report = report
-        self.ended.set()
+    def finish(self, report: Report) -> bool:
+        """Record the end, then tell it; False if it could not be recorded."""
+        try:
+            self._journal.save(self.key, report)
+        except sqlite3.Error:
+            logger.exception("event %d.%d: its end is not recorded", *_numbers(self.key))
+            return False
+        finally:
+            self.report = report
+            self.ended.set()
+        return True
 
 
 Work = Callable[[Task], tuple[CopyState, ...]]
@@ -116,6 +123,12 @@ class Orders:
     def acknowledge(self, eventids: tuple[int, ...]) -> None:
         """Forget results that the manager has."""
         self._journal.acknowledge(eventids)
+        with self._lock:
+            unrecorded = [task for task in self._tasks.values() if task.ended.is_set()]
+        for task in unrecorded:
+            if task.key.eventid in eventids:
+                self._journal.forget(task.key)
+                self._forget(task)
 
     def cancel(self, order: CancelOrder) -> None:
         """Ask a running order to stop; one that does not run stays as it is."""
@@ -124,6 +137,10 @@ class Orders:
             tasks = [task for key, task in self._tasks.items() if _numbers(key) == _pair(order)]
         for task in tasks:
             task.cancelled.set()
+
+    def _forget(self, task: Task) -> None:
+        with self._lock:
+            self._tasks.pop(task.key, None)
 
     def _start(self, key: Key, report: Report, work: Work) -> None:
         task = Task(key, report, self._journal)
@@ -143,9 +160,8 @@ class Orders:
             logger.exception("%s: %s has a defect", number, task.key.method)
             report = _failed(task.report, errno.EIO, "internal error; see the agent's log")
         logger.info("%s: %s %s %s", number, task.key.method, report.progress, report.message)
-        task.finish(report)
-        with self._lock:
-            del self._tasks[task.key]
+        if task.finish(report):
+            self._forget(task)
 
 
 def _failed(report: Report, code: int, message: str) -> Report:

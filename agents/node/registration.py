@@ -117,7 +117,7 @@ class Registration:
                 logger.exception("not registered yet")
             else:
                 return
-            threading.Event().wait(pause)
+            time.sleep(pause)
             pause = min(2 * pause, MAX_PAUSE)
 
     def register(self) -> None:
