@@ -284,7 +284,10 @@ class DeviceState:
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """One group that a head runs, or whose process it found dead (`alive` is false)."""
+    """One group that a head runs, or whose process it found dead (`alive` is false).
+
+    In a head's state `copies` are those that are not simply in sync.
+    """
 
     lvolid: int
     epoch: int

@@ -95,6 +95,14 @@ def fail_copy(extent_id: int, reason: str = "") -> None:
 
 
 @transaction.atomic
+def note_cut_off(extent_ids: Collection[int]) -> None:
+    """Take note of last good copies that their heads cannot reach: they are to be exported anew."""
+    cut_off = Leg.objects.filter(pk__in=extent_ids, status=Leg.Status.INSYNC)
+    cut_off.filter(why="").update(why="connection")
+    rebuild.request(cut_off.values_list("mirror", flat=True))
+
+
+@transaction.atomic
 def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     """Take bad GB of a disk out of use; copies that live on them are replaced first."""
     disk = Disk.objects.filter(pk=disk_id).first()

@@ -128,16 +128,17 @@ def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
 
 
 def _fail_copies(state: HeadState) -> None:
-    """Take over the copies that a head lost, in case its own report did not come through."""
-    faulty = {
-        copy.dextid: copy.why
-        for group in state.groups
-        for copy in group.copies
-        if copy.state == LegState.FAULTY
-    }
+    """Take over the copies that a head lost, in case its own report did not come through.
+
+    A last good copy that is out of reach stays good; it is exported anew once its server is back.
+    """
+    told = {copy.dextid: copy for group in state.groups for copy in group.copies}
+    faulty = [dextid for dextid, copy in told.items() if copy.state == LegState.FAULTY]
     unknown = Leg.objects.filter(pk__in=faulty, status__in=GOOD)
     for dextid in unknown.values_list("pk", flat=True):
-        health.fail_copy(dextid, faulty[dextid] or "io")
+        health.fail_copy(dextid, told[dextid].why or "io")
+    cut_off = [d for d, copy in told.items() if copy.state == LegState.INSYNC and copy.why]
+    health.note_cut_off(cut_off)
 
 
 # -- both -----------------------------------------------------------------------------------------

@@ -237,6 +237,11 @@ class Head(Node):
                 group.copies[copy.dextid] = replace(copy, events=events)
                 self.world.marks[copy.dextid] = replace(self.world.mark(copy.dextid), events=events)
 
+    def cut_off(self, dextid: int) -> None:
+        """Lose the connection to a last good copy."""
+        group = next(g for g in self.groups.values() if dextid in g.copies)
+        group.copies[dextid] = replace(group.copies[dextid], why="connection")
+
     def on_detach(self, order: DetachOrder) -> Report:
         return self.journal(order, lambda: self._detach(order))
 

@@ -174,6 +174,26 @@ def test_a_lost_copy_is_noticed_by_the_sweep_too(
     assert four.legs(volume, Status.FAULTY) == [lost]
 
 
+def test_a_last_copy_that_is_cut_off_is_exported_anew_when_its_server_is_back(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    for leg in four.legs(volume)[:2]:
+        four.call("notifyFailure", target=2, targetid=leg.server_id)
+    (last,) = four.legs(volume, Status.INSYNC)
+    head.cut_off(last.pk)
+    before = len(four.node_of(last).told("export"))
+
+    four.sweep()
+    four.work()
+
+    assert len(four.node_of(last).told("export")) == before + 1
+    order = next(o for o in head.told("rebuild") if o.leg.dextid == last.pk)
+    head.finish(order)
+    four.work()
+    last.refresh_from_db()
+    assert (last.status, last.why) == (Status.INSYNC, "")
+
+
 def test_with_no_other_server_a_bad_copy_is_built_anew_in_its_place(
     cluster: Cluster,
 ) -> None:
