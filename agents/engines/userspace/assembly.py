@@ -7,30 +7,27 @@ from functools import partial
 from typing import Any
 
 from agents.engines.userspace import nbd
+from agents.engines.userspace.connections import Connections
 from agents.engines.userspace.intent import IntentMap, MirrorIntent, MissedChunks
-from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, INSYNC, QUEUED, STALE, Leg
+from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, QUEUED, STALE, Leg
 from agents.engines.userspace.marks import GB, MARK_BYTES, Mark, unpack_mark
-from agents.engines.userspace.mirror import Mirror, Surroundings
+from agents.engines.userspace.mirror import Mirror
 from agents.engines.userspace.reactor import Reactor
-from agents.engines.userspace.remote import Remote, open_remote
-from agents.engines.userspace.tasks import Fault, Later, Task, io
+from agents.engines.userspace.surroundings import Surroundings
+from agents.engines.userspace.tasks import Fault, Task, io
 from agents.engines.userspace.volume import Volume
-
-RECONNECT_SECONDS = 0.5
 
 
 class Parts:
     """How the devices of a group are made of mirrors, and these of copies."""
 
     def __init__(self, reactor: Reactor, group: Surroundings, arguments: dict[str, Any]) -> None:
-        self._reactor = reactor
         self._group = group
         self._folder: str = arguments["folder"]
         self._boot_id: str = arguments["boot_id"]
-        self._timeout: float = arguments["leg_timeout"]
+        self.connections = Connections(reactor, arguments["leg_timeout"])
         self._maps: dict[int, IntentMap] = {}
         self.revived: bool = arguments["revive"]
-        self.stopped = False
 
     def make_volume(self, device: dict[str, Any]) -> Volume:
         """Make a device of its record, not yet connected."""
@@ -45,7 +42,7 @@ class Parts:
             mirror_size = spec["size_gb"] * GB
             intent = whole.part(base, mirror_size)
             mirror = Mirror(self._group, spec["mirrorid"], mirror_size, base, intent)
-            mirror.events = spec["events"]
+            mirror.settlement.events = spec["events"]
             mirror.legs = [self._make_leg(leg, intent, whole) for leg in spec["legs"]]
             mirror.refresh()
             mirrors.append(mirror)
@@ -63,7 +60,7 @@ class Parts:
                 leg.missed = MissedChunks(path, intent.chunks, intent.shift)
                 leg.missed.add(intent.unsafe())
             else:
-                os.unlink(path)  # noqa: PTH108 (pathlib is left out of engine processes)
+                os.unlink(path)
         return leg
 
     def missed_path(self, dextid: int) -> str:
@@ -73,7 +70,7 @@ class Parts:
     async def join(self, volume: Volume, device: dict[str, Any]) -> None:
         """Connect all good copies, settle what is in doubt, and mark them as in use."""
         waiting = [
-            (mirror, leg, self.connect(mirror, leg))
+            (mirror, leg, self.connections.connect(leg, mirror.size, partial(mirror.lost, leg)))
             for mirror in volume.mirrors
             for leg in mirror.readers
         ]
@@ -99,7 +96,7 @@ class Parts:
     async def _join_mirror(self, mirror: Mirror, whole: IntentMap, *, doubt: bool) -> None:
         if doubt or self.revived:
             marks = await self._read_marks(mirror)
-            mirror.events = max(mirror.events, *(mark.events for mark in marks))
+            mirror.settlement.events = max(mirror.events, *(mark.events for mark in marks))
             epochs = {mark.epoch for mark in marks}
             known = whole.survived and epochs == {whole.old_epoch}
             mirror.doubts = mirror.intent.doubt_dirty() if known else mirror.intent.doubt_all()
@@ -109,8 +106,8 @@ class Parts:
             if leg.missed is not None:
                 leg.missed.add(mirror.intent.unsafe())
         mirror.refresh()
-        mirror.settle()
-        error, _ = await mirror.settled()
+        mirror.settlement.begin()
+        error, _ = await mirror.settlement.settled()
         if error:
             raise Fault(error, f"mirror {mirror.mirrorid}: no good copy takes the mark")
 
@@ -119,52 +116,11 @@ class Parts:
         blocks = [await reply for reply in replies]
         return [Mark() if error else unpack_mark(block) for error, block in blocks]
 
-    def connect(self, mirror: Mirror, leg: Leg) -> Later:
-        """Connect a copy; the reply has an errno and the reason if it cannot be reached."""
-        connected = Later()
-
-        def opened(remote: Remote | None, why: str) -> None:
-            if remote is None:
-                connected(errno.EHOSTUNREACH, why)
-            elif remote.size < mirror.size + MARK_BYTES:
-                remote.goodbye()
-                connected(errno.EINVAL, "the export is too small")
-            else:
-                leg.remote = remote
-                remote.on_lost = partial(mirror.lost, leg)
-                connected(0)
-
-        open_remote(self._reactor, leg.addresses, leg.port, leg.export, self._timeout, opened)
-        return connected
-
-    def reconnect(self, mirror: Mirror, leg: Leg) -> None:
-        """Try again and again to reach a mirror's last good copy."""
-        Task(self._reconnect(mirror, leg))
-
-    async def _reconnect(self, mirror: Mirror, leg: Leg) -> None:
-        while True:
-            waited = Later()
-            self._reactor.after(RECONNECT_SECONDS, waited)
-            await waited
-            if self.stopped or leg.state != INSYNC or leg.is_reachable():
-                return
-            error, _ = await self.connect(mirror, leg)
-            if not error:
-                mirror.found(leg)
-                return
-
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
         whole = self._maps.pop(volume.lvolid)
-        os.unlink(whole.path)  # noqa: PTH108
+        os.unlink(whole.path)
         for mirror in volume.mirrors:
             for leg in mirror.legs:
                 if leg.missed is not None:
                     leg.missed.remove()
-
-
-def reachable_legs(volumes: Sequence[Volume]) -> list[Leg]:
-    """List the copies that are connected."""
-    return [
-        leg for volume in volumes for mirror in volume.mirrors for leg in mirror.legs if leg.remote
-    ]

@@ -35,7 +35,7 @@ class Disk:
     def check(self) -> None:
         """Notice that the file is gone: what is written to it now would be lost."""
         try:
-            found = os.stat(self.path)  # noqa: PTH116 (pathlib is left out of engine processes)
+            found = os.stat(self.path)
         except OSError as error:
             self.error = error.errno or errno.EIO
             return
@@ -212,7 +212,7 @@ def _read_fully(descriptor: int, data: bytearray, place: int) -> bytearray:
     return data
 
 
-def _zero(descriptor: int, place: int, length: int, keep: bool) -> None:  # noqa: FBT001 (bound by partial)
+def _zero(descriptor: int, place: int, length: int, keep: bool) -> None:
     mode = (ZERO_RANGE if keep else PUNCH_HOLE) | KEEP_SIZE
     if not libc.fallocate(descriptor, mode, place, length):
         return

@@ -81,7 +81,7 @@ class UserspaceHead:
             if kept["epoch"] == order.epoch:
                 if not alive:
                     self.revive(lvolid)
-                return _copies(self._ask(lvolid, {"do": "copies"}, ORDER_SECONDS))
+                return _copies(self._ask(lvolid, {"do": "state"}, ORDER_SECONDS)["copies"])
             self._clear(lvolid, kept)
         self._write_order(order)
         try:
@@ -115,7 +115,7 @@ class UserspaceHead:
             if not kept["ended"]:
                 self._clear(lvolid, kept)
             return ()
-        result = self._ask(lvolid, {"do": "detach", "force": False}, ORDER_SECONDS)
+        result = self._ask(lvolid, {"do": "detach"}, ORDER_SECONDS)
         if not spawn.await_end(self._lock(lvolid), ORDER_SECONDS):
             spawn.kill(self._lock(lvolid))
         if result["clean"]:

@@ -1,7 +1,7 @@
 """The process of one attached group: serves its devices until it is detached."""
 
+import errno
 import os
-from typing import Any
 
 from agents.engines.userspace import record, spawn
 from agents.engines.userspace.control import ControlSocket
@@ -14,11 +14,11 @@ def main() -> None:
     """Run as the process that `spawn.start` began; reports once the devices are published."""
     arguments, report = spawn.detach("log")
     if not spawn.take_lock(arguments["lock"], {"pid": os.getpid()}):
-        report({"errno": 16, "message": "the group's process runs already"})
+        report({"errno": errno.EBUSY, "message": "the group's process runs already"})
         return
     kept = record.read_record(arguments["folder"])
     if kept is None:
-        report({"errno": 2, "message": "the group's record cannot be read"})
+        report({"errno": errno.ENOENT, "message": "the group's record cannot be read"})
         return
     reactor = Reactor()
     group = Group(reactor, arguments, kept)
@@ -32,11 +32,8 @@ def main() -> None:
             return
         listener = spawn.listen(arguments["control"])
         ControlSocket(reactor, listener, group.perform)
-        report({"value": await _copies(group)})
+        state = await group.perform({"do": "state"})
+        report({"value": state["copies"]})
 
     Task(begin())
     reactor.run()
-
-
-async def _copies(group: Group) -> Any:
-    return await group.perform({"do": "copies"})

@@ -182,7 +182,7 @@ class MissedChunks:
         """Delete the file: the copy lacks nothing, or is no more."""
         self._bytes.close()
         if os.path.exists(self.path):
-            os.unlink(self.path)  # noqa: PTH108
+            os.unlink(self.path)
 
 
 def _places_of_one(part: bytes) -> list[int]:

@@ -19,8 +19,8 @@ class Leg:
 
     __slots__ = (
         "addresses",
-        "done_mib",
         "dextid",
+        "done_mib",
         "events",
         "export",
         "missed",

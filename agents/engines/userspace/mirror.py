@@ -8,36 +8,16 @@ from typing import Any
 
 from agents.engines.userspace import nbd
 from agents.engines.userspace.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, INSYNC, IO, Leg
+from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, INSYNC, IO, QUEUED, Leg
 from agents.engines.userspace.marks import MARK_BYTES, Mark, pack_mark
 from agents.engines.userspace.ranges import Ranges
-from agents.engines.userspace.tasks import Later, Task, io
+from agents.engines.userspace.settlement import Settlement
+from agents.engines.userspace.surroundings import Surroundings
+from agents.engines.userspace.tasks import Task, io
 
 EVENT_SECONDS = 5.0
 
 Guard = Callable[["Mirror", int, int, int, Any, int, nbd.Done], bool]
-
-
-class Surroundings:
-    """What a mirror needs of the group it is part of."""
-
-    epoch: int
-
-    def save(self) -> Later:
-        """Put the state of all copies on disk; the reply comes once it is there."""
-        raise NotImplementedError
-
-    def missed_chunks(self, dextid: int, intent: MirrorIntent) -> MissedChunks:
-        """Open the map of what a copy lacks."""
-        raise NotImplementedError
-
-    def reconnect(self, mirror: "Mirror", leg: Leg) -> None:
-        """Try to reach the last good copy again, for as long as it takes."""
-        raise NotImplementedError
-
-    def log(self, text: str) -> None:
-        """Tell whoever reads the process's log."""
-        raise NotImplementedError
 
 
 class _Write:
@@ -71,7 +51,7 @@ class Mirror:
         self.size = size
         self.base = base
         self.intent = intent
-        self.events = 0
+        self.settlement = Settlement(partial(self.mark, clean=False), group.save)
         self.legs: list[Leg] = []
         self.doubts = 0
         self.guard: Guard | None = None
@@ -85,13 +65,14 @@ class Mirror:
         self._changes = 0
         self._flushed = 0
         self._lost_writes = False
-        self._settling = False
-        self._settle_again = False
-        self._unmarked = False
-        self._held: list[tuple[nbd.Done, int]] = []
         self._last_event = 0.0
 
     # -- the copies
+
+    @property
+    def events(self) -> int:
+        """The event count that the good copies are marked with."""
+        return self.settlement.events
 
     @property
     def epoch(self) -> int:
@@ -113,24 +94,15 @@ class Mirror:
         """Tell whether a copy is kept account of that lacks something."""
         return bool(self._behind)
 
-    @property
-    def is_settled(self) -> bool:
-        """Tell whether no change of event count is under way."""
-        return not self._settling
-
-    def settled(self) -> Later:
-        """Give a reply that comes once the event count is on the copies; EIO if it is on none."""
-        settled = Later()
-        self._acknowledge(settled, 0)
-        return settled
-
     def refresh(self) -> None:
         """Take note of changed states of the copies."""
         self._changes += 1
         self._readers = tuple(leg for leg in self.legs if leg.state == INSYNC)
         self._writers = tuple(leg for leg in self.legs if leg.state in {INSYNC, BUILDING})
         self._behind = tuple(
-            leg.missed for leg in self.legs if leg.state == FAULTY and leg.missed is not None
+            leg.missed
+            for leg in self.legs
+            if leg.missed is not None and leg.state in {FAULTY, QUEUED}
         )
 
     def believe(self) -> None:
@@ -150,7 +122,7 @@ class Mirror:
             leg.why = CONNECTION
             self._lost_writes = self._lost_writes or self._flushed < self.requests
             self._fail_building("the last good copy is out of reach")
-            self._group.reconnect(self, leg)
+            self._group.reconnect(leg, self.size, partial(self.lost, leg), partial(self.found, leg))
         else:
             self.fail(leg, CONNECTION)
 
@@ -159,8 +131,8 @@ class Mirror:
         self._group.log(f"mirror {self.mirrorid} copy {leg.dextid}: reached again")
         leg.why = ""
         self.refresh()
-        if self._unmarked:
-            self.settle()
+        if self.settlement.unmarked:
+            self.settlement.begin()
 
     def fail(self, leg: Leg, why: str) -> None:
         """Take a copy out of use, unless it is the last good one."""
@@ -179,34 +151,14 @@ class Mirror:
         self.refresh()
         # Before the connection is cut: that answers requests, which must not be acknowledged yet.
         if was == INSYNC:
-            self.settle()
+            self.settlement.begin()
         else:
             self._group.save()
         leg.drop()
 
-    def settle(self) -> None:
-        """Make it known on the copies and here that one is left behind; acknowledge writes after that."""
-        self._settle_again = True
-        if not self._settling:
-            self._settling = True
-            Task(self._settle())
-
-    async def _settle(self) -> None:
-        marked = 0
-        while self._settle_again:
-            self._settle_again = False
-            self.events += 1
-            marked = await self.mark(clean=False)
-            await self._group.save()
-        self._settling = False
-        self._unmarked = not marked
-        held, self._held = self._held, []
-        for done, error in held:
-            done(error if marked else errno.EIO, None)
-
     async def mark(self, *, clean: bool) -> int:
         """Write the mark on every good copy and fail those that do not take it; counts those that did."""
-        events = self.events
+        events = self.settlement.events
         block = pack_mark(Mark(self._group.epoch, events, clean))
         asked = [
             (leg, io(leg, nbd.WRITE, self.size, MARK_BYTES, block, nbd.FUA))
@@ -277,15 +229,9 @@ class Mirror:
         good = write.good
         if write.changes != self._changes:
             good = [leg for leg in good if leg.state == INSYNC]
-        self._acknowledge(write.done, 0 if good else errno.EIO)
+        self.settlement.acknowledge(write.done, 0 if good else errno.EIO)
         if self.ranges.busy:
             self.ranges.landed(write.offset, write.offset + write.length)
-
-    def _acknowledge(self, done: nbd.Done, error: int) -> None:
-        if self._settling:
-            self._held.append((done, error))
-        else:
-            done(error, None)
 
     def read(self, offset: int, length: int, done: nbd.Done) -> None:
         """Read from the least busy good copy; where copies may differ, always from the first."""
@@ -332,7 +278,7 @@ class Mirror:
         good = await self.flush_copies()
         if good and changes == self._changes:
             self._flushed = max(self._flushed, before)
-        self._acknowledge(done, 0 if good else errno.EIO)
+        self.settlement.acknowledge(done, 0 if good else errno.EIO)
 
     async def flush_copies(self) -> int:
         """Flush every copy in use and fail those that cannot; counts the good ones that did."""

@@ -65,7 +65,7 @@ class Device(Protocol):
     size: int
     flags: int
 
-    def submit(  # noqa: PLR0917 (positional: the hot path)
+    def submit(
         self, command: int, offset: int, length: int, data: Any, flags: int, done: Done
     ) -> None:
         """Start one request inside the device's bounds; `done` may be called before it returns."""

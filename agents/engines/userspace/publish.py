@@ -5,8 +5,9 @@ import os
 from functools import partial
 
 from agents.engines.userspace import nbd
+from agents.engines.userspace.handshake import Exports
 from agents.engines.userspace.reactor import Reactor
-from agents.engines.userspace.server import Exports, Listener
+from agents.engines.userspace.server import Listener
 from agents.engines.userspace.tasks import Fault
 
 
@@ -35,7 +36,7 @@ class Published:
 
     def link(self, links_dir: str) -> None:
         """Publish the links; only now can the device be found by name."""
-        os.makedirs(links_dir, exist_ok=True)  # noqa: PTH103 (pathlib is left out of engine processes)
+        os.makedirs(links_dir, exist_ok=True)
         for label in self._labels:
             make_link(f"{links_dir}/{label}", self._path)
 
@@ -56,16 +57,16 @@ def check_labels(labels: list[str]) -> None:
 
 def make_link(link: str, target: str) -> None:
     """Point a link to the target at once, whatever it pointed to."""
-    if os.path.lexists(link) and not os.path.islink(link):  # noqa: PTH114
+    if os.path.lexists(link) and not os.path.islink(link):
         raise Fault(errno.EEXIST, f"{link} is in the way")
     new = f"{link}.new{os.getpid()}"
-    os.symlink(target, new)  # noqa: PTH211
-    os.replace(new, link)  # noqa: PTH105
+    os.symlink(target, new)
+    os.replace(new, link)
 
 
 def remove_links(links_dir: str, labels: list[str], target: str) -> None:
     """Remove the links that still point to the target."""
     for label in labels:
         link = f"{links_dir}/{label}"
-        if os.path.islink(link) and os.readlink(link) == target:  # noqa: PTH114, PTH115
-            os.unlink(link)  # noqa: PTH108
+        if os.path.islink(link) and os.readlink(link) == target:
+            os.unlink(link)

@@ -25,7 +25,7 @@ def write_record(folder: str, record: dict[str, Any]) -> None:
         json.dump(record, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(path + ".new", path)  # noqa: PTH105 (pathlib is left out of engine processes)
+    os.replace(path + ".new", path)
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -21,7 +21,7 @@ Opened = Callable[["Remote | None", str], None]
 Lost = Callable[[str], None]
 
 
-def open_remote(  # noqa: PLR0917 (all of it is needed to connect)
+def open_remote(
     reactor: Reactor,
     addresses: Sequence[str],
     port: int,
@@ -50,7 +50,7 @@ def open_remote(  # noqa: PLR0917 (all of it is needed to connect)
 
 def _connect(
     reactor: Reactor, target: tuple[str, int], export: str, timeout: float, ended: Opened
-) -> None:  # noqa: PLR0917
+) -> None:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
     code = sock.connect_ex(target)
@@ -80,7 +80,7 @@ def _connect(
 class Remote(Stream):
     """An export as a device. Once lost it answers every request, pending or new, with EIO."""
 
-    def __init__(  # noqa: PLR0917 (made in one place)
+    def __init__(
         self, reactor: Reactor, sock: socket.socket, export: str, timeout: float, opened: Opened
     ) -> None:
         super().__init__(reactor, sock)
@@ -104,7 +104,7 @@ class Remote(Stream):
 
     def submit(
         self, command: int, offset: int, length: int, data: Any, flags: int, done: nbd.Done
-    ) -> None:  # noqa: PLR0917
+    ) -> None:
         """Send one request; `done` is called later, never from here."""
         if self.closed:
             self.reactor.soon.append(partial(done, errno.EIO, None))
@@ -276,7 +276,7 @@ class Remote(Stream):
             request[5] = bytearray(request[2])
         self._end_chunk(self._chunk_cookie, self._chunk_done)
 
-    def _end_chunk(self, cookie: int, done: bool) -> None:  # noqa: FBT001 (bound by partial)
+    def _end_chunk(self, cookie: int, done: bool) -> None:
         self._heard = self.reactor.now
         if done:
             request = self.pending.pop(cookie)

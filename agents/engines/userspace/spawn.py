@@ -17,7 +17,7 @@ from typing import Any
 
 from agents.engines.userspace.tasks import Fault
 
-PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))  # noqa: PTH100, PTH118, PTH120
+PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
 LONGEST_SOCKET_PATH = 107
 
 
@@ -77,7 +77,7 @@ def detach(log_path: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], No
     log = os.open(arguments[log_path], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)
-    os.set_inheritable(sender, False)  # noqa: FBT003 (the library's signature)
+    os.set_inheritable(sender, False)
 
     def report(result: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):
@@ -138,7 +138,7 @@ def kill(path: str) -> None:
 def listen(path: str) -> socket.socket:
     """Open a control socket that only this user can reach."""
     if os.path.lexists(path):
-        os.unlink(path)  # noqa: PTH108
+        os.unlink(path)
     listener = socket.socket(socket.AF_UNIX)
     previous = os.umask(0o077)
     try:

@@ -9,8 +9,9 @@ from typing import Any
 from agents.engines.userspace import spawn
 from agents.engines.userspace.control import ControlSocket
 from agents.engines.userspace.disk import Disk, LeasedRange
+from agents.engines.userspace.handshake import Exports
 from agents.engines.userspace.reactor import Reactor
-from agents.engines.userspace.server import Exports, Listener
+from agents.engines.userspace.server import Listener
 from agents.engines.userspace.tasks import Fault, Later
 
 CHECK_SECONDS = 1.0

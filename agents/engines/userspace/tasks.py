@@ -75,7 +75,7 @@ class Task:
 
 def io(
     device: Any, command: int, offset: int, length: int, data: Any = None, flags: int = 0
-) -> Later:  # noqa: PLR0917
+) -> Later:
     """Start one request of a device and give the reply to come."""
     later = Later()
     device.submit(command, offset, length, data, flags, later)

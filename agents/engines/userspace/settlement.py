@@ -1,0 +1,57 @@
+"""When a copy is left behind: everybody who may choose a copy later must know, then writes go on."""
+
+import errno
+from collections.abc import Callable, Coroutine
+
+from agents.engines.userspace import nbd
+from agents.engines.userspace.tasks import Later, Task
+
+
+class Settlement:
+    """A mirror's event count, and the acknowledgements that wait until it is on copies and disk."""
+
+    __slots__ = ("_again", "_held", "_mark", "_save", "events", "under_way", "unmarked")
+
+    def __init__(
+        self, mark: Callable[[], Coroutine[Later, None, int]], save: Callable[[], Later]
+    ) -> None:
+        self._mark = mark
+        self._save = save
+        self._again = False
+        self._held: list[tuple[nbd.Done, int]] = []
+        self.events = 0
+        self.under_way = False
+        self.unmarked = False
+
+    def begin(self) -> None:
+        """Raise the event count and hold acknowledgements until it is known."""
+        self._again = True
+        if not self.under_way:
+            self.under_way = True
+            Task(self._settle())
+
+    async def _settle(self) -> None:
+        marked = 0
+        while self._again:
+            self._again = False
+            self.events += 1
+            marked = await self._mark()
+            await self._save()
+        self.under_way = False
+        self.unmarked = not marked
+        held, self._held = self._held, []
+        for done, error in held:
+            done(error if marked else errno.EIO, None)
+
+    def acknowledge(self, done: nbd.Done, error: int) -> None:
+        """Answer now, or once it is settled; EIO if no good copy could be marked."""
+        if self.under_way:
+            self._held.append((done, error))
+        else:
+            done(error, None)
+
+    def settled(self) -> Later:
+        """Give a reply that comes once it is settled."""
+        settled = Later()
+        self.acknowledge(settled, 0)
+        return settled
