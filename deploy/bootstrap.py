@@ -52,8 +52,9 @@ def _install(requirements: Path) -> None:
 
 
 def _run(command: list[str], complaint: str) -> None:
-    if subprocess.run(command, cwd=ROOT, check=False).returncode:
-        sys.exit(complaint)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{done.stdout}{done.stderr}{complaint}")
 
 
 if __name__ == "__main__":
