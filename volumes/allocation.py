@@ -2,12 +2,25 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+
+from django.db import connection
+from django.utils import timezone
 
 from inventory import ids, space
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
-from inventory.space import Piece
 from volumes.models import Job, Leg, LogicalVolume, Mirror
 from volumes.placement import Room, place
+
+ALLOCATED = int(Leg.Status.ALLOCATED)
+# A volume of 1 TB has 250 rows: bulk_create takes half of the whole call's time to build them.
+INSERT_MIRROR = (
+    "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb) VALUES (%s, %s, %s, %s)"
+)
+INSERT_LEG = (
+    "INSERT INTO volumes_leg (extent_id, mirror_id, server_id, status, events, since, why)"
+    " VALUES (%s, %s, %s, %s, 0, %s, '')"
+)
 
 
 def reserve(volume: LogicalVolume, sizes: Sequence[int], *, tags: Collection[str] = ()) -> None:
@@ -21,16 +34,20 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int], *, tags: Collection[str
     pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
     numbers = ids.take("volume", len(placed))
     servers = {room.disk: room.server for room in found}
-    mirrors, legs = [], []
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    mirrors: list[tuple[int, ...]] = []
+    legs: list[tuple[int | str | None, ...]] = []
     offset_gb = 0
     for number, mirror in zip(numbers, placed, strict=True):
-        mirrors.append(
-            Mirror(id=number, volume=volume, offset_gb=offset_gb, size_gb=mirror.size_gb)
-        )
+        mirrors.append((number, volume.pk, offset_gb, mirror.size_gb))
         offset_gb += mirror.size_gb
-        legs += [_leg(number, next(pieces), servers) for _ in mirror.disks]
-    Mirror.objects.bulk_create(mirrors)
-    Leg.objects.bulk_create(legs)
+        legs += [
+            (piece.extent_id, number, servers[piece.disk_id], ALLOCATED, now)
+            for piece in islice(pieces, volume.redundancy)
+        ]
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT_MIRROR, mirrors)
+        cursor.executemany(INSERT_LEG, legs)
 
 
 def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
@@ -47,10 +64,10 @@ def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
         divisible=False,
     )
     (piece,) = space.cut([(placed.disks[0], placed.size_gb)])
-    leg = _leg(mirror.pk, piece, {room.disk: room.server for room in found})
-    leg.status = Leg.Status.SPARE
-    leg.save(force_insert=True)
-    return leg
+    server = next(room.server for room in found if room.disk == piece.disk_id)
+    return Leg.objects.create(
+        extent_id=piece.extent_id, mirror=mirror, server_id=server, status=Leg.Status.SPARE
+    )
 
 
 def give_back(volume: LogicalVolume) -> None:
@@ -68,10 +85,6 @@ def give_back(volume: LogicalVolume) -> None:
     volume.delete()
     space.release(exposed, exposed=True)
     space.release(unexposed, exposed=False)
-
-
-def _leg(mirror_id: int, piece: Piece, servers: dict[int, int]) -> Leg:
-    return Leg(extent_id=piece.extent_id, mirror_id=mirror_id, server_id=servers[piece.disk_id])
 
 
 def rooms() -> list[Room]:
