@@ -2,8 +2,8 @@
 
     .venv/bin/python -m benchmarks.engine --prototype FOLDER [--seconds 3] [--rounds 3]
 
-The load is Debian's `fio --ioengine=nbd` on the volume's unix socket. Without fio it says so and ends;
-without the prototype only our own column is filled.
+The load is Debian's `fio --ioengine=nbd` on the volume's unix socket. Without fio it says so and
+ends; without the prototype only our own column is filled.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from agents.protocol import AttachOrder, DeviceSpec, LegSpec, LegState, MirrorSp
 SERVERS = 3
 PORT = 23810
 WARM_GB = 1
+MEMORY = Path("/dev/shm")  # noqa: S108 (file systems in memory lie here)
 
 LOADS = {
     "4k random write, depth 16 (IOPS)": ("randwrite", "4k", 16, "write", "iops"),
@@ -277,7 +278,7 @@ def main() -> None:
     parser.add_argument("--prototype", type=Path, help="folder of the prototype's head.py")
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--root", type=Path, default=Path("/dev/shm"), help="where the disks lie")
+    parser.add_argument("--root", type=Path, default=MEMORY, help="where the disks lie")
     parser.add_argument("--only", choices=("loads", "attach"))
     arguments = parser.parse_args()
     if shutil.which("fio") is None:

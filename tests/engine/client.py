@@ -1,4 +1,4 @@
-"""An NBD client of the tests' own: one request at a time, standard library only, shares no code with the engine."""
+"""An NBD client of the tests' own: one request at a time, no code shared with the engine."""
 
 import socket
 import struct

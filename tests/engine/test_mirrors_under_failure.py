@@ -4,10 +4,10 @@ import signal
 
 import pytest
 
-from agents.protocol import LegState
+from agents.protocol import GB, LegState
 from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import GB, TIMEOUT, VOLUME, wait_until
+from tests.engine.lab import TIMEOUT, VOLUME, wait_until
 
 MIB = 1 << 20
 

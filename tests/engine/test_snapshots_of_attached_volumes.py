@@ -6,10 +6,10 @@ import signal
 import pytest
 
 from agents.engines.base import EngineError
-from agents.protocol import DeviceState
+from agents.protocol import GB, DeviceState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import GB, SNAPSHOT, VOLUME, Lab, wait_until
+from tests.engine.lab import SNAPSHOT, VOLUME, Lab, wait_until
 
 MIB = 1 << 20
 CHUNK = 16 << 10

@@ -10,9 +10,10 @@ import pytest
 
 from agents.engines.base import EngineError, Lease
 from agents.engines.userspace import spawn
+from agents.protocol import GB
 from tests.engine.client import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import GB, Store, wait_until
+from tests.engine.lab import Store, wait_until
 
 MIB = 1 << 20
 

@@ -52,7 +52,7 @@ class ControlSocket:
         self._reactor = reactor
         self._listener = listener
         self._perform = perform
-        listener.setblocking(False)
+        listener.settimeout(0)
         reactor.watch(listener.fileno(), IN, self._accept)
 
     def _accept(self, _mask: int) -> None:
@@ -72,7 +72,7 @@ class _Caller:
         self._perform = perform
         self._line = b""
         self._open = True
-        connection.setblocking(False)
+        connection.settimeout(0)
         reactor.watch(connection.fileno(), IN, self._read)
 
     def _read(self, _mask: int) -> None:
@@ -106,11 +106,11 @@ class _Caller:
             self._answer(json.dumps(answer).encode() + b"\n")
 
     def _answer(self, line: bytes) -> None:
-        # The agent waits for exactly this, so the wait is short; it may not hold up the volume for long.
+        # The agent waits for exactly this, so the wait is short; it may not hold up the volume.
         self._connection.settimeout(2)
         try:
             self._connection.sendall(line)
         except OSError:
             self._close()
         else:
-            self._connection.setblocking(False)
+            self._connection.settimeout(0)

@@ -99,7 +99,7 @@ class LeasedRange:
         elif command == nbd.BLOCK_STATUS:
             done(0, self._extents(place, length, flags))
         else:
-            keep = bool(flags & nbd.NO_HOLE) and command == nbd.WRITE_ZEROES
+            keep = flags & nbd.NO_HOLE if command == nbd.WRITE_ZEROES else 0
             work = partial(_zero, self.disk.descriptor, place, length, keep)
             self._in_thread(work, partial(self._written, flags, done))
 
@@ -212,7 +212,7 @@ def _read_fully(descriptor: int, data: bytearray, place: int) -> bytearray:
     return data
 
 
-def _zero(descriptor: int, place: int, length: int, keep: bool) -> None:
+def _zero(descriptor: int, place: int, length: int, keep: int) -> None:
     mode = (ZERO_RANGE if keep else PUNCH_HOLE) | KEEP_SIZE
     if not libc.fallocate(descriptor, mode, place, length):
         return

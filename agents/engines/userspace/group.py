@@ -143,6 +143,7 @@ class Group:
                 self._cancel(lambda leg: leg.dextid == order["dextid"])
             case unknown:
                 raise Fault(errno.EINVAL, f"no such order: {unknown}")
+        return None
 
     def _copies(self) -> list[dict[str, Any]]:
         return record.copy_states(self._record(), alive=True)

@@ -1,4 +1,4 @@
-"""Standing before an origin's writes: each snapshot keeps a chunk before it is first overwritten."""
+"""Before an origin's writes: each snapshot keeps a chunk before it is first overwritten."""
 
 from collections.abc import Callable
 from functools import partial

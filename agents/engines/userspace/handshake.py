@@ -4,7 +4,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from agents.engines.userspace import nbd
 from agents.engines.userspace.reactor import Reactor
@@ -65,10 +65,10 @@ class Handshake(Stream):
             nbd.GREETING.pack(nbd.NBD_MAGIC, nbd.OPTION_MAGIC, nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES)
         )
 
-    def on_close(self, reason: str) -> None:
+    def on_close(self, reason: str) -> None:  # noqa: ARG002 (who goes away is no news here)
         self._exports.connections.discard(self)
 
-    def serve(self, device: nbd.Device) -> None:
+    def serve(self) -> None:
         """Go over to requests."""
         raise NotImplementedError
 
@@ -161,9 +161,9 @@ class Handshake(Stream):
             self._exports.disconnect(device, owners_only=True)
             self.owns = True
         self.device = device
-        self.serve(device)
+        self.serve()
 
-    _OPTIONS = {
+    _OPTIONS: ClassVar[dict[int, Callable[["Handshake", bytes], None]]] = {
         nbd.OPT_EXPORT_NAME: _open_by_name,
         nbd.OPT_ABORT: _abort,
         nbd.OPT_LIST: _list,

@@ -251,7 +251,7 @@ class UserspaceHead:
             record.write_record(str(self._folder(lvolid)), kept)
 
     def _clear(self, lvolid: int, kept: dict[str, Any]) -> None:
-        """Clear away a group whose process died, or one of an older epoch that has lost its right."""
+        """Clear away a group whose process died, or whose epoch is over."""
         spawn.kill(self._lock(lvolid))
         for device in kept["devices"]:
             path = publish.socket_path(str(self._run_dir), device["lvolid"])

@@ -1,4 +1,4 @@
-"""Maps of chunks in memory that survive the process: what may be unequal, and what a copy missed."""
+"""Maps of chunks that survive the process: what may be unequal, and what a copy missed."""
 
 import mmap
 import os
@@ -35,8 +35,8 @@ def chunk_shift(size: int) -> int:
 class IntentMap:
     """One byte a chunk of a volume, in a file: the state of the process's writes.
 
-    It is memory shared with the kernel, never synced: it outlives the process, not the host. Whoever
-    reads it later must have the same boot id.
+    It is memory shared with the kernel, never synced: it outlives the process, not the host.
+    Whoever reads it later must have the same boot id.
     """
 
     def __init__(self, path: str, size: int, epoch: int, boot_id: str) -> None:

@@ -1,11 +1,13 @@
 """One copy of a mirror as the head sees it: an extent somewhere, and the connection to it."""
 
 import errno
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.engines.userspace import nbd
-from agents.engines.userspace.intent import MissedChunks
-from agents.engines.userspace.remote import Remote
+
+if TYPE_CHECKING:
+    from agents.engines.userspace.intent import MissedChunks
+    from agents.engines.userspace.remote import Remote
 
 INSYNC, SPARE, FAULTY = "insync", "spare", "faulty"
 QUEUED, BUILDING = "queued", "building"

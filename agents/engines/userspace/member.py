@@ -1,14 +1,16 @@
 """One device of a group with all that belongs to it, and what is told of it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.engines.userspace import nbd
 from agents.engines.userspace.leg import FAULTY, IO, Leg
 from agents.engines.userspace.marks import MIB
-from agents.engines.userspace.publish import Published
-from agents.engines.userspace.snapshot import Snapshot
 from agents.engines.userspace.store import COW_CHUNK
 from agents.engines.userspace.volume import Volume
+
+if TYPE_CHECKING:
+    from agents.engines.userspace.publish import Published
+    from agents.engines.userspace.snapshot import Snapshot
 
 
 class Member:

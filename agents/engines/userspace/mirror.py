@@ -38,7 +38,7 @@ class _Write:
 
 
 class Mirror:
-    """Writes go to every copy in use; a copy that fails one is out before that write is acknowledged.
+    """Writes go to every copy in use; one that fails a write is out before it is acknowledged.
 
     The last good copy is never failed: its errors go to the client, and its connection is the only
     one that is ever tried again, because nobody can know more than it.
@@ -106,7 +106,7 @@ class Mirror:
         )
 
     def believe(self) -> None:
-        """Only one copy is in use: what it says is right. Those left behind are to miss all in doubt."""
+        """Only one copy is in use, so what it says is right."""
         for chunk in self.intent.doubtful():
             self.intent.trust(chunk, written=True)
         self.doubts = 0
@@ -157,7 +157,7 @@ class Mirror:
         leg.drop()
 
     async def mark(self, *, clean: bool) -> int:
-        """Write the mark on every good copy and fail those that do not take it; counts those that did."""
+        """Mark every good copy and fail those that do not take it; counts those that did."""
         events = self.settlement.events
         block = pack_mark(Mark(self._group.epoch, events, clean))
         asked = [
@@ -302,7 +302,7 @@ class Mirror:
         )
 
     async def clean_intent(self) -> None:
-        """Forget intents that are old: flush the copies, then what landed before is equal on all."""
+        """Forget old intents: after a flush of all, what landed before it is equal on all."""
         self.intent.begin_cleaning(list(self.flying.values()))
         before, changes = self.requests, self._changes
         good = await self.flush_copies()

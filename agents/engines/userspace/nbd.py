@@ -11,7 +11,7 @@ REQUEST = struct.Struct(">IHHQQI")
 SIMPLE_REPLY = struct.Struct(">IIQ")
 CHUNK = struct.Struct(">IHHQI")
 CHUNK_START = struct.Struct(">IHHQ")
-"""A chunk's header without its length: as long as a simple reply, so that either can be read first."""
+"""A chunk's header without its length: as long as a simple reply, to read either first."""
 
 NBD_MAGIC = 0x4E42444D41474943
 OPTION_MAGIC = 0x49484156454F5054

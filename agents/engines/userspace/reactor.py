@@ -120,7 +120,7 @@ class Reactor:
             unsent, self.unsent = self.unsent, []
             for stream in unsent:
                 stream.push()
-        # Closed only now: else the next accept could reuse a number that this turn still has events for.
+        # Only now: an accept could reuse a number that this turn still has events for.
         for closing in self.closing:
             closing.close()
         self.closing.clear()

@@ -1,4 +1,4 @@
-"""What a group's process and its agent keep on disk about it: one JSON file, replaced as a whole."""
+"""What is kept on disk about a group: one JSON file, replaced as a whole."""
 
 import json
 import os

@@ -15,6 +15,7 @@ SLOW_FACTOR = 6
 """One request may take this many times the timeout while others are answered: a slow disk is no
 dead server. After that it is taken for a disk that hangs."""
 PROBE_BYTES = 512
+EXPORT_INFO = struct.Struct(">HQH")
 MAX_CHUNK = nbd.MAX_PAYLOAD + 4096
 
 Opened = Callable[["Remote | None", str], None]
@@ -29,7 +30,7 @@ def open_remote(
     timeout: float,
     opened: Opened,
 ) -> None:
-    """Connect by the first address that leads to the export; tells the connection, or why there is none."""
+    """Connect by the first address that leads to the export; tells it, or why there is none."""
 
     def attempt(place: int, why: str) -> None:
         if place == len(addresses):
@@ -52,7 +53,7 @@ def _connect(
     reactor: Reactor, target: tuple[str, int], export: str, timeout: float, ended: Opened
 ) -> None:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.setblocking(False)
+    sock.settimeout(0)
     code = sock.connect_ex(target)
     if code not in {0, errno.EINPROGRESS}:
         sock.close()
@@ -193,8 +194,8 @@ class Remote(Stream):
             self._status = True
         if option != nbd.OPT_GO:
             return
-        if kind == nbd.REP_INFO and body[:2] == b"\0\0" and len(body) >= 12:
-            self.size, self.flags = struct.unpack_from(">QH", body, 2)
+        if kind == nbd.REP_INFO and body[:2] == b"\0\0" and len(body) >= EXPORT_INFO.size:
+            self.size, self.flags = EXPORT_INFO.unpack_from(body)[1:]
         elif kind == nbd.REP_ACK:
             self.want(nbd.SIMPLE_REPLY.size, self._on_reply)
             opened, self._opened = self._opened, None
@@ -276,7 +277,7 @@ class Remote(Stream):
             request[5] = bytearray(request[2])
         self._end_chunk(self._chunk_cookie, self._chunk_done)
 
-    def _end_chunk(self, cookie: int, done: bool) -> None:
+    def _end_chunk(self, cookie: int, done: int) -> None:
         self._heard = self.reactor.now
         if done:
             request = self.pending.pop(cookie)

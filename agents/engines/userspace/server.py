@@ -31,7 +31,7 @@ class Listener:
             self._socket = _listen_on_path(address)
         else:
             self._socket = socket.create_server(address, backlog=512)
-        self._socket.setblocking(False)
+        self._socket.settimeout(0)
         reactor.watch(self._socket.fileno(), IN, self._accept)
 
     def close(self) -> None:
@@ -67,7 +67,7 @@ class ServerConnection(Handshake):
         self._under_way = 0
         super().__init__(reactor, sock, exports)
 
-    def serve(self, device: nbd.Device) -> None:
+    def serve(self) -> None:
         """Go over to requests."""
         self.want(nbd.REQUEST.size, self._on_request)
 

@@ -1,4 +1,4 @@
-"""When a copy is left behind: everybody who may choose a copy later must know, then writes go on."""
+"""A copy is left behind: whoever chooses a copy later must know, before writes go on."""
 
 import errno
 from collections.abc import Callable, Coroutine

@@ -149,6 +149,7 @@ class Snapshot:
         self, command: int, offset: int, length: int, data: Any, flags: int, done: nbd.Done
     ) -> None:
         """Serve a request of a client."""
+        del data, flags  # of writes only
         if self.broken:
             done(errno.EIO, None)
         elif command == nbd.FLUSH:

@@ -22,9 +22,9 @@ LONGEST_SOCKET_PATH = 107
 
 
 def start(module: str, arguments: dict[str, Any], timeout: float) -> Any:
-    """Run `module.main` in a process of its own; gives what it reports once ready, or raises its Fault.
+    """Run `module.main` in a process of its own; gives what it reports once ready, or its Fault.
 
-    Bare options (-I -S) because site-packages and the environment are nothing to an engine process, and cost.
+    Bare options (-I -S): site-packages and environment are nothing to an engine process.
     """
     receiver, sender = os.pipe()
     program = (
@@ -77,7 +77,7 @@ def detach(log_path: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], No
     log = os.open(arguments[log_path], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)
-    os.set_inheritable(sender, False)
+    fcntl.fcntl(sender, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
 
     def report(result: dict[str, Any]) -> None:
         with contextlib.suppress(BrokenPipeError):

@@ -58,7 +58,7 @@ class UserspaceStorage:
         self._ask({"do": "export", "leases": [asdict(lease) for lease in leases]})
 
     def drop(self, names: Sequence[str]) -> None:
-        """Serve these no more. On return no connection to them is left and no write is in flight."""
+        """Serve these no more. On return no connection is left and no write is in flight."""
         self._ask({"do": "drop", "names": list(names)})
 
     def stop(self) -> None:

@@ -36,7 +36,7 @@ class Stream:
         self._queued = False
         self._mask = IN | GONE
         self._paused = False
-        sock.setblocking(False)
+        sock.settimeout(0)
         if sock.family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
