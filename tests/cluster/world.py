@@ -67,9 +67,12 @@ class World:
         self.wait(lambda: self.state(name)[1] == 0, f"{name} at rest")
         return self.state(name)
 
-    def healed(self, name: str, copies: int = 3) -> bool:
-        legs = observe.copies(self.call, name)
-        return len(legs) == copies == observe.in_sync(self.call, name)
+    def healed(self, name: str) -> bool:
+        """Tell whether every mirror has its three good copies, and none too many."""
+        mirrors = observe.mirrors(self.call, name)
+        copies = [copy for mirror in mirrors for copy in mirror["components"]]
+        good = [copy for copy in copies if copy["mirror_status"] == observe.INSYNC]
+        return len(good) == len(copies) == 3 * len(mirrors)
 
     def up(self) -> bool:
         return observe.present(self.call) >= (HEADS, STORAGES, STORAGES * DISKS)
