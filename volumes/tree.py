@@ -62,6 +62,11 @@ def volumes(which: Q) -> list[VolumeRow]:
     return list(map(VolumeRow._make, rows))
 
 
+def row_of(volume: LogicalVolume) -> VolumeRow:
+    """Make the row of a volume that was read already."""
+    return VolumeRow._make(getattr(volume, name) for name in VolumeRow._fields)
+
+
 def copies(volume_ids: Collection[int]) -> dict[int, list[CopyRow]]:
     """Read the mirrors and copies of volumes, each volume's in the order of their place in it."""
     rows = (

@@ -49,7 +49,7 @@ def volume_list(volume: LogicalVolume | None) -> list[Struct]:
         attachments, faulty = tree.attachments(Q()), tree.faulty_volumes(Q())
         snapshots = [row for row in rows if row.origin_id]
     else:
-        rows = tree.volumes(Q(pk=volume.pk))
+        rows = [tree.row_of(volume)]
         attachments = tree.attachments(Q(volume=volume.origin_id or volume.pk))
         faulty = tree.faulty_volumes(Q(mirror__volume=volume))
         snapshots = tree.volumes(Q(origin=volume))

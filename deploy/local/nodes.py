@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local.place import DISK_GB, DISKS, Node, Place
+from deploy.local.place import DISKS, Node, Place
 
 HEAD_LIMITS = {"rebuild_mib_per_s"}
 STORAGE_LIMITS = {"shred_mib_per_s", "patrol_mib_per_s"}
@@ -37,7 +37,7 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
     }
     if node.role == "head":
         return common | {"links_dir": str(place.links)}
-    files = [{"path": str(path), "create_gb": DISK_GB} for path in disks(place, node)]
+    files = [{"path": str(path), "create_gb": place.disk_gb} for path in disks(place, node)]
     return common | {"data_port": place.data_port, "disks": files}
 
 

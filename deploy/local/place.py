@@ -33,11 +33,12 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Home, a folder with short paths for sockets, and the first of four ports."""
+    """Home, a folder with short paths for sockets, the first of four ports, the size of a disk."""
 
     home: Path
     run: Path
     port: int
+    disk_gb: int = DISK_GB
 
     @property
     def url(self) -> str:
@@ -94,7 +95,7 @@ class Place:
         return self.home / "nodes" / node.name
 
 
-def choose(home: str, port: str) -> Place:
+def choose(home: str, port: str, disk_gb: int = DISK_GB) -> Place:
     """Read VASTSKY_HOME and PORT; Unusable where one cannot serve."""
     if not port.isdecimal() or not 1 <= int(port) <= 65535 - 3:
         raise Unusable(f"PORT={port}: a number from 1 to 65532 is wanted")
@@ -105,7 +106,7 @@ def choose(home: str, port: str) -> Place:
         raise Unusable(f"VASTSKY_HOME={home} cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Unusable(f"VASTSKY_HOME={home} cannot be written by this user")
-    return Place(folder, _run_folder(folder), int(port))
+    return Place(folder, _run_folder(folder), int(port), disk_gb)
 
 
 def _run_folder(home: Path) -> Path:

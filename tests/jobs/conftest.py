@@ -108,7 +108,6 @@ class Cluster:
 
 @pytest.fixture
 def cluster(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(steps, "HELP_AFTER", timedelta())
     monkeypatch.setattr(jobs, "wake", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port

@@ -5,39 +5,73 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('inventory', '0003_id_spaces'),
-        ('volumes', '0002_legs_and_epochs_are_guarded'),
+        ("inventory", "0003_id_spaces"),
+        ("volumes", "0002_legs_and_epochs_are_guarded"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='job',
-            name='disk',
-            field=models.ForeignKey(blank=True, help_text='being evacuated or maintained', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to='inventory.disk'),
+            model_name="job",
+            name="disk",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="being evacuated or maintained",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="jobs",
+                to="inventory.disk",
+            ),
         ),
         migrations.AddField(
-            model_name='job',
-            name='paused',
-            field=models.BooleanField(default=False, help_text='an evacuation that rests'),
+            model_name="job",
+            name="paused",
+            field=models.BooleanField(default=False, help_text="an evacuation that rests"),
         ),
         migrations.AddField(
-            model_name='job',
-            name='server',
-            field=models.ForeignKey(blank=True, help_text='being evacuated or maintained', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='jobs', to='inventory.storageserver'),
+            model_name="job",
+            name="server",
+            field=models.ForeignKey(
+                blank=True,
+                help_text="being evacuated or maintained",
+                null=True,
+                on_delete=django.db.models.deletion.SET_NULL,
+                related_name="jobs",
+                to="inventory.storageserver",
+            ),
         ),
         migrations.AlterField(
-            model_name='job',
-            name='kind',
-            field=models.CharField(choices=[('attach', 'Attach'), ('detach', 'Detach'), ('fence', 'take away from a dead head'), ('snapshot', 'show a snapshot on the head'), ('unsnapshot', 'delete a snapshot that the head shows'), ('rebuild', 'Rebuild'), ('shred', 'Shred'), ('evacuate', 'move all copies away from a server or disk'), ('maintenance', 'leave a server or disk alone for a while')], max_length=11),
+            model_name="job",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("attach", "Attach"),
+                    ("detach", "Detach"),
+                    ("fence", "take away from a dead head"),
+                    ("snapshot", "show a snapshot on the head"),
+                    ("unsnapshot", "delete a snapshot that the head shows"),
+                    ("rebuild", "Rebuild"),
+                    ("shred", "Shred"),
+                    ("evacuate", "move all copies away from a server or disk"),
+                    ("maintenance", "leave a server or disk alone for a while"),
+                ],
+                max_length=11,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(models.F('server'), condition=models.Q(('kind__in', ['evacuate', 'maintenance']), ('state', 'open')), name='job_one_care_per_server'),
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                models.F("server"),
+                condition=models.Q(("kind__in", ["evacuate", "maintenance"]), ("state", "open")),
+                name="job_one_care_per_server",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='job',
-            constraint=models.UniqueConstraint(models.F('disk'), condition=models.Q(('kind__in', ['evacuate', 'maintenance']), ('state', 'open')), name='job_one_care_per_disk'),
+            model_name="job",
+            constraint=models.UniqueConstraint(
+                models.F("disk"),
+                condition=models.Q(("kind__in", ["evacuate", "maintenance"]), ("state", "open")),
+                name="job_one_care_per_disk",
+            ),
         ),
     ]
