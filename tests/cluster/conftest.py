@@ -6,7 +6,6 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from deploy.local import observe
 from deploy.local.cluster import Cluster
 from deploy.local.place import choose
 from tests.cluster.world import World
@@ -32,7 +31,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     try:
         cluster.start()
         world.wait(world.up, "all servers and disks registered")
-        world.wait(lambda: len(set(observe.space(world.call))) == 1, "all space zeroed")
+        world.wait(world.zeroed, "all space zeroed")
         yield world
     finally:
         world.background.shutdown()

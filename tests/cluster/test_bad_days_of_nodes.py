@@ -46,7 +46,6 @@ def test_head_agent_restarts_under_an_attached_volume(world: World) -> None:
 
 
 def test_storage_server_killed_while_it_shreds(world: World) -> None:
-    free, _ = observe.space(world.call)
     world.create("doomed")
     world.attach("doomed")
     world.fill("doomed", blocks=120)
@@ -58,7 +57,7 @@ def test_storage_server_killed_while_it_shreds(world: World) -> None:
     world.cluster.kill(victim)
     world.cluster.launch(victim)
 
-    world.wait(lambda: observe.space(world.call)[0] == free, "all space is certified zero again")
+    world.wait(world.zeroed, "all space is certified zero again")
 
 
 def test_a_disk_that_vanishes_is_replaced(world: World) -> None:

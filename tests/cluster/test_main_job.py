@@ -83,13 +83,12 @@ def test_a_snapshot_stays_what_it_was(world: World) -> None:
 
 
 def test_a_new_volume_reads_zero_where_a_deleted_one_was(world: World) -> None:
-    free, _ = observe.space(world.call)
     world.create("secret")
     world.attach("secret")
     ledger = world.fill("secret")
     world.detach("secret")
     world.delete("secret")
-    world.wait(lambda: observe.space(world.call)[0] == free, "the space is free again")
+    world.wait(world.zeroed, "the space is free again")
 
     world.create("heir")
     world.attach("heir")

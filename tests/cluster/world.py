@@ -74,6 +74,11 @@ class World:
         good = [copy for copy in copies if copy["mirror_status"] == observe.INSYNC]
         return len(good) == len(copies) == 3 * len(mirrors)
 
+    def zeroed(self) -> bool:
+        """Tell whether all space that no volume has can be allocated."""
+        free, total = observe.space(self.call)
+        return free == total
+
     def up(self) -> bool:
         return observe.present(self.call) >= (HEADS, STORAGES, STORAGES * DISKS)
 
