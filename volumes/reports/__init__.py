@@ -1,0 +1,1 @@
+"""What an operator asks of the rows: read-only, in a fixed number of queries."""

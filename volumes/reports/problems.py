@@ -1,0 +1,244 @@
+"""What is wrong now, most dangerous to data first; reads only what is wrong."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Count, Model, Q, Sum
+from django.utils import timezone
+
+from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
+from volumes import rebuild
+from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.reports import progress, protection
+
+LISTED = 20
+"""Of each kind; the rest is counted."""
+NO_TICK = timedelta(seconds=60)
+
+
+class Risk(IntEnum):
+    """How near data is to being lost or out of reach; lower is worse."""
+
+    UNREACHABLE = 0
+    LAST_COPY = 1
+    STOPPED = 2
+    FAILED = 3
+    REDUCED = 4
+    WEAR = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: what, why, since when. `about` is its row, `verb` what helps."""
+
+    risk: Risk
+    about: Model | None
+    title: str
+    cause: str
+    since: datetime | None = None
+    verb: str = ""
+
+
+def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
+    """Find everything that is wrong, by risk; the number of queries does not depend on how much."""
+    now = timezone.now()
+    found: list[Problem] = []
+    found += _weak(protection.weak_volumes() if weak is None else weak)
+    found += _worker(now)
+    found += _brake()
+    found += _attachments()
+    found += _jobs(now)
+    found += _servers(now)
+    found += _disks()
+    found += _bad_blocks()
+    return sorted(found, key=lambda problem: problem.risk)
+
+
+# -- volumes --------------------------------------------------------------------------------------
+
+
+def _weak(weak: dict[int, protection.Weak]) -> Iterator[Problem]:
+    """The volumes worst off by name, and one line for those whose redundancy is merely reduced."""
+    worst = sorted(weak.values(), key=lambda volume: (volume.fewest, volume.volume_id))
+    worst = [volume for volume in worst if volume.fewest <= 1][:LISTED]
+    rows = LogicalVolume.objects.in_bulk([volume.volume_id for volume in worst])
+    ill = _ill_copies(rows)
+    for volume in worst:
+        row = rows.get(volume.volume_id)
+        if row is None:
+            continue
+        places, since = ill.get(row.pk, ("copies are missing", None))
+        yield Problem(
+            Risk.LAST_COPY if volume.fewest else Risk.UNREACHABLE,
+            row,
+            f"{row.name} is on its last good copy"
+            if volume.fewest
+            else f"{row.name} has no good copy",
+            f"{volume.mirrors} of its parts lack copies; {places}",
+            since,
+        )
+    reduced = [volume for volume in weak.values() if volume.fewest > 1]
+    if reduced:
+        yield Problem(
+            Risk.REDUCED,
+            None,
+            f"{len(reduced)} volumes have fewer copies than promised, none is on its last",
+            "copies are being rebuilt, or wait for their server's grace to end",
+        )
+
+
+def _ill_copies(volumes: Iterable[int]) -> dict[int, tuple[str, datetime | None]]:
+    """Say where the copies were that volumes lack, and since when."""
+    ill = Leg.objects.filter(
+        mirror__volume__in=volumes, status__in=[Leg.Status.FAULTY, Leg.Status.SPARE]
+    )
+    found: dict[int, tuple[set[str], datetime]] = {}
+    for volume, server, why, since in ill.values_list("mirror__volume", "server", "why", "since"):
+        places, first = found.get(volume, (set(), since))
+        places.add(f"ssvr-{server:08x} ({why or 'rebuilding'})")
+        found[volume] = (places, min(first, since))
+    return {
+        volume: ("not good on " + ", ".join(sorted(places)[:4]), since)
+        for volume, (places, since) in found.items()
+    }
+
+
+def _attachments() -> Iterator[Problem]:
+    rows = Attachment.objects.filter(state=Attachment.State.ERROR).select_related("volume", "head")
+    for row in rows.order_by("since")[:LISTED]:
+        yield Problem(
+            Risk.STOPPED,
+            row.volume,
+            f"{row.volume.name} could not be attached to, or detached from, {row.head}",
+            row.error,
+            row.since,
+            "detach",
+        )
+
+
+# -- work -----------------------------------------------------------------------------------------
+
+
+def _jobs(now: datetime) -> Iterator[Problem]:
+    stuck = Job.objects.filter(progress.needs_attention(now)).order_by("created")
+    for job in stuck[:LISTED]:
+        late = progress.is_overdue(job, now)
+        title = "is overdue: nobody takes its next step" if late else "does not get on"
+        cause = job.waiting or job.error or f"{job.attempts} failed tries"
+        yield Problem(
+            Risk.STOPPED,
+            job,
+            f"{job.kind} of {job.subject} {title}",
+            cause,
+            job.created,
+            "retry-job",
+        )
+
+
+def _worker(now: datetime) -> Iterator[Problem]:
+    """The worker touches a file at every tick; none yet means that it runs elsewhere."""
+    trace = Path(settings.VASTSKY_HOME) / "last-tick"
+    try:
+        last = datetime.fromtimestamp(trace.stat().st_mtime, tz=now.tzinfo)
+    except OSError:
+        return
+    if now - last > NO_TICK:
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            "No worker takes steps: nothing is rebuilt, attached or shredded",
+            "worker, beat or broker is down, see their logs",
+            last,
+        )
+
+
+def _brake() -> Iterator[Problem]:
+    if rebuild.brake_is_on():
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            "Too many storage servers vanished together: nothing is replaced by itself",
+            "bring them back, or declare failed those that will not return",
+        )
+
+
+# -- iron -----------------------------------------------------------------------------------------
+
+
+def _servers(now: datetime) -> Iterator[Problem]:
+    limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    silent = Q(priority__in=ALIVE, silent_since__lt=limit)
+    out = Q(priority__in=[Priority.OFFLINE, Priority.FAULTY])
+    for kind, model in (("storage", StorageServer), ("head", HeadServer)):
+        for row in model.objects.filter(silent | out).order_by("priority_since")[:LISTED]:
+            yield _server(kind, row)
+
+
+def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
+    if row.priority in ALIVE:
+        return Problem(
+            Risk.FAILED,
+            row,
+            f"{kind} server {row} does not answer",
+            f"out of service after {settings.VASTSKY_OFFLINE_SECONDS} s of silence",
+            row.silent_since,
+            f"fail-{kind}",
+        )
+    return Problem(
+        Risk.FAILED,
+        row,
+        f"{kind} server {row} is {row.get_priority_display().lower()}",
+        "start it, and it registers by itself; or delete it once nothing depends on it",
+        row.priority_since,
+        f"delete-{kind}",
+    )
+
+
+def _disks() -> Iterator[Problem]:
+    """Disks that are out although their server is not: the server's own line says the rest."""
+    out = Disk.objects.filter(priority__in=[Priority.OFFLINE, Priority.FAULTY])
+    rows = out.filter(server__priority__in=ALIVE).select_related("server")
+    for row in rows.order_by("priority_since")[:LISTED]:
+        yield Problem(
+            Risk.FAILED,
+            row,
+            f"disk {row} on {row.server} is {row.get_priority_display().lower()}",
+            f"{row.local_path}: replace it, then delete it here",
+            row.priority_since,
+            "delete-disk",
+        )
+
+
+def _bad_blocks() -> Iterator[Problem]:
+    bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
+    counts = dict(bad.values_list("disk").annotate(Sum("size_gb")).order_by("disk")[:LISTED])
+    for row in Disk.objects.filter(pk__in=counts).select_related("server").order_by("pk"):
+        yield Problem(
+            Risk.WEAR,
+            row,
+            f"disk {row} on {row.server} has {counts[row.pk]} GB of bad blocks",
+            "they are out of use; a disk with bad blocks tends to get more",
+            None,
+            "evacuate-disk",
+        )
+
+
+def count_at_a_glance() -> int:
+    """Count what needs a person, cheaply enough for every page."""
+    now = timezone.now()
+    limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    ill = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority=Priority.OFFLINE)
+    return sum(
+        rows.aggregate(count=Count("pk"))["count"]
+        for rows in (
+            StorageServer.objects.filter(ill),
+            HeadServer.objects.filter(ill),
+            Disk.objects.filter(priority=Priority.FAULTY),
+            Attachment.objects.filter(state=Attachment.State.ERROR),
+            Job.objects.filter(progress.needs_attention(now)),
+        )
+    )
