@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import django_stubs_ext
 
+from vastsky_site import theme
+
 django_stubs_ext.monkeypatch()
 
 
@@ -207,7 +209,8 @@ TEMPLATES = [
 # The methods at /RPC2 (vastsky_site.rpc) are read and written strictly.
 MODERNRPC_XML_DESERIALIZER = {"class": "vastsky_site.xml_backend.StrictDeserializer"}
 MODERNRPC_XML_SERIALIZER = {"class": "vastsky_site.xml_backend.StrictSerializer"}
-UNFOLD = {"SITE_TITLE": "VastSky", "SITE_HEADER": "VastSky", "SITE_SYMBOL": "database"}
+UNFOLD = theme.UNFOLD
+LOGIN_REDIRECT_URL = "admin:index"
 
 # A wire id is a signed 32-bit integer, and so is every key.
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"

@@ -1,0 +1,26 @@
+"""Which lists the console has."""
+
+from django.contrib import admin
+from django.db.models import Model
+from unfold.admin import ModelAdmin
+
+from inventory.models import Disk, Extent, HeadServer, StorageServer
+from volumes.console.iron_lists import DiskList, ExtentList, HeadList, StorageList
+from volumes.console.job_lists import JobList
+from volumes.console.volume_lists import AttachmentList, CopyList, MirrorList, VolumeList
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+
+LISTS: dict[type[Model], type[ModelAdmin]] = {
+    LogicalVolume: VolumeList,
+    Attachment: AttachmentList,
+    Mirror: MirrorList,
+    Leg: CopyList,
+    HeadServer: HeadList,
+    StorageServer: StorageList,
+    Disk: DiskList,
+    Extent: ExtentList,
+    Job: JobList,
+}
+
+for model, listing in LISTS.items():
+    admin.site.register(model, listing)

@@ -1,0 +1,1 @@
+"""The operators' console: lists, pages, fragments and actions on top of the admin."""

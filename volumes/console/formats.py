@@ -1,0 +1,62 @@
+"""Numbers and times as people read them."""
+
+from datetime import datetime
+
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+NOTHING = "\N{EN DASH}"
+"""What is shown where there is nothing to show."""
+
+TB = 1024
+STEPS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def size(gb: float) -> str:
+    """Write whole or fractional GB, from a TB on as TB."""
+    if gb >= TB:
+        return f"{gb / TB:.1f} TB"
+    return f"{gb:.0f} GB" if gb >= 1 or not gb else f"{gb * 1024:.0f} MB"
+
+
+def span(seconds: float) -> str:
+    """Write a length of time in its largest unit or two."""
+    left = int(max(0, seconds))
+    for place, (length, unit) in enumerate(STEPS):
+        if left >= length:
+            whole, rest = divmod(left, length)
+            following = STEPS[place + 1] if place + 1 < len(STEPS) and whole < 10 else None  # noqa: PLR2004  a second unit tells little beyond
+            second = rest // following[0] if following else 0
+            return (
+                f"{whole} {unit} {second} {following[1]}"
+                if second and following
+                else f"{whole} {unit}"
+            )
+    return "0 s"
+
+
+def clock(seconds: float) -> str:
+    """Write a time that is left as minutes and seconds, or hours and minutes."""
+    minutes, rest = divmod(int(max(0, seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes:02}:{rest:02}"
+
+
+def ago(moment: datetime | None) -> str:
+    """Write how long ago something was."""
+    if moment is None:
+        return "never"
+    return f"{span((timezone.now() - moment).total_seconds())} ago"
+
+
+def since(moment: datetime | None) -> SafeString:
+    """Show how long ago something was, with the moment itself at hand."""
+    if moment is None:
+        return mark_safe(NOTHING)  # noqa: S308  a constant
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>',
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        ago(moment),
+    )

@@ -1,0 +1,43 @@
+"""A page of the console inside the admin's frame."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.views.decorators.cache import never_cache
+
+from volumes.console.permissions import Right, may
+
+View = Callable[..., HttpResponse]
+
+
+def page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+    """Render a page with the admin's frame, or a fragment of one without it."""
+    frame = admin.site.each_context(request)
+    return TemplateResponse(request, template, {**frame, "title": title, **context})
+
+
+def fragment(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
+    """Render a part of a page, as htmx asks for it."""
+    return TemplateResponse(request, template, context)
+
+
+def viewing(view: View) -> View:
+    """Let only those see this page who may look at the cluster."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not may(request.user, Right.VIEW):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return admin.site.admin_view(never_cache(guarded))
+
+
+def number(text: str) -> int:
+    """Read a number out of an address; what is none names nothing."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= len("2147483647") else -1

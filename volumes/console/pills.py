@@ -1,0 +1,106 @@
+"""States as people see them: a word, a tone and a mark, never a colour alone."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from inventory.models import Extent, Priority
+from volumes.models import Attachment, Job, Leg
+
+OK, WARN, BAD, BUSY, IDLE = "ok", "warn", "bad", "busy", "idle"
+MARKS = {OK: "✓", WARN: "!", BAD: "✕", BUSY: "↻", IDLE: "\N{EN DASH}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Pill:
+    """A state in a word."""
+
+    text: str
+    tone: str
+    title: str = ""
+
+    def __html__(self) -> SafeString:
+        """Write it as HTML; Django's templates and format_html ask for this."""
+        return format_html(
+            '<span class="vs-pill vs-{}" title="{}"><span aria-hidden="true">{}</span> {}</span>',
+            self.tone,
+            self.title,
+            MARKS[self.tone],
+            self.text,
+        )
+
+    def __str__(self) -> str:
+        return self.__html__()
+
+
+PRIORITIES = {
+    Priority.HIGH: Pill("up", OK, "takes new data"),
+    Priority.LOW: Pill(
+        "up, second choice", WARN, "LOW: takes new data only where HIGH has no room"
+    ),
+    Priority.EVACUATE: Pill("evacuating", BUSY, "serves what it has, takes nothing new"),
+    Priority.OFFLINE: Pill("offline", BAD, "out of service until it registers again"),
+    Priority.FAULTY: Pill("faulty", BAD, "out of service for good"),
+    Priority.HALT: Pill("halted", IDLE, "shut down with the cluster"),
+}
+ATTACHMENTS = {
+    "": Pill("detached", IDLE),
+    Attachment.State.BINDING: Pill("attaching", BUSY),
+    Attachment.State.BOUND: Pill("attached", OK),
+    Attachment.State.UNBINDING: Pill("detaching", BUSY),
+    Attachment.State.ERROR: Pill("error", BAD),
+}
+LEGS = {
+    Leg.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
+    Leg.Status.INSYNC: Pill("in sync", OK),
+    Leg.Status.SPARE: Pill("rebuilding", BUSY, "SPARE: not yet equal to the others"),
+    Leg.Status.FAULTY: Pill("faulty", BAD, "out; being caught up or replaced"),
+    Leg.Status.NEEDSHRED: Pill("new, exposed", OK, "NEEDSHRED: a head has been given it"),
+}
+EXTENTS = {
+    Extent.Status.BUSY: Pill("used", OK),
+    Extent.Status.FREE: Pill("free", IDLE),
+    Extent.Status.EVACUATE: Pill("used, bad blocks", WARN),
+    Extent.Status.OFFLINE: Pill("to be shredded", BUSY),
+    Extent.Status.SUPER: Pill("label", IDLE),
+    Extent.Status.FAULTY: Pill("bad", BAD),
+}
+JOBS = {
+    Job.State.DONE: Pill("done", OK),
+    Job.State.FAILED: Pill("failed", BAD),
+    Job.State.CANCELED: Pill("canceled", IDLE),
+}
+
+
+def server_pill(priority: int, silent_since: datetime | None) -> Pill:
+    """Show a server; one that has not answered for a while is suspected before it is out."""
+    limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    known = PRIORITIES[Priority(priority)]
+    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > limit:
+        return known
+    return Pill("silent", WARN, f"no answer since {silent_since:%H:%M:%S} UTC")
+
+
+def copies_pill(good: int, redundancy: int) -> Pill:
+    """Show how many good copies the weakest part of a volume has."""
+    text = f"{good} of {redundancy}"
+    if good >= redundancy:
+        return Pill(text, OK, "every part has all its copies")
+    if good > 1:
+        return Pill(text, WARN, "redundancy is reduced")
+    return Pill(f"{text}: last copy" if good else f"{text}: none", BAD)
+
+
+def job_pill(state: str, *, started: bool, paused: bool, overdue: bool) -> Pill:
+    """Show a job; an open one by whether it gets on."""
+    if state != Job.State.OPEN:
+        return JOBS[Job.State(state)]
+    if overdue:
+        return Pill("overdue", BAD, "nobody has taken its next step in time")
+    if paused:
+        return Pill("paused", IDLE)
+    return Pill("running", BUSY) if started else Pill("waiting", IDLE)

@@ -1,0 +1,69 @@
+"""The page of what is wrong now, with the next step as a button."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from volumes.console import acting
+from volumes.console.page import fragment, page, viewing
+from volumes.console.permissions import may
+from volumes.console.pills import BAD, WARN, Pill
+from volumes.console.verbs import Verb
+from volumes.reports import problems
+from volumes.reports.problems import Problem, Risk
+
+RISKS = {
+    Risk.UNREACHABLE: Pill("data out of reach", BAD),
+    Risk.LAST_COPY: Pill("last copy", BAD),
+    Risk.STOPPED: Pill("stopped", BAD),
+    Risk.FAILED: Pill("failed", WARN),
+    Risk.REDUCED: Pill("reduced", WARN),
+    Risk.WEAR: Pill("wear", WARN),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A problem as it is shown; `act` leads to its next step, if this person may take it."""
+
+    problem: Problem
+    pill: Pill
+    url: str
+    verb: Verb | None
+    act: str
+
+
+@viewing
+def show(request: HttpRequest) -> HttpResponse:
+    """List what is wrong."""
+    return page(request, "console/problems.html", "Problems", lines=_lines(request))
+
+
+@viewing
+def live(request: HttpRequest) -> HttpResponse:
+    """List what is wrong, for a page that is open already."""
+    return fragment(request, "console/problems_live.html", lines=_lines(request))
+
+
+def _lines(request: HttpRequest) -> list[Line]:
+    return [_line(request, problem) for problem in problems.find()]
+
+
+def _line(request: HttpRequest, problem: Problem) -> Line:
+    about = problem.about
+    verb = acting.VERBS.get(problem.verb)
+    allowed = verb is not None and about is not None and may(request.user, verb.right)
+    act = ""
+    if verb and about and allowed:
+        act = f"{acting.address(verb.name, about.pk)}&back={reverse('console:problems')}"
+    url = acting.row_url(about) if about else ""
+    return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act)
+
+
+def badge(request: HttpRequest) -> str:
+    """Count problems for the sidebar of every page; empty when there is none."""
+    if not request.user.is_authenticated:
+        return ""
+    count = problems.count_at_a_glance()
+    return str(count) if count else ""

@@ -1,0 +1,15 @@
+"""Numbers, times, links and bars in templates."""
+
+from django import template
+
+from volumes.console import cells, formats
+
+register = template.Library()
+
+register.filter("size", formats.size)
+register.filter("span", formats.span)
+register.filter("clock", formats.clock)
+register.filter("since", formats.since)
+register.simple_tag(cells.link, name="link")
+register.simple_tag(cells.bar, name="bar")
+register.simple_tag(cells.used_bar, name="used_bar")
