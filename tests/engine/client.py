@@ -10,6 +10,7 @@ from typing import Self
 
 READ, WRITE, DISCONNECT, FLUSH, TRIM, CACHE, ZEROES = range(7)
 FUA = 1
+OPTION = 0x49484156454F5054
 BLOCK = 4096
 
 
@@ -21,7 +22,12 @@ class NbdClient:
     """One connection to an export."""
 
     def __init__(
-        self, where: Path | tuple[str, int], export: str = "", timeout: float = 20
+        self,
+        where: Path | tuple[str, int],
+        export: str = "",
+        timeout: float = 20,
+        *,
+        owns: bool = False,
     ) -> None:
         if isinstance(where, Path):
             self.socket = socket.socket(socket.AF_UNIX)
@@ -31,18 +37,22 @@ class NbdClient:
         self.cookie = 0
         try:
             self.socket.connect(str(where) if isinstance(where, Path) else where)
-            self._handshake(export.encode())
+            self._handshake(export.encode(), owns=owns)
         except BaseException:
             self.socket.close()
             raise
 
-    def _handshake(self, export: bytes) -> None:
-        self._receive(18)
+    def _handshake(self, export: bytes, *, owns: bool) -> None:
+        self.receive(18)
         body = struct.pack(">I", len(export)) + export + struct.pack(">H", 0)
-        self.socket.sendall(struct.pack(">IQII", 3, 0x49484156454F5054, 7, len(body)) + body)
+        own = struct.pack(">QII", OPTION, 0x56410001, 0) if owns else b""
+        go = struct.pack(">QII", OPTION, 7, len(body)) + body
+        self.socket.sendall(struct.pack(">I", 3) + own + go)
+        if owns:
+            assert struct.unpack(">QIII", self.receive(20))[2] == 1
         while True:
-            _, _, kind, length = struct.unpack(">QIII", self._receive(20))
-            answer = self._receive(length)
+            _, _, kind, length = struct.unpack(">QIII", self.receive(20))
+            answer = self.receive(length)
             if kind >> 31:
                 raise ConnectionRefusedError(f"export refused: {kind & 0xFF}")
             if kind == 3 and answer[:2] == b"\0\0":
@@ -50,7 +60,7 @@ class NbdClient:
             if kind == 1:
                 return
 
-    def _receive(self, length: int) -> bytes:
+    def receive(self, length: int) -> bytes:
         data = bytearray()
         while len(data) < length:
             piece = self.socket.recv(length - len(data))
@@ -66,11 +76,11 @@ class NbdClient:
         self.cookie += 1
         head = struct.pack(">IHHQQI", 0x25609513, flags, command, self.cookie, offset, length)
         self.socket.sendall(head + data)
-        magic, error, cookie = struct.unpack(">IIQ", self._receive(16))
+        magic, error, cookie = struct.unpack(">IIQ", self.receive(16))
         assert (magic, cookie) == (0x67446698, self.cookie)
         if error:
             raise NbdError(error, "refused by the server")
-        return self._receive(length) if command == READ else b""
+        return self.receive(length) if command == READ else b""
 
     def read(self, offset: int, length: int) -> bytes:
         return self.request(READ, offset, length)

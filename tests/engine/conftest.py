@@ -9,6 +9,7 @@ import pytest
 from tests.engine.lab import Lab
 
 MakeLab = Callable[..., Lab]
+MakeFolder = Callable[[], Path]
 
 
 @pytest.fixture
@@ -35,3 +36,8 @@ def make_lab(short_path: Path) -> Iterator[MakeLab]:
     yield make
     for lab in made:
         lab.close()
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path) -> MakeFolder:
+    return lambda: Path(tempfile.mkdtemp(dir=tmp_path))

@@ -106,7 +106,8 @@ class Lab:
         self.folder = folder
         self.sizes = list(sizes)
         self.stores = [Store(folder / f"s{n}", sum(sizes) + 4) for n in range(servers)]
-        self.head = UserspaceHead(folder / "h", folder / "h", folder / "dev", leg_timeout=TIMEOUT)
+        self.head_folders = (folder / "h", folder / "h", folder / "dev")
+        self.head = UserspaceHead(*self.head_folders, leg_timeout=TIMEOUT)
         self.device = folder / "dev" / "vol"
         self.snapshot_device = folder / "dev" / "snap"
 

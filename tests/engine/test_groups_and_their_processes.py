@@ -2,6 +2,7 @@ import errno
 import os
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ from agents.engines.base import EngineError
 from agents.protocol import LegState
 from tests.engine.client import CheckedLoad, NbdClient
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import SNAPSHOT, VOLUME, Lab, wait_until
+from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
 MIB = 1 << 20
 
@@ -176,6 +177,31 @@ def test_copies_made_unequal_by_a_crash_are_made_equal_after_revival(make_lab: M
     assert {store.extent(0, 4 * MIB)[3 * MIB : 3 * MIB + 4096] for store in lab.stores} == seen
 
 
+def test_what_is_in_doubt_reads_the_same_until_it_is_made_equal(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    slow = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=1, leg_timeout=TIMEOUT)
+    lab.attach()
+    places = [3 * MIB, 200 * MIB, 300 * MIB]
+    with NbdClient(lab.device) as client:
+        for place in places:
+            client.write(place, b"a" * 4096)
+        kill_head(lab)
+    with lab.stores[1].disk.open("r+b") as disk:
+        for place in places:
+            disk.seek(place)
+            disk.write(b"b" * 4096)
+
+    slow.revive(VOLUME)
+    with NbdClient(lab.device) as one, NbdClient(lab.device) as other:
+        seen = []
+        for _ in range(20):
+            for client in (one, other):
+                client.socket.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 0, 5, places[2], 4096))
+            seen += [client.receive(16 + 4096)[16:] for client in (one, other)]
+
+    assert set(seen) == {b"a" * 4096}
+
+
 def test_a_revived_group_still_knows_what_a_faulty_copy_missed(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
@@ -261,3 +287,20 @@ def test_names_that_lead_elsewhere_are_refused(make_lab: MakeLab) -> None:
 
     assert refused.value.errno == errno.EINVAL
     assert SNAPSHOT not in {group.lvolid for group in lab.head.groups()}
+
+
+def test_detach_in_the_middle_of_a_rebuild_ends_it(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(32 * MIB))
+    lab.stores[3].lease(13, 0, 1)
+    lab.rebuild(3, 13, replaces=10)
+    wait_until(lambda: lab.head.groups()[0].devices[0].clients == 0)
+
+    copies = {copy.dextid: copy for copy in lab.head.detach(VOLUME)}
+
+    assert {copies[dextid].state for dextid in (11, 12)} == {LegState.INSYNC}
+    if 13 in copies and 10 in copies:
+        assert (copies[13].state, copies[13].why) == (LegState.FAULTY, "asked")
+    assert lab.stores[1].mark(0).clean

@@ -1,6 +1,7 @@
 import errno
 import os
 import signal
+import time
 
 import pytest
 
@@ -272,3 +273,45 @@ def test_a_trim_of_everything_is_served(make_lab: MakeLab) -> None:
         client.zero(0, 3 * GB)
 
         assert not any(client.read(2 * GB - 4096, 8192))
+
+
+def test_a_copy_that_waits_for_its_rebuild_still_gets_what_is_written_meanwhile(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(sizes=(1, 1), servers=4)
+    lab.head = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=5, leg_timeout=TIMEOUT)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(GB, os.urandom(32 * MIB))
+        lab.wait_until_flushed()
+        lab.stores[0].kill()
+        client.write(0, b"a" * 4096)
+        client.write(GB, b"a" * 4096)
+        lab.stores[0].restart()
+        lab.export(0)
+        lab.stores[3].lease(23, 1, 1)
+        lab.rebuild(3, 23, replaces=20, mirror=1)
+        lab.rebuild(0, 10)
+        client.write(5 * MIB, b"b" * 4096)
+        lab.wait_until_flushed()
+        assert lab.states()[10] == LegState.SPARE
+        lab.wait_for(10, LegState.INSYNC)
+
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
+
+
+def test_a_rebuild_keeps_to_its_rate(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=4)
+    lab.head = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=20, leg_timeout=TIMEOUT)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(20 * MIB))
+    lab.stores[3].lease(13, 0, 1)
+
+    began = time.monotonic()
+    lab.rebuild(3, 13)
+    lab.wait_for(13, LegState.INSYNC)
+
+    assert 0.8 < time.monotonic() - began < 5
+    assert lab.copies()[13].done_mib == lab.copies()[13].total_mib == 1024

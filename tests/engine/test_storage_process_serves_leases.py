@@ -243,3 +243,31 @@ def test_a_paused_data_server_is_told_as_not_answering(store: Store) -> None:
         assert store.engine.ensure_running()
     finally:
         os.kill(store.pid, signal.SIGCONT)
+
+
+def test_what_a_peer_sent_before_it_hung_up_is_not_carried_out(store: Store) -> None:
+    lease = store.lease(1, 0, 1)
+    client = NbdClient(address(store), lease.name)
+    os.kill(store.pid, signal.SIGSTOP)
+    request = struct.pack(">IHHQQI", 0x25609513, 0, 1, 1, 0, 4096) + b"x" * 4096
+    client.socket.sendall(request)
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+    os.kill(store.pid, signal.SIGCONT)
+
+    with NbdClient(address(store), lease.name) as other:
+        assert not any(other.read(0, 4096))
+
+
+def test_a_new_owner_ends_the_former_and_leaves_readers_alone(store: Store) -> None:
+    lease = store.lease(1, 0, 1)
+    with (
+        NbdClient(address(store), lease.name, owns=True) as former,
+        NbdClient(address(store), lease.name) as reader,
+        NbdClient(address(store), lease.name, owns=True) as owner,
+    ):
+        owner.write(0, b"new" * 1000)
+        with pytest.raises(ConnectionError):
+            former.write(0, b"old" * 1000)
+
+        assert reader.read(0, 3000) == b"new" * 1000

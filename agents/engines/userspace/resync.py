@@ -117,7 +117,7 @@ class Rebuilds:
             await self._copier.copy(copying, copying.chunks())
             await self._finish(mirror, leg)
         except CopyStopped:
-            mirror.fail(leg, IO)
+            mirror.fail(leg, ASKED if self._copier.stopped else IO)
         await self._save()
 
     async def _finish(self, mirror: Mirror, leg: Leg) -> None:
