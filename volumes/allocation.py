@@ -23,14 +23,14 @@ INSERT_LEG = (
 )
 
 
-def reserve(volume: LogicalVolume, sizes: Sequence[int], *, tags: Collection[str] = ()) -> None:
+def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
     """Give a recorded volume its mirrors and copies; NoSpace says in numbers why not.
 
     Inside the caller's transaction. Fragmented space may make more and smaller mirrors than asked.
     """
     ids.lock("volume")
     found = rooms()
-    placed = place(found, sizes, volume.redundancy, tags=tags)
+    placed = place(found, sizes, volume.redundancy, tags=volume.tags.split())
     pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
     numbers = ids.take("volume", len(placed))
     servers = {room.disk: room.server for room in found}
@@ -59,6 +59,7 @@ def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
         found,
         [mirror.size_gb],
         1,
+        tags=mirror.volume.tags.split(),
         avoid_servers=avoid_servers,
         beside=list(beside),
         divisible=False,

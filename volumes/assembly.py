@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 
-from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from agents.protocol import DeviceSpec, LegState, MirrorSpec
 from inventory.errors import HostDown
+from inventory.turns import turn
 from volumes import choice, copies, jobs, standing
 from volumes.copies import Copy
 from volumes.exports import Exports
@@ -29,7 +29,7 @@ def choose(found: Iterable[Copy], exported: Exports, *, clean: bool, force: bool
         raise HostDown("; ".join([str(refusal), *said[:3]])) from None
 
 
-@transaction.atomic
+@turn()
 def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     """Record who is left out before any head writes without them.
 

@@ -10,6 +10,7 @@ from agents.protocol import AttachOrder, Progress, Report
 from inventory import servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
+from inventory.turns import turn
 from volumes import assembly, copies, exports, jobs, nodes, standing
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, LogicalVolume
@@ -22,7 +23,7 @@ FORCE = "force"
 # -- what a person asks ---------------------------------------------------------------------------
 
 
-@transaction.atomic
+@turn()
 def request_attach(
     volume: LogicalVolume, head_id: int, *, force: bool = False, actor: str = ""
 ) -> Job:
@@ -32,9 +33,9 @@ def request_attach(
     """
     if volume.origin_id:
         raise Invalid(f"{volume} is a snapshot: it is attached together with its origin")
-    if not LogicalVolume.objects.select_for_update().filter(pk=volume.pk).exists():
+    if not LogicalVolume.objects.filter(pk=volume.pk).exists():
         raise NotFound(f"{volume} {volume.name} has just been deleted")
-    head = HeadServer.objects.select_for_update().filter(pk=head_id).first()
+    head = HeadServer.objects.filter(pk=head_id).first()
     if head is None:
         raise Invalid(f"there is no head server hsvr-{head_id:08x}")
     if head.priority not in ALIVE:
@@ -102,7 +103,7 @@ def attach_step(job: Job) -> Again | None:
 def _settle(job: Job, report: Report) -> Again | None:
     match report.progress:
         case Progress.DONE:
-            with transaction.atomic():
+            with turn():
                 jobs.finish(job)
                 Attachment.objects.filter(volume=job.volume_id).move(State.BINDING, State.BOUND)
                 standing.record_copies(report.copies)
@@ -114,7 +115,7 @@ def _settle(job: Job, report: Report) -> Again | None:
             return Again(POLL, "the head is assembling the volume")
 
 
-@transaction.atomic
+@turn()
 def give_up_attach(job: Job, errno: int, error: str) -> None:
     """End an attach as ERROR with its cause; a detach cleans up from there."""
     jobs.finish(job, errno, error)

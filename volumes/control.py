@@ -5,6 +5,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from inventory.errors import Busy, Invalid
+from inventory.turns import turn
 from volumes import attachment, jobs, maintenance
 from volumes.models import Attachment, Job, Leg
 
@@ -21,7 +22,7 @@ def retry_job(job: Job) -> None:
     transaction.on_commit(lambda: jobs.wake(job.pk), robust=True)
 
 
-@transaction.atomic
+@turn()
 def cancel_job(job: Job) -> None:
     """Stop work that may be stopped without leaving anything half done."""
     match job.kind:
@@ -41,7 +42,7 @@ def cancel_job(job: Job) -> None:
             raise Invalid(f"{job.kind} cannot be stopped half-way; force it or wait")
 
 
-@transaction.atomic
+@turn()
 def force_job(job: Job) -> None:
     """Take responsibility for what the job waits for.
 

@@ -1,13 +1,13 @@
 """Have nodes copy one good copy of a mirror into another: by its head, or between servers."""
 
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
 from agents.client import HeadAgent, StorageAgent
 from agents.protocol import LegState, PullOrder, RebuildOrder, Report
 from inventory import servers
 from inventory.errors import HostDown
+from inventory.turns import turn
 from volumes import choice, copies, exports, jobs, nodes, repair
 from volumes.copies import Copy
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
@@ -43,7 +43,7 @@ def refusal(copy: Copy) -> str:
     return ""
 
 
-@transaction.atomic
+@turn()
 def begin(job: Job, copy: Copy, attachment: Attachment | None) -> None:
     """Record the copy as being built and number the order that is about to be sent."""
     legs = Leg.objects.filter(pk=copy.dextid)

@@ -3,13 +3,13 @@
 import errno as errnos
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import CopyState, DetachOrder, LegState, Progress, Report
 from inventory import servers
 from inventory.errors import Invalid, TryAgain
 from inventory.models import ALIVE, HeadServer
+from inventory.turns import turn
 from volumes import copies, exports, jobs, nodes, standing
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume
@@ -21,7 +21,7 @@ POLL = timedelta(milliseconds=300)
 # -- what a person, or a head's end, asks ---------------------------------------------------------
 
 
-@transaction.atomic
+@turn()
 def request_detach(volume: LogicalVolume, *, actor: str = "") -> Job | None:
     """Begin to take the group away from its head; None when it is not attached.
 
@@ -104,7 +104,7 @@ def _take_down(job: Job, attachment: Attachment) -> Report:
     return nodes.head(attachment.head_id).detach(order)
 
 
-@transaction.atomic
+@turn()
 def _refuse_detach(job: Job, attachment: Attachment, report: Report) -> None:
     """Put the attachment back as it was: the head would not let go."""
     jobs.finish(job, report.errno or errnos.EIO, report.message)
@@ -123,7 +123,7 @@ def _evict_and_settle(
     if failed and job.attempts < 3:  # noqa: PLR2004 - a few seconds, then the next export evicts
         names = ", ".join(f"ssvr-{server:08x}" for server in failed)
         return jobs.retry(job, f"{names} must drop the exports first", slowest=2)
-    with transaction.atomic():
+    with turn():
         jobs.finish(job)
         standing.record_closed(closed)
         used = (Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
@@ -137,7 +137,7 @@ def _evict_and_settle(
     return None
 
 
-@transaction.atomic
+@turn()
 def give_up_detach(job: Job, errno: int, error: str) -> None:
     """End a detach as ERROR with its cause; it may be asked for again at any time."""
     jobs.finish(job, errno, error)

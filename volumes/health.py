@@ -2,12 +2,12 @@
 
 from collections.abc import Collection
 
-from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from inventory import servers, space
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
+from inventory.turns import turn
 from volumes import detachment, rebuild, standing
 from volumes.copies import GOOD
 from volumes.models import Attachment, Leg
@@ -32,7 +32,7 @@ def fail(target: int, target_id: int, reason: str = "") -> None:
             raise Invalid(f"target is 1 to 4, not {target}")
 
 
-@transaction.atomic
+@turn()
 def fail_head(head_id: int, reason: str = "") -> None:
     """Put a head out of service and take its volumes away from it, fencing it off."""
     head = HeadServer.objects.filter(pk=head_id).first()
@@ -44,7 +44,7 @@ def fail_head(head_id: int, reason: str = "") -> None:
         detachment.request_fence(attachment, cause)
 
 
-@transaction.atomic
+@turn()
 def lose_head(head_id: int) -> None:
     """Put a silent head out of service. Its volumes stay its own: it may well be using them.
 
@@ -55,7 +55,7 @@ def lose_head(head_id: int) -> None:
         servers.set_priority(head, Priority.OFFLINE, was=ALIVE)
 
 
-@transaction.atomic
+@turn()
 def fail_storage(storage_id: int, reason: str = "") -> None:
     """Put a storage server and its disks out of service and have its copies replaced.
 
@@ -70,7 +70,7 @@ def fail_storage(storage_id: int, reason: str = "") -> None:
     _drop(Leg.objects.filter(server=server), reason or "failed")
 
 
-@transaction.atomic
+@turn()
 def fail_disk(disk_id: int) -> None:
     """Put a disk out of service for good and have its copies replaced."""
     disk = Disk.objects.filter(pk=disk_id).first()
@@ -80,7 +80,7 @@ def fail_disk(disk_id: int) -> None:
     _drop(Leg.objects.filter(extent__disk=disk), "disk")
 
 
-@transaction.atomic
+@turn()
 def fail_copy(extent_id: int, reason: str = "") -> None:
     """Take a head's word that a copy went bad, and have it caught up or replaced."""
     leg = Leg.objects.filter(pk=extent_id).first()
@@ -94,7 +94,7 @@ def fail_copy(extent_id: int, reason: str = "") -> None:
     _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=True)
 
 
-@transaction.atomic
+@turn()
 def note_cut_off(extent_ids: Collection[int]) -> None:
     """Take note of last good copies that their heads cannot reach: they are to be exported anew."""
     cut_off = Leg.objects.filter(pk__in=extent_ids, status=Leg.Status.INSYNC)
@@ -102,7 +102,7 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
     rebuild.request(cut_off.values_list("mirror", flat=True))
 
 
-@transaction.atomic
+@turn()
 def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     """Take bad GB of a disk out of use; copies that live on them are replaced first."""
     disk = Disk.objects.filter(pk=disk_id).first()
@@ -114,18 +114,13 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     rebuild.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
 
 
-@transaction.atomic
+@turn()
 def shut_down() -> None:
-    """Take every server out of service until it registers again; Busy while anything is attached.
-
-    The heads are changed first: an attach that is just being asked for holds its head's row.
-    """
-    HeadServer.objects.order_by("pk").select_for_update().count()
-    for head in HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"):
-        servers.set_priority(head, Priority.OFFLINE)
-    attached = Attachment.objects.count()
-    if attached:
+    """Take all servers out of service until they register again; Busy while any is attached to."""
+    if attached := Attachment.objects.count():
         raise Busy(f"{attached} volumes are attached")
+    for head in HeadServer.objects.filter(priority__in=ALIVE):
+        servers.set_priority(head, Priority.OFFLINE)
     for server in StorageServer.objects.filter(priority__in=ALIVE):
         servers.set_priority(server, Priority.HALT)
     for disk in Disk.objects.filter(priority__in=ALIVE):

@@ -4,13 +4,13 @@ import errno as errnos
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from inventory import servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from inventory.turns import turn
 from volumes import allocation, jobs, placement, rebuild
 from volumes.copies import GOOD
 from volumes.jobs import Again
@@ -54,7 +54,7 @@ def plan_evacuation(place: Place) -> Plan:
     return Plan(legs.count(), total, stuck, reason)
 
 
-@transaction.atomic
+@turn()
 def start_evacuation(place: Place, *, actor: str = "") -> Job:
     """Begin to move every copy away; the place serves on until they are elsewhere."""
     if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
@@ -65,7 +65,7 @@ def start_evacuation(place: Place, *, actor: str = "") -> Job:
     return job
 
 
-@transaction.atomic
+@turn()
 def start_maintenance(place: Place, minutes: int, *, actor: str = "") -> Job:
     """Leave a place alone for a while: nothing new lands there, and its silence replaces nothing.
 
@@ -82,7 +82,7 @@ def start_maintenance(place: Place, minutes: int, *, actor: str = "") -> Job:
     )
 
 
-@transaction.atomic
+@turn()
 def pause(job: Job, *, paused: bool) -> None:
     """Let an evacuation rest, or go on; copies that are being moved now are finished."""
     if job.kind != Job.Kind.EVACUATE:
@@ -91,7 +91,7 @@ def pause(job: Job, *, paused: bool) -> None:
         raise Busy(f"{job} is over")
 
 
-@transaction.atomic
+@turn()
 def end(job: Job, reason: str) -> None:
     """End an evacuation or maintenance before its time; the place may be used again."""
     if not jobs.cancel(Q(pk=job.pk), reason):

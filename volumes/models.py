@@ -26,6 +26,11 @@ class LogicalVolume(models.Model):
         help_text="what each copy occupies: the capacity, or a snapshot's copy-on-write store"
     )
     redundancy = models.PositiveSmallIntegerField()
+    tags = models.CharField(
+        max_length=256,
+        blank=True,
+        help_text="words that the disks of its copies must have",
+    )
     origin = models.ForeignKey(
         "self", models.PROTECT, related_name="snapshots", null=True, blank=True
     )

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from inventory import ids
 from inventory.errors import Busy, Exists, Invalid, NotFound
+from inventory.turns import turn
 from volumes import allocation, jobs
 from volumes.layout import mirror_sizes
 from volumes.models import Attachment, LogicalVolume
@@ -25,7 +26,7 @@ def check_name(name: str) -> None:
         raise Invalid(f"{name!r} has another meaning and cannot name a volume")
 
 
-@transaction.atomic
+@turn()
 def create_volume(
     *, name: str, capacity_gb: int, redundancy: int = 3, tags: str = ""
 ) -> LogicalVolume:
@@ -36,10 +37,14 @@ def create_volume(
     if redundancy not in REDUNDANCY:
         raise Invalid(f"a volume is kept in 2 to {REDUNDANCY[-1]} copies, not {redundancy}")
     volume = LogicalVolume(
-        name=name, capacity_gb=capacity_gb, store_gb=capacity_gb, redundancy=redundancy
+        name=name,
+        capacity_gb=capacity_gb,
+        store_gb=capacity_gb,
+        redundancy=redundancy,
+        tags=tags,
     )
     record(volume)
-    allocation.reserve(volume, mirror_sizes(capacity_gb), tags=tags.split())
+    allocation.reserve(volume, mirror_sizes(capacity_gb))
     return volume
 
 
@@ -64,12 +69,10 @@ def find_volume(*, lvolid: int = 0, lvolname: str = "") -> LogicalVolume:
     return volume
 
 
-@transaction.atomic
+@turn()
 def delete_volume(volume: LogicalVolume) -> None:
     """Delete a volume that nobody uses; its space is shredded before anybody gets it again."""
-    # Before any row of the volume: whoever fails a disk holds this lock when it comes to them.
-    ids.lock("volume")
-    held = LogicalVolume.objects.select_for_update().filter(pk=volume.pk).first()
+    held = LogicalVolume.objects.filter(pk=volume.pk).first()
     if held is None:
         raise NotFound(f"there is no volume {volume.name} any more")
     if held.origin_id:

@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
@@ -13,6 +12,7 @@ from agents.protocol import Progress, Report
 from inventory import space
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent, Priority, StorageServer
+from inventory.turns import turn
 from volumes import allocation, copies, copying, jobs, repair
 from volumes.copies import GOOD, Copy
 from volumes.jobs import Again
@@ -27,7 +27,7 @@ Status = Leg.Status
 # -- what makes a repair begin --------------------------------------------------------------------
 
 
-@transaction.atomic
+@turn()
 def request(mirrors: Iterable[int]) -> int:
     """Queue the repair of mirrors that have none yet; fewest good copies first."""
     wanted = Mirror.objects.filter(pk__in=list(mirrors)).exclude(
@@ -116,7 +116,7 @@ def _make_room(
     """Give up the lost copy's place and take a new one, both or neither."""
     fresh = repair.never_written(legs)
     try:
-        with transaction.atomic():
+        with turn():
             if lost:
                 discard(lost)
             leg = allocation.reserve_copy(mirror, avoid_servers=repair.servers_to_avoid(legs, lost))
@@ -190,7 +190,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
             return _abandon(job, report.message)
 
 
-@transaction.atomic
+@turn()
 def _abandon(job: Job, cause: str) -> Again:
     """Stop this try; the next step decides anew. A place that failed thrice is given up."""
     jobs.record(job, step="", done_mib=0, total_mib=0)
@@ -204,7 +204,7 @@ def _abandon(job: Job, cause: str) -> Again:
 
 def _settle(job: Job, mirror: Mirror, attachment: Attachment | None) -> None:
     """Count the new copy as good and let go of the one that it replaces."""
-    with transaction.atomic():
+    with turn():
         if copying.step(job, attachment) != job.step:
             raise jobs.LeaseLost(str(job))
         jobs.record(job, done_mib=F("total_mib"))
@@ -229,7 +229,7 @@ def _count_as_good(dextid: int | None, mirror: Mirror) -> None:
 # -- told by a node -------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@turn()
 def finish_rebuild(mirror_id: int, insync: Iterable[int], eventid: int = 0) -> None:
     """Take a node's word that copies whose rebuild is under way are in sync now; idempotent."""
     mirror = Mirror.objects.select_related("volume").filter(pk=mirror_id).first()

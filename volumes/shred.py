@@ -4,7 +4,6 @@ import errno as errnos
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -12,6 +11,7 @@ from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 from inventory import servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Extent
+from inventory.turns import turn
 from volumes import jobs, nodes
 from volumes.jobs import Again
 from volumes.models import Job
@@ -43,7 +43,7 @@ def request_missing(limit: int = 500) -> int:
         .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.FAILED, jobs__finished__gt=rested)
         .order_by("pk")
     )
-    with transaction.atomic():
+    with turn():
         rows = list(wanted.values_list("pk", "disk", "offset_gb", "size_gb")[:room])
         return jobs.submit_all(_job(*row) for row in rows)
 
@@ -125,7 +125,7 @@ def _send(job: Job, extent: Extent) -> Report:
 def _take_up(job: Job, extent: Extent, report: Report) -> Again | None:
     match report.progress:
         case Progress.DONE:
-            with transaction.atomic():
+            with turn():
                 jobs.record(job, done_mib=F("total_mib"))
                 jobs.finish(job)
                 space.certify(extent.pk, extent.generation)
@@ -147,7 +147,7 @@ def give_up_or_retry(job: Job, errno: int, error: str) -> Again | None:
     return None
 
 
-@transaction.atomic
+@turn()
 def finish_shred(extent_id: int, eventid: int = 0) -> None:
     """Take a storage server's word that the extent it was zeroing is zero now; idempotent.
 

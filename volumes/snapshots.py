@@ -3,12 +3,12 @@
 import errno as errnos
 from datetime import timedelta
 
-from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory import servers
 from inventory.errors import Busy, HostDown, Invalid
+from inventory.turns import turn
 from volumes import allocation, assembly, copies, exports, jobs, layout, nodes, provisioning
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume
@@ -17,7 +17,7 @@ POLL = timedelta(milliseconds=300)
 State = Attachment.State
 
 
-@transaction.atomic
+@turn()
 def create_snapshot(
     *, origin: LogicalVolume, name: str, actor: str = ""
 ) -> tuple[LogicalVolume, Job | None]:
@@ -28,13 +28,14 @@ def create_snapshot(
     provisioning.check_name(name)
     if origin.origin_id:
         raise Invalid(f"{origin} {origin.name} is itself a snapshot")
-    if not LogicalVolume.objects.select_for_update().filter(pk=origin.pk).exists():
+    if not LogicalVolume.objects.filter(pk=origin.pk).exists():
         raise Invalid(f"{origin} {origin.name} has just been deleted")
     snapshot = LogicalVolume(
         name=name,
         capacity_gb=origin.capacity_gb,
         store_gb=layout.snapshot_store_gb(origin.capacity_gb),
         redundancy=origin.redundancy,
+        tags=origin.tags,
         origin=origin,
     )
     provisioning.record(snapshot)
@@ -55,7 +56,7 @@ def create_snapshot(
     return snapshot, job
 
 
-@transaction.atomic
+@turn()
 def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
     """Delete a snapshot; with a job where a head must let go of it first."""
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
@@ -115,7 +116,7 @@ def _bound(job: Job) -> Attachment | None:
 def _settle_snapshot(job: Job, report: Report) -> Again | None:
     match report.progress:
         case Progress.DONE:
-            with transaction.atomic():
+            with turn():
                 jobs.finish(job)
                 legs = Leg.objects.filter(mirror__volume=job.snapshot_id)
                 legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
@@ -127,7 +128,7 @@ def _settle_snapshot(job: Job, report: Report) -> Again | None:
             return Again(POLL, "the head is making the snapshot")
 
 
-@transaction.atomic
+@turn()
 def give_up_snapshot(job: Job, errno: int, error: str) -> None:
     """End the job and keep nothing of the snapshot."""
     snapshot = job.snapshot
@@ -164,7 +165,7 @@ def unsnapshot_step(job: Job) -> Again | None:
     found = copies.load(Q(mirror__volume=job.snapshot_id))
     alive = {copy.server for copy in found if copy.alive}
     exports.evict(job.pk, group.pk, group.epoch, alive, [copy.dextid for copy in found])
-    with transaction.atomic():
+    with turn():
         snapshot = job.snapshot
         jobs.finish(job)
         _discard(snapshot)

@@ -12,6 +12,7 @@ from django.utils import timezone
 from agents.protocol import DetachOrder, ExportState, GroupState, HeadState, LegState, StorageState
 from inventory import ids, servers
 from inventory.models import ALIVE, HeadServer, StorageServer
+from inventory.turns import turn
 from volumes import detachment, exports, health, nodes, rebuild, shred
 from volumes.copies import GOOD
 from volumes.models import Attachment, Leg, LogicalVolume
@@ -123,7 +124,7 @@ def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
     for attachment in bound:
         if (attachment.volume_id, attachment.volume.epoch) not in running:
             logger.warning("hsvr-%08x lost lvol-%08x", head, attachment.volume_id)
-            with transaction.atomic():
+            with turn():
                 detachment.request_fence(attachment, f"hsvr-{head:08x} does not run it any more")
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from inventory import space
 from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
@@ -56,4 +57,4 @@ def zero_everything() -> None:
 
 def put_down(kind: type[HeadServer | StorageServer | Disk], pk: int, to: Priority) -> None:
     """What the sweep or a person does to a server or disk."""
-    kind.objects.filter(pk=pk).update(priority=to)
+    kind.objects.filter(pk=pk).update(priority=to, priority_since=timezone.now())

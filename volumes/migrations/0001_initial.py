@@ -34,6 +34,14 @@ class Migration(migrations.Migration):
                 ),
                 ("redundancy", models.PositiveSmallIntegerField()),
                 (
+                    "tags",
+                    models.CharField(
+                        blank=True,
+                        help_text="words that the disks of its copies must have",
+                        max_length=256,
+                    ),
+                ),
+                (
                     "epoch",
                     models.IntegerField(
                         default=0,
