@@ -70,6 +70,7 @@ def test_a_disk_that_vanishes_is_replaced(world: World) -> None:
     path = next(p for p in nodes.disks(world.place, victim) if str(p) == lost["local_path"])
     path.unlink()
 
+    world.wait(lambda: lost["pdskid"] not in _good_disks(world), "the loss was noticed")
     world.wait(lambda: world.healed("diskless"), "three good copies again")
     assert world.verify("diskless", ledger)
     world.cluster.kill(victim.name)
@@ -130,6 +131,11 @@ def _shreds(world: World) -> int:
 
 def _rebuilds(world: World) -> int:
     return sum(job["kind"] == "rebuild" for job in world.call("vastsky.listJobs"))
+
+
+def _good_disks(world: World) -> set[int]:
+    disks = world.call("listPhysicalDisks")
+    return {disk["pdskid"] for disk in disks if disk["priority"] == observe.HIGH}
 
 
 def _disk_of(world: World, name: str, addresses: list[str]) -> dict[str, object]:
