@@ -26,8 +26,9 @@ test: venv-dev  ## all tests, on SQLite and on PostgreSQL
 check: venv-dev ## lint, types, imports, templates, migrations, settings
 	@$(BIN)/python -m deploy.checking
 
-bench: venv-dev ## measure, as a table
-	@for each in benchmarks/*.py; do $(BIN)/python "$$each" || exit 1; done
+bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's prototype beside it
+	@$(BIN)/python -m benchmarks.manager
+	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
 clean: venv     ## end what a killed start left behind, remove the data and caches of this checkout
 	@$(BIN)/python -m deploy.local clean

@@ -1,6 +1,7 @@
 """A cluster of simulated nodes, registered through the API, with jobs run by hand."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -106,13 +107,32 @@ class Cluster:
         return Extent.objects.select_related("disk").get(pk=leg.pk).disk
 
 
-@pytest.fixture
-def cluster(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+@contextmanager
+def _simulated_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     monkeypatch.setattr(jobs, "wake", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
         settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port
         yield Cluster(Api(Client(raise_request_exception=True)), world)
+
+
+@pytest.fixture
+def cluster(db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    with _simulated_cluster(settings, monkeypatch) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def racing_four(
+    transactional_db: None, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cluster]:
+    """Four storage servers and two heads, with real transactions for threads."""
+    with _simulated_cluster(settings, monkeypatch) as cluster:
+        for _ in range(4):
+            cluster.add_storage()
+        for _ in range(2):
+            cluster.add_head()
+        yield cluster
 
 
 @pytest.fixture

@@ -1,0 +1,72 @@
+"""Two at the same moment, in threads with real transactions, with simulated nodes."""
+
+import errno
+from typing import Any
+from xmlrpc.client import Fault
+
+from django.core.management import call_command
+
+from tests.conftest import Race
+from tests.jobs.conftest import Cluster
+from volumes import steps
+from volumes.models import Attachment, Job, Leg
+
+
+def codes(results: list[Any]) -> list[int]:
+    """Turn results into fault codes, 0 for success, in rising order."""
+    return sorted(r.faultCode if isinstance(r, Fault) else 0 for r in results)
+
+
+def test_two_heads_that_attach_at_once_get_one_volume(racing_four: Cluster, race: Race) -> None:
+    volume = racing_four.create()
+    heads = list(racing_four.world.heads.values())
+
+    results = race(*(lambda head=head: racing_four.attach(volume, head) for head in heads))
+
+    assert codes(results) == [0, errno.EBUSY]
+    assert sum(len(head.groups) for head in heads) == 1
+    call_command("fsck")
+
+
+def test_an_attach_against_a_delete_leaves_one_of_them(racing_four: Cluster, race: Race) -> None:
+    volume = racing_four.create()
+    head = next(iter(racing_four.world.heads.values()))
+
+    results = race(
+        lambda: racing_four.attach(volume, head),
+        lambda: racing_four.call("deleteLogicalVolume", lvolid=volume.pk),
+    )
+
+    assert codes(results) in ([0, errno.EBUSY], [0, errno.ENOENT])
+    call_command("fsck")
+
+
+def test_a_failing_server_and_an_attach_do_not_deadlock(racing_four: Cluster, race: Race) -> None:
+    volumes = [racing_four.create(f"v{n}", gb=2) for n in range(4)]
+    head = next(iter(racing_four.world.heads.values()))
+    server = Leg.objects.values_list("server", flat=True)[0]
+
+    results = race(
+        *(lambda v=volume: racing_four.attach(v, head) for volume in volumes),
+        lambda: racing_four.call("notifyFailure", target=2, targetid=server),
+        lambda: racing_four.call("notifyFailure", target=2, targetid=server),
+    )
+
+    assert codes(results) == [0] * 6
+    assert Attachment.objects.filter(state="bound").count() == 4
+    call_command("fsck")
+
+
+def test_workers_that_run_one_job_at_once_take_each_step_once(
+    racing_four: Cluster, race: Race
+) -> None:
+    volume = racing_four.create()
+    head = next(iter(racing_four.world.heads.values()))
+    racing_four.attach(volume, head)
+    job = racing_four.begin_detach(volume)
+
+    race(*(lambda: steps.run_job(job.pk) for _ in range(4)))
+
+    assert len(head.told("detach")) == 1
+    assert racing_four.state(volume) == "detached"
+    assert Job.objects.get(pk=job.pk).state == "done"
