@@ -188,7 +188,7 @@ class ExtentList(Listing):
     list_display = ("__str__", "state", "on_disk", "begins", "gb", "generation", "of_volume")
     list_filter = ("status",)
     list_select_related = ("disk", "leg__mirror__volume")
-    search_fields = ("leg__mirror__volume__name",)
+    search_fields = ("disk__local_path",)
     ordering = ("pk",)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:

@@ -42,7 +42,7 @@ def show_head(request: HttpRequest, object_id: str) -> HttpResponse:
     return page(
         request,
         "console/head.html",
-        str(head),
+        f"Head server {head}",
         server=head,
         pill=server_pill(head.priority, head.silent_since),
         addresses=tree.addresses("head").get(head.pk, []),
@@ -59,7 +59,7 @@ def show_storage(request: HttpRequest, object_id: str) -> HttpResponse:
     return page(
         request,
         "console/storage.html",
-        str(server),
+        f"Storage server {server}",
         server=server,
         pill=server_pill(server.priority, server.silent_since),
         addresses=tree.addresses("storage").get(server.pk, []),
@@ -77,7 +77,7 @@ def show_disk(request: HttpRequest, object_id: str) -> HttpResponse:
     return page(
         request,
         "console/disk.html",
-        str(disk),
+        f"Disk {disk}",
         disk=disk,
         pill=PRIORITIES[Priority(disk.priority)],
         server_state=server_pill(disk.server.priority, disk.server.silent_since),

@@ -18,6 +18,8 @@ from volumes.reports import protection
 
 DOWN = "it is {} already"
 NAMED = 8
+PLANNED = 2
+"""A plan tries hundreds of placements: for so many places it is made before anybody asks."""
 
 
 class MaintenanceForm(forms.Form):
@@ -133,7 +135,7 @@ def _last_copies(rows: Rows) -> list[str]:
 
 def _evacuation_plan(rows: Rows) -> list[str]:
     said = []
-    for row in rows[:NAMED]:
+    for row in rows[:PLANNED]:
         plan = maintenance.plan_evacuation(row)
         said.append(f"{row}: {plan.copies} copies, {plan.gb} GB, move elsewhere.")
         if plan.stuck:

@@ -72,6 +72,9 @@ class _PreparedList(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
+        if not (self.has_active_filters or self.query):
+            # Nothing is hidden: the title then offers no "Show all".
+            self.full_result_count = self.result_count
         self.result_list = list(self.result_list)
         if isinstance(self.model_admin, Listing):
             self.model_admin.prepare(self.result_list)

@@ -19,7 +19,7 @@ from volumes.models import Attachment, Job, LogicalVolume
 from volumes.reports import problems, progress, protection, room
 from volumes.reports.problems import Problem, Risk
 
-SHOWN = 8
+SHOWN = 6
 VOLUMES = "admin:volumes_logicalvolume_changelist"
 JOBS = "admin:volumes_job_changelist"
 
@@ -76,10 +76,11 @@ def _context() -> dict[str, Any]:
         "usage": usage,
         "histogram": _histogram(weak),
         "states": [
-            ("Storage servers", storages),
-            ("Head servers", heads),
-            ("Disks", _by_priority(Disk.objects.all(), "inventory_disk")),
-            ("Volumes", _by_attachment()),
+            [("Storage servers", storages), ("Head servers", heads)],
+            [
+                ("Disks", _by_priority(Disk.objects.all(), "inventory_disk")),
+                ("Volumes", _by_attachment()),
+            ],
         ],
         "rebuild": _work(work, Job.Kind.REBUILD),
         "shred": _work(work, Job.Kind.SHRED),
