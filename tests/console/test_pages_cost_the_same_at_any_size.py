@@ -1,0 +1,124 @@
+"""Every page answers, and asks the database as often for few rows as for many."""
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from benchmarks.seed import Size, fill
+from tests.console.conftest import SMALL
+from volumes.models import LogicalVolume
+
+LARGE = Size(servers=12, disks=6, disk_gb=1500, heads=5, volumes=120, racks=5)
+PAGES = [
+    "/admin/",
+    "/admin/console/overview/live/",
+    "/admin/console/problems/",
+    "/admin/console/problems/live/",
+    "/admin/console/cluster/",
+    "/admin/console/servers/2/disks/",
+    "/admin/console/disks/3/map/",
+    "/admin/console/volumes/new/",
+    "/admin/console/volumes/new/preview/?capacity_gb=40&redundancy=3",
+    "/admin/volumes/logicalvolume/",
+    "/admin/volumes/logicalvolume/?copies=fewer",
+    "/admin/volumes/logicalvolume/?copies=1",
+    "/admin/volumes/logicalvolume/?copies=all",
+    "/admin/volumes/logicalvolume/?copies=3",
+    "/admin/volumes/logicalvolume/?attached=bound",
+    "/admin/volumes/logicalvolume/?attached=no",
+    "/admin/volumes/logicalvolume/?kind=snapshot",
+    "/admin/volumes/logicalvolume/?q=mail",
+    "/admin/volumes/attachment/",
+    "/admin/volumes/mirror/",
+    "/admin/volumes/leg/",
+    "/admin/volumes/leg/?status__exact=4",
+    "/admin/volumes/job/",
+    "/admin/volumes/job/?attention=needed",
+    "/admin/inventory/headserver/",
+    "/admin/inventory/storageserver/?answers=no",
+    "/admin/inventory/storageserver/",
+    "/admin/inventory/disk/",
+    "/admin/inventory/extent/",
+    "/admin/inventory/extent/?status__in=1,3",
+    "/admin/volumes/logicalvolume/1/change/",
+    "/admin/console/volumes/1/live/",
+    "/admin/volumes/job/1/change/",
+    "/admin/console/jobs/1/live/",
+    "/admin/inventory/headserver/1/change/",
+    "/admin/inventory/storageserver/1/change/",
+    "/admin/inventory/disk/1/change/",
+    "/admin/console/do/fail-storage/?on=2",
+    "/admin/console/do/delete-volume/?on=1",
+]
+
+
+MOST = 40
+
+
+def _queries(client: Client) -> dict[str, int]:
+    """Count what each page asks of the database."""
+    counts = {}
+    for page in PAGES:
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(page).status_code == 200, page
+        counts[page] = len(queries)
+    return counts
+
+
+@pytest.mark.parametrize("trouble", [False, True], ids=["well", "ill"])
+def test_a_page_asks_as_often_for_few_rows_as_for_many(console: Client, trouble: bool) -> None:
+    fill(SMALL, trouble=trouble)
+    few = _queries(console)
+    _empty()
+
+    fill(LARGE, trouble=trouble)
+    many = _queries(console)
+
+    # What is absent in the small cluster (no row of a kind) may save it a question or two.
+    assert {page: (few[page], n) for page, n in many.items() if n > min(few[page] + 2, MOST)} == {}
+
+
+def test_a_list_names_fifty_rows_and_how_many_there_are(console: Client) -> None:
+    fill(LARGE)
+
+    page = " ".join(console.get("/admin/volumes/logicalvolume/").content.decode().split())
+
+    assert page.count("vs-name") == 50
+    assert f"{LogicalVolume.objects.count()} logical volumes" in page
+
+
+def test_an_empty_cluster_says_how_to_add_the_first_server(console: Client) -> None:
+    page = console.get("/admin/").content.decode()
+
+    assert "no servers yet" in page
+    assert "http://testserver/RPC2" in page
+
+
+@pytest.mark.parametrize("kind", ["volumes/logicalvolume", "volumes/job", "inventory/disk"])
+@pytest.mark.parametrize("number", ["99999", "abc", "-1", "99999999999999999999"])
+def test_what_does_not_exist_is_not_found(
+    console: Client, well: None, kind: str, number: str
+) -> None:
+    assert console.get(f"/admin/{kind}/{number}/change/").status_code == 404
+
+
+def _empty() -> None:
+    """Remove what `fill` recorded, children first."""
+    with connection.cursor() as cursor:
+        for table in (
+            "volumes_job",
+            "volumes_attachment",
+            "volumes_leg",
+            "volumes_mirror",
+            "volumes_logicalvolume",
+            "inventory_extent",
+            "inventory_disk",
+            "inventory_address",
+            "inventory_storageserver",
+            "inventory_headserver",
+        ):
+            order = " WHERE origin_id IS NOT NULL" if table == "volumes_logicalvolume" else ""
+            if order:
+                cursor.execute(f"DELETE FROM {table}{order}")  # noqa: S608  constants
+            cursor.execute(f"DELETE FROM {table}")  # noqa: S608  constants

@@ -1,0 +1,93 @@
+"""The numbers of the overview equal what counting row by row gives."""
+
+from collections import Counter
+
+import pytest
+from django.test import Client
+
+from inventory.models import Disk, Extent
+from volumes.copies import GOOD
+from volumes.models import Attachment, Leg, LogicalVolume
+from volumes.reports import problems, protection, room
+from volumes.reports.problems import Risk
+
+
+def _fewest_by_hand() -> dict[int, int]:
+    return {
+        volume.pk: min(
+            mirror.legs.filter(status__in=GOOD).count() for mirror in volume.mirrors.all()
+        )
+        for volume in LogicalVolume.objects.all()
+    }
+
+
+def test_protection_is_that_of_the_weakest_part(ill: None) -> None:
+    by_hand = _fewest_by_hand()
+    weak = protection.weak_volumes()
+
+    for volume in LogicalVolume.objects.all():
+        known = weak[volume.pk].fewest if volume.pk in weak else volume.redundancy
+        assert known == by_hand[volume.pk], volume.name
+    assert protection.histogram(weak) == dict(sorted(Counter(by_hand.values()).items()))
+
+
+def test_a_copy_that_is_not_there_at_all_counts_as_missing(well: None) -> None:
+    leg = Leg.objects.select_related("mirror").earliest("pk")
+    volume = leg.mirror.volume_id
+    leg.delete()
+
+    assert protection.weak_volumes().keys() == {volume}
+    assert protection.weak_volumes([volume]).keys() == {volume}
+    assert protection.weak_volumes([volume + 1]) == {}
+
+
+@pytest.mark.parametrize("copies", ["0", "1", "2", "3"])
+def test_a_bar_of_the_histogram_leads_to_just_its_volumes(
+    ill: None, console: Client, copies: str
+) -> None:
+    by_hand = Counter(_fewest_by_hand().values())
+
+    page = console.get(f"/admin/volumes/logicalvolume/?copies={copies}")
+
+    assert page.context["cl"].result_count == by_hand[int(copies)]
+
+
+def test_space_adds_up(ill: None) -> None:
+    usage = room.of_cluster()
+
+    assert usage.capacity == sum(Disk.objects.values_list("capacity_gb", flat=True))
+    shredding = Extent.objects.filter(status=Extent.Status.OFFLINE)
+    assert usage.shredding == sum(shredding.values_list("size_gb", flat=True))
+    assert usage.resting > 0
+
+
+def test_problems_are_told_most_dangerous_first(ill: None) -> None:
+    found = problems.find()
+
+    assert [problem.risk for problem in found] == sorted(problem.risk for problem in found)
+    assert found[0].risk == Risk.UNREACHABLE
+    told = " ".join(f"{problem.title} {problem.cause}" for problem in found)
+    for what in ("last good copy", "could not be attached", "overdue", "does not answer", "faulty"):
+        assert what in told
+
+
+def test_nothing_is_wrong_with_a_cluster_that_is_well(well: None, console: Client) -> None:
+    assert problems.find() == []
+    assert problems.count_at_a_glance() == 0
+    assert "All data is safe" in console.get("/admin/").content.decode()
+    assert "Nothing is wrong" in console.get("/admin/console/problems/").content.decode()
+
+
+def test_a_problem_offers_its_next_step(ill: None, console: Client) -> None:
+    broken = Attachment.objects.get(state=Attachment.State.ERROR)
+
+    page = console.get("/admin/console/problems/").content.decode()
+
+    assert f"/admin/console/do/detach/?on={broken.volume_id}" in page
+    assert "Data is out of reach" in console.get("/admin/").content.decode()
+
+
+def test_the_verdict_survives_a_volume_that_is_deleted_meanwhile(well: None) -> None:
+    gone = protection.Weak(volume_id=999_999, redundancy=3, fewest=1, mirrors=1)
+
+    assert problems.find({999_999: gone}) == []
