@@ -68,15 +68,16 @@ def test_a_disk_that_vanishes_is_replaced(world: World) -> None:
     lost = _disk_of(world, "diskless", list(victim.addresses))
 
     path = next(p for p in nodes.disks(world.place, victim) if str(p) == lost["local_path"])
-    path.unlink()
+    away = path.rename(path.with_suffix(".away"))
 
     world.wait(lambda: lost["pdskid"] not in _good_disks(world), "the loss was noticed")
     world.wait(lambda: world.healed("diskless"), "three good copies again")
     assert world.verify("diskless", ledger)
-    world.cluster.kill(victim.name)
-    world.cluster.launch(victim.name)  # with a new disk in the old one's place
-    world.wait(world.up, "the new disk is registered")
     world.call("deletePhysicalDisk", pdskid=lost["pdskid"])
+    away.rename(path)
+    world.cluster.kill(victim.name)
+    world.cluster.launch(victim.name)
+    world.wait(world.up, "the disk is there again, as a new one")
 
 
 def test_detach_of_an_open_volume_is_busy_and_it_stays_attached(world: World) -> None:
