@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils import timezone
 
 
 class Priority(models.IntegerChoices):
@@ -216,3 +217,41 @@ class Extent(models.Model):
 
     def __str__(self) -> str:
         return f"dext-{self.pk:08x}"
+
+
+class AuditEntry(models.Model):
+    """One change that somebody asked for; rows are only ever added (see inventory.audit)."""
+
+    class Way(models.TextChoices):
+        """How the wish came in."""
+
+        RPC = "rpc", "API"
+        CONSOLE = "console", "console"
+        NODE = "node", "node"
+        SYSTEM = "system", "system"
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    actor = models.CharField(max_length=150)
+    way = models.CharField(max_length=8, choices=Way)
+    verb = models.CharField(max_length=32)
+    subject = models.CharField(max_length=200, help_text="what was changed, by its id")
+    detail = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "audit entry"
+        verbose_name_plural = "audit log"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(way__in=["rpc", "console", "node", "system"]), name="audit_way_known"
+            )
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["actor", "-id"], name="audit_by_actor"),
+            models.Index(fields=["verb", "-id"], name="audit_by_verb"),
+            models.Index(fields=["way", "-id"], name="audit_by_way"),
+            models.Index(fields=["subject", "-id"], name="audit_by_subject"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor}: {self.verb} {self.subject}"

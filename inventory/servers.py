@@ -9,7 +9,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, Q, QuerySet
 from django.utils import timezone
 
-from inventory import ids, space
+from inventory import audit, ids, space
+from inventory.audit import Verb
 from inventory.errors import Busy, Exists, Invalid, NotFound
 from inventory.models import (
     ALIVE,
@@ -27,6 +28,7 @@ MOST_SECTORS = 1 << 63
 NETWORKS = 2
 KINDS = {HeadServer: "head", StorageServer: "storage"}
 """The id space of each, and the field of Address."""
+REGISTER = {HeadServer: Verb.REGISTER_HEAD, StorageServer: Verb.REGISTER_STORAGE}
 DOWN = (Priority.OFFLINE, Priority.HALT)
 """Registering again makes it usable."""
 DELETABLE = (Priority.OFFLINE, Priority.FAULTY)
@@ -79,6 +81,7 @@ def delete_head(head_id: int) -> None:
     """Forget a head server that is down and has nothing attached."""
     _claim_deletable(HeadServer, head_id)
     _delete(HeadServer(pk=head_id), "has volumes attached")
+    audit.record(Verb.DELETE_HEAD, HeadServer(pk=head_id))
 
 
 @transaction.atomic
@@ -87,6 +90,7 @@ def delete_storage(storage_id: int) -> None:
     _claim_deletable(StorageServer, storage_id)
     _delete_disks(Disk.objects.filter(server=storage_id))
     _delete(StorageServer(pk=storage_id), "holds copies of volumes")
+    audit.record(Verb.DELETE_STORAGE, StorageServer(pk=storage_id))
 
 
 @transaction.atomic
@@ -94,6 +98,7 @@ def delete_disk(disk_id: int) -> None:
     """Forget a disk that is down and holds no copy of a volume."""
     _claim_deletable(Disk, disk_id)
     _delete_disks(Disk.objects.filter(pk=disk_id))
+    audit.record(Verb.DELETE_DISK, Disk(pk=disk_id))
 
 
 @transaction.atomic
@@ -162,9 +167,11 @@ def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
     fresh.save(force_insert=True)
     for position, address in enumerate(addresses):
         Address.objects.create(address=address, position=position, **{kind: fresh})
+    audit.record(REGISTER[type(fresh)], fresh, f"new, at {', '.join(addresses)}")
     return fresh
 
 
+@transaction.atomic
 def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     """Make a known server usable again, or go on with it if it is the same boot."""
     down = known.priority in DOWN
@@ -174,6 +181,7 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
         pk=known.pk, priority=known.priority, boot_id=known.boot_id
     )
     now = timezone.now()
+    labels = (known.site, known.rack)
     known.boot_id = fresh.boot_id
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
@@ -183,6 +191,9 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     names = ("boot_id", "site", "rack", "last_answer", "silent_since", "priority", "priority_since")
     if not as_seen.update(**{name: getattr(known, name) for name in names}):
         raise Exists(f"{known} is being registered already")
+    # The same boot that shows up again is no news.
+    if down or labels != (known.site, known.rack):
+        audit.record(REGISTER[type(known)], known, "again" if down else "with other labels")
     return known
 
 
@@ -204,6 +215,8 @@ def _record_disk(disk: Disk) -> Disk:
         (disk.id,) = ids.take("disk")
         disk.save(force_insert=True)
         space.tile(disk)
+        detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
+        audit.record(Verb.REGISTER_DISK, disk, detail)
         return disk
     down = known.priority in DOWN
     if known.server_id != disk.server_id and not down and known.server.priority in ALIVE:
@@ -229,6 +242,8 @@ def _return_disk(known: Disk, disk: Disk) -> Disk:
         priority_since=timezone.now(),
     ):
         raise Exists(f"{known} is being registered already")
+    where = f"{disk.local_path} of {StorageServer(pk=disk.server_id)}"
+    audit.record(Verb.REGISTER_DISK, known, f"again, {where}")
     return Disk.objects.get(pk=known.pk)
 
 

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from agents.protocol import AttachOrder, Progress, Report
-from inventory import servers
+from inventory import audit, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from inventory.turns import turn
@@ -46,6 +46,8 @@ def request_attach(
     except IntegrityError:
         raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
     _raise_epoch(volume)
+    detail = f"{volume.name} to {head}" + (", forced" if force else "")
+    audit.record(audit.Verb.ATTACH, volume, detail)
     return jobs.submit(
         Job.Kind.ATTACH,
         subject=f"{volume} {volume.name} to {head}",

@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.db.models import Q
 
 from agents.protocol import CopyState, DetachOrder, LegState, Progress, Report
-from inventory import servers
+from inventory import audit, servers
 from inventory.errors import Invalid, TryAgain
 from inventory.models import ALIVE, HeadServer
 from inventory.turns import turn
@@ -39,6 +39,7 @@ def request_detach(volume: LogicalVolume, *, actor: str = "") -> Job | None:
         raise TryAgain(f"{volume} {volume.name}: {busy} is under way")
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, attachment.error):
         raise TryAgain(f"{volume} {volume.name} has just changed")
+    audit.record(audit.Verb.DETACH, volume, f"{volume.name} from {attachment.head}")
     return _submit_detach(Job.Kind.DETACH, volume, attachment.head, actor)
 
 
@@ -53,7 +54,9 @@ def request_fence(attachment: Attachment, cause: str) -> Job | None:
     jobs.cancel(Q(volume=attachment.volume_id, kind__in=Job.EXCLUSIVE), cause, errnos.EHOSTDOWN)
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, cause):
         return None
-    return _submit_detach(Job.Kind.FENCE, attachment.volume, attachment.head, "")
+    volume = attachment.volume
+    audit.record(audit.Verb.FENCE, volume, f"{volume.name} from {attachment.head}: {cause}")
+    return _submit_detach(Job.Kind.FENCE, volume, attachment.head, "")
 
 
 def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer, actor: str) -> Job:

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from inventory import servers, space
+from inventory import audit, servers, space
+from inventory.audit import Verb
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.turns import turn
@@ -15,6 +16,12 @@ from volumes.models import Attachment, Leg
 UP = (*ALIVE, Priority.HALT)
 HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
 """The wire's targets of notifyFailure."""
+SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
+    HeadServer: Priority.OFFLINE,
+    StorageServer: Priority.HALT,
+    Disk: Priority.HALT,
+}
+"""What a shutdown makes of what is up, in this order."""
 
 
 def fail(target: int, target_id: int, reason: str = "") -> None:
@@ -38,10 +45,12 @@ def fail_head(head_id: int, reason: str = "") -> None:
     head = HeadServer.objects.filter(pk=head_id).first()
     if head is None:
         return
-    servers.set_priority(head, Priority.OFFLINE, was=UP)
+    moved = servers.set_priority(head, Priority.OFFLINE, was=UP)
     cause = f"{head} failed {reason}".rstrip()
-    for attachment in Attachment.objects.filter(head=head).select_related("volume", "head"):
-        detachment.request_fence(attachment, cause)
+    attached = Attachment.objects.filter(head=head).select_related("volume", "head")
+    fences = [detachment.request_fence(attachment, cause) for attachment in attached]
+    if moved or any(fences):
+        audit.record(Verb.FAIL_HEAD, head, reason)
 
 
 @turn()
@@ -51,8 +60,8 @@ def lose_head(head_id: int) -> None:
     Silence alone never takes a volume away; a person, a monitor, or the head's next boot does.
     """
     head = HeadServer.objects.filter(pk=head_id).first()
-    if head is not None:
-        servers.set_priority(head, Priority.OFFLINE, was=ALIVE)
+    if head is not None and servers.set_priority(head, Priority.OFFLINE, was=ALIVE):
+        audit.record(Verb.LOSE_HEAD, head, "silent")
 
 
 @turn()
@@ -68,6 +77,7 @@ def fail_storage(storage_id: int, reason: str = "") -> None:
     for disk in Disk.objects.filter(server=server, priority__in=UP):
         servers.set_priority(disk, Priority.OFFLINE)
     _drop(Leg.objects.filter(server=server), reason or "failed")
+    audit.record(Verb.FAIL_STORAGE, server, reason)
 
 
 @turn()
@@ -78,6 +88,7 @@ def fail_disk(disk_id: int) -> None:
         return
     servers.set_priority(disk, Priority.FAULTY)
     _drop(Leg.objects.filter(extent__disk=disk), "disk")
+    audit.record(Verb.FAIL_DISK, disk)
 
 
 @turn()
@@ -89,9 +100,11 @@ def fail_copy(extent_id: int, reason: str = "") -> None:
             raise NotFound(f"there is no extent dext-{extent_id:08x}")
         return
     if leg.status not in GOOD:
-        rebuild.request([leg.mirror_id])
-        return
-    _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=True)
+        changed = rebuild.request([leg.mirror_id])
+    else:
+        changed = _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=True)
+    if changed:
+        audit.record(Verb.FAIL_COPY, leg, reason)
 
 
 @turn()
@@ -108,10 +121,13 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     disk = Disk.objects.filter(pk=disk_id).first()
     if disk is None:
         raise Invalid(f"there is no disk pdsk-{disk_id:08x}")
+    before = _bad_extents(disk)
     hit = space.retire(disk, blocks)
-    if blocks and disk.priority == Priority.HIGH:
-        servers.set_priority(disk, Priority.LOW)
-    rebuild.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
+    spoilt = blocks and disk.priority == Priority.HIGH
+    lowered = spoilt and servers.set_priority(disk, Priority.LOW)
+    asked = rebuild.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
+    if lowered or asked or _bad_extents(disk) != before:
+        audit.record(Verb.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
 
 
 @turn()
@@ -119,20 +135,27 @@ def shut_down() -> None:
     """Take all servers out of service until they register again; Busy while any is attached to."""
     if attached := Attachment.objects.count():
         raise Busy(f"{attached} volumes are attached")
-    for head in HeadServer.objects.filter(priority__in=ALIVE):
-        servers.set_priority(head, Priority.OFFLINE)
-    for server in StorageServer.objects.filter(priority__in=ALIVE):
-        servers.set_priority(server, Priority.HALT)
-    for disk in Disk.objects.filter(priority__in=ALIVE):
-        servers.set_priority(disk, Priority.HALT)
+    moved = []
+    for kind, to in SHUT_DOWN.items():
+        up = kind.objects.filter(priority__in=ALIVE)
+        moved += [servers.set_priority(row, to) for row in up]
+    if any(moved):
+        audit.record(Verb.SHUT_DOWN, "cluster")
 
 
-def _drop(legs: QuerySet[Leg], why: str, *, trusted: bool = False) -> None:
-    """Leave copies out and queue the repair of their mirrors; the last good copy stays.
+def _bad_extents(disk: Disk) -> tuple[int, int]:
+    """Count the GB that are out of use, and the extents that are to be moved away from bad ones."""
+    extents = Extent.objects.filter(disk=disk)
+    faulty = extents.filter(status=Extent.Status.FAULTY).aggregate(gb=Sum("size_gb"))["gb"]
+    return faulty or 0, extents.filter(status=Extent.Status.EVACUATE).count()
 
-    A volume that was not closed in order, and whose head cannot tell which copies it still used,
-    keeps all of them: one that looks lost may be the only one with the newest data. `trusted`: the
-    head itself says so.
+
+def _drop(legs: QuerySet[Leg], why: str, *, trusted: bool = False) -> bool:
+    """Leave copies out and queue the repair of their mirrors; whether that changed anything.
+
+    The last good copy stays. A volume that was not closed in order, and whose head cannot tell
+    which copies it still used, keeps all of them: one that looks lost may be the only one with the
+    newest data. `trusted`: the head itself says so.
     """
     chosen = Leg.objects.filter(pk__in=legs, status__in=GOOD)
     if not trusted:
@@ -142,9 +165,11 @@ def _drop(legs: QuerySet[Leg], why: str, *, trusted: bool = False) -> None:
     )
     spare = chosen.annotate(not_last=Exists(others))
     rows = list(spare.values_list("pk", "mirror", "not_last"))
-    standing.leave_out([pk for pk, _, not_last in rows if not_last], why)
-    Leg.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last]).update(why=why)
-    rebuild.request({mirror for _, mirror, _ in rows})
+    left = standing.leave_out([pk for pk, _, not_last in rows if not_last], why)
+    last = Leg.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last])
+    marked = last.exclude(why=why).update(why=why)
+    asked = rebuild.request({mirror for _, mirror, _ in rows})
+    return bool(left or marked or asked)
 
 
 def _knowable(volume: str) -> Q:

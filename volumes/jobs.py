@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from inventory import ids
+from inventory import audit, ids
 from inventory.errors import Busy
 from volumes.models import Job, LogicalVolume
 
@@ -44,6 +44,7 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     Busy when the group already has a job that excludes this one.
     """
     job = Job(kind=kind, subject=subject, due=timezone.now(), **about)
+    job.actor = job.actor or _actor()
     job.pk = ids.take("event")[0]
     try:
         with transaction.atomic():
@@ -64,9 +65,13 @@ def submit_all(jobs: Iterable[Job]) -> int:
         return 0
     now = timezone.now()
     for job, number in zip(rows, ids.take("event", len(rows)), strict=True):
-        job.pk, job.due = number, now
+        job.pk, job.due, job.actor = number, now, _actor()
     Job.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
     return len(rows)
+
+
+def _actor() -> str:
+    return audit.actor().name[:64]
 
 
 def wake(job_id: int) -> None:

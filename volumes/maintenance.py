@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from inventory import servers
+from inventory import audit, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.turns import turn
@@ -62,6 +62,7 @@ def start_evacuation(place: Place, *, actor: str = "") -> Job:
     total = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, actor, total_mib=total * 1024)
     rebuild.request(_copies_on(place).values_list("mirror", flat=True))
+    audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
     return job
 
 
@@ -77,6 +78,7 @@ def start_maintenance(place: Place, minutes: int, *, actor: str = "") -> Job:
     alone = _copies_on(place).exclude(mirror__legs__in=_good_elsewhere(place))
     if last := alone.filter(status__in=GOOD).count():
         raise Busy(f"{place} holds the only good copy of {last} mirrors")
+    audit.record(audit.Verb.START_MAINTENANCE, place, f"for {minutes} minutes")
     return _submit(
         Job.Kind.MAINTENANCE, place, actor, deadline=timezone.now() + timedelta(minutes=minutes)
     )
@@ -87,7 +89,11 @@ def pause(job: Job, *, paused: bool) -> None:
     """Let an evacuation rest, or go on; copies that are being moved now are finished."""
     if job.kind != Job.Kind.EVACUATE:
         raise Invalid(f"{job} is no evacuation, it cannot be paused")
-    if not Job.objects.filter(pk=job.pk, state=Job.State.OPEN).update(paused=paused):
+    before = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
+    if before.exclude(paused=paused).update(paused=paused):
+        verb = audit.Verb.PAUSE_JOB if paused else audit.Verb.RESUME_JOB
+        audit.record(verb, f"job {job.pk}", f"{job.kind} of {job.subject}")
+    elif not before.exists():
         raise Busy(f"{job} is over")
 
 
@@ -96,6 +102,7 @@ def end(job: Job, reason: str) -> None:
     """End an evacuation or maintenance before its time; the place may be used again."""
     if not jobs.cancel(Q(pk=job.pk), reason):
         raise Busy(f"{job} is over")
+    audit.record(audit.Verb.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
     place = job.server or job.disk
     if job.kind == Job.Kind.EVACUATE and place is not None:
         bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])

@@ -5,7 +5,7 @@ import re
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from inventory import ids
+from inventory import audit, ids
 from inventory.errors import Busy, Exists, Invalid, NotFound
 from inventory.turns import turn
 from volumes import allocation, jobs
@@ -45,6 +45,8 @@ def create_volume(
     )
     record(volume)
     allocation.reserve(volume, mirror_sizes(capacity_gb))
+    detail = f"{name}, {capacity_gb} GB in {redundancy} copies"
+    audit.record(audit.Verb.CREATE_VOLUME, volume, detail)
     return volume
 
 
@@ -84,4 +86,5 @@ def delete_volume(volume: LogicalVolume) -> None:
     if job := jobs.exclusive(held):
         raise Busy(f"{held.name}: {job.kind} is under way")
     jobs.cancel(Q(mirror__volume=held), f"{held} was deleted")
+    audit.record(audit.Verb.DELETE_VOLUME, held, held.name)
     allocation.give_back(held)

@@ -9,7 +9,7 @@ from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from agents.protocol import Progress, Report
-from inventory import space
+from inventory import audit, space
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent, Priority, StorageServer
 from inventory.turns import turn
@@ -244,11 +244,15 @@ def finish_rebuild(mirror_id: int, insync: Iterable[int], eventid: int = 0) -> N
     ).exclude(step="")
     if eventid:
         running = running.filter(pk=eventid)
-    for job in running:
+    told = list(running)
+    for job in told:
         _count_as_good(job.extent_id, mirror)
         running.filter(pk=job.pk).update(
             state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
         )
+    if told:
+        good = ", ".join(f"dext-{job.extent_id or 0:08x}" for job in told)
+        audit.record(audit.Verb.FINISH_REBUILD, mirror, good)
 
 
 # -- what is known of servers ---------------------------------------------------------------------

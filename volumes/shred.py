@@ -8,9 +8,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-from inventory import servers, space
+from inventory import audit, servers, space
 from inventory.errors import Invalid, NotFound
-from inventory.models import ALIVE, Extent
+from inventory.models import ALIVE, Disk, Extent
 from inventory.turns import turn
 from volumes import jobs, nodes
 from volumes.jobs import Again
@@ -165,4 +165,6 @@ def finish_shred(extent_id: int, eventid: int = 0) -> None:
         state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
     )
     if told:
+        detail = f"{extent.size_gb} GB at {extent.offset_gb} of {Disk(pk=extent.disk_id)}"
+        audit.record(audit.Verb.FINISH_SHRED, extent, detail)
         space.certify(extent.pk, extent.generation)

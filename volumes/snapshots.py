@@ -6,8 +6,8 @@ from datetime import timedelta
 from django.db.models import Q
 
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
-from inventory import servers
-from inventory.errors import Busy, HostDown, Invalid
+from inventory import audit, servers
+from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.turns import turn
 from volumes import allocation, assembly, copies, exports, jobs, layout, nodes, provisioning
 from volumes.jobs import Again
@@ -40,6 +40,7 @@ def create_snapshot(
     )
     provisioning.record(snapshot)
     allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
+    audit.record(audit.Verb.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
     attached = Attachment.objects.filter(volume=origin).first()
     if attached is None:
         return snapshot, None
@@ -59,7 +60,10 @@ def create_snapshot(
 @turn()
 def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
     """Delete a snapshot; with a job where a head must let go of it first."""
+    if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
+        raise NotFound(f"there is no snapshot {snapshot.name} any more")
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
+    audit.record(audit.Verb.DELETE_SNAPSHOT, snapshot, snapshot.name)
     if attached is None:
         _discard(snapshot)
         return None

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from agents.client import AgentFault, AgentUnreachable
 from agents.protocol import Malformed
+from inventory import audit
 from inventory.errors import Refused, TimedOut
 from volumes import attachment, detachment, jobs, maintenance, rebuild, shred, snapshots
 from volumes.jobs import Again
@@ -49,7 +50,15 @@ _POOL = ThreadPoolExecutor(max_workers=16, thread_name_prefix="steps")
 
 
 def run_job(job_id: int) -> None:
-    """Take steps of one job until it has to wait; safe to call late, twice, or at once."""
+    """Take steps of one job until it has to wait; safe to call late, twice, or at once.
+
+    What follows from a step is the system's own doing, even in the thread of a caller that waits.
+    """
+    with audit.acting_as(audit.SYSTEM.name, audit.SYSTEM.way):
+        _run(job_id)
+
+
+def _run(job_id: int) -> None:
     job = jobs.claim(job_id)
     while job is not None:
         try:

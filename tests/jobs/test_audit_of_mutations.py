@@ -1,0 +1,298 @@
+"""Every mutation is one audit row in its transaction; refusals and repeats are none."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import transaction
+
+from inventory import audit, servers
+from inventory.audit import Verb, Way
+from inventory.errors import Refused
+from inventory.models import AuditEntry, Disk, Extent, HeadServer, Priority, StorageServer
+from tests.contract.api import put_down
+from tests.jobs.conftest import Cluster
+from volumes import (
+    attachment,
+    control,
+    detachment,
+    health,
+    maintenance,
+    provisioning,
+    rebuild,
+    shred,
+    snapshots,
+    steps,
+)
+from volumes.models import Attachment, Job, LogicalVolume
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Mutation = Callable[[], object]
+ELSEWHERE = {
+    Verb.CREATE_TOKEN,
+    Verb.REVOKE_TOKEN,
+    Verb.BIND_TOKEN,
+    Verb.ADD_USER,
+    Verb.CHANGE_USER,
+    Verb.DELETE_USER,
+}
+"""Tested where they live: tests/access."""
+
+
+# -- what makes each mutation possible ------------------------------------------------------------
+
+
+def a_head(four: Cluster) -> HeadServer:
+    return HeadServer.objects.get()
+
+
+def a_disk(four: Cluster) -> Disk:
+    return Disk.objects.order_by("pk")[0]
+
+
+def attached(four: Cluster) -> LogicalVolume:
+    volume = four.create()
+    four.attach(volume, next(iter(four.world.heads.values())))
+    return volume
+
+
+def attaching(four: Cluster) -> Job:
+    return attachment.request_attach(four.create(), a_head(four).pk)
+
+
+def down(kind: Any) -> int:
+    row = kind.objects.order_by("pk")[0]
+    put_down(kind, row.pk, Priority.OFFLINE)
+    return int(row.pk)
+
+
+def evacuating(four: Cluster, *, paused: bool = False) -> Job:
+    job = maintenance.start_evacuation(a_disk(four))
+    if paused:
+        maintenance.pause(job, paused=True)
+    job.refresh_from_db()
+    return job
+
+
+def shredding(four: Cluster) -> Job:
+    four.detach(volume := attached(four))
+    provisioning.delete_volume(volume)
+    for node in four.world.storages.values():
+        node.hold_shreds = True
+    shred.request_missing()
+    four.work()
+    return four.job(Job.Kind.SHRED)
+
+
+def rebuilding(four: Cluster) -> Job:
+    volume = attached(four)
+    health.fail_copy(four.legs(volume)[0].pk, "io")
+    four.work(2)
+    return Job.objects.get(kind=Job.Kind.REBUILD, step__gt="")
+
+
+def finish_rebuild(four: Cluster) -> Mutation:
+    job = rebuilding(four)
+    return lambda: rebuild.finish_rebuild(job.mirror_id or 0, [job.extent_id or 0], job.pk)
+
+
+def finish_shred(four: Cluster) -> Mutation:
+    job = shredding(four)
+    return lambda: shred.finish_shred(job.extent_id or 0, job.pk)
+
+
+def with_copy(four: Cluster) -> Mutation:
+    dextid = four.legs(attached(four))[0].pk
+    return lambda: health.fail_copy(dextid, "io")
+
+
+def fence(four: Cluster) -> Mutation:
+    row = Attachment.objects.select_related("volume", "head").get(volume=attached(four))
+    return lambda: in_transaction(lambda: detachment.request_fence(row, "it is gone"))
+
+
+def in_transaction(mutation: Mutation) -> None:
+    with transaction.atomic():
+        mutation()
+
+
+def snapshot_of(four: Cluster) -> LogicalVolume:
+    return snapshots.create_snapshot(origin=four.create(), name="before")[0]
+
+
+def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
+    return lambda: act(*args, **more)
+
+
+SCENARIOS: dict[Verb, Callable[[Cluster], Mutation]] = {
+    Verb.REGISTER_HEAD: lambda four: call(servers.register_head, addresses=["10.1.1.1"]),
+    Verb.REGISTER_STORAGE: lambda four: call(servers.register_storage, addresses=["10.1.1.1"]),
+    Verb.REGISTER_DISK: lambda four: call(
+        servers.register_disk,
+        server_id=a_disk(four).server_id,
+        local_path="/dev/new",
+        capacity_sectors=9 << 21,
+    ),
+    Verb.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
+    Verb.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
+    Verb.DELETE_DISK: lambda four: call(servers.delete_disk, down(Disk)),
+    Verb.CREATE_VOLUME: lambda four: call(provisioning.create_volume, name="new", capacity_gb=3),
+    Verb.DELETE_VOLUME: lambda four: call(provisioning.delete_volume, four.create()),
+    Verb.CREATE_SNAPSHOT: lambda four: call(
+        snapshots.create_snapshot, origin=four.create(), name="before"
+    ),
+    Verb.DELETE_SNAPSHOT: lambda four: call(snapshots.delete_snapshot, snapshot_of(four)),
+    Verb.ATTACH: lambda four: call(attachment.request_attach, four.create(), a_head(four).pk),
+    Verb.DETACH: lambda four: call(detachment.request_detach, attached(four)),
+    Verb.FENCE: fence,
+    Verb.FAIL_HEAD: lambda four: call(health.fail_head, a_head(four).pk),
+    Verb.LOSE_HEAD: lambda four: call(health.lose_head, a_head(four).pk),
+    Verb.FAIL_STORAGE: lambda four: call(health.fail_storage, a_disk(four).server_id),
+    Verb.FAIL_DISK: lambda four: call(health.fail_disk, a_disk(four).pk),
+    Verb.FAIL_COPY: with_copy,
+    Verb.REPORT_BAD_BLOCKS: lambda four: call(health.report_bad_blocks, a_disk(four).pk, [50]),
+    Verb.FINISH_SHRED: finish_shred,
+    Verb.FINISH_REBUILD: finish_rebuild,
+    Verb.SHUT_DOWN: lambda four: health.shut_down,
+    Verb.START_EVACUATION: lambda four: call(maintenance.start_evacuation, a_disk(four)),
+    Verb.START_MAINTENANCE: lambda four: call(maintenance.start_maintenance, a_disk(four), 5),
+    Verb.PAUSE_JOB: lambda four: call(maintenance.pause, evacuating(four), paused=True),
+    Verb.RESUME_JOB: lambda four: call(
+        maintenance.pause, evacuating(four, paused=True), paused=False
+    ),
+    Verb.RETRY_JOB: lambda four: call(control.retry_job, attaching(four)),
+    Verb.CANCEL_JOB: lambda four: call(control.cancel_job, attaching(four)),
+    Verb.FORCE_JOB: lambda four: call(control.force_job, attaching(four)),
+}
+AGAIN_CHANGES_NOTHING = [
+    Verb.FENCE,
+    Verb.FAIL_HEAD,
+    Verb.LOSE_HEAD,
+    Verb.FAIL_STORAGE,
+    Verb.FAIL_DISK,
+    Verb.FAIL_COPY,
+    Verb.REPORT_BAD_BLOCKS,
+    Verb.FINISH_SHRED,
+    Verb.FINISH_REBUILD,
+    Verb.SHUT_DOWN,
+    Verb.PAUSE_JOB,
+    Verb.RESUME_JOB,
+]
+
+
+# -- what is written down -------------------------------------------------------------------------
+
+
+def everything() -> dict[str, list[Any]]:
+    """Read all rows of all tables that are ours."""
+    models = [*apps.get_app_config("inventory").get_models()]
+    models += apps.get_app_config("volumes").get_models()
+    return {m.__name__: sorted(m._default_manager.values_list(), key=str) for m in models}
+
+
+@pytest.fixture
+def no_pen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the audit row fail to be written from now on."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the audit log is full")
+
+    return lambda: monkeypatch.setattr(AuditEntry.objects, "create", fail)
+
+
+def test_every_verb_is_driven() -> None:
+    assert set(Verb) - ELSEWHERE == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("verb", SCENARIOS, ids=str)
+def test_a_mutation_is_one_row_with_its_actor(four: Cluster, verb: Verb) -> None:
+    mutation = SCENARIOS[verb](four)
+    AuditEntry.objects.all().delete()
+
+    with audit.acting_as("alice", Way.CONSOLE):
+        mutation()
+
+    (row,) = AuditEntry.objects.all()
+    assert (row.verb, row.actor, row.way) == (verb, "alice", "console")
+    assert row.subject
+
+
+@pytest.mark.parametrize("verb", SCENARIOS, ids=str)
+def test_what_cannot_be_written_down_does_not_happen(
+    four: Cluster, verb: Verb, no_pen: Callable[[], None]
+) -> None:
+    mutation = SCENARIOS[verb](four)
+    before = everything()
+    no_pen()
+
+    with pytest.raises(RuntimeError, match="full"):
+        mutation()
+
+    assert everything() == before
+
+
+@pytest.mark.parametrize("verb", SCENARIOS, ids=str)
+def test_the_second_time_is_refused_or_written_down_only_if_it_changes_something(
+    four: Cluster, verb: Verb
+) -> None:
+    mutation = SCENARIOS[verb](four)
+    mutation()
+    before = everything()
+
+    try:
+        mutation()
+    except Refused:
+        assert everything() == before
+        return
+    added = AuditEntry.objects.count() - len(before["AuditEntry"])
+    assert added == (0 if verb in AGAIN_CHANGES_NOTHING else 1)
+
+
+def test_a_failed_head_and_each_group_taken_from_it_are_rows(four: Cluster) -> None:
+    volume = attached(four)
+    AuditEntry.objects.all().delete()
+
+    health.fail_head(a_head(four).pk, "on fire")
+
+    rows = AuditEntry.objects.order_by("pk").values_list("verb", "subject")
+    assert list(rows) == [("fence", str(volume)), ("fail_head", "hsvr-00000001")]
+
+
+def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
+    for _ in range(2):
+        servers.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r1")
+    servers.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r2")
+
+    assert AuditEntry.objects.count() == 2
+
+
+def test_a_job_knows_who_asked_for_it_and_the_repair_that_follows_from_a_step_is_the_systems(
+    four: Cluster,
+) -> None:
+    with audit.acting_as("alice", Way.CONSOLE):
+        volume = attached(four)
+
+    assert Job.objects.get(volume=volume).actor == "alice"
+    health.fail_disk(Extent.objects.get(pk=four.legs(volume)[0].pk).disk_id)
+    assert four.job(Job.Kind.REBUILD).actor == "system"
+
+
+def test_a_step_taken_in_the_callers_thread_acts_for_the_system(four: Cluster) -> None:
+    job = attaching(four)
+    seen = []
+
+    def step(_: Job) -> None:
+        seen.append(audit.actor())
+
+    with pytest.MonkeyPatch.context() as patch, audit.acting_as("alice", Way.CONSOLE):
+        patch.setitem(steps.STEPS, Job.Kind.ATTACH, step)
+        steps.run_job(job.pk)
+
+    assert seen == [audit.SYSTEM]
+
+
+def test_outside_a_transaction_nothing_is_written_down(db: None) -> None:
+    with pytest.raises(Exception, match="no transaction"):
+        audit.record(Verb.SHUT_DOWN, "cluster")
