@@ -97,7 +97,9 @@ def attach_step(job: Job) -> Again | None:
         incarnation=servers.cluster().incarnation,
         lvolid=volume.pk,
         epoch=volume.epoch,
-        devices=assembly.devices(Q(pk=volume.pk) | Q(origin=volume), chosen, exported),
+        devices=assembly.devices(
+            Q(pk=volume.pk) | Q(origin=volume, broken=False), chosen, exported
+        ),
     )
     return _settle(job, nodes.head(attachment.head_id).attach(order))
 

@@ -83,8 +83,11 @@ def load(which: Q) -> list[Copy]:
 
 
 def of_group(volume_id: int) -> list[Copy]:
-    """Read the copies of an origin and of its snapshots."""
-    return load(Q(mirror__volume=volume_id) | Q(mirror__volume__origin=volume_id))
+    """Read the copies of an origin and of its snapshots, but for those that are broken."""
+    return load(
+        Q(mirror__volume=volume_id)
+        | Q(mirror__volume__origin=volume_id, mirror__volume__broken=False)
+    )
 
 
 def of_mirror(mirror_id: int) -> list[Copy]:

@@ -11,7 +11,7 @@ from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageS
 from inventory.turns import turn
 from volumes import detachment, rebuild, standing
 from volumes.copies import GOOD
-from volumes.models import Attachment, Leg
+from volumes.models import Attachment, Leg, LogicalVolume
 
 UP = (*ALIVE, Priority.HALT)
 HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
@@ -113,6 +113,12 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
     cut_off = Leg.objects.filter(pk__in=extent_ids, status=Leg.Status.INSYNC)
     cut_off.filter(why="").update(why="connection")
     rebuild.request(cut_off.values_list("mirror", flat=True))
+
+
+@turn()
+def break_snapshots(volume_ids: Collection[int]) -> None:
+    """Take a head's word that snapshots lost data of their stores: they can only be deleted."""
+    LogicalVolume.objects.filter(pk__in=volume_ids, origin__isnull=False).update(broken=True)
 
 
 @turn()

@@ -138,7 +138,9 @@ CHECKS = [
     Check(
         "I5 a mirror has no good copy left",
         "mirr-{0:08x} of lvol-{1:08x}",
-        f"""SELECT m.id, m.volume_id FROM volumes_mirror m WHERE NOT EXISTS (
+        f"""SELECT m.id, m.volume_id FROM volumes_mirror m
+            JOIN volumes_logicalvolume v ON v.id = m.volume_id
+            WHERE NOT v.broken AND NOT EXISTS (
             SELECT 1 FROM volumes_leg l WHERE l.mirror_id = m.id AND l.status IN {GOOD})""",
     ),
     Check(

@@ -40,11 +40,17 @@ class LogicalVolume(models.Model):
     closed_cleanly = models.BooleanField(
         default=True, help_text="of a group: the last use ended with all copies equal and recorded"
     )
+    broken = models.BooleanField(
+        default=False, help_text="of a snapshot: its store lost data; it can only be deleted"
+    )
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(id__gte=1), name="volume_id_positive"),
+            models.CheckConstraint(
+                condition=Q(broken=False) | Q(origin__isnull=False), name="volume_not_broken"
+            ),
             models.CheckConstraint(
                 condition=Q(capacity_gb__gte=1, capacity_gb__lte=1048576), name="volume_capacity"
             ),

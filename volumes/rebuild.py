@@ -30,7 +30,7 @@ Status = Leg.Status
 @turn()
 def request(mirrors: Iterable[int]) -> int:
     """Queue the repair of mirrors that have none yet; fewest good copies first."""
-    wanted = Mirror.objects.filter(pk__in=list(mirrors)).exclude(
+    wanted = Mirror.objects.filter(pk__in=list(mirrors), volume__broken=False).exclude(
         jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
     )
     rows = wanted.annotate(good=Count("legs", filter=Q(legs__status__in=GOOD)))
@@ -57,7 +57,7 @@ def request_missing(limit: int = 1000) -> int:
     )
     found: set[int] = set()
     for need in (ill, bad_blocks, emptied):
-        mirrors = Mirror.objects.filter(need).exclude(
+        mirrors = Mirror.objects.filter(need, volume__broken=False).exclude(
             jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
         )
         found.update(mirrors.values_list("pk", flat=True)[:limit])
@@ -70,8 +70,8 @@ def request_missing(limit: int = 1000) -> int:
 def rebuild_step(job: Job) -> Again | None:
     """Look at the mirror as it is now and take the next step towards a whole one."""
     mirror = Mirror.objects.select_related("volume").filter(pk=job.mirror_id or 0).first()
-    if mirror is None:
-        jobs.finish(job, errnos.ECANCELED, "the volume was deleted")
+    if mirror is None or mirror.volume.broken:
+        jobs.finish(job, errnos.ECANCELED, "the volume was deleted, or the snapshot is broken")
         return None
     attachment = Attachment.objects.filter(volume=job.volume_id).select_related("volume").first()
     if attachment and attachment.state != Attachment.State.BOUND:

@@ -2,11 +2,12 @@
 
 from itertools import groupby
 
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from agents.protocol import CopyState, LegState
 from volumes.copies import GOOD
-from volumes.models import Leg
+from volumes.models import Leg, LogicalVolume, Mirror
 
 
 def record_copies(reported: tuple[CopyState, ...]) -> None:
@@ -18,19 +19,30 @@ def record_copies(reported: tuple[CopyState, ...]) -> None:
     faulty = [c for c in reported if c.state == LegState.FAULTY]
     for why in {c.why for c in faulty}:
         leave_out([c.dextid for c in faulty if c.why == why], why or "io")
+    _note_broken([c.dextid for c in faulty])
+
+
+def _note_broken(faulty: list[int]) -> None:
+    """A snapshot that a head has lost all of somewhere is broken; an origin never comes to that."""
+    stores = Mirror.objects.filter(legs__in=faulty, volume__origin__isnull=False).distinct()
+    good = Count("legs", filter=Q(legs__status__in=GOOD))
+    lost = Mirror.objects.filter(pk__in=stores).annotate(good=good).filter(good=0)
+    LogicalVolume.objects.filter(pk__in=lost.values("volume")).update(broken=True)
 
 
 def record_closed(closed: tuple[CopyState, ...]) -> None:
     """Take over the states and event counts with which a head closed the copies.
 
-    A copy that was being rebuilt and that the head calls in sync has just become so.
+    The head knows best: a copy that it closed in sync is so, be it that its rebuild has just ended
+    or that only the manager could not reach it.
     """
-    record_copies(closed)
     insync = [c for c in closed if c.state == LegState.INSYNC]
     for events, group in groupby(sorted(insync, key=lambda c: c.events), key=lambda c: c.events):
         legs = Leg.objects.filter(pk__in=[c.dextid for c in group])
-        legs.update(events=events)
+        legs.update(events=events, why="")
+        legs.move(Leg.Status.FAULTY, Leg.Status.SPARE)
         legs.move(Leg.Status.SPARE, Leg.Status.INSYNC)
+    record_copies(closed)
 
 
 def leave_out(dextids: list[int], why: str) -> int:

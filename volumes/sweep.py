@@ -139,7 +139,11 @@ def _fail_copies(state: HeadState) -> None:
     for dextid in unknown.values_list("pk", flat=True):
         health.fail_copy(dextid, told[dextid].why or "io")
     cut_off = [d for d, copy in told.items() if copy.state == LegState.INSYNC and copy.why]
-    health.note_cut_off(cut_off)
+    if cut_off:
+        health.note_cut_off(cut_off)
+    broken = [d.lvolid for group in state.groups for d in group.devices if d.broken]
+    if broken:
+        health.break_snapshots(broken)
 
 
 # -- both -----------------------------------------------------------------------------------------

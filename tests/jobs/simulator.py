@@ -185,6 +185,7 @@ class Group:
     events: dict[int, int] = field(default_factory=dict)
     copies: dict[int, CopyState] = field(default_factory=dict)
     open: bool = False
+    broken: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -197,7 +198,10 @@ class Head(Node):
                 lvolid,
                 group.order.epoch,
                 alive=True,
-                devices=tuple(DeviceState(d.lvolid, 0) for d in group.order.devices),
+                devices=tuple(
+                    DeviceState(lvolid, 0, broken=lvolid in group.broken)
+                    for lvolid in {d.lvolid for d in group.order.devices} | group.broken
+                ),
                 copies=tuple(group.copies.values()),
             )
             for lvolid, group in self.groups.items()

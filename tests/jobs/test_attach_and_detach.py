@@ -204,6 +204,21 @@ def test_a_copy_left_behind_just_before_the_head_died_is_found_out(
     assert stale.pk not in {leg.dextid for leg in mirror.legs}
 
 
+def test_what_the_head_closed_in_sync_is_so_whatever_we_thought(four: Cluster, head: Head) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    cut_off_from_us, *lost = four.legs(volume)
+    four.call("notifyFailure", target=2, targetid=cut_off_from_us.server_id, reason="silent")
+    for leg in lost:
+        head.lose(leg.pk)
+
+    four.detach(volume)
+
+    assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [cut_off_from_us.pk]
+    volume.refresh_from_db()
+    assert volume.closed_cleanly
+
+
 def test_a_failed_head_is_fenced_off_before_its_volume_is_free(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)

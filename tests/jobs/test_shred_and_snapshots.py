@@ -214,6 +214,35 @@ def test_a_snapshot_that_is_open_is_not_deleted(
     assert LogicalVolume.objects.filter(pk=snapshot.pk).exists()
 
 
+def test_a_broken_snapshot_never_keeps_its_origin_from_being_attached(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    snapshot = snapshot_of(four, origin)
+    for leg in four.legs(snapshot):
+        head.lose(leg.pk, "io")
+
+    four.detach(origin)
+    four.attach(origin, head)
+
+    assert [d.lvolid for d in head.told("attach")[-1].devices] == [origin.pk]
+    assert four.call("listLogicalVolumes", lvolid=snapshot.pk)[0]["fault"] is True
+    call_command("fsck")
+    four.detach(origin)
+    four.call("deleteLogicalVolume", lvolid=snapshot.pk)
+
+
+def test_a_snapshot_that_the_head_calls_broken_is_not_assembled_again(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    snapshot = snapshot_of(four, origin)
+    head.groups[origin.pk].broken.add(snapshot.pk)
+
+    four.sweep()
+
+    snapshot.refresh_from_db()
+    assert snapshot.broken
+
+
 def test_an_origin_with_snapshots_is_not_deleted(four: Cluster, origin: LogicalVolume) -> None:
     four.detach(origin)
     snapshot_of(four, origin)

@@ -55,6 +55,13 @@ class Migration(migrations.Migration):
                         help_text="of a group: the last use ended with all copies equal and recorded",
                     ),
                 ),
+                (
+                    "broken",
+                    models.BooleanField(
+                        default=False,
+                        help_text="of a snapshot: its store lost data; it can only be deleted",
+                    ),
+                ),
                 ("created", models.DateTimeField(auto_now_add=True, db_index=True)),
                 (
                     "origin",
@@ -335,6 +342,13 @@ class Migration(migrations.Migration):
             model_name="logicalvolume",
             constraint=models.CheckConstraint(
                 condition=models.Q(("id__gte", 1)), name="volume_id_positive"
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="logicalvolume",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("broken", False), ("origin__isnull", False), _connector="OR"),
+                name="volume_not_broken",
             ),
         ),
         migrations.AddConstraint(
