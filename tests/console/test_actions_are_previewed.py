@@ -153,7 +153,7 @@ def test_shutdown_tells_why_it_cannot_be(well: None, console: Client) -> None:
 
 
 def test_a_new_volume_is_where_the_preview_said(well: None, console: Client) -> None:
-    wanted = {"name": "fresh", "capacity_gb": 25, "redundancy": 3, "tags": ""}
+    wanted: dict[str, str | int] = {"name": "fresh", "capacity_gb": 25, "redundancy": 3, "tags": ""}
 
     preview = console.get("/admin/console/volumes/new/preview/", wanted).content.decode()
     console.post("/admin/console/volumes/new/", wanted)
@@ -168,7 +168,7 @@ def test_the_preview_writes_nothing_and_says_why_not(well: None, console: Client
 
     page = console.get(
         "/admin/console/volumes/new/preview/",
-        {"name": "huge", "capacity_gb": 1048576, "redundancy": 9},
+        {"name": "huge", "capacity_gb": "1048576", "redundancy": "9"},
     ).content.decode()
 
     assert "no room for 1048576 GB in 9 copies" in page
