@@ -147,15 +147,6 @@ def cancel(which: Q, error: str, errno: int = errnos.ECANCELED) -> int:
     )
 
 
-def hasten(which: Q) -> list[int]:
-    """Make waiting jobs due at once; a running step keeps its lease."""
-    now = timezone.now()
-    waiting = Job.objects.filter(which, ~Q(waiting=""), state=Job.State.OPEN, due__gt=now)
-    found = list(waiting.values_list("pk", flat=True))
-    Job.objects.filter(pk__in=found, state=Job.State.OPEN).exclude(waiting="").update(due=now)
-    return found
-
-
 def exclusive(volume: LogicalVolume) -> Job | None:
     """Find the group's open attach, detach, fence or snapshot job."""
     return Job.objects.filter(volume=volume, state=Job.State.OPEN, kind__in=Job.EXCLUSIVE).first()

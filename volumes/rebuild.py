@@ -194,7 +194,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
 def _abandon(job: Job, cause: str) -> Again:
     """Stop this try; the next step decides anew. A place that failed thrice is given up."""
     jobs.record(job, step="", done_mib=0, total_mib=0)
-    again = jobs.retry(job, cause)
+    again = jobs.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
         spare = Leg.objects.filter(pk=job.extent_id, status=Status.SPARE)
         spare.update(why="io", since=timezone.now())

@@ -9,6 +9,8 @@ from volumes.models import Leg
 
 EXPLICIT = frozenset({"failed", "io", "disk"})
 """Somebody said that the copy is lost: no grace, and never to be trusted again."""
+CONNECTION = "connection"
+"""The head itself told that it does not reach the copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,11 @@ def next_need(
     faulty = [copy for copy in copies if copy.status == Leg.Status.FAULTY]
     if not good:
         return Wait(f"no good copy is left; waiting for {_places(copies)} to come back")
+    if attached and (cut_off := _cut_off(good)):
+        return cut_off
     if building:
         return _go_on(building[0])
-    if returned := _returned(faulty, good, attached=attached):
+    if returned := next((copy for copy in faulty if _is_back(copy)), None):
         return CatchUp(returned)
     if faulty:
         return _replace_or_wait(
@@ -80,16 +84,25 @@ def next_need(
     return _grow_or_move(good, redundancy, held)
 
 
-def _returned(faulty: Sequence[Copy], good: Sequence[Copy], *, attached: bool) -> Copy | None:
-    """Find a copy that was cut off and whose server is back.
+def _cut_off(good: Sequence[Copy]) -> Need | None:
+    """Nothing can be copied while the head reaches no good copy: that one comes first.
 
-    The last good copy of a mirror stays good when its head loses it, so those count as well.
+    The last good copy of a mirror stays good when its head loses it; its `why` tells that it did.
     """
-    for copy in faulty:
-        sound = copy.why not in EXPLICIT and copy.extent_status == Extent.Status.BUSY
-        if copy.alive and sound:
-            return copy
-    return next((copy for copy in good if attached and copy.why and copy.alive), None)
+    lost = [copy for copy in good if copy.why]
+    if len(lost) < len(good):
+        return None
+    if back := next((copy for copy in lost if copy.alive), None):
+        return CatchUp(back)
+    if all(copy.why == CONNECTION for copy in lost):
+        return Wait(f"the head reaches no good copy; waiting for {_places(good)} to come back")
+    return None
+
+
+def _is_back(copy: Copy) -> bool:
+    """Tell whether a copy was merely cut off and its server answers again."""
+    sound = copy.why not in EXPLICIT and copy.extent_status == Extent.Status.BUSY
+    return copy.alive and sound
 
 
 def _grow_or_move(good: Sequence[Copy], redundancy: int, held: Mapping[int, str]) -> Need:

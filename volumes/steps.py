@@ -99,7 +99,7 @@ def _failed(job: Job, errno: int, error: str, *, final: bool = False) -> Again |
         return None
     if job.kind == Job.Kind.SHRED and errno != errnos.EHOSTDOWN:
         return shred.give_up_or_retry(job, errno, error)
-    return jobs.retry(job, error, slowest=3 if give_up else 30)
+    return jobs.retry(job, error, slowest=3 if give_up else 10)
 
 
 def _is_over(job: Job) -> bool:

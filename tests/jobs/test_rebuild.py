@@ -178,7 +178,8 @@ def test_a_last_copy_that_is_cut_off_is_exported_anew_when_its_server_is_back(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
     for leg in four.legs(volume)[:2]:
-        four.call("notifyFailure", target=2, targetid=leg.server_id)
+        head.lose(leg.pk)
+        four.call("notifyFailure", target=4, targetid=leg.pk, reason="connection")
     (last,) = four.legs(volume, Status.INSYNC)
     head.cut_off(last.pk)
     before = len(four.node_of(last).told("export"))
@@ -187,7 +188,8 @@ def test_a_last_copy_that_is_cut_off_is_exported_anew_when_its_server_is_back(
     four.work()
 
     assert len(four.node_of(last).told("export")) == before + 1
-    order = next(o for o in head.told("rebuild") if o.leg.dextid == last.pk)
+    (order,) = head.told("rebuild")
+    assert order.leg.dextid == last.pk
     head.finish(order)
     four.work()
     last.refresh_from_db()
