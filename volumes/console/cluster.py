@@ -7,7 +7,9 @@ from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
 
 from inventory.models import Disk, HeadServer, StorageServer
+from inventory.servers import cluster
 from volumes import tree
+from volumes.console import acting
 from volumes.console.page import page, viewing
 from volumes.console.pills import Pill, server_pill
 from volumes.models import Attachment
@@ -54,6 +56,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "Cluster",
         sites=_sites(_storages()),
         heads=_heads(),
+        buttons=acting.buttons(request, cluster()),
     )
 
 

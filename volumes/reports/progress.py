@@ -41,7 +41,9 @@ def of_job(job: Job) -> Progress:
     total = job.total_mib
     if not total and job.kind == Job.Kind.REBUILD and job.mirror:
         total = job.mirror.size_gb * 1024
-    return Progress(job.done_mib, total, job.done_mib / seconds if seconds > 0 else 0.0)
+    # A rebuild that was over before anybody asked how far it is has no figures.
+    done = total if job.state == Job.State.DONE else job.done_mib
+    return Progress(done, total, done / seconds if seconds > 0 else 0.0)
 
 
 def summed(parts: Iterable[Progress]) -> Progress:
