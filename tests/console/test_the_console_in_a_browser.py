@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from playwright.sync_api import Browser, ViewportSize, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -92,6 +93,16 @@ def test_the_overview_refreshes_itself(person: Person) -> None:
     expect(page.get_by_text("Data is at risk")).to_be_visible(timeout=15_000)
     page.get_by_role("link", name="1 volume on one copy").click()
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_a_page_left_open_leads_to_the_login_when_the_session_ends(person: Person) -> None:
+    fill(SMALL)
+    page = person.go("/admin/")
+
+    Session.objects.all().delete()
+
+    expect(page.get_by_role("button", name="Log in")).to_be_visible(timeout=15_000)
+    expect(page.locator(".vs-live")).to_have_count(0)
 
 
 def test_branches_of_the_cluster_are_loaded_when_opened(person: Person) -> None:

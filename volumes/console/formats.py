@@ -47,7 +47,9 @@ def ago(moment: datetime | None) -> str:
     """Write how long ago something was."""
     if moment is None:
         return "never"
-    return f"{span((timezone.now() - moment).total_seconds())} ago"
+    seconds = int(max(0.0, (timezone.now() - moment).total_seconds()))
+    length, unit = next((step for step in STEPS if seconds >= step[0]), STEPS[-1])
+    return f"{seconds // length} {unit} ago"
 
 
 def since(moment: datetime | None) -> SafeString:

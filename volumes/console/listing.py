@@ -26,6 +26,8 @@ class Listing(ModelAdmin):
     list_per_page = PER_PAGE
     list_max_show_all = 0
     show_full_result_count = False
+    # A count beside each filter would read everything once per choice.
+    show_facets = admin.ShowFacets.NEVER
     list_disable_select_all = True
     list_fullwidth = True
 

@@ -52,7 +52,7 @@ class ByCopies(admin.SimpleListFilter):
             ("1", "the last one"),
             ("fewer", "fewer than promised"),
             ("all", "all"),
-            *((str(copies), str(copies)) for copies in range(2, 10)),
+            *((str(copies), f"{copies} copies") for copies in range(2, 10)),
         ]
 
     def queryset(

@@ -1,13 +1,16 @@
-// The console's live parts: tell when they could not be refreshed, and pause them while hidden.
-document.addEventListener("htmx:sendError", () => document.body.classList.add("vs-stale"));
-document.addEventListener("htmx:responseError", (event) => {
-  document.body.classList.add("vs-stale");
-  // A page that was open when the session ended leads to the login, not to a dead screen.
-  if (event.detail.xhr.status === 403) window.location.reload();
-});
+// The console's live parts: tell when they could not be refreshed, and rest while nobody looks.
+const stale = (yes) => document.body.classList.toggle("vs-stale", yes);
+document.addEventListener("htmx:sendError", () => stale(true));
+document.addEventListener("htmx:responseError", () => stale(true));
 document.addEventListener("htmx:afterRequest", (event) => {
-  if (event.detail.successful) document.body.classList.remove("vs-stale");
+  if (event.detail.successful) stale(false);
 });
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden && event.detail.elt.dataset.live !== undefined) event.preventDefault();
+});
+document.addEventListener("htmx:beforeSwap", (event) => {
+  // The session ended: a whole login page would be put into the middle of this one.
+  if (!event.detail.xhr.responseURL.includes("/login/")) return;
+  event.detail.shouldSwap = false;
+  window.location.reload();
 });
