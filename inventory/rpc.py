@@ -45,11 +45,12 @@ def register_physical_disk(
     capacity: str,
     disk_uuid: Annotated[str, 64] = "",
     tags: Annotated[str, 256] = "",
+    generation: int = 0,
 ) -> int:
     """Register a disk and return its id; EEXIST when it is in use here, EBUSY when elsewhere.
 
     capacity is the number of 512-byte sectors, as a decimal string. A disk is known by its
-    disk_uuid, or by its local_path when it has none.
+    disk_uuid, or by its local_path when it has none. generation is the newest that its label knows.
     """
     disk = servers.register_disk(
         server_id=ssvrid,
@@ -57,6 +58,7 @@ def register_physical_disk(
         capacity_sectors=parse_sectors(capacity),
         disk_uuid=disk_uuid,
         tags=tags,
+        generation=generation,
     )
     return disk.pk
 

@@ -51,7 +51,13 @@ def register_storage(
 
 
 def register_disk(
-    *, server_id: int, local_path: str, capacity_sectors: int, disk_uuid: str = "", tags: str = ""
+    *,
+    server_id: int,
+    local_path: str,
+    capacity_sectors: int,
+    disk_uuid: str = "",
+    tags: str = "",
+    generation: int = 0,
 ) -> Disk:
     """Find or record a disk of a server that is up.
 
@@ -59,6 +65,8 @@ def register_disk(
     """
     if not 0 < capacity_sectors <= MOST_SECTORS:
         raise Invalid(f"a disk has 1 to {MOST_SECTORS} sectors, not {capacity_sectors}")
+    if generation < 0:
+        raise Invalid(f"generation is 0 or more, not {generation}")
     disk = Disk(
         server_id=server_id,
         local_path=local_path,
@@ -68,7 +76,7 @@ def register_disk(
     )
     try:
         with transaction.atomic():
-            return _record_disk(disk)
+            return _record_disk(disk, generation)
     except IntegrityError:
         # The rule of one copy per server holds for a disk that comes from elsewhere, too.
         raise Busy(
@@ -203,7 +211,7 @@ def _same_disk(disk: Disk) -> Q:
     return Q(disk_uuid="", local_path=disk.local_path)
 
 
-def _record_disk(disk: Disk) -> Disk:
+def _record_disk(disk: Disk, generation: int) -> Disk:
     # The server cannot go down unseen now: a priority changes only under this lock.
     ids.lock("volume")
     server = StorageServer.objects.filter(pk=disk.server_id).first()
@@ -214,7 +222,7 @@ def _record_disk(disk: Disk) -> Disk:
     if known is None:
         (disk.id,) = ids.take("disk")
         disk.save(force_insert=True)
-        space.tile(disk)
+        space.tile(disk, generation)
         detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
         audit.record(Verb.REGISTER_DISK, disk, detail)
         return disk

@@ -51,14 +51,17 @@ class _Free:
 
 
 @transaction.atomic
-def tile(disk: Disk) -> None:
-    """Cover a new disk: all of it is yet to be zeroed, but for the SUPER extent at its end."""
+def tile(disk: Disk, generation: int = 0) -> None:
+    """Cover a new disk: all of it is yet to be zeroed, but for the SUPER extent at its end.
+
+    A disk that was here before and was deleted refuses what is older than its `generation`.
+    """
     usable_gb = disk.capacity_gb - SUPER_GB
     spans = [(0, usable_gb, Status.OFFLINE), (usable_gb, SUPER_GB, Status.SUPER)]
     spans = [span for span in spans if span[0] >= 0 and span[1] > 0]
     numbers = ids.take("volume", len(spans))
     _insert(
-        (number, disk.pk, offset_gb, size_gb, status, 0, -1)
+        (number, disk.pk, offset_gb, size_gb, status, generation, -1)
         for number, (offset_gb, size_gb, status) in zip(numbers, spans, strict=True)
     )
 

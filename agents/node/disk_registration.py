@@ -33,6 +33,7 @@ def _register(manager: Manager, disk: Disk, ssvrid: int) -> int:
             capacity=str(disk.sectors),
             disk_uuid=disk.uuid,
             tags=disk.config.tags,
+            generation=disk.super_extent.generation(0, disk.label.capacity_gb),
         )
     except Fault as fault:
         if fault.code != errno.EEXIST:

@@ -23,6 +23,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "local_path": "/dev/x",
         "capacity": "1",
         "disk_uuid": "u",
+        "generation": 0,
         "tags": "hdd",
     },
     "deletePhysicalDisk": {"pdskid": 1},
