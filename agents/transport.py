@@ -5,7 +5,7 @@ import io
 import socket
 import time
 import typing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agents.protocol import Malformed
@@ -57,6 +57,7 @@ class Endpoint:
     address: str
     port: int
     path: str = "/RPC2"
+    authorization: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
@@ -84,6 +85,8 @@ def _post(peer: Endpoint, body: bytes, deadline: Deadline, connect_timeout: floa
         connection = http.client.HTTPConnection(peer.address, peer.port)
         connection.sock = typing.cast("Any", _DeadlineSocket(sock, deadline))
         headers = {"Content-Type": "text/xml", "Connection": "close"}
+        if peer.authorization:
+            headers["Authorization"] = peer.authorization
         connection.request("POST", peer.path, body, headers)
         with connection.getresponse() as response:
             return _content(peer, response)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 PATHS = {"state_dir", "run_dir", "links_dir"}
+OTHERS = 0o077
+"""What a file with a token must not allow: anything to anybody else."""
 PORTS = {"port", "data_port"}
 RATES = {"shred_mib_per_s", "patrol_mib_per_s", "rebuild_mib_per_s"}
 
@@ -40,6 +42,8 @@ class NodeConfig:
     run_dir: Path = Path()
     site: str = ""
     rack: str = ""
+    token_name: str = ""
+    token_file: Path = Path()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,7 @@ def load_config(kind: type[C], path: Path) -> C:
         table.setdefault("run_dir", table.get("state_dir", ""))
         config = _table(kind, table, "")
         _check(config)
+        _check_token(config)
         if isinstance(config, StorageConfig):
             _check_disks(config.disks)
     except ConfigError as error:
@@ -94,6 +99,21 @@ def manager_endpoint(url: str) -> tuple[str, int, str]:
     if parts.scheme != "http" or not parts.hostname:
         raise ConfigError(f"manager: {url!r} is not of the form http://HOST:PORT/RPC2")
     return parts.hostname, port, parts.path or "/RPC2"
+
+
+def read_token(path: Path) -> str:
+    """Read the token with which to call the manager; ConfigError unless it is a secret."""
+    if not path.is_absolute():
+        raise ConfigError("token_file: an absolute path is wanted")
+    try:
+        mode, text = path.stat().st_mode, path.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"token_file: {error}") from None
+    if mode & OTHERS:
+        raise ConfigError(f"token_file: others may read {path}; chmod 600 it")
+    if not text.isascii() or not text.isprintable() or not text:
+        raise ConfigError(f"token_file: {path} holds no token")
+    return text
 
 
 def _table(kind: type[T], table: dict[str, Any], where: str) -> T:
@@ -144,6 +164,13 @@ def _check(config: NodeConfig) -> None:
     for name in [name for name in known if name in RATES]:
         if getattr(config, name) < 0:
             raise ConfigError(f"{name}: 0 or more is wanted")
+
+
+def _check_token(config: NodeConfig) -> None:
+    if config.token_name:
+        read_token(config.token_file)
+    elif config.token_file != Path():
+        raise ConfigError("token_name: missing, although there is a token_file")
 
 
 def _check_disks(disks: tuple[DiskConfig, ...]) -> None:

@@ -52,7 +52,7 @@ class Parts:
         self.fences = Fences(self.store)
         self.journal = Journal(self.store)
         self.orders = Orders(self.journal, self.fences)
-        self.manager = Manager(config.manager)
+        self.manager = Manager(config.manager, config.token_name, config.token_file)
         self.outbox = Outbox(self.manager)
 
     def methods(self) -> dict[str, Method]:

@@ -1,9 +1,12 @@
 """The manager as an agent sees it."""
 
+import base64
 import errno
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from agents.node.config import manager_endpoint
+from agents.node.config import ConfigError, manager_endpoint, read_token
 from agents.protocol import VERSION, Malformed
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.wire import Fault
@@ -19,23 +22,33 @@ class NoManager(Exception):
 
 
 class Manager:
-    """Calls the manager's methods."""
+    """Calls the manager's methods, with this node's token if it has one."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token_name: str = "", token_file: Path = Path()) -> None:
         self._peer = Endpoint(*manager_endpoint(url))
+        self._token_name = token_name
+        self._token_file = token_file
 
     def call(self, method: str, /, **struct: Any) -> Any:
         """Call one method; its refusal is a Fault, anything that may pass is NoManager."""
         try:
             return call(
-                self._peer,
+                self._authorized(),
                 method,
                 {"ver": VERSION, **struct},
                 deadline=Deadline(CALL_SECONDS),
                 connect_timeout=CONNECT_SECONDS,
             )
-        except (Unreachable, Malformed) as error:
+        except (Unreachable, Malformed, ConfigError) as error:
             raise NoManager(str(error)) from None
+
+    def _authorized(self) -> Endpoint:
+        """Read the token anew for each call, so that it can be replaced while the agent runs."""
+        if not self._token_name:
+            return self._peer
+        pair = f"{self._token_name}:{read_token(self._token_file)}"
+        encoded = base64.b64encode(pair.encode()).decode()
+        return replace(self._peer, authorization=f"Basic {encoded}")
 
     def number(self, method: str, /, **struct: Any) -> int:
         """Call a method that answers an id."""
