@@ -16,6 +16,12 @@ class NotFound(Refused):
     errno = errno.ENOENT
 
 
+class Forbidden(Refused):
+    """The caller's role does not have this."""
+
+    errno = errno.EACCES
+
+
 class TryAgain(Refused):
     """Something under way has to end first."""
 

@@ -1,12 +1,15 @@
-"""The app that wires the others; it has no models."""
+"""The app that wires the others and keeps the API's tokens."""
 
 from django.apps import AppConfig
-
-from vastsky_site import checks  # noqa: F401  (being imported is what registers them)
+from django.utils.module_loading import autodiscover_modules
 
 
 class SiteConfig(AppConfig):
     """Brings the system checks."""
 
     name = "vastsky_site"
-    verbose_name = "VastSky"
+    verbose_name = "Access"
+
+    def ready(self) -> None:
+        """Register the checks; they look at the API, which needs all models."""
+        autodiscover_modules("checks")

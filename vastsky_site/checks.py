@@ -5,6 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from vastsky_site import access, rpc
+
 SQLITE = "vastsky_site.sqlite"
 LIMITED = ("REBUILDS", "SHREDS")
 
@@ -56,3 +58,20 @@ def check_ports(*_: Any, **__: Any) -> list[checks.CheckMessage]:
         return []
     text = "VASTSKY_HEAD_AGENT_PORT and VASTSKY_STORAGE_AGENT_PORT must differ."
     return [checks.Error(text, id="vastsky.E005")]
+
+
+@checks.register()
+def check_roles(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """Every method of the API says which roles have it; one that does not is open to nobody."""
+    unsaid = sorted(set(rpc.server.procedures) ^ set(access.METHODS))
+    text = "vastsky_site.access.METHODS and the API differ in: {}."
+    return [checks.Error(text.format(", ".join(unsaid)), id="vastsky.E006")] if unsaid else []
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def check_trust(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """In production every program has a token."""
+    if not settings.VASTSKY_RPC_TRUSTED_NETWORKS:
+        return []
+    text = "VASTSKY_RPC_TRUSTED_NETWORKS lets every program at these addresses be admin."
+    return [checks.Warning(text, id="vastsky.W007")]

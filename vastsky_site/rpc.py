@@ -4,18 +4,20 @@ import logging
 import xmlrpc.client
 from collections.abc import Callable
 from functools import partial
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from modernrpc import Protocol, RpcRequestContext, RpcServer
 from modernrpc.exceptions import RPCException, RPCMethodNotFound, RPCParseError
 from modernrpc.xmlrpc.handler import XmlRpcHandler
 
 import inventory.rpc
+import volumes.operator_rpc
 import volumes.rpc
 from inventory.errors import Invalid, Refused
-from vastsky_site import structs
+from vastsky_site import access, structs
+from vastsky_site.door import Denied, identify
 
 logger = logging.getLogger(__name__)
 
@@ -26,9 +28,6 @@ DRAINED_BYTES = 128 * 1024 * 1024
 answer once it has sent its request."""
 
 E2BIG, EACCES, INVALID_REQUEST, INTERNAL = 7, 13, -32600, 500
-
-PROXY_HEADERS = ("Forwarded", "Via", "X-Real-IP")
-BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site")
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -47,10 +46,15 @@ def rpc_first(get_response: View) -> View:
 
 def endpoint(request: HttpRequest) -> HttpResponse:
     """Answer one call; the body is not touched before the caller is known."""
-    if not is_trusted(request):
-        refusal = _fault(EACCES, "only programs on the manager's own machine may call", status=401)
+    try:
+        caller = identify(request)
+    except Denied as denied:
+        refusal = _fault(EACCES, str(denied), denied.status)
         refusal["WWW-Authenticate"] = 'Basic realm="vastsky"'
         return refusal
+    except DatabaseError:
+        logger.exception("the database does not say whose token this is")
+        return _fault(INTERNAL, "internal server error", status=503)
     if request.method != "POST":
         refusal = _fault(INVALID_REQUEST, "a method call is sent with POST", status=405)
         refusal["Allow"] = "POST"
@@ -60,25 +64,8 @@ def endpoint(request: HttpRequest) -> HttpResponse:
     except RPCException as error:
         return _fault(error.code, error.message)
     context = RpcRequestContext(request, server, handler, Protocol.XML_RPC)
-    return _respond(handler.process_request(body, context))  # type: ignore[arg-type]  # bytes
-
-
-def is_trusted(request: HttpRequest) -> bool:
-    """Tell a program on this machine from everyone else.
-
-    A proxy on this machine speaks for others, and a browser on it for the pages it shows.
-    """
-    headers = request.headers
-    if any(name in headers for name in (*PROXY_HEADERS, *BROWSER_HEADERS)):
-        return False
-    if any(name.lower().startswith("x-forwarded-") for name in headers):
-        return False
-    try:
-        peer = ip_address(request.META.get("REMOTE_ADDR", ""))
-    except ValueError:
-        return False
-    mapped = peer.ipv4_mapped if isinstance(peer, IPv6Address) else None
-    return (mapped or peer).is_loopback
+    with access.calling_as(caller):
+        return _respond(handler.process_request(body, context))  # type: ignore[arg-type]  # bytes
 
 
 def _read(request: HttpRequest) -> bytes:
@@ -130,6 +117,7 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
 
     def method(*params: object) -> Any:
         try:
+            access.require(name)
             result = answer(*params)
         except Refused as refusal:
             raise RPCException(refusal.errno, str(refusal)) from None
@@ -144,9 +132,9 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
-def _call(procedure: Callable[..., Any], *, wanted: tuple[structs.Member, ...]) -> Any:
+def _call(name: str, procedure: Callable[..., Any], *, wanted: tuple[structs.Member, ...]) -> Any:
     def answer(*params: object) -> Any:
-        return procedure(**structs.arguments(wanted, params))
+        return access.perform(name, procedure, structs.arguments(wanted, params))
 
     answer.__doc__ = _help(procedure, wanted)
     return answer
@@ -191,6 +179,11 @@ def _system(function: Callable[..., Any], *, count: int) -> Callable[..., Any]:
     return answer
 
 
+PROCEDURES: dict[str, Callable[..., Any]] = {
+    **inventory.rpc.PROCEDURES,
+    **volumes.rpc.PROCEDURES,
+    **volumes.operator_rpc.PROCEDURES,
+}
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],
     "system.methodHelp": ["string", "string"],
@@ -205,10 +198,10 @@ def build_server() -> RpcServer:
     register("system.listMethods", _system(list_methods, count=0))
     register("system.methodHelp", _system(method_help, count=1))
     register("system.methodSignature", _system(method_signature, count=1))
-    for name, procedure in {**inventory.rpc.PROCEDURES, **volumes.rpc.PROCEDURES}.items():
+    for name, procedure in PROCEDURES.items():
         returns = structs.result_name(procedure)
         SIGNATURES[name] = [returns, "struct"]
-        register(name, _call(procedure, wanted=structs.members(procedure)))
+        register(name, _call(name, procedure, wanted=structs.members(procedure)))
     return registry
 
 

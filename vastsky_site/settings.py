@@ -4,6 +4,7 @@ import os
 import secrets
 import tempfile
 import zlib
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -44,6 +45,13 @@ def _whole(name: str, default: int, lowest: int = 1, highest: int = 0x7FFFFFFF) 
 
 def _words(name: str, default: str) -> list[str]:
     return [word.strip() for word in _text(name, default).split(",") if word.strip()]
+
+
+def _networks(name: str, default: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(word) for word in _words(name, default)]
+    except ValueError:
+        _refuse(name, "networks such as 127.0.0.0/8,::1")
 
 
 def _home(default: Path) -> Path:
@@ -164,6 +172,11 @@ VASTSKY_SHREDS_PER_SERVER = _whole("VASTSKY_SHREDS_PER_SERVER", 4)
 VASTSKY_SHREDS_TOTAL = _whole("VASTSKY_SHREDS_TOTAL", 64)
 VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 300)
 """How long a caller of attach, detach or createSnapshot waits for the nodes."""
+
+VASTSKY_RPC_TRUSTED_NETWORKS = _networks(
+    "VASTSKY_RPC_TRUSTED_NETWORKS", "" if VASTSKY_PRODUCTION else "127.0.0.0/8,::1"
+)
+"""Programs at these addresses call the API without a token, as admin; never through a proxy."""
 
 # -- the site -------------------------------------------------------------------------------------
 

@@ -5,10 +5,8 @@ from typing import Any
 
 import pytest
 
-from inventory import rpc as inventory_rpc
 from tests.contract.api import Api
-from vastsky_site import structs
-from volumes import rpc as volumes_rpc
+from vastsky_site import rpc, structs
 
 EINVAL, EPROTO = 22, 71
 
@@ -52,6 +50,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.clusterInfo": {},
     "vastsky.forceAttach": {**NAMED, "hsvrid": 1},
     "vastsky.listJobs": {},
+    "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},
+    "vastsky.evacuate": {"ssvrid": 1, "pdskid": 1},
+    "vastsky.maintenance": {"ssvrid": 1, "pdskid": 1, "minutes": 1},
+    "vastsky.pauseJob": {"eventid": 1},
+    "vastsky.resumeJob": {"eventid": 1},
+    "vastsky.cancelJob": {"eventid": 1},
+    "vastsky.retryJob": {"eventid": 1},
+    "vastsky.forceJob": {"eventid": 1},
 }
 """Every method with every member it knows."""
 
@@ -70,6 +76,11 @@ REQUIRED = {
     "notifyShredFinished": ["dextid"],
     "notifyRebuildMirrorFinished": ["mirrorid", "dexts"],
     "vastsky.forceAttach": ["hsvrid"],
+    "vastsky.pauseJob": ["eventid"],
+    "vastsky.resumeJob": ["eventid"],
+    "vastsky.cancelJob": ["eventid"],
+    "vastsky.retryJob": ["eventid"],
+    "vastsky.forceJob": ["eventid"],
 }
 
 OTHER_TYPES: list[Any] = ["1", b"1", 1.0, True, None, [], {}, 1, xmlrpc.client.DateTime(0)]
@@ -79,7 +90,7 @@ INTS = [(method, member) for method, member in MEMBERS if METHODS[method][member
 
 
 def test_the_tables_here_know_every_method_and_member() -> None:
-    procedures = {**inventory_rpc.PROCEDURES, **volumes_rpc.PROCEDURES}
+    procedures = rpc.PROCEDURES
 
     known = {name: {m.name for m in structs.members(body)} for name, body in procedures.items()}
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from inventory import audit, servers
 from inventory.audit import Verb, Way
 from inventory.errors import Refused
-from inventory.models import AuditEntry, Disk, Extent, HeadServer, Priority, StorageServer
+from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from volumes import (
@@ -268,15 +268,16 @@ def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
     assert AuditEntry.objects.count() == 2
 
 
-def test_a_job_knows_who_asked_for_it_and_the_repair_that_follows_from_a_step_is_the_systems(
-    four: Cluster,
-) -> None:
+def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster) -> None:
+    volume = attached(four)
     with audit.acting_as("alice", Way.CONSOLE):
-        volume = attached(four)
+        detachment.request_detach(volume)
+    with audit.acting_as("node-1", Way.NODE):
+        health.fail_copy(four.legs(volume)[0].pk, "io")
 
-    assert Job.objects.get(volume=volume).actor == "alice"
-    health.fail_disk(Extent.objects.get(pk=four.legs(volume)[0].pk).disk_id)
-    assert four.job(Job.Kind.REBUILD).actor == "system"
+    assert four.job(Job.Kind.ATTACH).actor == "loopback"
+    assert four.job(Job.Kind.DETACH).actor == "alice"
+    assert four.job(Job.Kind.REBUILD).actor == "node-1"
 
 
 def test_a_step_taken_in_the_callers_thread_acts_for_the_system(four: Cluster) -> None:
