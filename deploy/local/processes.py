@@ -59,7 +59,8 @@ def end(find: Callable[[], Iterable[Process]], *, patience: float) -> int:
     """Ask all that `find` finds to end, wait, then force what is left; how many there were."""
     ended: set[Process] = set()
     deadline = time.monotonic() + patience
-    while running := [process for process in find() if process.alive()]:
+    # One that is just ending has lost its mark already but still holds its ports and files.
+    while running := [process for process in {*find(), *ended} if process.alive()]:
         asked = time.monotonic() < deadline
         for process in running:
             if not asked or process not in ended:
