@@ -24,10 +24,10 @@ def storage(server_id: int) -> StorageAgent:
     return storages([server_id])[server_id]
 
 
-def storages(server_ids: list[int]) -> dict[int, StorageAgent]:
+def storages(server_ids: list[int], timeout: float | None = None) -> dict[int, StorageAgent]:
     """Reach the agents of these storage servers; one query."""
     return {
-        server: StorageAgent(addresses, settings.VASTSKY_STORAGE_AGENT_PORT)
+        server: StorageAgent(addresses, settings.VASTSKY_STORAGE_AGENT_PORT, timeout)
         for server, addresses in storage_addresses(server_ids).items()
     }
 
@@ -37,14 +37,14 @@ def head(server_id: int) -> HeadAgent:
     return heads([server_id])[server_id]
 
 
-def heads(server_ids: list[int]) -> dict[int, HeadAgent]:
+def heads(server_ids: list[int], timeout: float | None = None) -> dict[int, HeadAgent]:
     """Reach the agents of these head servers; one query."""
     found: dict[int, tuple[str, ...]] = {}
     rows = Address.objects.filter(head__in=server_ids).order_by("head", "position")
     for server, address in rows.values_list("head", "address"):
         found[server] = (*found.get(server, ()), address)
     return {
-        server: HeadAgent(addresses, settings.VASTSKY_HEAD_AGENT_PORT)
+        server: HeadAgent(addresses, settings.VASTSKY_HEAD_AGENT_PORT, timeout)
         for server, addresses in found.items()
     }
 

@@ -39,7 +39,7 @@ def sweep_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     asked = timezone.now()
     alive = StorageServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
-    agents = nodes.storages(list(alive))
+    agents = nodes.storages(list(alive), settings.VASTSKY_AGENT_TIMEOUT)
     answers = nodes.ask_all({server: agent.state for server, agent in agents.items()})
     states = {
         server: state
@@ -87,7 +87,7 @@ def sweep_heads() -> None:
     """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
     asked = timezone.now()
     alive = HeadServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
-    agents = nodes.heads(list(alive))
+    agents = nodes.heads(list(alive), settings.VASTSKY_AGENT_TIMEOUT)
     answers = nodes.ask_all({head: agent.state for head, agent in agents.items()})
     states = {
         head: state

@@ -67,6 +67,7 @@ class Node:
     log: list[tuple[str, Any]] = field(default_factory=list)
     reports: dict[tuple[int, int], Report] = field(default_factory=dict)
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
+    babbles: bool = False
     server_id: int = 0
     _server: _Server | None = None
     _hung: socket.socket | None = None
@@ -82,6 +83,8 @@ class Node:
         """Called by SimpleXMLRPCServer for every request."""
         name = method.removeprefix("vastsky.")
         struct = params[0]
+        if self.babbles:
+            return {"x": ["nonsense", 1]}
         if name in self.refuse:
             raise Fault(*self.refuse[name])
         if name == "report":
