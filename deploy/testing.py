@@ -41,26 +41,32 @@ def _run(database: str, environment: dict[str, str], options: list[str]) -> int:
 
 
 def _see_to_packages(wanted: list[str]) -> None:
+    """Install the Debian packages that are missing, if we may; else say what to type."""
     missing = ["postgresql"] if "postgresql" in wanted and not postgres.binaries() else []
     try:
         broker.server_binary()
     except Unusable:
         missing.append("redis-server")
-    if missing:
-        _install(missing)
-
-
-def _install(packages: list[str]) -> None:
-    """Install Debian packages if we may; else end with what to type."""
-    names = " ".join(packages)
+    wishes = [] if Path("/usr/bin/chromium").exists() else ["chromium"]
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    may = not sudo or (shutil.which("sudo") and not _status([*sudo, "true"]))
-    if not may or not shutil.which("apt-get"):
+    may = not sudo or bool(shutil.which("sudo") and not _status([*sudo, "true"]))
+    if may and shutil.which("apt-get"):
+        _install(missing + wishes, sudo)
+    elif missing:
+        names = " ".join(missing)
         sys.exit(
             f"The tests need {names}, and this user may not install packages. Either install them"
             f" (Debian: sudo apt-get install {names}) or test on SQLite alone: make test"
             " DATABASES=sqlite"
         )
+    elif wishes:
+        print("Without Debian's chromium the console is not tested in a browser.", flush=True)
+
+
+def _install(packages: list[str], sudo: list[str]) -> None:
+    if not packages:
+        return
+    names = " ".join(packages)
     print(f"Installing {names} ...", flush=True)
     options = ["--yes", "--quiet", "--no-install-recommends"]
     quietly = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
