@@ -56,8 +56,14 @@ def test_space_adds_up(ill: None) -> None:
     usage = room.of_cluster()
 
     assert usage.capacity == sum(Disk.objects.values_list("capacity_gb", flat=True))
-    shredding = Extent.objects.filter(status=Extent.Status.OFFLINE)
-    assert usage.shredding == sum(shredding.values_list("size_gb", flat=True))
+    for part, *statuses in (
+        (usage.used, Extent.Status.BUSY, Extent.Status.EVACUATE),
+        (usage.shredding, Extent.Status.OFFLINE),
+        (usage.bad, Extent.Status.FAULTY),
+        (usage.free + usage.resting, Extent.Status.FREE),
+    ):
+        extents = Extent.objects.filter(status__in=statuses)
+        assert part == sum(extents.values_list("size_gb", flat=True)) > 0
     assert usage.resting > 0
 
 

@@ -65,13 +65,14 @@ def live(request: HttpRequest) -> HttpResponse:
 def _context() -> dict[str, Any]:
     weak = protection.weak_volumes()
     wrong = problems.find(weak)
-    work = list(progress.open_jobs())
+    rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
+    work = progress.open_jobs()
     usage = room.of_cluster()
     storages = _by_priority(StorageServer.objects.all(), "inventory_storageserver")
     heads = _by_priority(HeadServer.objects.all(), "inventory_headserver")
     return {
         "is_empty": not storages and not heads,
-        "verdict": _verdict(weak, wrong, work),
+        "verdict": _verdict(weak, wrong, rebuild),
         "problem_count": len(wrong),
         "usage": usage,
         "histogram": _histogram(weak),
@@ -82,10 +83,10 @@ def _context() -> dict[str, Any]:
                 ("Volumes", _by_attachment()),
             ],
         ],
-        "rebuild": _work(work, Job.Kind.REBUILD),
-        "shred": _work(work, Job.Kind.SHRED),
-        "running": lines(sorted(work, key=lambda job: job.started is None)[:SHOWN]),
-        "running_count": len(work),
+        "rebuild": rebuild,
+        "shred": shred,
+        "running": lines(work[:SHOWN]),
+        "running_count": work.count(),
         "ended": lines(Job.objects.exclude(finished=None).order_by("-finished")[:SHOWN]),
         "now": timezone.now(),
     }
@@ -95,16 +96,14 @@ def _context() -> dict[str, Any]:
 
 
 def _verdict(
-    weak: dict[int, protection.Weak], wrong: list[Problem], work: Iterable[Job]
+    weak: dict[int, protection.Weak], wrong: list[Problem], rebuild: progress.Work
 ) -> Verdict:
     """Say how the data is, and name the reasons, worst first."""
     reasons = list(_reasons(weak, wrong))
-    rebuilding = _work(work, Job.Kind.REBUILD)
-    if rebuilding["count"]:
-        whole: progress.Progress = rebuilding["progress"]
-        left = f", {clock(whole.left)} left" if whole.left is not None else ""
+    if rebuild.count:
+        left = f", {clock(rebuild.progress.left)} left" if rebuild.progress.left is not None else ""
         url = f"{reverse(JOBS)}?state__exact=open&kind__exact=rebuild"
-        reasons.append(Reason(f"rebuild {whole.percent} %{left}", url))
+        reasons.append(Reason(f"rebuild {rebuild.progress.percent} %{left}", url))
     worst = min((problem.risk for problem in wrong), default=None)
     if worst == Risk.UNREACHABLE:
         return Verdict(BAD, "Data is out of reach", reasons)
@@ -176,15 +175,3 @@ def _by_attachment() -> list[Tally]:
         for state, count in counts.items()
     ]
     return found
-
-
-def _work(work: Iterable[Job], kind: Job.Kind) -> dict[str, Any]:
-    """Sum up the open jobs of a kind."""
-    chosen = [job for job in work if job.kind == kind]
-    running = [job for job in chosen if job.step]
-    return {
-        "count": len(chosen),
-        "running": len(running),
-        "progress": progress.summed(map(progress.of_job, chosen)),
-        "url": f"{reverse(JOBS)}?state__exact=open&kind__exact={kind}",
-    }

@@ -1,10 +1,10 @@
 """How work gets on: shares, rates and what is left."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Q, QuerySet
+from django.db.models import BigIntegerField, Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from volumes.models import Job
@@ -46,20 +46,35 @@ def of_job(job: Job) -> Progress:
     return Progress(done, total, done / seconds if seconds > 0 else 0.0)
 
 
-def summed(parts: Iterable[Progress]) -> Progress:
-    """Measure several jobs as one; rates add up, for they run side by side."""
-    parts = list(parts)
-    return Progress(
-        sum(part.done_mib for part in parts),
-        sum(part.total_mib for part in parts),
-        sum(part.rate for part in parts),
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The open jobs of one kind as a whole."""
+
+    kind: str
+    count: int
+    running: int
+    progress: Progress
+
+
+def of_kind(kind: Job.Kind) -> Work:
+    """Sum up the open jobs of a kind; only those that run are read, the rest may be thousands."""
+    rows = Job.objects.filter(kind=kind, state=Job.State.OPEN)
+    of_mirror = F("mirror__size_gb") * 1024
+    total = Case(
+        When(total_mib=0, then=Coalesce(of_mirror, 0)),
+        default="total_mib",
+        output_field=BigIntegerField(),
     )
+    sums = rows.aggregate(count=Count("pk"), done=Sum("done_mib"), total=Sum(total))
+    running = [of_job(job) for job in rows.exclude(step="").select_related("mirror")]
+    whole = Progress(sums["done"] or 0, sums["total"] or 0, sum(one.rate for one in running))
+    return Work(str(kind), sums["count"], len(running), whole)
 
 
 def open_jobs() -> QuerySet[Job]:
     """Read what is under way or waiting, what runs first."""
-    rows = Job.objects.filter(state=Job.State.OPEN).select_related("mirror", "volume")
-    return rows.order_by("urgency", "pk")
+    rows = Job.objects.filter(state=Job.State.OPEN).select_related("mirror")
+    return rows.order_by(F("started").asc(nulls_last=True), "urgency", "pk")
 
 
 def needs_attention(now: datetime) -> Q:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q, Sum
 
-from inventory.models import Extent
+from inventory.models import Disk, Extent
 from volumes import tree
 
 Status = Extent.Status
@@ -96,11 +96,26 @@ def of_servers() -> dict[int, tuple[int, int]]:
 
 
 def of_cluster() -> Usage:
-    """Sum up everything; what may be allocated now is apart from what rests."""
+    """Sum up everything; what may be allocated now is apart from what rests.
+
+    Nearly all extents are used: they are what the others leave, instead of being read.
+    """
+    capacity = Disk.objects.aggregate(gb=Sum("capacity_gb"))["gb"] or 0
+    free, shredding = _sum(Status.FREE), _sum(Status.OFFLINE)
+    rest = Extent.objects.filter(status__in=[Status.SUPER, Status.FAULTY]).order_by()
+    rare = dict(rest.values_list("status").annotate(Sum("size_gb")))
+    label, bad = rare.get(Status.SUPER, 0), rare.get(Status.FAULTY, 0)
     allocatable = sum(tree.available_gb().values())
-    rows = Extent.objects.values_list("status").annotate(Sum("size_gb")).order_by()
-    gb: dict[str, int] = defaultdict(int)
-    for status, total in rows:
-        gb[FIELDS[Status(status)]] += total
-    resting = gb.pop("free", 0) - allocatable
-    return Usage(free=allocatable, resting=resting, **gb)
+    return Usage(
+        used=capacity - free - shredding - label - bad,
+        free=allocatable,
+        resting=free - allocatable,
+        shredding=shredding,
+        bad=bad,
+        label=label,
+    )
+
+
+def _sum(status: Extent.Status) -> int:
+    """Sum up the extents of a status that has an index."""
+    return Extent.objects.filter(status=status).aggregate(gb=Sum("size_gb"))["gb"] or 0
