@@ -205,12 +205,12 @@ def _show_copies(story: Story) -> None:
     rows = [
         [f"mirr-{mirror['lvolid']:08x}", f"{mirror['capacity']} GB"]
         + [
-            f"ssvr-{copy['lvolspec']['ssvrid']:08x} disk {copy['lvolspec']['pdskid']}"
+            f"ssvr-{copy['lvolspec']['ssvrid']:08x} #{copy['lvolspec']['pdskid']}"
             for copy in mirror["components"]
         ]
         for mirror in observe.mirrors(story.call, story.name)
     ]
-    story.screen.table(["mirror", "size", "copy", "copy", "copy"], rows)
+    story.screen.table(["mirror", "size", *["server #disk"] * 3], rows)
 
 
 def _compare(story: Story, ledger: Ledger, device: Device, what: str) -> None:
