@@ -6,13 +6,14 @@
 PYTHON ?= python3
 PORT ?= 8881
 VASTSKY_HOME ?= var
+DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench clean power-off power-on venv venv-dev
+.PHONY: help demo run test check bench clean power-off power-on install-commands venv venv-dev
 
 help:           ## list the commands
-	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
 
 demo: venv      ## start everything and tell the main job as a story
 	@$(BIN)/python -m deploy.local demo $(if $(EXIT),--exit)
@@ -45,3 +46,6 @@ power-off:      ## cut the power of NODE=storage-2 (kill -9 of all its processes
 
 power-on:       ## start NODE=storage-2 again
 	@$(BIN)/python -m deploy.local power-on $(NODE)
+
+install-commands: ## put lvol_create, lvol_list and the others into DESTDIR=/usr/local
+	@$(PYTHON) -m deploy.commandline.install $(DESTDIR)
