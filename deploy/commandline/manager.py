@@ -15,7 +15,6 @@ DEFAULT_URL = "http://127.0.0.1:8881/RPC2"
 CONNECT_SECONDS = 10
 CALL_SECONDS = 330
 """Attach and detach answer when the nodes are done, which may take 300 s."""
-KEPT_OUT = {http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN}
 
 Call = Callable[..., Any]
 
@@ -33,13 +32,13 @@ def manager() -> Call:
     def call(method: str, **members: object) -> Any:
         body = xmlrpc.client.dumps(({"ver": VERSION, **members},), method).encode()
         try:
-            (result,), _ = xmlrpc.client.loads(_post(address, shown, body))
+            status, answer = _post(address, body)
         except OSError as failure:
             reason = failure.strerror or failure
             raise Unanswered(f"cannot reach the manager at {shown}: {reason}") from None
-        except (http.client.HTTPException, xmlrpc.client.ResponseError, ExpatError, ValueError):
+        except (http.client.HTTPException, ValueError):
             raise Unanswered(f"what answers at {shown} is no manager") from None
-        return result
+        return _read(answer, f"what answers at {shown} is no manager: HTTP {status}")
 
     return call
 
@@ -55,7 +54,7 @@ def _address(url: str) -> SplitResult:
     return address._replace(path=address.path.rstrip("/") or "/RPC2")
 
 
-def _post(address: SplitResult, shown: str, body: bytes) -> bytes:
+def _post(address: SplitResult, body: bytes) -> tuple[int, bytes]:
     """Send one request, once: a create said twice would be told that the volume exists."""
     secure = address.scheme == "https"
     kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
@@ -65,11 +64,16 @@ def _post(address: SplitResult, shown: str, body: bytes) -> bytes:
         way.sock.settimeout(CALL_SECONDS)
         way.request("POST", address.path, body, headers)
         answer = way.getresponse()
-        if answer.status in KEPT_OUT:
-            raise Unanswered(f"the manager at {shown} lets nobody in without a valid token")
-        if answer.status != http.HTTPStatus.OK:
-            raise Unanswered(f"what answers at {shown} is no manager: HTTP {answer.status}")
-        return answer.read()
+        return answer.status, answer.read()
+
+
+def _read(answer: bytes, otherwise: str) -> Any:
+    """Take the value out of an answer, whatever its status: the 401 of a manager has a fault."""
+    try:
+        (result,), _ = xmlrpc.client.loads(answer)
+    except (xmlrpc.client.ResponseError, ExpatError, ValueError):
+        raise Unanswered(otherwise) from None
+    return result
 
 
 def _credentials(address: SplitResult) -> dict[str, str]:

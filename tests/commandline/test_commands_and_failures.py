@@ -19,6 +19,8 @@ from inventory.models import Disk, HeadServer, Priority, StorageServer
 from tests.commandline.conftest import VAS, Impostor, Run, run_command
 from tests.conftest import AddServer
 from tests.contract.api import Api, put_down
+from vastsky_site.models import ApiToken
+from vastsky_site.tokens import create_token
 
 Vas = Callable[..., list[str]]
 
@@ -171,11 +173,11 @@ def test_a_manager_that_is_not_there_is_one_line_without_the_token() -> None:
 @pytest.mark.parametrize(
     ("status", "body", "told"),
     [
-        (200, b"<html>welcome</html>", "no manager"),
-        (200, b"", "no manager"),
-        (200, b"\xff\xfe", "no manager"),
+        (200, b"<html>welcome</html>", "no manager: HTTP 200"),
+        (200, b"", "no manager: HTTP 200"),
+        (200, b"\xff\xfe", "no manager: HTTP 200"),
         (404, b"<html/>", "no manager: HTTP 404"),
-        (401, b"", "lets nobody in without a valid token"),
+        (401, b"", "no manager: HTTP 401"),
     ],
 )
 def test_a_stranger_at_the_address_is_one_line(
@@ -208,6 +210,15 @@ def test_name_and_token_of_the_address_are_sent(impostor: Impostor) -> None:
     run_command("lvol_list", url=impostor.url.replace("127", "ops:s%40crét@127", 1))
     wanted = base64.b64encode("ops:s@crét".encode()).decode()
     assert impostor.credentials == [f"Basic {wanted}"]
+
+
+def test_a_token_opens_what_its_role_may_do(live_server: LiveServer) -> None:
+    _, token = create_token(name="watch", role=ApiToken.Role.READER)
+    url = live_server.url.replace("://", f"://watch:{token}@")
+    assert run_command("lvol_list", url=url).returncode == 0
+    for words, at in (("lvol_create", "foo", "1"), url), (("lvol_list",), url.replace("@", "x@")):
+        done = run_command(*words, url=at)
+        assert (done.returncode, done.stdout, done.stderr) == (1, "", "Permission denied\n")
 
 
 def test_what_a_manager_says_cannot_steer_the_terminal(impostor: Impostor) -> None:
