@@ -14,6 +14,8 @@ from volumes.copies import GOOD
 from volumes.models import Attachment, Leg, LogicalVolume
 
 UP = (*ALIVE, Priority.HALT)
+OF_A_HEAD = frozenset({"connection", "io"})
+"""Why a head leaves a copy behind by itself."""
 HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
 """The wire's targets of notifyFailure."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
@@ -93,16 +95,24 @@ def fail_disk(disk_id: int) -> None:
 
 @turn()
 def fail_copy(extent_id: int, reason: str = "") -> None:
-    """Take a head's word that a copy went bad, and have it caught up or replaced."""
-    leg = Leg.objects.filter(pk=extent_id).first()
+    """Take a head's word that a copy went bad, and have it caught up or replaced.
+
+    A head that was fenced off loses all its copies by that. What it says then must not cost the
+    volume its good copies, so a head's own reasons count only while its volume is bound.
+    """
+    leg = Leg.objects.select_related("mirror__volume").filter(pk=extent_id).first()
     if leg is None:
         if not Extent.objects.filter(pk=extent_id).exists():
             raise NotFound(f"there is no extent dext-{extent_id:08x}")
         return
+    group = leg.mirror.volume.origin_id or leg.mirror.volume_id
+    bound = Attachment.objects.filter(volume=group, state=Attachment.State.BOUND).exists()
+    if reason in OF_A_HEAD and not bound:
+        return
     if leg.status not in GOOD:
         changed = rebuild.request([leg.mirror_id])
     else:
-        changed = _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=True)
+        changed = _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=bound)
     if changed:
         audit.record(Verb.FAIL_COPY, leg, reason)
 

@@ -101,7 +101,7 @@ def sweep_heads() -> None:
     for head, state in states.items():
         _take_down_orphans(head, state)
         _fence_missing(head, state, asked)
-        _fail_copies(state)
+        _fail_copies(_bound_groups(head, state))
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
@@ -128,12 +128,22 @@ def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
                 detachment.request_fence(attachment, f"hsvr-{head:08x} does not run it any more")
 
 
-def _fail_copies(state: HeadState) -> None:
+def _bound_groups(head: int, state: HeadState) -> list[GroupState]:
+    """Pick the groups that are the head's own: one that was fenced off has lost its copies to that.
+
+    What it says of them is no news of the copies, which by now may be used elsewhere.
+    """
+    bound = Attachment.objects.filter(head=head, state=Attachment.State.BOUND)
+    own = set(bound.values_list("volume", "volume__epoch"))
+    return [group for group in state.groups if (group.lvolid, group.epoch) in own]
+
+
+def _fail_copies(groups: list[GroupState]) -> None:
     """Take over the copies that a head lost, in case its own report did not come through.
 
     A last good copy that is out of reach stays good; it is exported anew once its server is back.
     """
-    told = {copy.dextid: copy for group in state.groups for copy in group.copies}
+    told = {copy.dextid: copy for group in groups for copy in group.copies}
     faulty = [dextid for dextid, copy in told.items() if copy.state == LegState.FAULTY]
     unknown = Leg.objects.filter(pk__in=faulty, status__in=GOOD)
     for dextid in unknown.values_list("pk", flat=True):
@@ -141,7 +151,7 @@ def _fail_copies(state: HeadState) -> None:
     cut_off = [d for d, copy in told.items() if copy.state == LegState.INSYNC and copy.why]
     if cut_off:
         health.note_cut_off(cut_off)
-    broken = [d.lvolid for group in state.groups for d in group.devices if d.broken]
+    broken = [d.lvolid for group in groups for d in group.devices if d.broken]
     if broken:
         health.break_snapshots(broken)
 

@@ -234,6 +234,23 @@ def test_a_failed_head_is_fenced_off_before_its_volume_is_free(four: Cluster, he
     assert other.told("attach")[0].epoch == 3
 
 
+def test_what_a_fenced_head_says_of_its_copies_costs_the_volume_none(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("registerHeadServer", ip_data=[head.address])
+    for leg in four.legs(volume)[:2]:
+        head.lose(leg.pk, "connection")
+        four.call("notifyFailure", target=4, targetid=leg.pk, reason="connection")
+
+    four.sweep()
+
+    assert len(four.legs(volume, Status.INSYNC)) == 3
+
+
 def test_failure_of_a_head_ends_the_attach_that_is_under_way(four: Cluster, head: Head) -> None:
     volume = four.create()
     Attachment.objects.create(volume=volume, head_id=head.server_id)
