@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from inventory import ids, space
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from volumes.copies import Copy
 from volumes.models import Job, Leg, LogicalVolume, Mirror
 from volumes.placement import Room, place
 
@@ -69,6 +70,15 @@ def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
     return Leg.objects.create(
         extent_id=piece.extent_id, mirror=mirror, server_id=server, status=Leg.Status.SPARE
     )
+
+
+def discard(copy: Copy) -> None:
+    """Remove a copy and give its space back, to be shredded if a head ever saw it.
+
+    Inside the caller's transaction.
+    """
+    Leg.objects.filter(pk=copy.dextid).delete()
+    space.release([copy.dextid], exposed=copy.status != Leg.Status.ALLOCATED)
 
 
 def give_back(volume: LogicalVolume) -> None:

@@ -12,8 +12,8 @@ from volumes import choice, copies, exports, jobs, nodes, repair
 from volumes.copies import Copy
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
-HEAD, PULL = "head", "pull:"
-"""Values of Job.step while a copy is being built; a pull names the epoch that it belongs to."""
+HEAD, PULL = "head:", "pull:"
+"""Job.step while a copy is being built: who copies, and the epoch that it belongs to."""
 
 
 class CannotCopy(Exception):
@@ -55,11 +55,15 @@ def begin(job: Job, copy: Copy, attachment: Attachment | None) -> None:
 
 
 def step(job: Job, attachment: Attachment | None) -> str:
-    """Name the way of copying that is right while the volume is as it is now."""
-    if attachment:
-        return HEAD
+    """Name the way of copying that is right while the volume is as it is now, and its epoch."""
     epoch = LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id or 0)
-    return f"{PULL}{epoch}"
+    return f"{HEAD if attachment else PULL}{epoch}"
+
+
+def is_current(job: Job) -> bool:
+    """Tell whether the volume is still as it was when this copying was ordered; in a turn."""
+    bound = Attachment.objects.filter(volume=job.volume_id, state=Attachment.State.BOUND).first()
+    return step(job, bound) == job.step
 
 
 def agent(attachment: Attachment | None, target: Copy) -> HeadAgent | StorageAgent:

@@ -5,18 +5,19 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Count, F, Max, Q
 from django.utils import timezone
 
 from agents.protocol import Progress, Report
-from inventory import audit, space
+from inventory import audit
 from inventory.errors import Invalid, NoSpace
-from inventory.models import Extent, Priority, StorageServer
+from inventory.models import Extent, Priority
 from inventory.turns import turn
-from volumes import allocation, copies, copying, jobs, repair
+from volumes import absence, allocation, copies, copying, jobs, repair
 from volumes.copies import GOOD, Copy
 from volumes.jobs import Again
-from volumes.models import Attachment, Job, Leg, Mirror
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=2)
@@ -83,10 +84,11 @@ def rebuild_step(job: Job) -> Again | None:
         legs,
         redundancy=mirror.volume.redundancy,
         attached=attachment is not None,
-        silent_for=silences({copy.server for copy in legs}),
-        held=held(legs),
+        known=_is_known(job, attachment),
+        silent_for=absence.silences(legs),
+        held=absence.held(legs),
         grace=settings.VASTSKY_GRACE_SECONDS,
-        brake=brake_is_on(),
+        brake=absence.brake_is_on(),
     )
     return _meet(job, mirror, attachment, legs, need)
 
@@ -106,6 +108,8 @@ def _meet(
             return Again(LOOK, reason)
         case repair.Replace(lost, moved):
             return _make_room(job, mirror, legs, lost=lost, moved=moved)
+        case repair.Drop(needless):
+            return _drop(job, mirror, legs, needless)
         case repair.CatchUp(copy) | repair.Copying(copy):
             return _copy(job, mirror, attachment, copy)
 
@@ -113,13 +117,17 @@ def _meet(
 def _make_room(
     job: Job, mirror: Mirror, legs: list[Copy], *, lost: Copy | None, moved: Copy | None
 ) -> Again:
-    """Give up the lost copy's place and take a new one, both or neither."""
+    """Take a new place. A lost copy is kept until the new one is good, if that is possible.
+
+    It may not be lost at all: perhaps its head still uses it and only we cannot reach it.
+    """
     fresh = repair.never_written(legs)
+    given_up = lost if lost and (fresh or lost.status == Status.SPARE) else None
     try:
         with turn():
-            if lost:
-                discard(lost)
-            leg = allocation.reserve_copy(mirror, avoid_servers=repair.servers_to_avoid(legs, lost))
+            if not _is_unchanged(job, mirror, legs):
+                return Again(LOOK, "the copies have just changed")
+            leg = _reserve(mirror, legs, lost, given_up)
             if fresh:
                 Leg.objects.filter(pk=leg.pk).update(status=Status.ALLOCATED)
             replaced = lost or moved
@@ -131,19 +139,49 @@ def _make_room(
     return Again()
 
 
+def _reserve(mirror: Mirror, legs: list[Copy], lost: Copy | None, given_up: Copy | None) -> Leg:
+    """Find a new place away from all copies, or else on the server of the lost one."""
+    if lost is not None and lost is not given_up:
+        try:
+            with transaction.atomic():
+                away = repair.servers_to_avoid(legs, None)
+                return allocation.reserve_copy(mirror, avoid_servers=away)
+        except NoSpace:
+            if not lost.alive and repair.is_sound(lost):
+                raise
+            given_up = lost
+    if given_up is not None:
+        allocation.discard(given_up)
+    away = repair.servers_to_avoid(legs, given_up)
+    return allocation.reserve_copy(mirror, avoid_servers=away)
+
+
 def _without_room(job: Job, lost: Copy | None, refusal: str) -> Again:
     """No other place: a lost copy whose disk still answers is built anew where it was."""
-    if lost and lost.alive and lost.status == Status.FAULTY:
+    sound = lost is not None and lost.extent_status == Extent.Status.BUSY
+    if lost and sound and lost.alive and lost.status == Status.FAULTY:
         Leg.objects.filter(pk=lost.dextid).update(why="asked")
         return Again()
     jobs.record(job, extent_id=None)
     return Again(LOOK, refusal)
 
 
-def discard(copy: Copy) -> None:
-    """Remove a copy and give its space back, to be shredded if a head ever saw it."""
-    Leg.objects.filter(pk=copy.dextid).delete()
-    space.release([copy.dextid], exposed=copy.status != Status.ALLOCATED)
+@turn()
+def _drop(job: Job, mirror: Mirror, legs: list[Copy], needless: Iterable[Copy]) -> Again:
+    """Let go of copies that are not needed any more."""
+    if _is_unchanged(job, mirror, legs):
+        for copy in needless:
+            allocation.discard(copy)
+    return Again()
+
+
+def _is_unchanged(job: Job, mirror: Mirror, legs: list[Copy]) -> bool:
+    """Tell whether all is as it was when this step looked; in a turn.
+
+    An attach that has begun since then may have chosen among these copies already.
+    """
+    changing = Attachment.objects.filter(volume=job.volume_id).exclude(state=Attachment.State.BOUND)
+    return copies.of_mirror(mirror.pk) == legs and not changing.exists()
 
 
 # -- while a copy is being built ------------------------------------------------------------------
@@ -184,7 +222,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
         case Progress.RUNNING:
             return _go_on(job, report)
         case Progress.DONE:
-            _settle(job, mirror, attachment)
+            _settle(job, mirror)
             return None
         case Progress.FAILED:
             return _abandon(job, report.message)
@@ -202,10 +240,10 @@ def _abandon(job: Job, cause: str) -> Again:
     return again
 
 
-def _settle(job: Job, mirror: Mirror, attachment: Attachment | None) -> None:
+def _settle(job: Job, mirror: Mirror) -> None:
     """Count the new copy as good and let go of the one that it replaces."""
     with turn():
-        if copying.step(job, attachment) != job.step:
+        if not copying.is_current(job):
             raise jobs.LeaseLost(str(job))
         jobs.record(job, done_mib=F("total_mib"))
         jobs.finish(job)
@@ -220,10 +258,14 @@ def _count_as_good(dextid: int | None, mirror: Mirror) -> None:
     legs = Leg.objects.filter(pk=dextid)
     legs.move(Status.SPARE, Status.INSYNC)
     legs.update(why="", since=timezone.now(), events=newest or 0)
-    good = [copy for copy in copies.of_mirror(mirror.pk) if copy.good]
-    leaving = [copy for copy in good if repair.is_leaving(copy)]
-    if leaving and len(good) > mirror.volume.redundancy:
-        discard(leaving[0])
+    for copy in repair.superfluous(copies.of_mirror(mirror.pk), mirror.volume.redundancy):
+        allocation.discard(copy)
+
+
+def _is_known(job: Job, attachment: Attachment | None) -> bool:
+    """Tell whether it is known which copies are the newest: see `repair.next_need`."""
+    closed = LogicalVolume.objects.filter(pk=job.volume_id or 0, closed_cleanly=True)
+    return attachment is not None or closed.exists()
 
 
 # -- told by a node -------------------------------------------------------------------------------
@@ -244,7 +286,7 @@ def finish_rebuild(mirror_id: int, insync: Iterable[int], eventid: int = 0) -> N
     ).exclude(step="")
     if eventid:
         running = running.filter(pk=eventid)
-    told = list(running)
+    told = [job for job in running if copying.is_current(job)]
     for job in told:
         _count_as_good(job.extent_id, mirror)
         running.filter(pk=job.pk).update(
@@ -253,45 +295,3 @@ def finish_rebuild(mirror_id: int, insync: Iterable[int], eventid: int = 0) -> N
     if told:
         good = ", ".join(f"dext-{job.extent_id or 0:08x}" for job in told)
         audit.record(audit.Verb.FINISH_REBUILD, mirror, good)
-
-
-# -- what is known of servers ---------------------------------------------------------------------
-
-
-def silences(server_ids: Iterable[int]) -> dict[int, float]:
-    """Tell for how many seconds storage servers have been silent or out; 0 for one that answers."""
-    now = timezone.now()
-    rows = StorageServer.objects.filter(pk__in=set(server_ids)).values_list(
-        "pk", "priority", "priority_since", "silent_since"
-    )
-    out = {Priority.OFFLINE, Priority.FAULTY}
-    return {
-        server: (now - (silent or since)).total_seconds() if silent or priority in out else 0.0
-        for server, priority, since, silent in rows
-    }
-
-
-def held(legs: Iterable[Copy]) -> dict[int, str]:
-    """Say which copies are left alone for now, and why: maintenance, or a paused evacuation."""
-    resting = Job.objects.filter(
-        Q(kind=Job.Kind.MAINTENANCE) | Q(kind=Job.Kind.EVACUATE, paused=True),
-        state=Job.State.OPEN,
-    )
-    why: dict[tuple[int | None, int | None], str] = {
-        (server, disk): f"{kind} of {subject}" + (" is paused" if kind == "evacuate" else "")
-        for server, disk, kind, subject in resting.values_list("server", "disk", "kind", "subject")
-    }
-    return {
-        copy.dextid: why[place]
-        for copy in legs
-        for place in [(copy.server, None), (None, copy.disk)]
-        if place in why
-    }
-
-
-def brake_is_on() -> bool:
-    """Tell whether more storage servers went silent than may be replaced without a person."""
-    known = StorageServer.objects.exclude(priority=Priority.HALT)
-    rows = list(known.values_list("priority", "silent_since"))
-    vanished = sum(p == Priority.OFFLINE and silent is not None for p, silent in rows)
-    return vanished > 1 and vanished * 100 > settings.VASTSKY_BRAKE_PERCENT * len(rows)

@@ -47,7 +47,14 @@ class Replace:
     moved: Copy | None = None
 
 
-Need = Whole | Wait | Copying | CatchUp | Replace
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Enough others are good: let go of these."""
+
+    copies: tuple[Copy, ...]
+
+
+Need = Whole | Wait | Copying | CatchUp | Replace | Drop
 
 
 def next_need(
@@ -55,6 +62,7 @@ def next_need(
     *,
     redundancy: int,
     attached: bool,
+    known: bool,
     silent_for: Mapping[int, float],
     held: Mapping[int, str],
     grace: float,
@@ -62,9 +70,11 @@ def next_need(
 ) -> Need:
     """Say what to do next for one mirror.
 
-    `silent_for` tells for how many seconds each storage server has not answered; `held` why a copy
-    is left alone for now, by dextid: its server is in maintenance, or its evacuation is paused;
-    `brake` that too many servers vanished together for anything to be replaced automatically.
+    `known`: it is known which copies are the newest, by a head that uses them or because it closed
+    them in order; `silent_for` tells for how many seconds the server or disk of a copy has not
+    answered, by dextid; `held` why a copy is left alone for now, by dextid: its server is in
+    maintenance, or its evacuation is paused; `brake` that too many servers vanished together for
+    anything to be replaced automatically.
     """
     good = [copy for copy in copies if copy.good]
     building = [copy for copy in copies if copy.status == Leg.Status.SPARE]
@@ -75,7 +85,9 @@ def next_need(
         return cut_off
     if building:
         return _go_on(building[0])
-    if returned := next((copy for copy in faulty if _is_back(copy)), None):
+    if known and (needless := superfluous(copies, redundancy)):
+        return Drop(needless)
+    if returned := next((copy for copy in faulty if copy.alive and is_sound(copy)), None):
         return CatchUp(returned)
     if faulty:
         return _replace_or_wait(
@@ -99,18 +111,14 @@ def _cut_off(good: Sequence[Copy]) -> Need | None:
     return None
 
 
-def _is_back(copy: Copy) -> bool:
-    """Tell whether a copy was merely cut off and its server answers again."""
-    sound = copy.why not in EXPLICIT and copy.extent_status == Extent.Status.BUSY
-    return copy.alive and sound
-
-
 def _grow_or_move(good: Sequence[Copy], redundancy: int, held: Mapping[int, str]) -> Need:
     leaving = [copy for copy in good if is_leaving(copy)]
     if len(good) < redundancy:
         return Replace()
-    if not leaving or len(good) > redundancy:
+    if not leaving:
         return Whole()
+    if len(good) > redundancy:
+        return Wait("it is not known yet which copies are the newest")
     moving = next((copy for copy in leaving if copy.dextid not in held), None)
     return Replace(moved=moving) if moving else Wait(held[leaving[0].dextid])
 
@@ -132,13 +140,13 @@ def _replace_or_wait(
     brake: bool,
 ) -> Need:
     """A silent server has its grace, unless the mirror is on its last copy or it was said lost."""
-    explicit = [copy for copy in faulty if copy.why in EXPLICIT]
+    explicit = [copy for copy in faulty if not is_sound(copy)]
     if explicit:
         return Replace(lost=explicit[0])
     if brake:
         return Wait("too many servers vanished together: nothing is replaced by itself")
-    least = max(faulty, key=lambda copy: silent_for.get(copy.server, 0.0))
-    silent = silent_for.get(least.server, 0.0)
+    least = max(faulty, key=lambda copy: silent_for.get(copy.dextid, 0.0))
+    silent = silent_for.get(least.dextid, 0.0)
     if len(good) < 2:  # noqa: PLR2004 - the last good copy
         return Replace(lost=least)
     if least.dextid in held:
@@ -146,9 +154,24 @@ def _replace_or_wait(
     if silent >= grace:
         return Replace(lost=least)
     return Wait(
-        f"ssvr-{least.server:08x} is silent for {silent:.0f} s; "
+        f"pdsk-{least.disk:08x} on ssvr-{least.server:08x} is silent for {silent:.0f} s; "
         f"its copies are replaced after {grace:.0f} s"
     )
+
+
+def is_sound(copy: Copy) -> bool:
+    """Tell whether a copy may be brought up to date where it is, once it answers."""
+    return copy.why not in EXPLICIT and copy.extent_status == Extent.Status.BUSY
+
+
+def superfluous(copies: Sequence[Copy], redundancy: int) -> tuple[Copy, ...]:
+    """Name the copies that are not needed beside the good ones: bad ones, and one that leaves."""
+    good = [copy for copy in copies if copy.good]
+    if len(good) < redundancy:
+        return ()
+    bad = [copy for copy in copies if copy.status == Leg.Status.FAULTY]
+    leaving = [copy for copy in good if is_leaving(copy)]
+    return (*bad, *leaving[: len(good) - redundancy])
 
 
 def is_leaving(copy: Copy) -> bool:

@@ -7,7 +7,7 @@ import pytest
 from django.core.management import call_command
 from pytest_django import Settings
 
-from agents.protocol import Progress
+from agents.protocol import Progress, Report
 from inventory.models import Disk, Extent, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
@@ -67,6 +67,9 @@ def test_the_old_place_is_shredded_once_its_server_is_back(
     node = four.node_of(lost)
     node.die()
     four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+    assert Extent.objects.get(pk=lost.pk).status == Extent.Status.BUSY
+    head.finish(head.told("rebuild")[0])
     four.work()
     assert Extent.objects.get(pk=lost.pk).status == Extent.Status.OFFLINE
     four.sweep()
@@ -391,3 +394,129 @@ def test_a_storage_server_with_many_copies_fails_in_a_constant_number_of_queries
 
     with django_assert_max_num_queries(60):  # type: ignore[operator]
         four.call("notifyFailure", target=2, targetid=server)
+
+
+def test_a_disk_that_did_not_come_back_with_its_server_is_replaced_after_the_grace(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    node = four.node_of(lost)
+    four.silence(node, 30)
+    four.sweep()
+    node.start()
+    four.call("registerStorageServer", ip_data=[node.address])
+    Disk.objects.filter(server=lost.server_id).update(priority_since="2020-01-01T00:00Z")
+
+    four.work()
+
+    (order,) = head.told("rebuild")
+    assert order.replaces == lost.pk
+
+
+def test_a_copy_left_behind_on_bad_blocks_is_replaced(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    head.lose(lost.pk, "connection")
+    four.call("notifyFailure", target=4, targetid=lost.pk, reason="connection")
+    extent = Extent.objects.get(pk=lost.pk)
+    four.call("notifyBadBlocks", pdskid=extent.disk_id, blocks=[extent.offset_gb])
+
+    four.work()
+
+    (order,) = head.told("rebuild")
+    assert (order.leg.dextid != lost.pk, order.replaces) == (True, lost.pk)
+
+
+def test_with_no_room_a_copy_on_bad_blocks_waits_and_is_not_built_there_again(
+    cluster: Cluster,
+) -> None:
+    for _ in range(2):
+        cluster.add_storage()
+    head = cluster.add_head()
+    volume = cluster.create(redundancy=2, gb=95)
+    cluster.attach(volume, head)
+    lost = cluster.legs(volume)[0]
+    head.lose(lost.pk, "io")
+    cluster.call("notifyFailure", target=4, targetid=lost.pk, reason="io")
+    extent = Extent.objects.get(pk=lost.pk)
+    cluster.call("notifyBadBlocks", pdskid=extent.disk_id, blocks=[extent.offset_gb])
+
+    cluster.work()
+
+    assert "no room" in cluster.job(Job.Kind.REBUILD).waiting
+    assert not head.told("rebuild")
+
+
+def test_a_volume_never_attached_leaves_an_evacuated_server_at_once(four: Cluster) -> None:
+    volume = four.create()
+    leaving = four.legs(volume)[0]
+    StorageServer.objects.filter(pk=leaving.server_id).update(priority=3)
+
+    four.sweep()
+    four.work(2)
+
+    assert leaving.pk not in {leg.pk for leg in four.legs(volume)}
+    assert [leg.status for leg in four.legs(volume)] == [Status.ALLOCATED] * 3
+    assert four.free_gb() == 4 * 99 - 3 * 5
+
+
+def test_news_of_a_rebuild_from_before_a_detach_counts_for_nothing(
+    four: Cluster, head: Head, volume: LogicalVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    four.call("notifyFailure", target=2, targetid=four.legs(volume)[0].server_id)
+    four.work()
+    (order,) = head.told("rebuild")
+
+    class SlowToBeHeard:
+        def report(self, eventid: int, number: int) -> Report:
+            four.detach(volume)
+            four.attach(volume, head)
+            return Report(eventid, number, Progress.DONE)
+
+    monkeypatch.setattr("volumes.copying.agent", lambda *_: SlowToBeHeard())
+    four.work()
+
+    assert Leg.objects.get(pk=order.leg.dextid).status == Status.SPARE
+
+
+def test_the_nodes_word_on_a_rebuild_of_an_older_epoch_changes_nothing(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    four.call("notifyFailure", target=2, targetid=four.legs(volume)[0].server_id)
+    four.work()
+    new = four.legs(volume, Status.SPARE)[0]
+    four.detach(volume)
+
+    told = [{"dextid": new.pk, "dext_status": 2}]
+    four.call("notifyRebuildMirrorFinished", mirrorid=new.mirror_id, dexts=told)
+
+    new.refresh_from_db()
+    assert new.status == Status.SPARE
+
+
+def test_a_copy_that_only_the_manager_cannot_reach_is_kept_until_another_is_good(
+    cluster: Cluster,
+) -> None:
+    for _ in range(3):
+        cluster.add_storage()
+    head = cluster.add_head()
+    volume = cluster.create(redundancy=2)
+    cluster.attach(volume, head)
+    unreached = cluster.legs(volume)[0]
+    node = cluster.node_of(unreached)
+    cluster.silence(node, 30)
+    cluster.sweep()
+    cluster.work()
+
+    cluster.comes_back(node)
+    cluster.sweep()
+    cluster.work()
+
+    assert not node.shredded
+    (order,) = head.told("rebuild")
+    head.finish(order)
+    cluster.work()
+    cluster.sweep()
+    cluster.work()
+    assert node.shredded == [unreached.pk]

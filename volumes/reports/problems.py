@@ -11,7 +11,7 @@ from django.db.models import Count, Model, Q, Sum
 from django.utils import timezone
 
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
-from volumes import rebuild
+from volumes import absence
 from volumes.models import Attachment, Job, Leg, LogicalVolume
 from volumes.reports import progress, protection
 
@@ -157,7 +157,7 @@ def _worker(now: datetime) -> Iterator[Problem]:
 
 
 def _brake() -> Iterator[Problem]:
-    if rebuild.brake_is_on():
+    if absence.brake_is_on():
         yield Problem(
             Risk.STOPPED,
             None,
