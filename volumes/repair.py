@@ -87,12 +87,8 @@ def next_need(
         return _go_on(building[0])
     if known and (needless := superfluous(copies, redundancy)):
         return Drop(needless)
-    if returned := next((copy for copy in faulty if copy.alive and is_sound(copy)), None):
-        return CatchUp(returned)
     if faulty:
-        return _replace_or_wait(
-            faulty, good, silent_for=silent_for, held=held, grace=grace, brake=brake
-        )
+        return _mend(faulty, good, silent_for=silent_for, held=held, grace=grace, brake=brake)
     return _grow_or_move(good, redundancy, held)
 
 
@@ -130,7 +126,7 @@ def _go_on(copy: Copy) -> Need:
     return Replace(lost=copy)
 
 
-def _replace_or_wait(
+def _mend(
     faulty: Sequence[Copy],
     good: Sequence[Copy],
     *,
@@ -140,6 +136,8 @@ def _replace_or_wait(
     brake: bool,
 ) -> Need:
     """A silent server has its grace, unless the mirror is on its last copy or it was said lost."""
+    if returned := next((copy for copy in faulty if copy.alive and is_sound(copy)), None):
+        return CatchUp(returned)
     explicit = [copy for copy in faulty if not is_sound(copy)]
     if explicit:
         return Replace(lost=explicit[0])
@@ -147,14 +145,12 @@ def _replace_or_wait(
         return Wait("too many servers vanished together: nothing is replaced by itself")
     least = max(faulty, key=lambda copy: silent_for.get(copy.dextid, 0.0))
     silent = silent_for.get(least.dextid, 0.0)
-    if len(good) < 2:  # noqa: PLR2004 - the last good copy
-        return Replace(lost=least)
-    if least.dextid in held:
-        return Wait(held[least.dextid])
-    if silent >= grace:
+    resting = held.get(least.dextid, "")
+    if len(good) < 2 or (silent >= grace and not resting):  # noqa: PLR2004 - the last good copy
         return Replace(lost=least)
     return Wait(
-        f"pdsk-{least.disk:08x} on ssvr-{least.server:08x} is silent for {silent:.0f} s; "
+        resting
+        or f"pdsk-{least.disk:08x} on ssvr-{least.server:08x} is silent for {silent:.0f} s; "
         f"its copies are replaced after {grace:.0f} s"
     )
 
