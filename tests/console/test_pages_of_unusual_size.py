@@ -1,0 +1,57 @@
+"""Volumes of very many mirrors and disks of very many extents are shown part by part."""
+
+from django.test import Client
+
+from inventory.models import Disk, Extent
+from volumes.models import LogicalVolume, Mirror
+
+
+def test_a_volume_of_many_mirrors_is_shown_in_parts(well: None, console: Client) -> None:
+    volume = LogicalVolume.objects.create(
+        id=900_001, node_id=900_002, linear_id=900_003, name="shredded-room",
+        capacity_gb=70, store_gb=70, redundancy=2,
+    )  # fmt: skip
+    Mirror.objects.bulk_create(
+        Mirror(id=901_000 + n, volume=volume, offset_gb=n, size_gb=1) for n in range(70)
+    )
+
+    address = f"/admin/volumes/logicalvolume/{volume.pk}/change/"
+    first = console.get(address).content.decode()
+    second = console.get(address + "?part=1").content.decode()
+
+    assert (first.count(">MIRROR<"), second.count(">MIRROR<")) == (64, 6)
+    assert "0 of 2: none" in first
+    assert f"mirr-{901_069:08x}" in second
+
+
+def test_a_disk_of_many_extents_is_mapped_in_parts(well: None, console: Client) -> None:
+    disk = Disk.objects.create(
+        id=900, server_id=1, disk_uuid="many", local_path="/dev/many", capacity_gb=1100
+    )
+    Extent.objects.bulk_create(
+        Extent(id=902_000 + n, disk=disk, offset_gb=n, size_gb=1, status=Extent.Status.OFFLINE)
+        for n in range(1100)
+    )
+
+    cells = [
+        console.get(f"/admin/console/disks/{disk.pk}/map/?part={part}").content.decode()
+        for part in (0, 1)
+    ]
+
+    assert [page.count("to be shredded: 1 GB") for page in cells] == [2000, 200]
+    assert "part 2" in cells[0]
+
+
+def test_a_part_that_is_not_there_is_empty(well: None, console: Client) -> None:
+    for address in (
+        "/admin/console/disks/1/map/?part=99",
+        "/admin/console/disks/1/map/?part=-1",
+        "/admin/console/disks/1/map/?part=x",
+        "/admin/volumes/logicalvolume/1/change/?part=99999999999",
+    ):
+        assert console.get(address).status_code == 200
+
+
+def test_the_ways_up_from_a_list_lead_somewhere(well: None, console: Client) -> None:
+    for address in ("/admin/volumes/", "/admin/inventory/", "/admin/volumes/job/1/history/"):
+        assert console.get(address).status_code == 200
