@@ -33,7 +33,7 @@ def _register(manager: Manager, disk: Disk, ssvrid: int) -> int:
             capacity=str(disk.sectors),
             disk_uuid=disk.uuid,
             tags=disk.config.tags,
-            generation=disk.super_extent.generation(0, disk.label.capacity_gb),
+            generation=disk.super_extent.newest_generation,
         )
     except Fault as fault:
         if fault.code != errno.EEXIST:

@@ -34,6 +34,14 @@ class Label:
     capacity_gb: int
 
 
+def age_of(generation: int, *, shredded: bool) -> int:
+    """Order the lives of space: while a generation uses it, and then while it is zeroed after that.
+
+    So what comes late for a generation is refused once its space is on the way to the next one.
+    """
+    return 2 * generation + shredded
+
+
 class Super:
     """The SUPER extent of an open disk."""
 
@@ -64,14 +72,19 @@ class Super:
         os.fdatasync(self._fd)
         self.write_label(label)
 
-    def generation(self, offset_gb: int, size_gb: int) -> int:
-        """Tell the newest generation ordered for any GB of a range."""
+    @property
+    def newest_generation(self) -> int:
+        """Tell a generation that is as new as all that was ordered anywhere on the disk."""
+        return (self.age(0, self.capacity_gb) + 1) // 2
+
+    def age(self, offset_gb: int, size_gb: int) -> int:
+        """Tell the newest age that any GB of a range has come to."""
         table = os.pread(self._fd, 4 * size_gb, self._start + GENERATIONS + 4 * offset_gb)
         return int(max(struct.unpack(f"<{size_gb}I", table)))
 
-    def set_generation(self, offset_gb: int, size_gb: int, generation: int) -> None:
+    def set_age(self, offset_gb: int, size_gb: int, age: int) -> None:
         """Let nothing older be ordered for these GB from now on; `flush` makes it last."""
-        table = struct.pack("<I", generation) * size_gb
+        table = struct.pack("<I", age) * size_gb
         write_all(self._fd, table, self._start + GENERATIONS + 4 * offset_gb)
 
     def flush(self) -> None:

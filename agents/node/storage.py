@@ -12,6 +12,7 @@ from agents.engines.base import EngineError, Lease, LeaseUse, StorageEngine
 from agents.node.disks import Disk, Disks
 from agents.node.fences import Fences
 from agents.node.journal import Journal
+from agents.node.label import age_of
 from agents.node.orders import Orders, Task
 from agents.node.pull import pull
 from agents.node.shred import BadBlocks, shred
@@ -128,16 +129,16 @@ class StorageOrders:
             disk.super_extent.flush()
         return leases, marks, refused
 
-    def _admit_extent(self, extent: ExtentRef) -> Disk:
-        """Find the extent's disk and close the extent to older generations, not yet durably."""
+    def _admit_extent(self, extent: ExtentRef, *, shredded: bool = False) -> Disk:
+        """Find the extent's disk and close the extent to older orders, not yet durably."""
         disk = self._disks.locate(extent)
         for claim in self._claims:
             if _overlap(claim, extent):
                 raise EngineError(errno.EBUSY, f"extent {claim.dextid} there is being written")
-        known = disk.super_extent.generation(extent.offset_gb, extent.size_gb)
-        if extent.generation < known:
-            raise EngineError(errno.ESTALE, f"generation {extent.generation} is over, not {known}")
-        disk.super_extent.set_generation(extent.offset_gb, extent.size_gb, extent.generation)
+        place, age = disk.super_extent, age_of(extent.generation, shredded=shredded)
+        if age < place.age(extent.offset_gb, extent.size_gb):
+            raise EngineError(errno.ESTALE, f"generation {extent.generation} of it is over")
+        place.set_age(extent.offset_gb, extent.size_gb, age)
         return disk
 
     def _make_room(self, lease: Lease, uses: list[LeaseUse]) -> None:
@@ -158,7 +159,7 @@ class StorageOrders:
             logger.info("dropped %s", " ".join(str(use.lease.dextid) for use in uses))
 
     def _shred(self, order: ShredOrder, task: Task) -> tuple[CopyState, ...]:
-        with self._claimed(order.extent) as disk:
+        with self._claimed(order.extent, shredded=True) as disk:
             try:
                 shred(disk, order.extent, task, self._throttle)
             except BadBlocks as error:
@@ -173,10 +174,10 @@ class StorageOrders:
         return ()
 
     @contextmanager
-    def _claimed(self, extent: ExtentRef) -> Iterator[Disk]:
+    def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[Disk]:
         """Have the extent to ourselves: leases that overlap are dropped, new ones refused."""
         with self._leases:
-            disk = self._admit_extent(extent)
+            disk = self._admit_extent(extent, shredded=shredded)
             disk.super_extent.flush()
             wanted = _span(disk, extent)
             self._drop([use for use in self._engine.leases() if _leases_overlap(use.lease, wanted)])

@@ -240,7 +240,7 @@ def test_an_extent_being_shredded_is_not_exported_and_a_cancelled_shred_fails(
 
     report = node.await_end(9)
     assert (report.progress, report.errno) == (Progress.FAILED, errno.ECANCELED)
-    assert node.agent.export(export(node.extent())).refused == {}
+    assert node.agent.export(export(node.extent(generation=2))).refused == {}
 
 
 def test_results_are_kept_until_they_are_acknowledged(node: Any) -> None:
@@ -265,6 +265,22 @@ def test_a_shred_of_an_older_generation_fails_and_harms_nothing(node: Any) -> No
     assert len(node.state().exports) == 1
     with node.disk_path.open("rb") as disk:
         assert disk.read(8) == b"precious"
+
+
+def test_what_comes_late_for_space_that_was_shredded_is_refused(node: Any) -> None:
+    node.agent.export(export(node.extent()))
+    node.agent.shred(ShredOrder(9, 1, 1, node.extent()))
+    node.await_end(9)
+
+    reply = node.agent.export(export(node.extent()))
+    nowhere = CopySource(("127.0.0.1",), 9, "nothing")
+    node.agent.pull(PullOrder(10, 1, 1, LVOL, 1, nowhere, node.extent()))
+
+    assert "generation 1" in reply.refused["100"]
+    assert node.await_end(10).errno == errno.ESTALE
+    node.agent.shred(ShredOrder(11, 1, 1, node.extent()))
+    assert node.await_end(11).progress is Progress.DONE
+    assert node.agent.export(export(node.extent(generation=2))).refused == {}
 
 
 def test_a_pull_makes_an_equal_copy_with_the_same_mark(make_node: Any) -> None:
