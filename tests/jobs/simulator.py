@@ -114,6 +114,9 @@ class Node:
         self.die()
         self._hung = socket.create_server((self.address, self.port), reuse_port=False)
 
+    def babble(self) -> None:
+        self.babbles = True
+
     def told(self, method: str) -> list[Any]:
         return [order for name, order in self.log if name == method]
 

@@ -44,7 +44,7 @@ def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
 ) -> None:
     settings.VASTSKY_AGENT_TIMEOUT = 0.3
     node, *others = four.world.storages.values()
-    {"dead": node.die, "hung": node.hang, "garbage": lambda: setattr(node, "babbles", True)}[way]()
+    {"dead": node.die, "hung": node.hang, "garbage": node.babble}[way]()
 
     four.sweep()
 
