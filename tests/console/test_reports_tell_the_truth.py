@@ -72,6 +72,7 @@ def test_problems_are_told_most_dangerous_first(ill: None) -> None:
 
     assert [problem.risk for problem in found] == sorted(problem.risk for problem in found)
     assert found[0].risk == Risk.UNREACHABLE
+    assert problems.is_anything_wrong()
     told = " ".join(f"{problem.title} {problem.cause}" for problem in found)
     for what in ("last good copy", "could not be attached", "overdue", "does not answer", "faulty"):
         assert what in told
@@ -79,7 +80,7 @@ def test_problems_are_told_most_dangerous_first(ill: None) -> None:
 
 def test_nothing_is_wrong_with_a_cluster_that_is_well(well: None, console: Client) -> None:
     assert problems.find() == []
-    assert problems.count_at_a_glance() == 0
+    assert not problems.is_anything_wrong()
     assert "All data is safe" in console.get("/admin/").content.decode()
     assert "Nothing is wrong" in console.get("/admin/console/problems/").content.decode()
 

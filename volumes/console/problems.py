@@ -7,7 +7,7 @@ from django.urls import reverse
 
 from volumes.console import acting
 from volumes.console.page import fragment, page, viewing
-from volumes.console.permissions import may
+from volumes.console.permissions import Right, may
 from volumes.console.pills import BAD, WARN, Pill
 from volumes.console.verbs import Verb
 from volumes.reports import problems
@@ -62,8 +62,7 @@ def _line(request: HttpRequest, problem: Problem) -> Line:
 
 
 def badge(request: HttpRequest) -> str:
-    """Count problems for the sidebar of every page; empty when there is none."""
-    if not request.user.is_authenticated:
+    """Mark the sidebar's entry on every page while something is wrong."""
+    if not may(request.user, Right.VIEW):
         return ""
-    count = problems.count_at_a_glance()
-    return str(count) if count else ""
+    return "!" if problems.is_anything_wrong() else ""

@@ -7,7 +7,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from django.conf import settings
-from django.db.models import Count, Model, Q, Sum
+from django.db.models import Model, Q, Sum
 from django.utils import timezone
 
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
@@ -17,6 +17,7 @@ from volumes.reports import progress, protection
 
 LISTED = 20
 """Of each kind; the rest is counted."""
+OUT = (Priority.OFFLINE, Priority.FAULTY)
 NO_TICK = timedelta(seconds=60)
 
 
@@ -172,7 +173,7 @@ def _brake() -> Iterator[Problem]:
 def _servers(now: datetime) -> Iterator[Problem]:
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     silent = Q(priority__in=ALIVE, silent_since__lt=limit)
-    out = Q(priority__in=[Priority.OFFLINE, Priority.FAULTY])
+    out = Q(priority__in=OUT)
     for kind, model in (("storage", StorageServer), ("head", HeadServer)):
         for row in model.objects.filter(silent | out).order_by("priority_since")[:LISTED]:
             yield _server(kind, row)
@@ -200,7 +201,7 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
 
 def _disks() -> Iterator[Problem]:
     """Disks that are out although their server is not: the server's own line says the rest."""
-    out = Disk.objects.filter(priority__in=[Priority.OFFLINE, Priority.FAULTY])
+    out = Disk.objects.filter(priority__in=OUT)
     rows = out.filter(server__priority__in=ALIVE).select_related("server")
     for row in rows.order_by("priority_since")[:LISTED]:
         yield Problem(
@@ -227,17 +228,18 @@ def _bad_blocks() -> Iterator[Problem]:
         )
 
 
-def count_at_a_glance() -> int:
-    """Count what needs a person, cheaply enough for every page."""
+def is_anything_wrong() -> bool:
+    """Tell whether a person should look, cheaply enough for every page."""
     now = timezone.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
-    ill = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority=Priority.OFFLINE)
-    return sum(
-        rows.aggregate(count=Count("pk"))["count"]
+    ill = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
+    return any(
+        rows.exists()
         for rows in (
+            Leg.objects.filter(status__in=[Leg.Status.FAULTY, Leg.Status.SPARE]),
             StorageServer.objects.filter(ill),
             HeadServer.objects.filter(ill),
-            Disk.objects.filter(priority=Priority.FAULTY),
+            Disk.objects.filter(priority__in=OUT),
             Attachment.objects.filter(state=Attachment.State.ERROR),
             Job.objects.filter(progress.needs_attention(now)),
         )

@@ -74,7 +74,7 @@ def of_kind(kind: Job.Kind) -> Work:
 def open_jobs() -> QuerySet[Job]:
     """Read what is under way or waiting, what runs first."""
     rows = Job.objects.filter(state=Job.State.OPEN).select_related("mirror")
-    return rows.order_by(F("started").asc(nulls_last=True), "urgency", "pk")
+    return rows.order_by(Case(When(started=None, then=1), default=0), "urgency", "pk")
 
 
 def needs_attention(now: datetime) -> Q:
