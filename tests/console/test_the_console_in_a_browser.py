@@ -95,6 +95,19 @@ def test_the_overview_refreshes_itself(person: Person) -> None:
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
+def test_a_refresh_leaves_the_keyboard_where_it_was(person: Person) -> None:
+    fill(SMALL)
+    page = person.go("/admin/")
+    link = page.get_by_role("link", name="every volume has all its copies")
+    link.focus()
+
+    with page.expect_response("**/overview/live/", timeout=15_000):
+        pass
+    page.wait_for_function("document.querySelector('.htmx-request, .htmx-settling') === null")
+
+    expect(link).to_be_focused()
+
+
 def test_a_page_left_open_leads_to_the_login_when_the_session_ends(person: Person) -> None:
     fill(SMALL)
     page = person.go("/admin/")

@@ -14,3 +14,21 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   event.detail.shouldSwap = false;
   window.location.reload();
 });
+
+// Who walks through a live part by keyboard keeps the place when it is replaced.
+const STOPS = "a[href], button, summary, input, [tabindex]";
+let held = null;
+document.addEventListener("htmx:beforeSwap", ({ detail: { target } }) => {
+  const active = document.activeElement;
+  held = target.contains(active) && {
+    href: active.getAttribute("href"),
+    place: [...target.querySelectorAll(STOPS)].indexOf(active),
+  };
+});
+document.addEventListener("htmx:afterSettle", ({ detail: { target } }) => {
+  if (!held || held.place < 0) return;
+  const stops = [...target.querySelectorAll(STOPS)];
+  const same = held.href && stops.find((stop) => stop.getAttribute("href") === held.href);
+  (same || stops[held.place])?.focus({ preventScroll: true });
+  held = null;
+});
