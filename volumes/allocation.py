@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
 from django.db import connection
+from django.db.models import Q
 from django.utils import timezone
 
 from inventory import ids, space
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from volumes import jobs
 from volumes.copies import Copy
 from volumes.models import Job, Leg, LogicalVolume, Mirror
 from volumes.placement import Room, place
@@ -87,6 +89,7 @@ def give_back(volume: LogicalVolume) -> None:
     Inside the caller's transaction, which has made sure that nobody uses the volume.
     """
     ids.lock("volume")
+    jobs.cancel(Q(mirror__volume=volume), f"{volume} was deleted")
     legs = Leg.objects.filter(mirror__volume=volume)
     unexposed: list[int] = []
     exposed: list[int] = []

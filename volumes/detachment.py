@@ -10,7 +10,7 @@ from inventory import audit, servers
 from inventory.errors import Invalid, TryAgain
 from inventory.models import ALIVE, HeadServer
 from inventory.turns import turn
-from volumes import copies, exports, jobs, nodes, standing
+from volumes import allocation, copies, exports, jobs, nodes, standing
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume
 
@@ -51,12 +51,21 @@ def request_fence(attachment: Attachment, cause: str) -> Job | None:
     was = State(attachment.state)
     if was == State.UNBINDING:
         return None
-    jobs.cancel(Q(volume=attachment.volume_id, kind__in=Job.EXCLUSIVE), cause, errnos.EHOSTDOWN)
+    _stop_other_work(attachment.volume, cause)
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, cause):
         return None
     volume = attachment.volume
     audit.record(audit.Verb.FENCE, volume, f"{volume.name} from {attachment.head}: {cause}")
     return _submit_detach(Job.Kind.FENCE, volume, attachment.head, "")
+
+
+def _stop_other_work(volume: LogicalVolume, cause: str) -> None:
+    """End what waits for the head; a snapshot that was just being made was never promised."""
+    making = Job.objects.filter(volume=volume, kind=Job.Kind.SNAPSHOT, state=Job.State.OPEN)
+    unmade = [job.snapshot for job in making.select_related("snapshot") if job.snapshot]
+    jobs.cancel(Q(volume=volume, kind__in=Job.EXCLUSIVE), cause, errnos.EHOSTDOWN)
+    for snapshot in unmade:
+        allocation.give_back(snapshot)
 
 
 def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer, actor: str) -> Job:

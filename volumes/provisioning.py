@@ -85,6 +85,5 @@ def delete_volume(volume: LogicalVolume) -> None:
         raise Busy(f"{held.name} is {attachment.state} on {attachment.head}")
     if job := jobs.exclusive(held):
         raise Busy(f"{held.name}: {job.kind} is under way")
-    jobs.cancel(Q(mirror__volume=held), f"{held} was deleted")
     audit.record(audit.Verb.DELETE_VOLUME, held, held.name)
     allocation.give_back(held)

@@ -15,6 +15,8 @@ from volumes.models import Attachment, Job, Leg, LogicalVolume
 
 POLL = timedelta(milliseconds=300)
 State = Attachment.State
+WHOLE, BROKEN = "whole", "broken"
+"""Job.step of a deletion that the head was told of: what the snapshot was before."""
 
 
 @turn()
@@ -65,7 +67,7 @@ def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
     audit.record(audit.Verb.DELETE_SNAPSHOT, snapshot, snapshot.name)
     if attached is None:
-        _discard(snapshot)
+        allocation.give_back(snapshot)
         return None
     if attached.state != State.BOUND:
         raise Busy(f"the origin of {snapshot} {snapshot.name} is {attached.state}")
@@ -77,11 +79,6 @@ def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
         actor=actor,
         deadline=jobs.patience(),
     )
-
-
-def _discard(snapshot: LogicalVolume) -> None:
-    jobs.cancel(Q(mirror__volume=snapshot), f"{snapshot} was deleted")
-    allocation.give_back(snapshot)
 
 
 # -- making one appear ----------------------------------------------------------------------------
@@ -138,7 +135,7 @@ def give_up_snapshot(job: Job, errno: int, error: str) -> None:
     snapshot = job.snapshot
     jobs.finish(job, errno, error)
     if snapshot is not None:
-        _discard(snapshot)
+        allocation.give_back(snapshot)
 
 
 # -- making one go away ---------------------------------------------------------------------------
@@ -150,6 +147,7 @@ def unsnapshot_step(job: Job) -> Again | None:
     if attached is None or job.snapshot is None:
         jobs.finish(job, errnos.ECANCELED, "the origin was detached meanwhile")
         return None
+    _count_as_lost(job, job.snapshot)
     group = attached.volume
     order = UnsnapshotOrder(
         eventid=job.pk,
@@ -161,7 +159,7 @@ def unsnapshot_step(job: Job) -> Again | None:
     )
     report = nodes.head(attached.head_id).unsnapshot(order)
     if report.progress == Progress.FAILED:
-        jobs.finish(job, report.errno or errnos.EIO, report.message)
+        give_up_unsnapshot(job, report.errno or errnos.EIO, report.message)
         return None
     if report.progress != Progress.DONE:
         return Again(POLL, "the head is closing the snapshot")
@@ -172,5 +170,21 @@ def unsnapshot_step(job: Job) -> Again | None:
     with turn():
         snapshot = job.snapshot
         jobs.finish(job)
-        _discard(snapshot)
+        allocation.give_back(snapshot)
     return None
+
+
+@turn()
+def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
+    """From the order on the head may keep nothing for the snapshot: never assemble it again."""
+    if not job.step:
+        jobs.record(job, step=BROKEN if snapshot.broken else WHOLE)
+        LogicalVolume.objects.filter(pk=snapshot.pk).update(broken=True)
+
+
+@turn()
+def give_up_unsnapshot(job: Job, errno: int, error: str) -> None:
+    """End the job. Only a snapshot that is in use is surely whole; others may be half gone."""
+    jobs.finish(job, errno, error)
+    if errno == errnos.EBUSY and job.step == WHOLE and job.snapshot_id:
+        LogicalVolume.objects.filter(pk=job.snapshot_id).update(broken=False)

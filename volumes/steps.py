@@ -41,7 +41,7 @@ GIVE_UP: dict[str, GiveUp] = {
     Job.Kind.DETACH: detachment.give_up_detach,
     Job.Kind.FENCE: detachment.give_up_detach,
     Job.Kind.SNAPSHOT: snapshots.give_up_snapshot,
-    Job.Kind.UNSNAPSHOT: jobs.finish,
+    Job.Kind.UNSNAPSHOT: snapshots.give_up_unsnapshot,
 }
 """What to do with a job that somebody waits for and that cannot succeed. Others try for ever."""
 

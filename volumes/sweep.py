@@ -9,7 +9,15 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from agents.protocol import DetachOrder, ExportState, GroupState, HeadState, LegState, StorageState
+from agents.protocol import (
+    DetachOrder,
+    ExportState,
+    GroupState,
+    HeadState,
+    LegState,
+    StorageState,
+    UnsnapshotOrder,
+)
 from inventory import ids, servers
 from inventory.models import ALIVE, HeadServer, StorageServer
 from inventory.turns import turn
@@ -101,7 +109,9 @@ def sweep_heads() -> None:
     for head, state in states.items():
         _take_down_orphans(head, state)
         _fence_missing(head, state, asked)
-        _fail_copies(_bound_groups(head, state))
+        own = _bound_groups(head, state)
+        _take_down_snapshots(head, own)
+        _fail_copies(own)
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
@@ -113,6 +123,19 @@ def _take_down_orphans(head: int, state: HeadState) -> None:
                 _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch
             )
             nodes.ask_all({head: partial(nodes.head(head).detach, order)})
+
+
+def _take_down_snapshots(head: int, groups: list[GroupState]) -> None:
+    """Take away snapshots that were given up while the head was making them after all."""
+    found = {device.lvolid: group for group in groups for device in group.devices}
+    known = LogicalVolume.objects.filter(pk__in=found).values_list("pk", flat=True)
+    for snapshot in found.keys() - set(known):
+        group = found[snapshot]
+        logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, snapshot)
+        order = UnsnapshotOrder(
+            _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch, snapshot
+        )
+        nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
 
 
 def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:

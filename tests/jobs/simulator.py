@@ -192,6 +192,11 @@ class Group:
     copies: dict[int, CopyState] = field(default_factory=dict)
     open: bool = False
     broken: set[int] = field(default_factory=set)
+    snapshots: set[int] = field(default_factory=set)
+
+    @property
+    def devices(self) -> set[int]:
+        return {d.lvolid for d in self.order.devices} | self.broken | self.snapshots
 
 
 @dataclass
@@ -206,7 +211,7 @@ class Head(Node):
                 alive=True,
                 devices=tuple(
                     DeviceState(lvolid, 0, broken=lvolid in group.broken)
-                    for lvolid in {d.lvolid for d in group.order.devices} | group.broken
+                    for lvolid in group.devices
                 ),
                 copies=tuple(group.copies.values()),
             )
@@ -273,10 +278,12 @@ class Head(Node):
         return Report(order.eventid, order.order, Progress.DONE, copies=copies)
 
     def on_snapshot(self, order: SnapshotOrder) -> Report:
+        self.groups[order.lvolid].snapshots.add(order.device.lvolid)
         self._assemble(self.groups[order.lvolid], order.device.mirrors)
         return self.journal(order, lambda: Report(order.eventid, order.order, Progress.DONE))
 
     def on_unsnapshot(self, order: UnsnapshotOrder) -> Report:
+        self.groups[order.lvolid].snapshots.discard(order.snapshot)
         return self.journal(order, lambda: Report(order.eventid, order.order, Progress.DONE))
 
     def on_rebuild(self, order: RebuildOrder) -> Report:

@@ -270,10 +270,10 @@ def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
 
 def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster) -> None:
     volume = attached(four)
-    with audit.acting_as("alice", Way.CONSOLE):
-        detachment.request_detach(volume)
     with audit.acting_as("node-1", Way.NODE):
         health.fail_copy(four.legs(volume)[0].pk, "io")
+    with audit.acting_as("alice", Way.CONSOLE):
+        detachment.request_detach(volume)
 
     assert four.job(Job.Kind.ATTACH).actor == "loopback"
     assert four.job(Job.Kind.DETACH).actor == "alice"

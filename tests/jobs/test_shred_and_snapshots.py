@@ -6,10 +6,11 @@ from xmlrpc.client import Fault
 import pytest
 from django.core.management import call_command
 
+from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory.models import Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes import shred
+from volumes import shred, snapshots
 from volumes.models import Job, Leg, LogicalVolume
 
 
@@ -211,7 +212,53 @@ def test_a_snapshot_that_is_open_is_not_deleted(
         four.call("deleteLogicalVolume", lvolid=snapshot.pk)
 
     assert caught.value.faultCode == errno.EBUSY
-    assert LogicalVolume.objects.filter(pk=snapshot.pk).exists()
+    assert not LogicalVolume.objects.get(pk=snapshot.pk).broken
+
+
+def test_a_snapshot_that_its_head_may_have_let_go_is_never_assembled_again(
+    four: Cluster, head: Head, origin: LogicalVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = snapshot_of(four, origin)
+    monkeypatch.setattr(Head, "on_unsnapshot", running)
+    snapshots.delete_snapshot(snapshot)
+    four.work()
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("registerHeadServer", ip_data=[head.address])
+
+    four.attach(origin, head)
+
+    assert [d.lvolid for d in head.told("attach")[-1].devices] == [origin.pk]
+    four.detach(origin)
+    four.call("deleteLogicalVolume", lvolid=snapshot.pk)
+
+
+def test_a_snapshot_that_was_being_made_when_its_head_failed_is_not_kept(
+    four: Cluster, head: Head, origin: LogicalVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Head, "on_snapshot", running)
+    snapshots.create_snapshot(origin=origin, name="before")
+    four.work()
+
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+
+    assert list(LogicalVolume.objects.all()) == [origin]
+    call_command("fsck")
+
+
+def test_a_snapshot_that_was_given_up_while_its_head_made_it_is_taken_down(
+    four: Cluster, head: Head, origin: LogicalVolume
+) -> None:
+    head.groups[origin.pk].snapshots.add(4711)
+
+    four.sweep()
+
+    assert [order.snapshot for order in head.told("unsnapshot")] == [4711]
+
+
+def running(_: Head, order: SnapshotOrder | UnsnapshotOrder) -> Report:
+    return Report(order.eventid, order.order, Progress.RUNNING)
 
 
 def test_a_broken_snapshot_never_keeps_its_origin_from_being_attached(
