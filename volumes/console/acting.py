@@ -55,20 +55,16 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
     if request.method == "POST" and willing and typed_right and (not form or form.is_valid()):
         wish = Wish(request.user.get_username(), form.cleaned_data if form else {})
         return _perform(request, wanted, willing, wish)
-    return page(
-        request,
-        "console/act.html",
-        wanted.title,
-        verb=wanted,
-        chosen=chosen,
-        willing=willing,
-        hits=wanted.hits(willing) if willing else [],
-        stakes=stakes,
-        phrase=phrase,
-        mistyped=request.method == "POST" and not typed_right,
-        form=form,
-        back=_back(request, wanted),
-    )
+    context: dict[str, Any] = {
+        "chosen": chosen,
+        "willing": willing,
+        "stakes": stakes,
+        "phrase": phrase,
+    }
+    context["mistyped"] = request.method == "POST" and not typed_right
+    context["hits"] = wanted.hits(willing) if willing else []
+    context |= {"verb": wanted, "form": form, "back": _back(request, wanted)}
+    return page(request, "console/act.html", wanted.title, **context)
 
 
 def buttons(request: HttpRequest, row: Model) -> list[tuple[Verb, str]]:

@@ -69,19 +69,9 @@ def _weak(weak: dict[int, protection.Weak]) -> Iterator[Problem]:
     rows = LogicalVolume.objects.in_bulk([volume.volume_id for volume in worst])
     ill = _ill_copies(rows)
     for volume in worst:
-        row = rows.get(volume.volume_id)
-        if row is None:
-            continue
-        places, since = ill.get(row.pk, ("copies are missing", None))
-        yield Problem(
-            Risk.LAST_COPY if volume.fewest else Risk.UNREACHABLE,
-            row,
-            f"{row.name} is on its last good copy"
-            if volume.fewest
-            else f"{row.name} has no good copy",
-            f"{volume.mirrors} of its parts lack copies; {places}",
-            since,
-        )
+        # It may have been deleted since its copies were counted.
+        if row := rows.get(volume.volume_id):
+            yield _worst(row, volume, *ill.get(row.pk, ("copies are missing", None)))
     reduced = [volume for volume in weak.values() if volume.fewest > 1]
     if reduced:
         yield Problem(
@@ -90,6 +80,15 @@ def _weak(weak: dict[int, protection.Weak]) -> Iterator[Problem]:
             f"{len(reduced)} volumes have fewer copies than promised, none is on its last",
             "copies are being rebuilt, or wait for their server's grace to end",
         )
+
+
+def _worst(
+    row: LogicalVolume, volume: protection.Weak, places: str, since: datetime | None
+) -> Problem:
+    cause = f"{volume.mirrors} of its parts lack copies; {places}"
+    if volume.fewest:
+        return Problem(Risk.LAST_COPY, row, f"{row.name} is on its last good copy", cause, since)
+    return Problem(Risk.UNREACHABLE, row, f"{row.name} has no good copy", cause, since)
 
 
 def _ill_copies(volumes: Iterable[int]) -> dict[int, tuple[str, datetime | None]]:
