@@ -1,5 +1,6 @@
 """A head agent: the parts that only a head has, and how they hang together."""
 
+import logging
 from dataclasses import replace
 from functools import partial
 
@@ -23,6 +24,8 @@ from agents.protocol import (
     UnsnapshotOrder,
 )
 
+logger = logging.getLogger(__name__)
+
 STATE_PATIENCE = 1.0
 """The manager waits 2 s for a state."""
 WATCH_PATIENCE = 5.0
@@ -32,6 +35,7 @@ class HeadRole:
     """Makes an agent a head."""
 
     def __init__(self, config: HeadConfig, engine: HeadEngine, parts: Parts) -> None:
+        self._engine = engine
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
@@ -60,6 +64,7 @@ class HeadRole:
 
     def start(self) -> None:
         """Go on with what was begun, and register."""
+        self._clear_away_what_ended_with_the_machine()
         self._orders.resume(self._parts.journal)
         self._registration.start()
 
@@ -77,6 +82,13 @@ class HeadRole:
     def _is_of_this_boot(self, lvolid: int) -> bool:
         """A group that ended with the machine comes back only when the manager says so."""
         return self._parts.store.fact(_memory(lvolid)) == boot_id()
+
+    def _clear_away_what_ended_with_the_machine(self) -> None:
+        """Told as here but dead, a group would seem to be on its way back for ever."""
+        for group in self._engine.groups():
+            if not group.alive and not self._is_of_this_boot(group.lvolid):
+                logger.warning("group %d ended with the machine", group.lvolid)
+                self._engine.detach(group.lvolid)
 
     def _state(self, _: Nothing) -> HeadState:
         self._registration.was_asked()

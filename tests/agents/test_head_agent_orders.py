@@ -1,8 +1,10 @@
 """A head agent with real storage agents behind it, told by the client over the wire."""
 
+import contextlib
 import errno
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
@@ -241,3 +243,18 @@ def head_is_served(head: Any) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_a_group_that_ended_with_the_machine_is_not_told_as_here(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order())
+    head.end(signal.SIGKILL)
+    head.stop()
+    with contextlib.closing(sqlite3.connect(head.folder / "state/agent.db")) as memory:
+        memory.execute("UPDATE facts SET value = 'earlier' WHERE name = 'boot of group 50'")
+        memory.commit()
+
+    head.start()
+
+    assert head.state().groups == ()
+    assert not (head.links / "db").is_symlink()
+    assert head.agent.detach(DetachOrder(3, 1, 1, LVOL, 1)).progress is Progress.DONE
