@@ -109,6 +109,8 @@ def _send_pull(job: Job, mirror: Mirror, target: Copy) -> Report:
         chosen = choice.choose(legs, exported.marks, clean=volume.closed_cleanly, force=False)
     except HostDown as refused:
         raise CannotCopy(str(refused)) from None
+    # Each try reads from the next one: the first may be the one that cannot be read.
+    source = chosen.taken[job.attempts % len(chosen.taken)]
     return nodes.storage(target.server).pull(
         PullOrder(
             eventid=job.pk,
@@ -116,7 +118,7 @@ def _send_pull(job: Job, mirror: Mirror, target: Copy) -> Report:
             incarnation=servers.cluster().incarnation,
             lvolid=volume.pk,
             epoch=volume.epoch,
-            source=exported.sources[chosen.taken[0].dextid],
+            source=exported.sources[source.dextid],
             target=target.ref,
         )
     )

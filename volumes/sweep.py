@@ -23,7 +23,7 @@ from inventory.models import ALIVE, HeadServer, StorageServer
 from inventory.turns import turn
 from volumes import detachment, exports, health, nodes, rebuild, shred
 from volumes.copies import GOOD
-from volumes.models import Attachment, Leg, LogicalVolume
+from volumes.models import Attachment, Job, Leg, LogicalVolume
 
 logger = logging.getLogger(__name__)
 
@@ -67,12 +67,23 @@ def sweep_storage() -> None:
 
 
 def _evict_orphans(states: dict[int, StorageState]) -> None:
-    """Drop exports of epochs that are over. An epoch only rises, so an old one is never right."""
-    epochs = _epochs({e.lvolid for state in states.values() for e in state.exports})
+    """Drop exports of epochs that are over, and what a pull between servers left exported.
+
+    An epoch only rises, so an old one is never right; an attach that begins now has a newer one.
+    """
+    groups = {e.lvolid for state in states.values() for e in state.exports}
+    epochs = _epochs(groups)
+    used = set(Attachment.objects.filter(volume__in=groups).values_list("volume", flat=True))
+    building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
+    used.update(building.values_list("volume", flat=True))
     for server, state in states.items():
         for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _over(e, epochs)}:
             logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
             exports.evict(_event(), lvolid, epoch, [server])
+        idle = [e for e in state.exports if not _over(e, epochs) and e.lvolid not in used]
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
+            left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
+            exports.evict(_event(), lvolid, epoch, [server], left)
 
 
 def _over(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:

@@ -520,3 +520,30 @@ def test_a_copy_that_only_the_manager_cannot_reach_is_kept_until_another_is_good
     cluster.sweep()
     cluster.work()
     assert node.shredded == [unreached.pk]
+
+
+def test_each_try_pulls_from_the_next_good_copy(four: Cluster, idle: LogicalVolume) -> None:
+    target = four.world.storages[spare(four)]
+    four.call("notifyFailure", target=2, targetid=four.legs(idle)[0].server_id)
+    four.work()
+
+    target.finish(target.told("pull")[0], Progress.FAILED, "the source cannot be read")
+    four.work(2)
+
+    first, second = target.told("pull")
+    assert first.source.export != second.source.export
+
+
+def test_what_a_pull_left_exported_is_dropped(four: Cluster, idle: LogicalVolume) -> None:
+    target = four.world.storages[spare(four)]
+    four.call("notifyFailure", target=2, targetid=four.legs(idle)[0].server_id)
+    four.work()
+    four.sweep()
+    assert any(node.exports for node in four.world.storages.values())
+    target.finish(target.told("pull")[0])
+    four.work(3)
+
+    four.sweep()
+
+    assert not any(node.exports for node in four.world.storages.values())
+    assert set(target.min_epoch.values()) <= {2}
