@@ -123,6 +123,9 @@ class Address(models.Model):
     storage = models.ForeignKey(
         StorageServer, models.CASCADE, related_name="addresses", null=True, blank=True
     )
+    silent_since = models.DateTimeField(
+        null=True, blank=True, help_text="first unanswered question since the last answer here"
+    )
 
     class Meta:
         verbose_name_plural = "addresses"

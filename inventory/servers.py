@@ -135,19 +135,21 @@ def cluster() -> Cluster:
     return Cluster.objects.get_or_create(pk=1, defaults={"uuid": uuid.uuid4()})[0]
 
 
-def record_answer(
-    kind: type[HeadServer | StorageServer], server_ids: Collection[int], now: datetime
+def record_answers(
+    kind: type[HeadServer | StorageServer], answered: Collection[int], now: datetime
 ) -> None:
-    """Note that these servers answered."""
-    kind.objects.filter(pk__in=server_ids).update(last_answer=now, silent_since=None)
+    """Note that these servers answered on one of their addresses at least, and the others did not.
 
-
-def record_silence(
-    kind: type[HeadServer | StorageServer], server_ids: Collection[int], now: datetime
-) -> None:
-    """Note that these servers did not answer; the first time since an answer counts."""
-    silent = kind.objects.filter(pk__in=server_ids, silent_since=None)
-    silent.update(silent_since=now)
+    `answered` are the ids of addresses. The first silence since an answer is what counts.
+    """
+    owner = KINDS[kind]
+    asked = Address.objects.filter(**{f"{owner}__priority__in": ALIVE})
+    asked.filter(pk__in=answered).update(silent_since=None)
+    asked.filter(silent_since=None).exclude(pk__in=answered).update(silent_since=now)
+    servers = kind.objects.filter(priority__in=ALIVE)
+    alive = servers.filter(addresses__in=answered)
+    kind.objects.filter(pk__in=alive.values("pk")).update(last_answer=now, silent_since=None)
+    servers.filter(silent_since=None).exclude(pk__in=alive.values("pk")).update(silent_since=now)
 
 
 def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:

@@ -170,6 +170,8 @@ VASTSKY_REBUILDS_TOTAL = _whole("VASTSKY_REBUILDS_TOTAL", 16)
 VASTSKY_SHREDS_PER_DISK = _whole("VASTSKY_SHREDS_PER_DISK", 1)
 VASTSKY_SHREDS_PER_SERVER = _whole("VASTSKY_SHREDS_PER_SERVER", 4)
 VASTSKY_SHREDS_TOTAL = _whole("VASTSKY_SHREDS_TOTAL", 64)
+VASTSKY_KEEP_JOBS_DAYS = _whole("VASTSKY_KEEP_JOBS_DAYS", 90)
+"""Finished jobs, with their stories, are forgotten after so long; the audit log is kept."""
 VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 300)
 """How long a caller of attach, detach or createSnapshot waits for the nodes."""
 

@@ -2,6 +2,7 @@
 
 import errno as errnos
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +18,7 @@ from kombu.exceptions import OperationalError
 
 from inventory import audit, ids
 from inventory.errors import Busy
-from volumes.models import Job, LogicalVolume
+from volumes.models import Job, JobLine, LogicalVolume
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
             job.save(force_insert=True)
     except IntegrityError:
         raise Busy(f"{subject}: other work on it is under way") from None
+    _tell(job, f"asked for by {job.actor}" if job.actor else "asked for")
     transaction.on_commit(partial(wake, job.pk), robust=True)
     return job
 
@@ -112,11 +114,15 @@ def record(job: Job, **fields: Any) -> None:
 def start(job: Job, step: str) -> None:
     """Record what is about to be asked of nodes, as a new order."""
     record(job, step=step, order=job.order + 1, started=job.started or timezone.now(), waiting="")
+    _tell(job, f"{step}: order {job.order} to the node")
 
 
 def postpone(job: Job, again: Again) -> None:
     """Give the job back until later; losing it meanwhile is fine."""
-    _owned(job).update(due=timezone.now() + again.after, waiting=again.waiting[:250])
+    waiting = again.waiting[:250]
+    kept = _owned(job).update(due=timezone.now() + again.after, waiting=waiting)
+    if kept and waiting and _gist(waiting) != _gist(job.waiting):
+        _tell(job, waiting)
 
 
 def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
@@ -137,7 +143,25 @@ def finish(job: Job, errno: int = 0, error: str = "") -> None:
         waiting="",
         finished=timezone.now(),
     )
+    _tell(job, f"{state}: {error}" if error else str(state))
     logger.info("job %s %s %s: %s %s", job.pk, job.kind, job.subject, state, error)
+
+
+def _tell(job: Job, text: str) -> None:
+    """Add a line to the job's story."""
+    JobLine.objects.create(job=job, text=text[:500])
+
+
+def _gist(text: str) -> str:
+    """Strip the numbers: "silent for 31 s" after "silent for 29 s" is no news."""
+    return re.sub(r"\d+", "", text)
+
+
+def forget_old(limit: int = 500) -> int:
+    """Remove jobs with their stories VASTSKY_KEEP_JOBS_DAYS after their end, for the sweep."""
+    kept_since = timezone.now() - timedelta(days=settings.VASTSKY_KEEP_JOBS_DAYS)
+    old = Job.objects.filter(finished__lt=kept_since).values_list("pk", flat=True)[:limit]
+    return Job.objects.filter(pk__in=list(old)).delete()[0]
 
 
 def cancel(which: Q, error: str, errno: int = errnos.ECANCELED) -> int:

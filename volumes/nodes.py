@@ -8,7 +8,7 @@ from django.conf import settings
 
 from agents.client import AgentFault, AgentUnreachable, HeadAgent, StorageAgent
 from agents.protocol import Malformed
-from inventory.models import Address
+from inventory.models import ALIVE, Address
 from volumes.copies import storage_addresses
 
 T = TypeVar("T")
@@ -24,10 +24,10 @@ def storage(server_id: int) -> StorageAgent:
     return storages([server_id])[server_id]
 
 
-def storages(server_ids: list[int], timeout: float | None = None) -> dict[int, StorageAgent]:
+def storages(server_ids: list[int]) -> dict[int, StorageAgent]:
     """Reach the agents of these storage servers; one query."""
     return {
-        server: StorageAgent(addresses, settings.VASTSKY_STORAGE_AGENT_PORT, timeout)
+        server: StorageAgent(addresses, settings.VASTSKY_STORAGE_AGENT_PORT)
         for server, addresses in storage_addresses(server_ids).items()
     }
 
@@ -37,15 +37,35 @@ def head(server_id: int) -> HeadAgent:
     return heads([server_id])[server_id]
 
 
-def heads(server_ids: list[int], timeout: float | None = None) -> dict[int, HeadAgent]:
+def heads(server_ids: list[int]) -> dict[int, HeadAgent]:
     """Reach the agents of these head servers; one query."""
     found: dict[int, tuple[str, ...]] = {}
     rows = Address.objects.filter(head__in=server_ids).order_by("head", "position")
     for server, address in rows.values_list("head", "address"):
         found[server] = (*found.get(server, ()), address)
     return {
-        server: HeadAgent(addresses, settings.VASTSKY_HEAD_AGENT_PORT, timeout)
+        server: HeadAgent(addresses, settings.VASTSKY_HEAD_AGENT_PORT)
         for server, addresses in found.items()
+    }
+
+
+def storage_doors() -> dict[int, tuple[int, StorageAgent]]:
+    """Reach living storage servers by each address alone: by its id, with the server's."""
+    rows = Address.objects.filter(storage__priority__in=ALIVE)
+    port, timeout = settings.VASTSKY_STORAGE_AGENT_PORT, settings.VASTSKY_AGENT_TIMEOUT
+    return {
+        pk: (server or 0, StorageAgent([address], port, timeout))
+        for pk, server, address in rows.values_list("pk", "storage", "address")
+    }
+
+
+def head_doors() -> dict[int, tuple[int, HeadAgent]]:
+    """Reach living heads by each address alone: by its id, with the server's."""
+    rows = Address.objects.filter(head__priority__in=ALIVE)
+    port, timeout = settings.VASTSKY_HEAD_AGENT_PORT, settings.VASTSKY_AGENT_TIMEOUT
+    return {
+        pk: (server or 0, HeadAgent([address], port, timeout))
+        for pk, server, address in rows.values_list("pk", "head", "address")
     }
 
 

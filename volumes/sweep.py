@@ -21,7 +21,7 @@ from agents.protocol import (
 from inventory import ids, servers
 from inventory.models import ALIVE, HeadServer, StorageServer
 from inventory.turns import turn
-from volumes import detachment, exports, health, nodes, rebuild, shred
+from volumes import detachment, exports, health, jobs, nodes, rebuild, shred
 from volumes.copies import GOOD
 from volumes.models import Attachment, Job, Leg, LogicalVolume
 
@@ -33,7 +33,7 @@ SETTLED = timedelta(seconds=5)
 
 def sweep() -> None:
     """Look after everything once; each part goes on where another fails."""
-    for part in (sweep_storage, sweep_heads, rebuild.request_missing, shred.request_missing):
+    for part in PARTS:
         try:
             part()
         except Exception:
@@ -46,15 +46,15 @@ def sweep() -> None:
 def sweep_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     asked = timezone.now()
-    alive = StorageServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
-    agents = nodes.storages(list(alive), settings.VASTSKY_AGENT_TIMEOUT)
-    answers = nodes.ask_all({server: agent.state for server, agent in agents.items()})
-    states = {
-        server: state
-        for server, state in answers.items()
-        if isinstance(state, StorageState) and state.ssvrid in (0, server)
+    doors = nodes.storage_doors()
+    answers = nodes.ask_all({door: agent.state for door, (_, agent) in doors.items()})
+    sane = {
+        door: state
+        for door, state in answers.items()
+        if isinstance(state, StorageState) and state.ssvrid in (0, doors[door][0])
     }
-    _record(StorageServer, states.keys(), answers.keys() - states.keys(), asked)
+    servers.record_answers(StorageServer, sane.keys(), asked)
+    states = {doors[door][0]: state for door, state in sane.items()}
     for server in _gone(StorageServer, asked):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         health.fail_storage(server, "silent")
@@ -105,15 +105,15 @@ def _event() -> int:
 def sweep_heads() -> None:
     """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
     asked = timezone.now()
-    alive = HeadServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
-    agents = nodes.heads(list(alive), settings.VASTSKY_AGENT_TIMEOUT)
-    answers = nodes.ask_all({head: agent.state for head, agent in agents.items()})
-    states = {
-        head: state
-        for head, state in answers.items()
-        if isinstance(state, HeadState) and state.hsvrid in (0, head)
+    doors = nodes.head_doors()
+    answers = nodes.ask_all({door: agent.state for door, (_, agent) in doors.items()})
+    sane = {
+        door: state
+        for door, state in answers.items()
+        if isinstance(state, HeadState) and state.hsvrid in (0, doors[door][0])
     }
-    _record(HeadServer, states.keys(), answers.keys() - states.keys(), asked)
+    servers.record_answers(HeadServer, sane.keys(), asked)
+    states = {doors[door][0]: state for door, state in sane.items()}
     for head in _gone(HeadServer, asked):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         health.lose_head(head)
@@ -193,18 +193,17 @@ def _fail_copies(groups: list[GroupState]) -> None:
 # -- both -----------------------------------------------------------------------------------------
 
 
-def _record(
-    kind: type[HeadServer | StorageServer],
-    answered: Iterable[int],
-    silent: Iterable[int],
-    now: datetime,
-) -> None:
-    servers.record_answer(kind, set(answered), now)
-    servers.record_silence(kind, set(silent), now)
-
-
 def _gone(kind: type[HeadServer | StorageServer], now: datetime) -> list[int]:
     """Name the servers that have been silent for too long."""
     limit = now - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
     gone = kind.objects.filter(priority__in=ALIVE, silent_since__lte=limit)
     return list(gone.values_list("pk", flat=True))
+
+
+PARTS = (
+    sweep_storage,
+    sweep_heads,
+    rebuild.request_missing,
+    shred.request_missing,
+    jobs.forget_old,
+)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from inventory import servers
 from inventory.errors import Exists
-from inventory.models import Cluster, HeadServer, IdSpace, Priority, StorageServer
+from inventory.models import Address, Cluster, HeadServer, IdSpace, Priority, StorageServer
 from tests.contract.api import Api, put_down
 
 EBUSY, EEXIST, ENOENT, ENOSPC = 16, 17, 2, 28
@@ -56,7 +56,7 @@ def test_a_server_that_was_down_comes_back_high(
 ) -> None:
     server = call(method, ip_data=[A, B], boot_id="one")
     put_down(kind, server, down)
-    servers.record_silence(kind, [server], timezone.now())
+    kind.objects.update(silent_since=timezone.now())
 
     assert call(method, ip_data=[A, B], boot_id="two") == server
     row = kind.objects.get()
@@ -102,16 +102,20 @@ def test_only_what_is_offline_or_faulty_is_deleted(call: Api, method: str, kind:
 
 
 def test_silence_is_counted_from_the_first_unanswered_question(call: Api) -> None:
-    server = call("registerHeadServer", ip_data=[A, B])
+    call("registerHeadServer", ip_data=[A, B])
     first, later = timezone.now(), timezone.now()
 
-    servers.record_silence(HeadServer, [server], first)
-    servers.record_silence(HeadServer, [server], later)
+    servers.record_answers(HeadServer, [], first)
+    servers.record_answers(HeadServer, [], later)
     assert HeadServer.objects.get().silent_since == first
 
-    servers.record_answer(HeadServer, [server], later)
+    servers.record_answers(HeadServer, [Address.objects.earliest("pk").pk], later)
     row = HeadServer.objects.get()
     assert (row.silent_since, row.last_answer) == (None, later)
+    assert list(row.addresses.order_by("pk").values_list("silent_since", flat=True)) == [
+        None,
+        first,
+    ]
 
 
 def test_a_priority_changes_only_from_what_was_seen(call: Api) -> None:

@@ -1,15 +1,17 @@
 """Nodes answer garbage, too late, or never. With simulated nodes."""
 
 import errno
+from datetime import timedelta
 from xmlrpc.client import Fault
 
 import pytest
+from django.utils import timezone
 from pytest_django import Settings
 
-from inventory.models import HeadServer, StorageServer
+from inventory.models import Address, HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes.models import Leg
+from volumes.models import Job, Leg
 
 
 def test_a_storage_server_that_answers_garbage_is_left_out(four: Cluster, head: Head) -> None:
@@ -54,6 +56,19 @@ def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
     assert HeadServer.objects.get().silent_since is None
 
 
+def test_a_server_with_one_dead_network_is_up_and_the_network_is_told(cluster: Cluster) -> None:
+    node = cluster.world.new_storage()
+    unplugged = "127.23.0.1"
+    node.server_id = cluster.call("registerStorageServer", ip_data=[node.address, unplugged])
+    cluster.world.storages[node.server_id] = node
+
+    cluster.sweep()
+
+    assert StorageServer.objects.get().silent_since is None
+    silent = Address.objects.filter(silent_since__isnull=False)
+    assert list(silent.values_list("address", flat=True)) == [unplugged]
+
+
 def test_a_server_that_answers_again_is_not_silent_any_more(four: Cluster) -> None:
     node = next(iter(four.world.storages.values()))
     node.die()
@@ -72,3 +87,24 @@ def test_an_answer_in_another_servers_name_is_no_answer(four: Cluster) -> None:
     four.sweep()
 
     assert StorageServer.objects.get(pk=true_id).silent_since is not None
+
+
+def test_a_job_tells_its_story_once_and_is_forgotten_with_it(
+    four: Cluster, head: Head, settings: Settings
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.silence(four.node_of(four.legs(volume)[0]), 30)
+    four.sweep()
+    four.work(3)
+    rebuild = four.job(Job.Kind.REBUILD)
+
+    waits = [line.text for line in rebuild.lines.all() if "silent" in line.text]
+    assert len(waits) == 1
+    attach = four.job(Job.Kind.ATTACH)
+    assert [line.text for line in attach.lines.all()][-1] == "done"
+
+    long_ago = timezone.now() - timedelta(days=settings.VASTSKY_KEEP_JOBS_DAYS + 1)
+    Job.objects.filter(pk=attach.pk).update(finished=long_ago)
+    four.sweep()
+    assert not Job.objects.filter(pk=attach.pk).exists()
