@@ -243,7 +243,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = "audit entry"
-        verbose_name_plural = "audit log"
+        verbose_name_plural = "audit entries"
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(way__in=["rpc", "console", "node", "system"]), name="audit_way_known"

@@ -54,10 +54,10 @@ def identify(request: HttpRequest) -> Caller:
     """
     if any(name in request.headers for name in BROWSER_HEADERS):
         raise Denied(UNAUTHORIZED, "a page in a browser may not call")
-    peer = _peer(request)
+    peer = peer_of(request)
     authorization = request.headers.get("Authorization")
     if authorization is not None:
-        return _by_token(authorization, _neighbourhood(peer))
+        return _by_token(authorization, neighbourhood(peer))
     if _is_trusted(peer) and not _is_proxied(request):
         return LOOPBACK
     raise Denied(UNAUTHORIZED, "a token is needed: http://NAME:TOKEN@HOST:PORT/RPC2")
@@ -90,7 +90,8 @@ def _read_basic(authorization: str) -> tuple[str, str]:
     return name, text
 
 
-def _peer(request: HttpRequest) -> IPv4Address | IPv6Address | None:
+def peer_of(request: HttpRequest) -> IPv4Address | IPv6Address | None:
+    """Read the address of whoever is connected to us; None if there is none."""
     try:
         peer = ip_address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
@@ -98,7 +99,7 @@ def _peer(request: HttpRequest) -> IPv4Address | IPv6Address | None:
     return (peer.ipv4_mapped if isinstance(peer, IPv6Address) else None) or peer
 
 
-def _neighbourhood(peer: IPv4Address | IPv6Address | None) -> str:
+def neighbourhood(peer: IPv4Address | IPv6Address | None) -> str:
     """Name what is counted as one caller: of IPv6, everybody has a whole /64 of addresses."""
     if isinstance(peer, IPv6Address):
         return str(IPv6Network((int(peer) >> 64 << 64, 64)))

@@ -197,11 +197,13 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "vastsky_site.rpc.rpc_first",
     "django.middleware.security.SecurityMiddleware",
+    "vastsky_site.people.restrict_browser",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "vastsky_site.people.act_as_person",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -249,14 +251,19 @@ AUTH_PASSWORD_VALIDATORS = [
 _cluster_here = f"{zlib.crc32(str(VASTSKY_HOME).encode()):08x}"
 SESSION_COOKIE_NAME = f"vastsky_session_{_cluster_here}"
 CSRF_COOKIE_NAME = f"vastsky_csrf_{_cluster_here}"
-SESSION_COOKIE_SAMESITE = "Strict"
-CSRF_COOKIE_SAMESITE = "Strict"
+# Strict: nothing here is meant to be reached, signed in, from a link on another site.
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Strict"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600
+"""A working day; then a person signs in again, however busy they were."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = VASTSKY_PRODUCTION
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if VASTSKY_PRODUCTION else 0
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 # Neither the other names of the operator's domain nor browsers' preload lists are ours to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+# Content-Security-Policy: vastsky_site.people. The login's patience: vastsky_site.sign_in.
 
 # -- logs -----------------------------------------------------------------------------------------
 

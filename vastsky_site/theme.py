@@ -6,6 +6,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 _PERMISSIONS = "volumes.console.permissions"
+_ADMINISTERS = f"{_PERMISSIONS}.administers"
 
 
 def _item(title: str, icon: str, link: str, **more: Any) -> dict[str, Any]:
@@ -34,7 +35,10 @@ UNFOLD: dict[str, Any] = {
     ],
     "STYLES": [lambda _: static("vastsky/console.css")],
     "SCRIPTS": [lambda _: static("vastsky/console.js")],
-    "LOGIN": {"image": lambda _: static("vastsky/login.svg")},
+    "LOGIN": {
+        "image": lambda _: static("vastsky/login.svg"),
+        "form": "vastsky_site.sign_in.LoginForm",
+    },
     "DASHBOARD_CALLBACK": "volumes.console.overview.dashboard",
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
@@ -99,6 +103,20 @@ UNFOLD: dict[str, Any] = {
                 "title": "Work",
                 "separator": True,
                 "items": [_item("Jobs and events", "checklist", "admin:volumes_job_changelist")],
+            },
+            {
+                "title": "Access",
+                "separator": True,
+                "items": [
+                    _item("Audit log", "history", "admin:inventory_auditentry_changelist"),
+                    _item("People", "group", "admin:auth_user_changelist", permission=_ADMINISTERS),
+                    _item(
+                        "API tokens",
+                        "key",
+                        "admin:vastsky_site_apitoken_changelist",
+                        permission=_ADMINISTERS,
+                    ),
+                ],
             },
         ],
     },

@@ -4,6 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from vastsky_site import token_pages
+
 
 def healthz(request: HttpRequest) -> HttpResponse:
     """Say that the site is up and its database answers."""
@@ -19,6 +21,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", healthz),
+    path("admin/access/tokens/new/", token_pages.create, name="token-create"),
     path("admin/console/", include("volumes.console.urls")),
     path("admin/", admin.site.urls),
 ]

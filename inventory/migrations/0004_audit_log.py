@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "audit entry",
-                "verbose_name_plural": "audit log",
+                "verbose_name_plural": "audit entries",
                 "indexes": [
                     models.Index(fields=["actor", "-id"], name="audit_by_actor"),
                     models.Index(fields=["verb", "-id"], name="audit_by_verb"),

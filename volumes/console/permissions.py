@@ -41,3 +41,8 @@ def views(request: HttpRequest) -> bool:
 def operates(request: HttpRequest) -> bool:
     """Tell whether the asker may use volumes."""
     return may(request.user, Right.OPERATE)
+
+
+def administers(request: HttpRequest) -> bool:
+    """Tell whether the asker may look after servers, people and tokens."""
+    return may(request.user, Right.ADMINISTER)

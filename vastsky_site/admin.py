@@ -1,0 +1,17 @@
+"""Which lists about access the console has."""
+
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+
+from inventory.models import AuditEntry
+from vastsky_site.audit_pages import AuditLog
+from vastsky_site.models import ApiToken
+from vastsky_site.person_pages import PersonList
+from vastsky_site.token_pages import TokenList
+
+admin.site.unregister(User)
+# The three groups are the roles, and code says what each may do: nothing to edit.
+admin.site.unregister(Group)
+admin.site.register(User, PersonList)
+admin.site.register(AuditEntry, AuditLog)
+admin.site.register(ApiToken, TokenList)
