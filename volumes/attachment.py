@@ -24,9 +24,7 @@ FORCE = "force"
 
 
 @turn()
-def request_attach(
-    volume: LogicalVolume, head_id: int, *, force: bool = False, actor: str = ""
-) -> Job:
+def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) -> Job:
     """Claim the group for a head and queue the work; the attachment's row is the lock.
 
     `force` is the operator's word that a copy which cannot be read is not the newest.
@@ -53,7 +51,6 @@ def request_attach(
         subject=f"{volume} {volume.name} to {head}",
         volume=volume,
         step=FORCE if force else "",
-        actor=actor,
         deadline=jobs.patience(),
     )
 

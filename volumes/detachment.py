@@ -22,7 +22,7 @@ POLL = timedelta(milliseconds=300)
 
 
 @turn()
-def request_detach(volume: LogicalVolume, *, actor: str = "") -> Job | None:
+def request_detach(volume: LogicalVolume) -> Job | None:
     """Begin to take the group away from its head; None when it is not attached.
 
     From ERROR it is always allowed. TryAgain while an attach or detach is under way.
@@ -40,7 +40,7 @@ def request_detach(volume: LogicalVolume, *, actor: str = "") -> Job | None:
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, attachment.error):
         raise TryAgain(f"{volume} {volume.name} has just changed")
     audit.record(audit.Verb.DETACH, volume, f"{volume.name} from {attachment.head}")
-    return _submit_detach(Job.Kind.DETACH, volume, attachment.head, actor)
+    return _submit_detach(Job.Kind.DETACH, volume, attachment.head)
 
 
 def request_fence(attachment: Attachment, cause: str) -> Job | None:
@@ -56,7 +56,7 @@ def request_fence(attachment: Attachment, cause: str) -> Job | None:
         return None
     volume = attachment.volume
     audit.record(audit.Verb.FENCE, volume, f"{volume.name} from {attachment.head}: {cause}")
-    return _submit_detach(Job.Kind.FENCE, volume, attachment.head, "")
+    return _submit_detach(Job.Kind.FENCE, volume, attachment.head)
 
 
 def _stop_other_work(volume: LogicalVolume, cause: str) -> None:
@@ -68,12 +68,11 @@ def _stop_other_work(volume: LogicalVolume, cause: str) -> None:
         allocation.give_back(snapshot)
 
 
-def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer, actor: str) -> Job:
+def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer) -> Job:
     return jobs.submit(
         kind,
         subject=f"{volume} {volume.name} from {head}",
         volume=volume,
-        actor=actor,
         deadline=jobs.patience(),
     )
 

@@ -44,15 +44,14 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
 
     Busy when the group already has a job that excludes this one.
     """
-    job = Job(kind=kind, subject=subject, due=timezone.now(), **about)
-    job.actor = job.actor or _actor()
+    job = Job(kind=kind, subject=subject, due=timezone.now(), actor=_actor(), **about)
     job.pk = ids.take("event")[0]
     try:
         with transaction.atomic():
             job.save(force_insert=True)
     except IntegrityError:
         raise Busy(f"{subject}: other work on it is under way") from None
-    _tell(job, f"asked for by {job.actor}" if job.actor else "asked for")
+    _tell(job, f"asked for by {job.actor}")
     transaction.on_commit(partial(wake, job.pk), robust=True)
     return job
 

@@ -55,19 +55,19 @@ def plan_evacuation(place: Place) -> Plan:
 
 
 @turn()
-def start_evacuation(place: Place, *, actor: str = "") -> Job:
+def start_evacuation(place: Place) -> Job:
     """Begin to move every copy away; the place serves on until they are elsewhere."""
     if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
         raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
     total = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
-    job = _submit(Job.Kind.EVACUATE, place, actor, total_mib=total * 1024)
+    job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     rebuild.request(_copies_on(place).values_list("mirror", flat=True))
     audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
     return job
 
 
 @turn()
-def start_maintenance(place: Place, minutes: int, *, actor: str = "") -> Job:
+def start_maintenance(place: Place, minutes: int) -> Job:
     """Leave a place alone for a while: nothing new lands there, and its silence replaces nothing.
 
     A mirror on its last copy is repaired all the same. Busy where the place has the only good copy
@@ -80,7 +80,7 @@ def start_maintenance(place: Place, minutes: int, *, actor: str = "") -> Job:
         raise Busy(f"{place} holds the only good copy of {last} mirrors")
     audit.record(audit.Verb.START_MAINTENANCE, place, f"for {minutes} minutes")
     return _submit(
-        Job.Kind.MAINTENANCE, place, actor, deadline=timezone.now() + timedelta(minutes=minutes)
+        Job.Kind.MAINTENANCE, place, deadline=timezone.now() + timedelta(minutes=minutes)
     )
 
 
@@ -141,10 +141,10 @@ def maintenance_step(job: Job) -> Again | None:
     return Again(LOOK, f"until {job.deadline:%H:%M} UTC")
 
 
-def _submit(kind: Job.Kind, place: Place, actor: str, **about: object) -> Job:
+def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
     if isinstance(place, Disk):
-        return jobs.submit(kind, subject=str(place), disk=place, actor=actor, **about)
-    return jobs.submit(kind, subject=str(place), server=place, actor=actor, **about)
+        return jobs.submit(kind, subject=str(place), disk=place, **about)
+    return jobs.submit(kind, subject=str(place), server=place, **about)
 
 
 def _copies_on(place: Place) -> QuerySet[Leg]:

@@ -20,9 +20,7 @@ WHOLE, BROKEN = "whole", "broken"
 
 
 @turn()
-def create_snapshot(
-    *, origin: LogicalVolume, name: str, actor: str = ""
-) -> tuple[LogicalVolume, Job | None]:
+def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume, Job | None]:
     """Reserve a snapshot of an origin; with a job where a head must make it appear.
 
     Busy while the origin is being attached or detached; nothing is kept when the head refuses.
@@ -53,14 +51,13 @@ def create_snapshot(
         subject=f"{snapshot} {name} of {origin} {origin.name}",
         volume=origin,
         snapshot=snapshot,
-        actor=actor,
         deadline=jobs.patience(),
     )
     return snapshot, job
 
 
 @turn()
-def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
+def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
     """Delete a snapshot; with a job where a head must let go of it first."""
     if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
         raise NotFound(f"there is no snapshot {snapshot.name} any more")
@@ -76,7 +73,6 @@ def delete_snapshot(snapshot: LogicalVolume, *, actor: str = "") -> Job | None:
         subject=f"{snapshot} {snapshot.name}",
         volume_id=snapshot.origin_id,
         snapshot=snapshot,
-        actor=actor,
         deadline=jobs.patience(),
     )
 

@@ -53,7 +53,7 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
     form = wanted.form(request.POST or None) if wanted.form else None
     typed_right = not phrase or request.POST.get("phrase", "").strip() == phrase
     if request.method == "POST" and willing and typed_right and (not form or form.is_valid()):
-        wish = Wish(request.user.get_username(), form.cleaned_data if form else {})
+        wish = Wish(form.cleaned_data if form else {})
         return _perform(request, wanted, willing, wish)
     context: dict[str, Any] = {
         "chosen": chosen,

@@ -50,12 +50,12 @@ def _fail_disk(disk: Disk, _: Wish) -> None:
     health.fail_disk(disk.pk)
 
 
-def _evacuate(place: StorageServer | Disk, wish: Wish) -> Job:
-    return maintenance.start_evacuation(place, actor=wish.actor)
+def _evacuate(place: StorageServer | Disk, _: Wish) -> Job:
+    return maintenance.start_evacuation(place)
 
 
 def _maintain(place: StorageServer | Disk, wish: Wish) -> Job:
-    return maintenance.start_maintenance(place, wish.values["minutes"], actor=wish.actor)
+    return maintenance.start_maintenance(place, wish.values["minutes"])
 
 
 def _shut_down(_: Cluster, __: Wish) -> None:

@@ -15,9 +15,8 @@ Rows = Sequence[Any]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Who asks, and what else was filled in."""
+    """What was filled in; who asks is known to the audit log."""
 
-    actor: str
     values: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -51,21 +51,21 @@ class SnapshotForm(forms.Form):
 
 def _attach(volume: LogicalVolume, wish: Wish) -> Job:
     head, force = wish.values["head"], wish.values["force"]
-    return attachment.request_attach(volume, head.pk, force=force, actor=wish.actor)
+    return attachment.request_attach(volume, head.pk, force=force)
 
 
-def _detach(volume: LogicalVolume, wish: Wish) -> Job | None:
-    return detachment.request_detach(volume, actor=wish.actor)
+def _detach(volume: LogicalVolume, _: Wish) -> Job | None:
+    return detachment.request_detach(volume)
 
 
 def _snapshot(volume: LogicalVolume, wish: Wish) -> Job | None:
     name = wish.values["name"]
-    return snapshots.create_snapshot(origin=volume, name=name, actor=wish.actor)[1]
+    return snapshots.create_snapshot(origin=volume, name=name)[1]
 
 
-def _delete(volume: LogicalVolume, wish: Wish) -> Job | None:
+def _delete(volume: LogicalVolume, _: Wish) -> Job | None:
     if volume.origin_id:
-        return snapshots.delete_snapshot(volume, actor=wish.actor)
+        return snapshots.delete_snapshot(volume)
     return provisioning.delete_volume(volume)
 
 
