@@ -118,6 +118,22 @@ def fail_copy(extent_id: int, reason: str = "") -> None:
 
 
 @turn()
+def drop_absent() -> None:
+    """Leave out copies on servers and disks that are out, now that it is known which are newest.
+
+    When these went out it was not: their volume was being attached, or its head had failed.
+    """
+    out = (Priority.OFFLINE, Priority.FAULTY)
+    absent = Q(extent__disk__priority__in=out) | Q(server__priority__in=out)
+    good = Leg.objects.filter(absent, status__in=GOOD)
+    # One disk after the other: the last good copy of a mirror shows only that way.
+    places = good.values_list("extent__disk", "extent__disk__priority").distinct()
+    for disk, priority in places.order_by("extent__disk"):
+        why = "disk" if priority == Priority.FAULTY else "silent"
+        _drop(Leg.objects.filter(extent__disk=disk), why)
+
+
+@turn()
 def note_cut_off(extent_ids: Collection[int]) -> None:
     """Take note of last good copies that their heads cannot reach: they are to be exported anew."""
     cut_off = Leg.objects.filter(pk__in=extent_ids, status=Leg.Status.INSYNC)

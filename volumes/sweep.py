@@ -203,6 +203,7 @@ def _gone(kind: type[HeadServer | StorageServer], now: datetime) -> list[int]:
 PARTS = (
     sweep_storage,
     sweep_heads,
+    health.drop_absent,
     rebuild.request_missing,
     shred.request_missing,
     jobs.forget_old,

@@ -547,3 +547,30 @@ def test_what_a_pull_left_exported_is_dropped(four: Cluster, idle: LogicalVolume
 
     assert not any(node.exports for node in four.world.storages.values())
     assert set(target.min_epoch.values()) <= {2}
+
+
+def test_a_server_lost_while_it_was_unknown_who_is_newest_is_replaced_once_that_is_known(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.legs(volume)[0]
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    assert four.legs(volume, Status.FAULTY) == []
+
+    LogicalVolume.objects.filter(pk=volume.pk).update(closed_cleanly=True)
+    four.sweep()
+
+    assert four.legs(volume, Status.FAULTY) == [lost]
+    assert four.job(Job.Kind.REBUILD).state == Job.State.OPEN
+
+
+def test_a_sweep_keeps_the_last_good_copy_when_all_servers_are_out(
+    four: Cluster, idle: LogicalVolume
+) -> None:
+    StorageServer.objects.update(priority=4)
+
+    for _ in range(2):
+        four.sweep()
+
+    assert len(four.legs(idle, Status.INSYNC)) == 1
