@@ -298,13 +298,14 @@ class GroupState:
 
 @dataclass(frozen=True, slots=True)
 class HeadState:
-    """All that a head runs right now."""
+    """All that a head runs, as it was `age` seconds ago: a group that hangs delays the news."""
 
     hsvrid: int
     boot_id: str
     cluster: str
     incarnation: int
     groups: tuple[GroupState, ...]
+    age: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,8 +152,9 @@ def _take_down_snapshots(head: int, groups: list[GroupState]) -> None:
 def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
     """A head that does not run what is bound there has lost it, by a reboot for example."""
     running = {(group.lvolid, group.epoch) for group in state.groups}
+    known = asked - timedelta(seconds=state.age)
     bound = Attachment.objects.filter(
-        head=head, state=Attachment.State.BOUND, since__lt=asked - SETTLED
+        head=head, state=Attachment.State.BOUND, since__lt=known - SETTLED
     ).select_related("volume", "head")
     for attachment in bound:
         if (attachment.volume_id, attachment.volume.epoch) not in running:

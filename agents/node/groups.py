@@ -2,7 +2,9 @@
 
 import errno
 import logging
+import math
 import threading
+import time
 
 from agents.engines.base import EngineError, HeadEngine
 from agents.protocol import GroupState
@@ -18,6 +20,7 @@ class Groups:
         self._lock = threading.Lock()
         self._answered: threading.Event | None = None
         self._latest: tuple[GroupState, ...] | None = None
+        self._latest_asked = 0.0
 
     def tell(self, patience: float) -> tuple[GroupState, ...]:
         """Tell all groups as they are now; as they were last, if asking takes too long."""
@@ -28,6 +31,11 @@ class Groups:
                 raise EngineError(errno.EAGAIN, "the groups have not answered yet")
             return self._latest
 
+    def age(self) -> int:
+        """Tell for how many seconds, at most, what was told last may have been otherwise."""
+        with self._lock:
+            return math.ceil(time.monotonic() - self._latest_asked)
+
     def _ask_soon(self) -> threading.Event:
         with self._lock:
             if self._answered is None:
@@ -37,6 +45,7 @@ class Groups:
 
     def _ask(self) -> None:
         latest: tuple[GroupState, ...] | None = None
+        asked = time.monotonic()
         try:
             latest = tuple(self._engine.groups())
         except Exception:
@@ -44,6 +53,6 @@ class Groups:
         with self._lock:
             answered, self._answered = self._answered, None
             if latest is not None:
-                self._latest = latest
+                self._latest, self._latest_asked = latest, asked
         if answered is not None:
             answered.set()

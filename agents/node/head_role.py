@@ -98,6 +98,7 @@ class HeadRole:
             self._registration.cluster,
             self._parts.fences.incarnation,
             tuple(map(_remarkable, self._groups.tell(STATE_PATIENCE))),
+            self._groups.age(),
         )
 
 

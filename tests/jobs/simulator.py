@@ -202,6 +202,7 @@ class Group:
 @dataclass
 class Head(Node):
     groups: dict[int, Group] = field(default_factory=dict)
+    age: int = 0
 
     def on_state(self, _: None) -> HeadState:
         groups = tuple(
@@ -217,7 +218,7 @@ class Head(Node):
             )
             for lvolid, group in self.groups.items()
         )
-        return HeadState(self.server_id, "boot", "", 1, groups)
+        return HeadState(self.server_id, "boot", "", 1, groups, self.age)
 
     def on_attach(self, order: AttachOrder) -> Report:
         return self.journal(order, lambda: self._attach(order))

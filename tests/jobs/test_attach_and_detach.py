@@ -287,6 +287,20 @@ def test_a_head_that_lost_a_volume_in_a_reboot_is_fenced(four: Cluster, head: He
     assert not volume.closed_cleanly
 
 
+def test_old_news_of_a_head_says_nothing_of_a_volume_that_was_bound_since(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    Attachment.objects.update(since=timezone.now() - timedelta(seconds=20))
+    head.groups.clear()
+    head.age = 30
+
+    four.sweep()
+
+    assert four.state(volume) == "bound"
+
+
 def test_a_group_that_nobody_knows_is_taken_down(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)
