@@ -1,6 +1,5 @@
 """Have nodes copy one good copy of a mirror into another: by its head, or between servers."""
 
-from django.conf import settings
 from django.utils import timezone
 
 from agents.client import HeadAgent, StorageAgent
@@ -18,29 +17,6 @@ HEAD, PULL = "head:", "pull:"
 
 class CannotCopy(Exception):
     """This try ends here; the text says why."""
-
-
-def refusal(copy: Copy) -> str:
-    """Say which limit on running rebuilds forbids one more on this copy's disk; "" if none."""
-    running = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN).exclude(step="")
-    rows = list(running.values_list("extent__disk", "extent__disk__server"))
-    limits = (
-        (len(rows), settings.VASTSKY_REBUILDS_TOTAL, "in the cluster"),
-        (
-            sum(disk == copy.disk for disk, _ in rows),
-            settings.VASTSKY_REBUILDS_PER_DISK,
-            f"on pdsk-{copy.disk:08x}",
-        ),
-        (
-            sum(server == copy.server for _, server in rows),
-            settings.VASTSKY_REBUILDS_PER_SERVER,
-            f"on ssvr-{copy.server:08x}",
-        ),
-    )
-    for count, limit, where in limits:
-        if count >= limit:
-            return f"{count} of at most {limit} rebuilds are running {where}"
-    return ""
 
 
 @turn()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 
@@ -49,22 +49,29 @@ def heads(server_ids: list[int]) -> dict[int, HeadAgent]:
     }
 
 
-def storage_doors() -> dict[int, tuple[int, StorageAgent]]:
-    """Reach living storage servers by each address alone: by its id, with the server's."""
+class Door(NamedTuple):
+    """One address of a server, and the agent as reached through it alone."""
+
+    server: int
+    agent: StorageAgent | HeadAgent
+
+
+def storage_doors() -> dict[int, Door]:
+    """Reach living storage servers by each address alone, by the address's id."""
     rows = Address.objects.filter(storage__priority__in=ALIVE)
     port, timeout = settings.VASTSKY_STORAGE_AGENT_PORT, settings.VASTSKY_AGENT_TIMEOUT
     return {
-        pk: (server or 0, StorageAgent([address], port, timeout))
+        pk: Door(server or 0, StorageAgent([address], port, timeout))
         for pk, server, address in rows.values_list("pk", "storage", "address")
     }
 
 
-def head_doors() -> dict[int, tuple[int, HeadAgent]]:
-    """Reach living heads by each address alone: by its id, with the server's."""
+def head_doors() -> dict[int, Door]:
+    """Reach living heads by each address alone, by the address's id."""
     rows = Address.objects.filter(head__priority__in=ALIVE)
     port, timeout = settings.VASTSKY_HEAD_AGENT_PORT, settings.VASTSKY_AGENT_TIMEOUT
     return {
-        pk: (server or 0, HeadAgent([address], port, timeout))
+        pk: Door(server or 0, HeadAgent([address], port, timeout))
         for pk, server, address in rows.values_list("pk", "head", "address")
     }
 

@@ -14,7 +14,7 @@ from inventory import audit
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent, Priority
 from inventory.turns import turn
-from volumes import absence, allocation, copies, copying, jobs, repair
+from volumes import absence, allocation, copies, copying, jobs, limits, repair
 from volumes.copies import GOOD, Copy
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
@@ -189,7 +189,8 @@ def _is_unchanged(job: Job, mirror: Mirror, legs: list[Copy]) -> bool:
 
 def _copy(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy) -> Again:
     """Begin to copy, if the limits allow."""
-    if limit := copying.refusal(target):
+    kind, allowed = Job.Kind.REBUILD, limits.rebuilds()
+    if limit := limits.refusal(kind, allowed, disk=target.disk, server=target.server):
         return Again(POLL, limit)
     copying.begin(job, target, attachment)
     return _send(job, mirror, attachment, target)

@@ -3,7 +3,6 @@
 import errno as errnos
 from datetime import timedelta
 
-from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
@@ -12,7 +11,7 @@ from inventory import audit, servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent
 from inventory.turns import turn
-from volumes import jobs, nodes
+from volumes import jobs, limits, nodes
 from volumes.jobs import Again
 from volumes.models import Job
 
@@ -71,7 +70,8 @@ def shred_step(job: Job) -> Again | None:
         jobs.finish(job, errnos.EHOSTDOWN, f"{extent.disk} on {extent.disk.server} is out")
         return None
     if not job.step:
-        if limit := _refusal(extent):
+        place = {"disk": extent.disk_id, "server": extent.disk.server_id}
+        if limit := limits.refusal(Job.Kind.SHRED, limits.shreds(), **place):
             return Again(POLL, limit)
         jobs.start(job, SHREDDING)
         report = _send(job, extent)
@@ -80,29 +80,6 @@ def shred_step(job: Job) -> Again | None:
         if report.progress == Progress.UNKNOWN:
             report = _send(job, extent)
     return _take_up(job, extent, report)
-
-
-def _refusal(extent: Extent) -> str:
-    """Say which limit on running shreds forbids one more here; "" if none does."""
-    running = Job.objects.filter(kind=Job.Kind.SHRED, state=Job.State.OPEN).exclude(step="")
-    rows = list(running.values_list("extent__disk", "extent__disk__server"))
-    limits = (
-        (len(rows), settings.VASTSKY_SHREDS_TOTAL, "in the cluster"),
-        (
-            sum(disk == extent.disk_id for disk, _ in rows),
-            settings.VASTSKY_SHREDS_PER_DISK,
-            f"on {extent.disk}",
-        ),
-        (
-            sum(server == extent.disk.server_id for _, server in rows),
-            settings.VASTSKY_SHREDS_PER_SERVER,
-            f"on {extent.disk.server}",
-        ),
-    )
-    for count, limit, where in limits:
-        if count >= limit:
-            return f"{count} of at most {limit} shreds are running {where}"
-    return ""
 
 
 def _send(job: Job, extent: Extent) -> Report:

@@ -1,9 +1,10 @@
 """Ask every node what it has and does; compare with the rows, and mend what differs."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -27,6 +28,8 @@ from volumes.models import Attachment, Job, Leg, LogicalVolume
 
 logger = logging.getLogger(__name__)
 
+State = TypeVar("State", StorageState, HeadState)
+
 SETTLED = timedelta(seconds=5)
 """A group that was bound more recently than this may be missing from an older answer."""
 
@@ -46,15 +49,7 @@ def sweep() -> None:
 def sweep_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     asked = timezone.now()
-    doors = nodes.storage_doors()
-    answers = nodes.ask_all({door: agent.state for door, (_, agent) in doors.items()})
-    sane = {
-        door: state
-        for door, state in answers.items()
-        if isinstance(state, StorageState) and state.ssvrid in (0, doors[door][0])
-    }
-    servers.record_answers(StorageServer, sane.keys(), asked)
-    states = {doors[door][0]: state for door, state in sane.items()}
+    states = _ask(StorageServer, StorageState, nodes.storage_doors(), asked)
     for server in _gone(StorageServer, asked):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         health.fail_storage(server, "silent")
@@ -105,15 +100,7 @@ def _event() -> int:
 def sweep_heads() -> None:
     """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
     asked = timezone.now()
-    doors = nodes.head_doors()
-    answers = nodes.ask_all({door: agent.state for door, (_, agent) in doors.items()})
-    sane = {
-        door: state
-        for door, state in answers.items()
-        if isinstance(state, HeadState) and state.hsvrid in (0, doors[door][0])
-    }
-    servers.record_answers(HeadServer, sane.keys(), asked)
-    states = {doors[door][0]: state for door, state in sane.items()}
+    states = _ask(HeadServer, HeadState, nodes.head_doors(), asked)
     for head in _gone(HeadServer, asked):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         health.lose_head(head)
@@ -192,6 +179,28 @@ def _fail_copies(groups: list[GroupState]) -> None:
 
 
 # -- both -----------------------------------------------------------------------------------------
+
+
+def _ask(
+    kind: type[HeadServer | StorageServer],
+    answer: type[State],
+    doors: Mapping[int, nodes.Door],
+    now: datetime,
+) -> dict[int, State]:
+    """Ask at every door at once, and note who is silent; the sane answers by server."""
+    answers = nodes.ask_all({pk: door.agent.state for pk, door in doors.items()})
+    sane = {
+        pk: state
+        for pk, state in answers.items()
+        if isinstance(state, answer) and _owner(state) in (0, doors[pk].server)
+    }
+    servers.record_answers(kind, sane.keys(), now)
+    return {doors[pk].server: state for pk, state in sane.items()}
+
+
+def _owner(state: StorageState | HeadState) -> int:
+    """The server that a node takes itself for; 0 while it does not know."""
+    return state.ssvrid if isinstance(state, StorageState) else state.hsvrid
 
 
 def _gone(kind: type[HeadServer | StorageServer], now: datetime) -> list[int]:

@@ -1,0 +1,49 @@
+"""How much long work may run at once: on a disk, on a server, in the cluster."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from volumes.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings for one kind of work."""
+
+    per_disk: int
+    per_server: int
+    total: int
+
+
+def rebuilds() -> Limits:
+    """Read the limits of rebuilds; the disk and server are those of the new copy."""
+    return Limits(
+        settings.VASTSKY_REBUILDS_PER_DISK,
+        settings.VASTSKY_REBUILDS_PER_SERVER,
+        settings.VASTSKY_REBUILDS_TOTAL,
+    )
+
+
+def shreds() -> Limits:
+    """Read the limits of shreds."""
+    return Limits(
+        settings.VASTSKY_SHREDS_PER_DISK,
+        settings.VASTSKY_SHREDS_PER_SERVER,
+        settings.VASTSKY_SHREDS_TOTAL,
+    )
+
+
+def refusal(kind: Job.Kind, limits: Limits, *, disk: int, server: int) -> str:
+    """Say which limit forbids to run one more here now; "" if none does."""
+    running = Job.objects.filter(kind=kind, state=Job.State.OPEN).exclude(step="")
+    rows = list(running.values_list("extent__disk", "extent__disk__server"))
+    counts = (
+        (len(rows), limits.total, "in the cluster"),
+        (sum(row[0] == disk for row in rows), limits.per_disk, f"on pdsk-{disk:08x}"),
+        (sum(row[1] == server for row in rows), limits.per_server, f"on ssvr-{server:08x}"),
+    )
+    for count, limit, where in counts:
+        if count >= limit:
+            return f"{count} of at most {limit} {kind}s are running {where}"
+    return ""
