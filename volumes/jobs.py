@@ -1,9 +1,12 @@
-"""The queue: a job is a row; whoever moves its `due` forward owns the next step until then."""
+"""The queue: a job is a row; whoever moves its `due` forward holds the next step until then."""
 
 import errno as errnos
 import logging
 import re
-from collections.abc import Iterable
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,7 +14,7 @@ from typing import Any
 
 from celery import current_app
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError
@@ -23,8 +26,8 @@ from volumes.models import Job, JobLine, LogicalVolume
 logger = logging.getLogger(__name__)
 
 RUN = "volumes.run_job"
-LEASE = timedelta(seconds=60)
-"""Longer than the longest single step: a blocking order to a head takes at most 25 s."""
+LEASE = timedelta(seconds=12)
+"""How long a job waits for a worker that died; one that lives renews its lease (`kept`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +88,32 @@ def wake(job_id: int) -> None:
 
 def claim(job_id: int) -> Job | None:
     """Take the job for LEASE; None if it is over, not due, or another worker has it."""
-    now = timezone.now()
+    now, token = timezone.now(), secrets.token_hex(8)
     due = Job.objects.filter(pk=job_id, state=Job.State.OPEN, due__lte=now)
-    if not due.update(due=now + LEASE):
+    if not due.update(due=now + LEASE, holder=token):
         return None
-    return Job.objects.filter(pk=job_id, due=now + LEASE).first()
+    return Job.objects.filter(pk=job_id, holder=token).first()
+
+
+@contextmanager
+def kept(job: Job) -> Iterator[None]:
+    """Renew the lease while the block runs: a step may wait for a node longer than LEASE."""
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(job, over), name=f"keep-{job.pk}", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _keep(job: Job, over: threading.Event) -> None:
+    """Most steps end before this thread has touched the database at all."""
+    try:
+        while not over.wait(LEASE.total_seconds() / 3):
+            _owned(job).update(due=timezone.now() + LEASE)
+    finally:
+        connection.close()
 
 
 def due_ids(now: datetime, limit: int) -> list[int]:
@@ -99,7 +123,7 @@ def due_ids(now: datetime, limit: int) -> list[int]:
 
 
 def _owned(job: Job) -> Any:
-    return Job.objects.filter(pk=job.pk, state=Job.State.OPEN, due=job.due)
+    return Job.objects.filter(pk=job.pk, state=Job.State.OPEN, holder=job.holder)
 
 
 def record(job: Job, **fields: Any) -> None:
@@ -119,8 +143,8 @@ def start(job: Job, step: str) -> None:
 def postpone(job: Job, again: Again) -> None:
     """Give the job back until later; losing it meanwhile is fine."""
     waiting = again.waiting[:250]
-    kept = _owned(job).update(due=timezone.now() + again.after, waiting=waiting)
-    if kept and waiting and _gist(waiting) != _gist(job.waiting):
+    given = _owned(job).update(due=timezone.now() + again.after, waiting=waiting, holder="")
+    if given and waiting and _gist(waiting) != _gist(job.waiting):
         _tell(job, waiting)
 
 
@@ -132,8 +156,12 @@ def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
 
 
 def finish(job: Job, errno: int = 0, error: str = "") -> None:
-    """End the job in the caller's transaction, done or failed; LeaseLost rolls it back."""
-    state = Job.State.FAILED if errno else Job.State.DONE
+    """End the job in the caller's transaction; LeaseLost rolls it back.
+
+    Without an errno it is done; ECANCELED means that there is nothing to do any more; else failed.
+    """
+    ends = {0: Job.State.DONE, errnos.ECANCELED: Job.State.CANCELED}
+    state = ends.get(errno, Job.State.FAILED)
     record(
         job,
         state=state,

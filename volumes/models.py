@@ -200,7 +200,7 @@ class Job(models.Model):
     """A piece of work that needs nodes; the id is the event id. The row is the truth.
 
     `due` alone is lease, poll delay, retry delay and recovery: whoever moves it forward by compare
-    and set owns the next step until then.
+    and set holds the next step until then, and writes no more once another token is in `holder`.
     """
 
     class Kind(models.TextChoices):
@@ -288,6 +288,9 @@ class Job(models.Model):
         default=0, help_text="lower goes first; of a rebuild: the number of good copies left"
     )
     due = models.DateTimeField()
+    holder = models.CharField(
+        max_length=16, blank=True, help_text="the token of who takes the present step"
+    )
     deadline = models.DateTimeField(null=True, blank=True)
     waiting = models.CharField(max_length=250, blank=True, help_text="what it waits for")
     done_mib = models.BigIntegerField(default=0)

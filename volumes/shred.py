@@ -67,7 +67,7 @@ def shred_step(job: Job) -> Again | None:
         jobs.finish(job, errnos.ECANCELED, "the space is not waiting to be shredded any more")
         return None
     if extent.disk.priority not in ALIVE or extent.disk.server.priority not in ALIVE:
-        jobs.finish(job, errnos.EHOSTDOWN, f"{extent.disk} on {extent.disk.server} is out")
+        jobs.finish(job, errnos.ECANCELED, f"{extent.disk} on {extent.disk.server} is out")
         return None
     if not job.step:
         place = {"disk": extent.disk_id, "server": extent.disk.server_id}

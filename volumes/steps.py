@@ -62,7 +62,8 @@ def _run(job_id: int) -> None:
     job = jobs.claim(job_id)
     while job is not None:
         try:
-            again = _step(job)
+            with jobs.kept(job):
+                again = _step(job)
         except jobs.LeaseLost:
             logger.info("job %s is another worker's by now", job_id)
             return

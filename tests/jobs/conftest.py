@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -74,6 +75,10 @@ class Cluster:
             Job.objects.filter(state=Job.State.OPEN).update(due=timezone.now())
             for job_id in jobs.due_ids(timezone.now(), 1000):
                 steps.run_job(job_id)
+
+    def hang_up(self) -> None:
+        """Close the database connection of this thread."""
+        connections.close_all()
 
     def sweep(self) -> None:
         sweep.sweep()

@@ -109,6 +109,26 @@ def test_a_shred_that_keeps_failing_ends_with_its_cause_and_the_space_rests(
     assert not Job.objects.filter(kind="shred", state="open").exists()
 
 
+def test_space_of_a_server_that_went_out_is_shredded_as_soon_as_it_is_back(
+    four: Cluster, head: Head
+) -> None:
+    job = _begin_long_shred(four, head)
+    node = next(n for n in four.world.storages.values() if n.hold_shreds)
+    node.die()
+    four.call("notifyFailure", target=2, targetid=node.server_id)
+    four.work()
+    node.hold_shreds = False
+
+    four.comes_back(node)
+    four.sweep()
+    four.work()
+
+    job.refresh_from_db()
+    assert job.state == "canceled"
+    assert job.extent_id in {None, *node.shredded}
+    assert not Extent.objects.filter(status=Extent.Status.OFFLINE).exists()
+
+
 def test_a_large_stretch_is_zeroed_piece_by_piece(cluster: Cluster) -> None:
     node = cluster.world.new_storage()
     node.server_id = cluster.call("registerStorageServer", ip_data=[node.address])

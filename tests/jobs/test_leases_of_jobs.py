@@ -1,0 +1,59 @@
+"""Whoever takes a step holds the job for as long as he lives."""
+
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from tests.jobs.conftest import Cluster
+from volumes import jobs, steps
+from volumes.jobs import Again
+from volumes.models import Job
+
+
+def test_a_slow_step_is_not_taken_by_another_worker(
+    racing_four: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=0.9))
+    taken = []
+
+    def slow(job: Job) -> Again:
+        taken.append(job.holder)
+        time.sleep(1.5)
+        return Again(timedelta(hours=1))
+
+    monkeypatch.setitem(steps.STEPS, Job.Kind.DETACH, slow)
+    volume = racing_four.create()
+    racing_four.attach(volume, next(iter(racing_four.world.heads.values())))
+    job = racing_four.begin_detach(volume)
+
+    def run() -> None:
+        steps.run_job(job.pk)
+        racing_four.hang_up()
+
+    first = threading.Thread(target=run)
+    first.start()
+    while first.is_alive():
+        steps.run_job(job.pk)
+        time.sleep(0.05)
+    first.join()
+
+    assert len(taken) == 1
+
+
+def test_a_worker_that_lost_its_lease_records_nothing(four: Cluster) -> None:
+    volume = four.create()
+    four.attach(volume, next(iter(four.world.heads.values())))
+    job = four.begin_detach(volume)
+    late = jobs.claim(job.pk)
+    assert late is not None
+    Job.objects.filter(pk=job.pk).update(due=job.created)
+    assert jobs.claim(job.pk) is not None
+
+    with pytest.raises(jobs.LeaseLost):
+        jobs.finish(late)
+    jobs.postpone(late, Again(timedelta(hours=1), "late"))
+
+    job.refresh_from_db()
+    assert (job.state, job.waiting) == ("open", "")
