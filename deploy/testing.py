@@ -7,9 +7,14 @@ go to pytest; DATABASES=sqlite leaves PostgreSQL out.
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from deploy import postgres
 from deploy.local import broker
@@ -21,23 +26,59 @@ ONCE = ("tests/agents", "tests/engine", "tests/cluster")
 
 
 def main() -> int:
-    """Run the tests on each database; the first failure's status."""
+    """Run the tests on each database, both at once; the worst status."""
     wanted = os.environ.get("DATABASES", "sqlite postgresql").split()
     _see_to_packages(wanted)
-    statuses = [_run("SQLite", {"DATABASE_URL": ""}, [])] if "sqlite" in wanted else []
-    if "postgresql" in wanted and (folder := postgres.binaries()):
-        ignored = [f"--ignore={folder}" for folder in ONCE]
-        with postgres.server(folder) as url:
-            statuses.append(_run("PostgreSQL", {"DATABASE_URL": url}, ignored))
-    return max(statuses, default=1)
+    with ExitStack() as stack:
+        runs = []
+        if "sqlite" in wanted:
+            runs.append(stack.enter_context(_Run("SQLite", "", [])))
+        if "postgresql" in wanted and (folder := postgres.binaries()):
+            url = stack.enter_context(postgres.server(folder))
+            ignored = [f"--ignore={path}" for path in ONCE]
+            runs.append(stack.enter_context(_Run("PostgreSQL", url, ignored)))
+        return max([run.finish() for run in runs], default=1)
 
 
-def _run(database: str, environment: dict[str, str], options: list[str]) -> int:
-    print(f"Tests on {database}", flush=True)
-    words = shlex.split(os.environ.get("PYTEST", "--quiet"))
-    command = [sys.executable, "-m", "pytest", *words, *options]
-    inherited = {k: v for k, v in os.environ.items() if k not in ("VASTSKY_HOME", "PORT")}
-    return subprocess.run(command, cwd=ROOT, env=inherited | environment, check=False).returncode
+class _Run:
+    """One pytest under way; what it says is kept until it is its turn to be shown."""
+
+    def __init__(self, database: str, url: str, options: list[str]) -> None:
+        self._database = database
+        self._home = tempfile.TemporaryDirectory(prefix="vastsky-test-")
+        self._output = Path(self._home.name) / "pytest.out"
+        words = shlex.split(os.environ.get("PYTEST", "--quiet"))
+        with self._output.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *words, *options],
+                cwd=ROOT,
+                env={**os.environ, "DATABASE_URL": url, "VASTSKY_HOME": self._home.name},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def finish(self) -> int:
+        """Wait for the end, then show it all; the status."""
+        status = self._process.wait()
+        print(f"Tests on {self._database}", flush=True)
+        print(self._output.read_text(errors="replace"), flush=True)
+        return status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it, if we were asked to end before it did."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait()
+        self._home.cleanup()
 
 
 def _see_to_packages(wanted: list[str]) -> None:
