@@ -14,6 +14,8 @@ from volumes.console.pills import Pill, job_pill
 from volumes.models import Job
 from volumes.reports import progress
 
+STORY = 200
+"""Lines of a job's story that are shown, the latest."""
 RELATED = ("volume", "snapshot", "mirror__volume", "extent__disk", "server", "disk")
 
 
@@ -76,6 +78,7 @@ def live(request: HttpRequest, job_id: int) -> HttpResponse:
 def _context(request: HttpRequest, job: Job) -> dict[str, object]:
     (line,) = lines([job])
     over = job.state != Job.State.OPEN
+    latest = list(job.lines.order_by("-pk")[: STORY + 1])
     return {
         "job": job,
         "line": line,
@@ -84,6 +87,8 @@ def _context(request: HttpRequest, job: Job) -> dict[str, object]:
             Mark("begun", job.started, reached=job.started is not None),
             Mark("ended", job.finished, reached=over),
         ],
+        "story": latest[STORY - 1 :: -1],
+        "is_cut": len(latest) > STORY,
         "buttons": acting.buttons(request, job),
         "is_over": over,
     }
