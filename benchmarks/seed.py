@@ -245,6 +245,9 @@ def _make_trouble(now: datetime) -> None:
     )
     Disk.objects.filter(server=dead).update(priority=Priority.OFFLINE, priority_since=long_ago)
     StorageServer.objects.filter(pk=silent.pk).update(silent_since=now - timedelta(seconds=12))
+    Address.objects.filter(storage=silent).update(silent_since=now - timedelta(seconds=12))
+    Address.objects.filter(storage=dead).update(silent_since=long_ago)
+    Address.objects.filter(storage=1, position=1).update(silent_since=long_ago)
     bad = Disk.objects.exclude(server=dead).order_by("-pk").first()
     assert bad is not None
     Disk.objects.filter(pk=bad.pk).update(priority=Priority.FAULTY, priority_since=long_ago)

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from inventory.models import Disk, HeadServer, StorageServer
 from inventory.servers import cluster
 from volumes import tree
-from volumes.console import acting
+from volumes.console import acting, doors
 from volumes.console.page import page, viewing
 from volumes.console.pills import Pill, server_pill
 from volumes.models import Attachment
@@ -24,7 +24,7 @@ class ServerLine:
 
     server: HeadServer | StorageServer
     pill: Pill
-    addresses: list[str]
+    doors: list[doors.Door]
     children: int
     rebuilds: int
     capacity_gb: int = 0
@@ -61,7 +61,7 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 def _storages() -> list[ServerLine]:
-    addresses, sums = tree.addresses("storage"), room.of_servers()
+    addresses, sums = doors.of_servers("storage"), room.of_servers()
     rebuilds = tree.rebuilds_by_storage()
     counts = dict(Disk.objects.values_list("server").annotate(Count("pk")).order_by())
     return [
@@ -78,7 +78,7 @@ def _storages() -> list[ServerLine]:
 
 
 def _heads() -> list[ServerLine]:
-    addresses, rebuilds = tree.addresses("head"), tree.rebuilds_by_head()
+    addresses, rebuilds = doors.of_servers("head"), tree.rebuilds_by_head()
     counts = dict(Attachment.objects.values_list("head").annotate(Count("pk")).order_by())
     return [
         ServerLine(

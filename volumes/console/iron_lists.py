@@ -9,18 +9,19 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.safestring import SafeString
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from volumes import tree
-from volumes.console import iron_pages
+from volumes.console import doors, iron_pages
 from volumes.console.cells import link, named, used_bar
 from volumes.console.formats import NOTHING, since, size
 from volumes.console.listing import Listing, previewed
 from volumes.console.permissions import Right
 from volumes.console.pills import EXTENTS, PRIORITIES, Pill, server_pill
 from volumes.models import Attachment
-from volumes.reports import room
+from volumes.reports import networks, room
 
 ADMINISTER = Right.ADMINISTER
 
@@ -32,12 +33,15 @@ class BySilence(admin.SimpleListFilter):
     parameter_name = "answers"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("yes", "answers"), ("no", "silent")]
+        return [("yes", "answers"), ("half", "on one network only"), ("no", "silent")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
         if self.value() == "no":
             return queryset.filter(silent_since__lt=limit, priority__in=ALIVE)
+        if self.value() == "half":
+            kind = "head" if queryset.model is HeadServer else "storage"
+            return queryset.filter(pk__in=networks.half_silent().values(kind))
         if self.value() == "yes":
             return queryset.filter(silent_since=None, priority__in=ALIVE)
         return queryset
@@ -61,8 +65,9 @@ class ServerList(Listing):
         return server_pill(row.priority, row.silent_since)
 
     @admin.display(description="Addresses")
-    def networks(self, row: HeadServer | StorageServer) -> str:
-        return ", ".join(a.address for a in sorted(row.addresses.all(), key=lambda a: a.position))
+    def networks(self, row: HeadServer | StorageServer) -> SafeString:
+        rows = sorted(row.addresses.all(), key=lambda address: address.position)
+        return format_html_join(mark_safe("<br>"), "{}", ((doors.of(row),) for row in rows))
 
     @admin.display(description="Last answer", ordering="last_answer")
     def answered(self, row: HeadServer | StorageServer) -> SafeString:

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
 from volumes import tree
-from volumes.console import acting
+from volumes.console import acting, doors
 from volumes.console.job_page import JobLine, lines
 from volumes.console.page import fragment, number, page, viewing
 from volumes.console.pills import ATTACHMENTS, EXTENTS, LEGS, PRIORITIES, Pill, server_pill
@@ -45,7 +45,7 @@ def show_head(request: HttpRequest, object_id: str) -> HttpResponse:
         f"Head server {head}",
         server=head,
         pill=server_pill(head.priority, head.silent_since),
-        addresses=tree.addresses("head").get(head.pk, []),
+        doors=[doors.of(row) for row in head.addresses.order_by("position")],
         attached=[(row, ATTACHMENTS[Attachment.State(row.state)]) for row in rows[:SHOWN]],
         attached_count=rows.count(),
         buttons=acting.buttons(request, head),
@@ -62,7 +62,7 @@ def show_storage(request: HttpRequest, object_id: str) -> HttpResponse:
         f"Storage server {server}",
         server=server,
         pill=server_pill(server.priority, server.silent_since),
-        addresses=tree.addresses("storage").get(server.pk, []),
+        doors=[doors.of(row) for row in server.addresses.order_by("position")],
         copies=[(LEGS[Leg.Status(status)], n) for status, n in sorted(copies.order_by())],
         jobs=_open_jobs(Q(server=server) | Q(extent__disk__server=server)),
         buttons=acting.buttons(request, server),

@@ -128,10 +128,11 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
     ):
         if count:
             yield Reason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
-    shown = [problem for problem in wrong if problem.risk in (Risk.STOPPED, Risk.FAILED)]
-    if shown:
-        more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
-        yield Reason(f"{shown[0].title}{more}", reverse("console:problems"))
+    for risks in ((Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
+        shown = [problem for problem in wrong if problem.risk in risks]
+        if shown:
+            more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
+            yield Reason(f"{shown[0].title}{more}", reverse("console:problems"))
 
 
 # -- numbers --------------------------------------------------------------------------------------

@@ -18,9 +18,15 @@ RISKS = {
     Risk.LAST_COPY: Pill("last copy", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
+    Risk.NETWORK: Pill("one network", WARN),
     Risk.REDUCED: Pill("reduced", WARN),
     Risk.WEAR: Pill("wear", WARN),
 }
+LISTS = {
+    Risk.NETWORK: ("console:cluster", ""),
+    Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?copies=fewer"),
+}
+"""Where to look at what is many at once: an address's name, and a filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,9 @@ def _line(request: HttpRequest, problem: Problem) -> Line:
     act = ""
     if verb and about and allowed:
         act = f"{acting.address(verb.name, about.pk)}&back={reverse('console:problems')}"
-    url = acting.row_url(about) if about else ""
+    name, which = LISTS.get(problem.risk, ("", ""))
+    elsewhere = reverse(name) + which if name else ""
+    url = acting.row_url(about) if about else elsewhere
     return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act)
 
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from volumes import absence
 from volumes.models import Attachment, Job, Leg, LogicalVolume
-from volumes.reports import progress, protection
+from volumes.reports import networks, progress, protection
 
 LISTED = 20
 """Of each kind; the rest is counted."""
@@ -28,8 +28,9 @@ class Risk(IntEnum):
     LAST_COPY = 1
     STOPPED = 2
     FAILED = 3
-    REDUCED = 4
-    WEAR = 5
+    NETWORK = 4
+    REDUCED = 5
+    WEAR = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _attachments()
     found += _jobs(now)
     found += _servers(now)
+    found += _networks()
     found += _disks()
     found += _bad_blocks()
     return sorted(found, key=lambda problem: problem.risk)
@@ -198,6 +200,19 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
     )
 
 
+def _networks() -> Iterator[Problem]:
+    for down in networks.find():
+        one, *others = down.servers
+        at = f"of {len(down.servers)} servers" if others else f"of {one}"
+        yield Problem(
+            Risk.NETWORK,
+            None if others else one,
+            f"{down.name} {at} ({down.where}) does not answer, the other does",
+            "all data goes over the other network, nothing stands by: look at cables and switches",
+            down.since,
+        )
+
+
 def _disks() -> Iterator[Problem]:
     """Disks that are out although their server is not: the server's own line says the rest."""
     out = Disk.objects.filter(priority__in=OUT)
@@ -238,6 +253,7 @@ def is_anything_wrong() -> bool:
             Leg.objects.filter(status__in=[Leg.Status.FAULTY, Leg.Status.SPARE]),
             StorageServer.objects.filter(ill),
             HeadServer.objects.filter(ill),
+            networks.half_silent(),
             Disk.objects.filter(priority__in=OUT),
             Attachment.objects.filter(state=Attachment.State.ERROR),
             Job.objects.filter(progress.needs_attention(now)),
