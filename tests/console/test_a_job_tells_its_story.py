@@ -14,8 +14,9 @@ def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def job(well: None) -> Job:
-    return jobs.submit(Job.Kind.EVACUATE, subject="ssvr-00000001", actor="root")
+def job(well: None, console: Client) -> Job:
+    console.post("/admin/console/do/evacuate-storage/", {"on": 1})
+    return Job.objects.get(kind=Job.Kind.EVACUATE)
 
 
 def _story(client: Client, job: Job) -> str:
