@@ -1,6 +1,7 @@
 """Empty a storage server or disk, or leave it alone for a while: plan, start, pause, end."""
 
 import errno as errnos
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,7 +18,6 @@ from volumes.jobs import Again
 from volumes.models import Job, Leg
 
 LOOK = timedelta(seconds=2)
-CHECKED = 200
 Place = StorageServer | Disk
 
 
@@ -34,24 +34,24 @@ class Plan:
 def plan_evacuation(place: Place) -> Plan:
     """Tell what emptying this server or disk would move, without changing anything.
 
-    `stuck` copies, of the CHECKED largest, find no other server with room as things are now;
-    `reason` says why in numbers.
+    `stuck` copies find no other server with room as things are now; `reason` says in numbers why
+    the largest of them does not.
     """
-    legs = _copies_on(place)
-    total = legs.aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
-    servers_of: dict[int, set[int]] = {}
-    beside = Leg.objects.filter(mirror__in=legs.values("mirror"))
+    legs = _copies_on(place).order_by("extent__size_gb", "pk")
+    copies = list(legs.values_list("mirror", "extent__size_gb", "mirror__volume__tags"))
+    servers_of: dict[int, set[int]] = defaultdict(set)
+    beside = Leg.objects.filter(mirror__in=legs.order_by().values("mirror"))
     for mirror, server in beside.values_list("mirror", "server"):
-        servers_of.setdefault(mirror, set()).add(server)
+        servers_of[mirror].add(server)
     rooms = [room for room in allocation.rooms() if not _is_at(room, place)]
-    stuck, reason = 0, ""
-    largest = legs.order_by("-extent__size_gb", "pk")[:CHECKED]
-    for mirror, size_gb in largest.values_list("mirror", "extent__size_gb"):
-        try:
-            placement.place(rooms, [size_gb], 1, avoid_servers=servers_of[mirror], divisible=False)
-        except NoSpace as refusal:
-            stuck, reason = stuck + 1, str(refusal)
-    return Plan(legs.count(), total, stuck, reason)
+    openings = placement.Openings(rooms)
+    stuck = [
+        (size_gb, tags, servers_of[mirror])
+        for mirror, size_gb, tags in copies
+        if not openings.fit(size_gb, frozenset(tags.split()), servers_of[mirror])
+    ]
+    reason = _why_stuck(rooms, *stuck[-1]) if stuck else ""
+    return Plan(len(copies), sum(size_gb for _, size_gb, _ in copies), len(stuck), reason)
 
 
 @turn()
@@ -139,6 +139,18 @@ def maintenance_step(job: Job) -> Again | None:
         return None
     jobs.record(job, started=job.started or timezone.now())
     return Again(LOOK, f"until {job.deadline:%H:%M} UTC")
+
+
+def _why_stuck(
+    rooms: list[placement.Room], size_gb: int, tags: str, avoid_servers: set[int]
+) -> str:
+    try:
+        placement.place(
+            rooms, [size_gb], 1, tags=tags.split(), avoid_servers=avoid_servers, divisible=False
+        )
+    except NoSpace as refusal:
+        return str(refusal)
+    return ""
 
 
 def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:

@@ -74,6 +74,30 @@ def place(
     return placed
 
 
+class Openings:
+    """Answers quickly, for many copies one by one, whether `place` would find one more a place."""
+
+    def __init__(self, rooms: Iterable[Room]) -> None:
+        self._rooms = [room for room in rooms if room.usable and room.free_gb]
+        self._by_tags: dict[frozenset[str], list[tuple[int, int]]] = {}
+
+    def fit(self, size_gb: int, tags: frozenset[str], avoid_servers: Collection[int]) -> bool:
+        """Tell whether a server that need not be avoided has that much free in one piece."""
+        if tags not in self._by_tags:
+            self._by_tags[tags] = self._largest(tags)
+        servers = self._by_tags[tags]
+        best = next((gb for gb, server in servers if server not in avoid_servers), 0)
+        return best >= size_gb
+
+    def _largest(self, tags: frozenset[str]) -> list[tuple[int, int]]:
+        """Find the largest free piece of each server on disks with these tags, largest first."""
+        largest: dict[int, int] = {}
+        for room in self._rooms:
+            if room.tags >= tags:
+                largest[room.server] = max(room.free_gb[-1], largest.get(room.server, 0))
+        return sorted(((gb, server) for server, gb in largest.items()), reverse=True)
+
+
 class _Found:
     """The disks that pass every filter, and how many each filter removed."""
 

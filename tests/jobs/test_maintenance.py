@@ -55,6 +55,17 @@ def test_a_plan_says_what_has_no_other_place(cluster: Cluster) -> None:
     assert plan.reason
 
 
+def test_a_plan_knows_that_copies_move_only_to_disks_with_their_tags(
+    four: Cluster, volume: LogicalVolume, server: StorageServer
+) -> None:
+    LogicalVolume.objects.filter(pk=volume.pk).update(tags="ssd")
+
+    plan = maintenance.plan_evacuation(server)
+
+    assert plan.stuck == 1
+    assert "without the tags ssd" in plan.reason
+
+
 def test_an_evacuation_moves_every_copy_and_ends(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.errors import NoSpace
-from volumes.placement import Placed, Room, place
+from volumes.placement import Openings, Placed, Room, place
 
 
 def room(disk: int, server: int, *free_gb: int, **about: object) -> Room:
@@ -69,6 +69,20 @@ def test_copies_land_on_distinct_allowed_servers_with_room(
         assert len({by_disk[disk].server for disk in piece.disks}) == copies
         assert {by_disk[disk] for disk in piece.disks} <= set(able)
     cut(rooms, placed)
+
+
+@given(pools(), st.integers(1, 24), ssd_or_any, st.sets(st.integers(0, 7)))
+def test_an_opening_is_told_just_where_one_more_copy_is_placed(
+    rooms: list[Room], size_gb: int, tags: set[str], avoid: set[int]
+) -> None:
+    try:
+        place(rooms, [size_gb], 1, tags=tags, avoid_servers=avoid, divisible=False)
+    except NoSpace:
+        found = False
+    else:
+        found = True
+
+    assert Openings(rooms).fit(size_gb, frozenset(tags), avoid) == found
 
 
 @given(pools(), st.integers(1, 12), st.integers(2, 4))

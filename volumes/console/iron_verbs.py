@@ -18,8 +18,8 @@ from volumes.reports import protection
 
 DOWN = "it is {} already"
 NAMED = 8
-PLANNED = 2
-"""A plan tries hundreds of placements: for so many places it is made before anybody asks."""
+PLANNED = 5
+"""A plan reads all room and copies: for so many places it is made before anybody asks."""
 
 
 class MaintenanceForm(forms.Form):
@@ -140,6 +140,8 @@ def _evacuation_plan(rows: Rows) -> list[str]:
         said.append(f"{row}: {plan.copies} copies, {plan.gb} GB, move elsewhere.")
         if plan.stuck:
             said.append(f"{row}: {plan.stuck} copies have no other place now: {plan.reason}")
+    if len(rows) > PLANNED:
+        said.append(f"What would move from {len(rows) - PLANNED} more is not worked out here.")
     return said
 
 
