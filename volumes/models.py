@@ -46,6 +46,7 @@ class LogicalVolume(models.Model):
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
+        verbose_name = "volume"
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(id__gte=1), name="volume_id_positive"),
             models.CheckConstraint(
@@ -136,6 +137,8 @@ class Leg(models.Model):
     objects = LegQuerySet.as_manager()
 
     class Meta:
+        verbose_name = "copy"
+        verbose_name_plural = "copies"
         constraints: ClassVar = [
             models.UniqueConstraint("mirror", "server", name="leg_one_copy_per_server"),
             models.CheckConstraint(condition=Q(status__in=range(1, 6)), name="leg_status_known"),

@@ -86,7 +86,7 @@ def test_a_list_names_fifty_rows_and_how_many_there_are(console: Client) -> None
     page = " ".join(console.get("/admin/volumes/logicalvolume/").content.decode().split())
 
     assert page.count("vs-name") == 50
-    assert f"{LogicalVolume.objects.count()} logical volumes" in page
+    assert f"{LogicalVolume.objects.count()} volumes" in page
 
 
 def test_an_empty_cluster_says_how_to_add_the_first_server(console: Client) -> None:

@@ -179,5 +179,5 @@ def test_many_volumes_are_detached_from_the_list(person: Person) -> None:
     page.get_by_role("button", name="Run").first.click()
     page.get_by_role("button", name="Detach").click()
 
-    expect(page.locator("h1")).to_contain_text("Logical volumes")
+    expect(page.locator("h1")).to_contain_text("Volumes")
     assert Attachment.objects.filter(state=Attachment.State.UNBINDING).count() == chosen
