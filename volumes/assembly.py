@@ -42,7 +42,10 @@ def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
         raise jobs.LeaseLost(str(job))
     LogicalVolume.objects.filter(pk=attachment.volume_id).update(closed_cleanly=False)
     taken = [copy.dextid for c in chosen.values() for copy in c.taken]
-    Leg.objects.filter(pk__in=taken).move(Leg.Status.ALLOCATED, Leg.Status.NEEDSHRED)
+    legs = Leg.objects.filter(pk__in=taken)
+    legs.move(Leg.Status.ALLOCATED, Leg.Status.NEEDSHRED)
+    forced = legs.filter(status=Leg.Status.FAULTY).values_list("pk", flat=True)
+    standing.believe(list(forced))
     for why in ("silent", "stale"):
         left = [d for c in chosen.values() for d, w in c.left_out.items() if w == why]
         standing.leave_out(left, why)

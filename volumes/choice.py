@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from agents.protocol import CopyMark
 from inventory.errors import HostDown
 from volumes.copies import Copy
+from volumes.models import Leg
 
 
 class Uncertain(HostDown):
@@ -30,11 +31,12 @@ def choose(
 
     After a clean end the recorded event counts tell who is newest, so a copy that does not answer
     is merely left out. After an unclean one every good copy has to be examined first: the one that
-    is missing might be the only one with the last acknowledged writes (Uncertain), unless an
-    operator forces the choice.
+    is missing might be the only one with the last acknowledged writes (Uncertain). An operator who
+    forces the choice gets the newest of all copies that can be read, those left behind included.
     """
     good = [copy for copy in copies if copy.good]
-    answered = [copy for copy in good if copy.dextid in marks]
+    whole = [copy for copy in copies if copy.good or (force and copy.status == Leg.Status.FAULTY)]
+    answered = [copy for copy in whole if copy.dextid in marks]
     missing = [copy for copy in good if copy.dextid not in marks]
     if not answered:
         raise HostDown(f"mirr-{copies[0].mirror:08x}: {_names(good)} must answer and do not")
@@ -44,7 +46,7 @@ def choose(
             f"read: it may hold the newest data"
         )
     newest = max(marks[copy.dextid].events for copy in answered)
-    known = max(copy.events for copy in good)
+    known = max((copy.events for copy in good), default=0)
     if clean and newest < known and not force:
         raise Uncertain(
             f"mirr-{copies[0].mirror:08x}: the newest copy found is of event {newest}, "
@@ -59,7 +61,7 @@ def choose(
         taken=taken,
         left_out={
             **{copy.dextid: "silent" for copy in missing},
-            **{copy.dextid: "stale" for copy in answered if copy not in taken},
+            **{copy.dextid: "stale" for copy in answered if copy.good and copy not in taken},
         },
     )
 

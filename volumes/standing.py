@@ -38,11 +38,18 @@ def record_closed(closed: tuple[CopyState, ...]) -> None:
     """
     insync = [c for c in closed if c.state == LegState.INSYNC]
     for events, group in groupby(sorted(insync, key=lambda c: c.events), key=lambda c: c.events):
-        legs = Leg.objects.filter(pk__in=[c.dextid for c in group])
-        legs.update(events=events, why="")
-        legs.move(Leg.Status.FAULTY, Leg.Status.SPARE)
-        legs.move(Leg.Status.SPARE, Leg.Status.INSYNC)
+        dextids = [c.dextid for c in group]
+        Leg.objects.filter(pk__in=dextids).update(events=events, why="")
+        believe(dextids)
     record_copies(closed)
+
+
+def believe(dextids: list[int]) -> None:
+    """Count copies as good that were not: a head, or an operator, knows better; in a turn."""
+    legs = Leg.objects.filter(pk__in=dextids)
+    legs.move(Leg.Status.FAULTY, Leg.Status.SPARE)
+    if legs.move(Leg.Status.SPARE, Leg.Status.INSYNC):
+        legs.update(why="", since=timezone.now())
 
 
 def leave_out(dextids: list[int], why: str) -> int:

@@ -185,6 +185,27 @@ def test_the_operator_may_force_an_uncertain_attach(
     assert len(four.legs(volume, Status.FAULTY)) == 1
 
 
+def test_by_force_a_volume_lives_on_from_a_copy_that_was_left_behind(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    back, *gone = four.legs(volume)
+    node = four.node_of(back)
+    node.die()
+    four.call("notifyFailure", target=2, targetid=back.server_id, reason="silent")
+    for leg in gone:
+        four.node_of(leg).die()
+        four.call("notifyFailure", target=2, targetid=leg.server_id)
+    four.comes_back(node)
+
+    four.call("vastsky.forceAttach", lvolid=volume.pk, hsvrid=head.server_id)
+
+    assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [back.pk]
+    assert four.state(volume) == "bound"
+
+
 def test_a_copy_left_behind_just_before_the_head_died_is_found_out(
     four: Cluster, head: Head
 ) -> None:
