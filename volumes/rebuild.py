@@ -14,13 +14,14 @@ from inventory import audit
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent, Priority
 from inventory.turns import turn
-from volumes import absence, allocation, copies, copying, jobs, limits, repair
+from volumes import absence, allocation, copies, copying, examination, jobs, limits, repair
 from volumes.copies import GOOD, Copy
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=2)
+EXAMINE = timedelta(seconds=15)
 TRIES = 3
 Status = Leg.Status
 
@@ -79,12 +80,13 @@ def rebuild_step(job: Job) -> Again | None:
         return Again(LOOK, f"the volume is {attachment.state}")
     if job.step:
         return _look(job, mirror, attachment)
+    if unknown := _examine(job, attachment):
+        return Again(EXAMINE, unknown)
     legs = copies.of_mirror(mirror.pk)
     need = repair.next_need(
         legs,
         redundancy=mirror.volume.redundancy,
         attached=attachment is not None,
-        known=_is_known(job, attachment),
         silent_for=absence.silences(legs),
         held=absence.held(legs),
         grace=settings.VASTSKY_GRACE_SECONDS,
@@ -263,10 +265,15 @@ def _count_as_good(dextid: int | None, mirror: Mirror) -> None:
         allocation.discard(copy)
 
 
-def _is_known(job: Job, attachment: Attachment | None) -> bool:
-    """Tell whether it is known which copies are the newest: see `repair.next_need`."""
-    closed = LogicalVolume.objects.filter(pk=job.volume_id or 0, closed_cleanly=True)
-    return attachment is not None or closed.exists()
+def _examine(job: Job, attachment: Attachment | None) -> str:
+    """See to it that it is known which copies are the newest; "" if so, else why it is not.
+
+    The head that uses them knows; else they were closed in order, or have to be examined.
+    """
+    volume = LogicalVolume.objects.filter(pk=job.volume_id or 0).first()
+    if attachment is not None or volume is None or volume.closed_cleanly:
+        return ""
+    return examination.examine(job.pk, volume.pk)
 
 
 # -- told by a node -------------------------------------------------------------------------------

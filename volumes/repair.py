@@ -62,7 +62,6 @@ def next_need(
     *,
     redundancy: int,
     attached: bool,
-    known: bool,
     silent_for: Mapping[int, float],
     held: Mapping[int, str],
     grace: float,
@@ -70,11 +69,10 @@ def next_need(
 ) -> Need:
     """Say what to do next for one mirror.
 
-    `known`: it is known which copies are the newest, by a head that uses them or because it closed
-    them in order; `silent_for` tells for how many seconds the server or disk of a copy has not
-    answered, by dextid; `held` why a copy is left alone for now, by dextid: its server is in
-    maintenance, or its evacuation is paused; `brake` that too many servers vanished together for
-    anything to be replaced automatically.
+    It is known which copies are the newest. `silent_for` tells for how many seconds the server or
+    disk of a copy has not answered, by dextid; `held` why a copy is left alone for now, by dextid:
+    its server is in maintenance, or its evacuation is paused; `brake` that too many servers
+    vanished together for anything to be replaced automatically.
     """
     good = [copy for copy in copies if copy.good]
     building = [copy for copy in copies if copy.status == Leg.Status.SPARE]
@@ -85,7 +83,7 @@ def next_need(
         return cut_off
     if building:
         return _go_on(building[0])
-    if known and (needless := superfluous(copies, redundancy)):
+    if needless := superfluous(copies, redundancy):
         return Drop(needless)
     if faulty:
         return _mend(faulty, good, silent_for=silent_for, held=held, grace=grace, brake=brake)
@@ -113,8 +111,6 @@ def _grow_or_move(good: Sequence[Copy], redundancy: int, held: Mapping[int, str]
         return Replace()
     if not leaving:
         return Whole()
-    if len(good) > redundancy:
-        return Wait("it is not known yet which copies are the newest")
     moving = next((copy for copy in leaving if copy.dextid not in held), None)
     return Replace(moved=moving) if moving else Wait(held[leaving[0].dextid])
 

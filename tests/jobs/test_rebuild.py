@@ -574,3 +574,38 @@ def test_a_sweep_keeps_the_last_good_copy_when_all_servers_are_out(
         four.sweep()
 
     assert len(four.legs(idle, Status.INSYNC)) == 1
+
+
+def test_a_volume_that_was_not_closed_in_order_is_examined_and_healed(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    stale, bad, newest = four.legs(volume)
+    four.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
+    head.lose(stale.pk)
+    head.die()
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+
+    four.work(3)
+    pulls = [o for node in four.world.storages.values() for o in node.told("pull")]
+
+    volume.refresh_from_db()
+    assert volume.closed_cleanly
+    assert four.legs(volume, Status.INSYNC) == [newest]
+    assert pulls[0].source.export.startswith(f"{newest.pk}.")
+
+
+def test_a_volume_whose_newest_copy_may_be_out_of_reach_is_left_alone(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    silent, bad, _ = four.legs(volume)
+    four.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
+    head.die()
+    four.node_of(silent).die()
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+
+    four.work(6)
+
+    volume.refresh_from_db()
+    assert not volume.closed_cleanly
+    assert not any(node.told("pull") for node in four.world.storages.values())
+    assert "newest" in four.job(Job.Kind.REBUILD).waiting
