@@ -124,6 +124,9 @@ def test_branches_of_the_cluster_are_loaded_when_opened(person: Person) -> None:
 
     page.locator("summary", has_text="ssvr-00000001").click()
     disk = page.locator("summary", has_text="pdsk-00000001")
+    disk.wait_for()
+    # htmx takes new elements up some milliseconds after it has put them in.
+    expect(page.locator(".htmx-added, .htmx-settling")).to_have_count(0)
     disk.focus()
     page.keyboard.press("Enter")
     page.locator(".vs-map a").first.click()
