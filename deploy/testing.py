@@ -21,8 +21,15 @@ from deploy.local import broker
 from deploy.local.place import Unusable
 
 ROOT = Path(__file__).resolve().parent.parent
-ONCE = ("tests/agents", "tests/engine", "tests/cluster")
-"""They use no database, or one of their own."""
+ONCE = (
+    "tests/agents",
+    "tests/engine",
+    "tests/cluster",
+    "tests/commandline",
+    "tests/access/test_pages_of_access_in_a_browser.py",
+    "tests/console/test_the_console_in_a_browser.py",
+)
+"""They use no database, one of their own, or it is not the database that they are about."""
 
 
 def main() -> int:
