@@ -45,7 +45,7 @@ class JobList(Listing):
     actions = (
         previewed("retry-job", "Retry now ..."),
         previewed("cancel-job", "Cancel ..."),
-        previewed("force-job", "Force ...", Right.ADMINISTER),
+        previewed("force-job", "Force ...", Right.OPERATE),
     )
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
