@@ -37,7 +37,7 @@ from inventory.models import (  # noqa: E402
     Priority,
     StorageServer,
 )
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror  # noqa: E402
+from volumes.models import Attachment, Job, JobLine, Leg, LogicalVolume, Mirror  # noqa: E402
 
 WORDS = ("mail", "web", "db", "scratch", "home", "build", "archive", "media", "logs", "vm")
 BATCH = 2000
@@ -254,6 +254,7 @@ def _make_trouble(now: datetime) -> None:
     _lose_copies(dead, bad, long_ago)
     _spoil_space(now)
     _add_open_jobs(now)
+    _tell_stories(now)
     volume = LogicalVolume.objects.filter(attachment__isnull=False).order_by("pk").first()
     Attachment.objects.filter(volume=volume).update(
         state=Attachment.State.ERROR,
@@ -346,6 +347,24 @@ def _add_open_jobs(now: datetime) -> None:
             due=now - timedelta(minutes=4),
             deadline=now - timedelta(minutes=1),
         )
+
+
+def _tell_stories(now: datetime) -> None:
+    """What the open jobs say of themselves."""
+    lines: list[JobLine] = []
+    ages: list[int] = []
+    for job in Job.objects.filter(state=Job.State.OPEN).order_by("pk"):
+        told = {60: f"asked for by {job.actor}" if job.actor else "asked for"}
+        if job.started:
+            told[42] = f"{job.step}: order 1 to the node"
+        if job.waiting:
+            told[40] = job.waiting
+        lines += [JobLine(job=job, text=text) for text in told.values()]
+        ages += told
+    JobLine.objects.bulk_create(lines, batch_size=BATCH)
+    for line, age in zip(lines, ages, strict=True):
+        line.at = now - timedelta(seconds=age)
+    JobLine.objects.bulk_update(lines, ["at"], batch_size=100)
 
 
 def _next(space: str) -> int:

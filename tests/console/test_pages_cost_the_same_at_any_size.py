@@ -108,6 +108,7 @@ def _empty() -> None:
     """Remove what `fill` recorded, children first."""
     with connection.cursor() as cursor:
         for table in (
+            "volumes_jobline",
             "volumes_job",
             "volumes_attachment",
             "volumes_leg",
