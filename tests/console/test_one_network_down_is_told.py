@@ -55,7 +55,7 @@ def test_the_silent_address_is_marked(one_down: None, console: Client, address: 
 
     assert page.count("no answer on Network B") == 1
     _, after = page.split("10.1.0.3</span>")
-    assert "for 3 min" in after[:400]
+    assert "silent 3 min" in after[:400]
 
 
 def test_a_network_that_many_miss_is_one_problem(well: None, console: Client) -> None:

@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory.models import Address
-from volumes.console.formats import span
+from volumes.console.formats import age
 from volumes.console.pills import WARN, Pill
 from volumes.reports.networks import NAMES
 
@@ -31,23 +31,17 @@ class Door:
     @property
     def is_silent(self) -> bool:
         """Tell whether it has been silent for longer than a moment."""
-        return self._silence > timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
-
-    @property
-    def _silence(self) -> timedelta:
-        now = timezone.now()
-        return now - (self.silent_since or now)
+        limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+        return self.silent_since is not None and self.silent_since < limit
 
     def __html__(self) -> SafeString:
         """Write the address, marked if it is silent, and since when."""
-        if not self.is_silent:
+        if self.silent_since is None or not self.is_silent:
             return format_html('<span class="vs-mono">{}</span>', self.address)
         title = f"no answer on {self.network} since {self.silent_since:%Y-%m-%d %H:%M:%S} UTC"
+        pill = Pill(f"silent {age(self.silent_since)}", WARN, title)
         return format_html(
-            '<span class="vs-mono">{}</span> {} <span class="vs-dim">for {}</span>',
-            self.address,
-            Pill("silent", WARN, title),
-            span(self._silence.total_seconds()),
+            '<span class="vs-nowrap"><span class="vs-mono">{}</span> {}</span>', self.address, pill
         )
 
     def __str__(self) -> str:

@@ -47,9 +47,14 @@ def ago(moment: datetime | None) -> str:
     """Write how long ago something was."""
     if moment is None:
         return "never"
+    return f"{age(moment)} ago"
+
+
+def age(moment: datetime) -> str:
+    """Write for how long something has been so, in its largest unit."""
     seconds = int(max(0.0, (timezone.now() - moment).total_seconds()))
     length, unit = next((step for step in STEPS if seconds >= step[0]), STEPS[-1])
-    return f"{seconds // length} {unit} ago"
+    return f"{seconds // length} {unit}"
 
 
 def since(moment: datetime | None) -> SafeString:

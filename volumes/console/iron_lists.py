@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from volumes import tree
@@ -67,7 +67,8 @@ class ServerList(Listing):
     @admin.display(description="Addresses")
     def networks(self, row: HeadServer | StorageServer) -> SafeString:
         rows = sorted(row.addresses.all(), key=lambda address: address.position)
-        return format_html_join(mark_safe("<br>"), "{}", ((doors.of(row),) for row in rows))
+        shown = format_html_join("", "<span>{}</span>", ((doors.of(row),) for row in rows))
+        return format_html('<span class="vs-doors">{}</span>', shown)
 
     @admin.display(description="Last answer", ordering="last_answer")
     def answered(self, row: HeadServer | StorageServer) -> SafeString:
