@@ -79,7 +79,8 @@ def _weak(weak: dict[int, protection.Weak]) -> Iterator[Problem]:
         yield Problem(
             Risk.REDUCED,
             None,
-            f"{len(reduced)} volumes have fewer copies than promised, none is on its last",
+            f"{len(reduced)} volume{'s have' if reduced[1:] else ' has'} fewer copies than promised"
+            ", but more than one",
             "copies are being rebuilt, or wait for their server's grace to end",
         )
 
@@ -87,7 +88,8 @@ def _weak(weak: dict[int, protection.Weak]) -> Iterator[Problem]:
 def _worst(
     row: LogicalVolume, volume: protection.Weak, places: str, since: datetime | None
 ) -> Problem:
-    cause = f"{volume.mirrors} of its parts lack copies; {places}"
+    lack = "lacks" if volume.mirrors == 1 else "lack"
+    cause = f"{volume.mirrors} of its parts {lack} copies; {places}"
     if volume.fewest:
         return Problem(Risk.LAST_COPY, row, f"{row.name} is on its last good copy", cause, since)
     return Problem(Risk.UNREACHABLE, row, f"{row.name} has no good copy", cause, since)
