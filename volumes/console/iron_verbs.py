@@ -18,7 +18,7 @@ from volumes.reports import protection
 
 DOWN = "it is {} already"
 NAMED = 8
-PLANNED = 5
+PLANNED = 2
 """A plan reads all room and copies: for so many places it is made before anybody asks."""
 
 
