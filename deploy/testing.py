@@ -1,4 +1,4 @@
-"""`make test`: everything on SQLite, then what uses a database once more on PostgreSQL.
+"""`make test`: what uses a database on SQLite and on PostgreSQL, and beside them the rest once.
 
 PostgreSQL and Redis come from Debian's packages where we may install them. Words given in PYTEST
 go to pytest; DATABASES=sqlite leaves PostgreSQL out.
@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,25 +32,27 @@ ONCE = (
 
 
 def main() -> int:
-    """Run the tests on each database, both at once; the worst status."""
+    """Run nodes and browsers beside the databases, which take turns; the worst status."""
     wanted = os.environ.get("DATABASES", "sqlite postgresql").split()
     _see_to_packages(wanted)
-    with ExitStack() as stack:
-        runs = []
+    ignored = [f"--ignore={path}" for path in ONCE]
+    statuses = []
+    with _Run("nodes, engines and browsers", "", list(ONCE)) as once:
         if "sqlite" in wanted:
-            runs.append(stack.enter_context(_Run("SQLite", "", [])))
+            with _Run("SQLite", "", ignored) as run:
+                statuses.append(run.finish())
         if "postgresql" in wanted and (folder := postgres.binaries()):
-            url = stack.enter_context(postgres.server(folder))
-            ignored = [f"--ignore={path}" for path in ONCE]
-            runs.append(stack.enter_context(_Run("PostgreSQL", url, ignored)))
-        return max([run.finish() for run in runs], default=1)
+            with postgres.server(folder) as url, _Run("PostgreSQL", url, ignored) as run:
+                statuses.append(run.finish())
+        statuses.append(once.finish())
+    return max(statuses)
 
 
 class _Run:
     """One pytest under way; what it says is kept until it is its turn to be shown."""
 
-    def __init__(self, database: str, url: str, options: list[str]) -> None:
-        self._database = database
+    def __init__(self, name: str, url: str, options: list[str]) -> None:
+        self._name = name
         self._home = tempfile.TemporaryDirectory(prefix="vastsky-test-")
         self._output = Path(self._home.name) / "pytest.out"
         words = shlex.split(os.environ.get("PYTEST", "--quiet"))
@@ -68,7 +69,7 @@ class _Run:
     def finish(self) -> int:
         """Wait for the end, then show it all; the status."""
         status = self._process.wait()
-        print(f"Tests on {self._database}", flush=True)
+        print(f"Tests: {self._name}", flush=True)
         print(self._output.read_text(errors="replace"), flush=True)
         return status
 
