@@ -31,6 +31,10 @@ ONCE = (
 """They use no database, one of their own, or it is not the database that they are about."""
 
 
+WISHES = {"chromium": "chromium", "qemu-utils": "qemu-img"}
+"""Packages, by a program of theirs, without which some tests are skipped."""
+
+
 def main() -> int:
     """Run nodes and browsers beside the databases, which take turns; the worst status."""
     wanted = os.environ.get("DATABASES", "sqlite postgresql").split()
@@ -96,7 +100,7 @@ def _see_to_packages(wanted: list[str]) -> None:
         broker.server_binary()
     except Unusable:
         missing.append("redis-server")
-    wishes = [] if Path("/usr/bin/chromium").exists() else ["chromium"]
+    wishes = [package for package, program in WISHES.items() if not shutil.which(program)]
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     may = not sudo or bool(shutil.which("sudo") and not _status([*sudo, "true"]))
     if may and shutil.which("apt-get"):
@@ -109,7 +113,7 @@ def _see_to_packages(wanted: list[str]) -> None:
             " DATABASES=sqlite"
         )
     elif wishes:
-        print("Without Debian's chromium the console is not tested in a browser.", flush=True)
+        print(f"Without Debian's {' and '.join(wishes)} some tests are skipped.", flush=True)
 
 
 def _install(packages: list[str], sudo: list[str]) -> None:
