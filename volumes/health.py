@@ -135,8 +135,13 @@ def drop_absent() -> None:
 
 @turn()
 def note_cut_off(extent_ids: Collection[int]) -> None:
-    """Take note of last good copies that their heads cannot reach: they are to be exported anew."""
-    cut_off = Leg.objects.filter(pk__in=extent_ids, status=Leg.Status.INSYNC)
+    """Take note of last good copies that their heads cannot reach: they are to be exported anew.
+
+    Where all went at once, we may have thought that another one was the last: the head knows.
+    """
+    legs = Leg.objects.filter(pk__in=extent_ids)
+    standing.believe(list(legs.exclude(status__in=GOOD).values_list("pk", flat=True)))
+    cut_off = legs.filter(status=Leg.Status.INSYNC)
     cut_off.filter(why="").update(why="connection")
     rebuild.request(cut_off.values_list("mirror", flat=True))
 

@@ -609,3 +609,26 @@ def test_a_volume_whose_newest_copy_may_be_out_of_reach_is_left_alone(
     assert not volume.closed_cleanly
     assert not any(node.told("pull") for node in four.world.storages.values())
     assert "newest" in four.job(Job.Kind.REBUILD).waiting
+
+
+def test_where_all_copies_went_at_once_the_heads_last_one_counts_not_ours(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    heads_last, *others = four.legs(volume)
+    for leg in (heads_last, *others):
+        four.call("notifyFailure", target=2, targetid=leg.server_id, reason="restarted")
+    for leg in others:
+        head.lose(leg.pk)
+    head.cut_off(heads_last.pk)
+    assert heads_last.pk not in {leg.pk for leg in four.legs(volume, Status.INSYNC)}
+    for leg in four.legs(volume):
+        node = four.node_of(leg)
+        node.die()
+        four.comes_back(node)
+
+    for _ in range(2):
+        four.sweep()
+    four.work()
+
+    assert heads_last.pk in {order.leg.dextid for order in head.told("rebuild")}
+    assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [heads_last.pk]
