@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from agents.protocol import (
@@ -50,7 +51,7 @@ def sweep_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     asked = timezone.now()
     states = _ask(StorageServer, StorageState, nodes.storage_doors(), asked)
-    for server in _gone(StorageServer, asked):
+    for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         health.fail_storage(server, "silent")
     for state in states.values():
@@ -101,7 +102,7 @@ def sweep_heads() -> None:
     """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
     asked = timezone.now()
     states = _ask(HeadServer, HeadState, nodes.head_doors(), asked)
-    for head in _gone(HeadServer, asked):
+    for head in _gone(HeadServer):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         health.lose_head(head)
     for head, state in states.items():
@@ -203,10 +204,11 @@ def _owner(state: StorageState | HeadState) -> int:
     return state.ssvrid if isinstance(state, StorageState) else state.hsvrid
 
 
-def _gone(kind: type[HeadServer | StorageServer], now: datetime) -> list[int]:
-    """Name the servers that have been silent for too long."""
-    limit = now - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
-    gone = kind.objects.filter(priority__in=ALIVE, silent_since__lte=limit)
+def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
+    """Name the servers that have been silent for too long, counted from their last answer."""
+    limit = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    long_ago = Q(last_answer__lte=limit) | Q(last_answer=None, silent_since__lte=limit)
+    gone = kind.objects.filter(long_ago, priority__in=ALIVE, silent_since__isnull=False)
     return list(gone.values_list("pk", flat=True))
 
 

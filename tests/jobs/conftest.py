@@ -87,7 +87,9 @@ class Cluster:
         """Let a storage server be dead, and have been silent for so long."""
         node.die()
         since = timezone.now() - timedelta(seconds=seconds)
-        StorageServer.objects.filter(pk=node.server_id).update(silent_since=since)
+        StorageServer.objects.filter(pk=node.server_id).update(
+            silent_since=since, last_answer=since
+        )
 
     def comes_back(self, node: Storage) -> None:
         """Let a storage server that was out start and register again, with its disks."""

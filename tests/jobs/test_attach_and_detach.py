@@ -352,7 +352,9 @@ def _holders(four: Cluster, group: int) -> list[Storage]:
 
 
 def _silent_for_an_hour(head: Head) -> None:
-    HeadServer.objects.filter(pk=head.server_id).update(silent_since=_an_hour_ago())
+    HeadServer.objects.filter(pk=head.server_id).update(
+        silent_since=_an_hour_ago(), last_answer=_an_hour_ago()
+    )
 
 
 def _bound_an_hour_ago() -> None:
