@@ -128,13 +128,14 @@ def force_attach(*, hsvrid: int, lvolid: int = 0, lvolname: str = "") -> None:
 
 def list_logical_volumes(*, lvolid: int = 0, lvolname: str = "") -> list[Struct]:
     """Return one volume, or all."""
-    chosen = find_volume(lvolid=lvolid, lvolname=lvolname) if lvolid or lvolname else None
-    return wire.volume_list(chosen)
+    if lvolid or lvolname:
+        return [wire.volume_entry(lvolid=lvolid, lvolname=lvolname)]
+    return wire.volume_list()
 
 
 def show_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> Struct:
     """Return the tree of nodes of which a volume consists."""
-    return wire.volume_tree(find_volume(lvolid=lvolid, lvolname=lvolname))
+    return wire.volume_tree(lvolid=lvolid, lvolname=lvolname)
 
 
 def list_head_servers(*, hsvrid: int = 0) -> list[Struct]:

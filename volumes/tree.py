@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, F, Q, Sum
 
+from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
@@ -62,9 +63,16 @@ def volumes(which: Q) -> list[VolumeRow]:
     return list(map(VolumeRow._make, rows))
 
 
-def row_of(volume: LogicalVolume) -> VolumeRow:
-    """Make the row of a volume that was read already."""
-    return VolumeRow._make(getattr(volume, name) for name in VolumeRow._fields)
+def with_snapshots(*, lvolid: int = 0, lvolname: str = "") -> list[VolumeRow]:
+    """Read a volume, by its id or else by its name, and after it its snapshots; in one query."""
+    if not lvolid and not lvolname:
+        raise Invalid("neither lvolid nor lvolname is given")
+    named = LogicalVolume.objects.filter(name=lvolname).values("pk")
+    chosen = Q(pk=lvolid) | Q(origin=lvolid) if lvolid else Q(pk__in=named) | Q(origin__in=named)
+    rows = volumes(chosen)
+    if not rows:
+        raise NotFound(f"there is no volume {lvolid or lvolname}")
+    return rows  # in the order of ids, and a snapshot's is above its origin's
 
 
 def copies(volume_ids: Collection[int]) -> dict[int, list[CopyRow]]:

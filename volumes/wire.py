@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from inventory.errors import NotFound
 from volumes import tree
-from volumes.models import Attachment, Leg, LogicalVolume
+from volumes.models import Attachment, Leg
 from volumes.tree import CopyRow, DiskRow, VolumeRow
 
 Struct = dict[str, Any]
@@ -42,20 +42,14 @@ BIND: dict[str, tuple[int, int]] = {
 DETACHED = ("", 0)
 
 
-def volume_list(volume: LogicalVolume | None) -> list[Struct]:
-    """Describe one volume, or all, as listLogicalVolumes answers."""
-    if volume is None:
-        rows = tree.volumes(Q())
-        attachments, faulty = tree.attachments(Q()), tree.faulty_volumes(Q())
-        snapshots = [row for row in rows if row.origin_id]
-    else:
-        rows = [tree.row_of(volume)]
-        attachments = tree.attachments(Q(volume=volume.origin_id or volume.pk))
-        faulty = tree.faulty_volumes(Q(mirror__volume=volume))
-        snapshots = tree.volumes(Q(origin=volume))
+def volume_list() -> list[Struct]:
+    """Describe all volumes, as listLogicalVolumes answers."""
+    rows = tree.volumes(Q())
+    attachments, faulty = tree.attachments(Q()), tree.faulty_volumes(Q())
     children: dict[int, list[Struct]] = defaultdict(list)
-    for snapshot in snapshots:
-        children[snapshot.origin_id or 0].append(_association(snapshot.id))
+    for row in rows:
+        if row.origin_id:
+            children[row.origin_id].append(_association(row.id))
     return [
         _volume(
             row,
@@ -67,23 +61,33 @@ def volume_list(volume: LogicalVolume | None) -> list[Struct]:
     ]
 
 
-def volume_tree(volume: LogicalVolume) -> Struct:
+def volume_entry(*, lvolid: int = 0, lvolname: str = "") -> Struct:
+    """Describe one volume, by its id or else by its name, as listLogicalVolumes answers."""
+    volume, *snapshots = tree.with_snapshots(lvolid=lvolid, lvolname=lvolname)
+    group_id = volume.origin_id or volume.id
+    return _volume(
+        volume,
+        tree.attachments(Q(volume=group_id)).get(group_id, DETACHED),
+        [_association(snapshot.id) for snapshot in snapshots],
+        fault=bool(tree.faulty_volumes(Q(mirror__volume=volume.id))),
+    )
+
+
+def volume_tree(*, lvolid: int = 0, lvolname: str = "") -> Struct:
     """Describe the nodes of which a volume consists, as showLogicalVolume answers.
 
     The associated volumes are described as fully, but for their own associations: the way back.
     """
-    group = tree.volumes(Q(pk=volume.pk) | Q(origin=volume) | Q(pk=volume.origin_id))
-    by_id = {row.id: row for row in group}
-    copies = tree.copies(list(by_id))
+    volume, *snapshots = tree.with_snapshots(lvolid=lvolid, lvolname=lvolname)
+    origins = tree.volumes(Q(pk=volume.origin_id)) if volume.origin_id else []
+    group = [volume, *origins, *snapshots]
+    nodes = {row.id: row.node_id for row in group}
+    copies = tree.copies(list(nodes))
     addresses = tree.addresses("storage")
-    structs = {
-        row.id: _lvol(row, by_id.get(row.origin_id or 0), copies[row.id], addresses)
-        for row in group
-    }
-    root = structs.pop(volume.pk, None)
-    if root is None:
-        raise NotFound(f"there is no volume {volume.name} any more")
-    root["lvolspec"]["assoc"] = list(structs.values())
+    root, *associated = [
+        _lvol(row, nodes.get(row.origin_id or 0), copies[row.id], addresses) for row in group
+    ]
+    root["lvolspec"]["assoc"] = associated
     return root
 
 
@@ -171,7 +175,7 @@ def _association(lvolid: int) -> Struct:
 
 def _lvol(
     row: VolumeRow,
-    origin: VolumeRow | None,
+    origin_node_id: int | None,
     copies: Sequence[CopyRow],
     addresses: dict[int, list[str]],
 ) -> Struct:
@@ -184,9 +188,9 @@ def _lvol(
             mirror["components"].append(_dext(copy, copy.dextid, addresses))
     linear = _node(row.linear_id, VolumeType.LINEAR, row.store_gb)
     linear["components"] = list(mirrors.values())
-    kind = VolumeType.SNAPSHOT if origin else VolumeType.SNAPSHOT_ORIGIN
+    kind = VolumeType.SNAPSHOT if origin_node_id else VolumeType.SNAPSHOT_ORIGIN
     middle = _node(row.node_id, kind, row.capacity_gb)
-    middle["lvolspec"] = {"origin_lvolid": origin.node_id} if origin else {}
+    middle["lvolspec"] = {"origin_lvolid": origin_node_id} if origin_node_id else {}
     middle["components"] = [linear]
     lvol = _node(row.id, VolumeType.LVOL, row.capacity_gb)
     lvol["lvolspec"] = {
