@@ -67,6 +67,9 @@ METHODS: dict[str, frozenset[Role]] = {
 }
 """A method that is not here is open to nobody."""
 
+READS = frozenset(method for method, roles in METHODS.items() if Role.READER in roles)
+"""The methods that change nothing."""
+
 NOBODY = Caller("", Role.READER, audit.Way.RPC)
 _caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 

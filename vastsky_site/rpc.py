@@ -3,7 +3,9 @@
 import logging
 import xmlrpc.client
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
+from threading import BoundedSemaphore
 from typing import Any
 
 from django.db import DatabaseError
@@ -28,6 +30,11 @@ DRAINED_BYTES = 128 * 1024 * 1024
 answer once it has sent its request."""
 
 E2BIG, EACCES, INVALID_REQUEST, INTERNAL = 7, 13, -32600, 500
+
+reading = BoundedSemaphore(2)
+"""Places for calls that only read. More at once are not answered sooner: one thread of Python runs
+at a time, and SQLite gives that up at every row, so that many long lists wait for each other row by
+row. A second place lets short calls pass a long list."""
 
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -133,8 +140,12 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _call(name: str, procedure: Callable[..., Any], *, wanted: tuple[structs.Member, ...]) -> Any:
+    place = reading if name in access.READS else nullcontext()
+
     def answer(*params: object) -> Any:
-        return access.perform(name, procedure, structs.arguments(wanted, params))
+        arguments = structs.arguments(wanted, params)
+        with place:
+            return access.perform(name, procedure, arguments)
 
     answer.__doc__ = _help(procedure, wanted)
     return answer
