@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -59,18 +59,30 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     return job
 
 
-def submit_all(jobs: Iterable[Job]) -> int:
-    """Record many jobs at once; those whose subject has such a job already are left out.
+def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
+    """Record many jobs at once, each given by the columns that tell it from the others.
 
-    Nobody is woken: the next tick finds them.
+    Those whose subject has such a job already are left out. Nobody is woken: the next tick finds
+    them. One prepared statement for all: thousands of model instances, each column prepared anew,
+    took most of the time in which a failed server was answered.
     """
-    rows = list(jobs)
-    if not rows:
+    if not works:
         return 0
-    now = timezone.now()
-    for job, number in zip(rows, ids.take("event", len(rows)), strict=True):
-        job.pk, job.due, job.actor = number, now, _actor()
-    Job.objects.bulk_create(rows, ignore_conflicts=True, batch_size=500)
+    alike = Job(kind=kind, due=timezone.now(), actor=_actor())
+    table = Job._meta  # noqa: SLF001 - Django documents it as an API
+    columns = {
+        field.attname: field.get_db_prep_save(field.pre_save(alike, add=True), connection)
+        for field in table.concrete_fields
+    }
+    rows = [
+        list({**columns, "id": number, **work}.values())
+        for number, work in zip(ids.take("event", len(works)), works, strict=True)
+    ]
+    names = ", ".join(map(connection.ops.quote_name, columns))
+    marks = ", ".join(["%s"] * len(columns))
+    insert = f"INSERT INTO {table.db_table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - all of it is ours
+    with connection.cursor() as cursor:
+        cursor.executemany(insert, rows)
     return len(rows)
 
 

@@ -36,18 +36,18 @@ def request(mirrors: Iterable[int]) -> int:
         jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
     )
     rows = wanted.annotate(good=Count("legs", filter=Q(legs__status__in=GOOD)))
-    return jobs.submit_all(
-        Job(
-            kind=Job.Kind.REBUILD,
-            subject=f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
-            volume_id=origin or volume,
-            mirror_id=mirror,
-            urgency=good,
-        )
+    works = [
+        {
+            "subject": f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
+            "volume_id": origin or volume,
+            "mirror_id": mirror,
+            "urgency": good,
+        }
         for mirror, volume, name, origin, good in rows.order_by("good", "pk").values_list(
             "pk", "volume", "volume__name", "volume__origin", "good"
         )
-    )
+    ]
+    return jobs.submit_all(Job.Kind.REBUILD, works)
 
 
 def request_missing(limit: int = 1000) -> int:

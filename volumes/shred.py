@@ -44,20 +44,19 @@ def request_missing(limit: int = 500) -> int:
     )
     with turn():
         rows = list(wanted.values_list("pk", "disk", "offset_gb", "size_gb")[:room])
-        return jobs.submit_all(_job(*row) for row in rows)
+        return jobs.submit_all(Job.Kind.SHRED, [_work(*row) for row in rows])
 
 
-def _job(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> Job:
+def _work(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> dict[str, int | str]:
     """Describe the shredding of an extent, or of the first piece of a large one."""
     if size_gb > PIECE_GB:
         extent_id, size_gb = space.split_offline(extent_id, PIECE_GB), PIECE_GB
-    return Job(
-        kind=Job.Kind.SHRED,
-        subject=f"dext-{extent_id:08x}: {size_gb} GB at {offset_gb} of pdsk-{disk_id:08x}",
-        extent_id=extent_id,
-        total_mib=size_gb * 1024,
-        urgency=20,
-    )
+    return {
+        "subject": f"dext-{extent_id:08x}: {size_gb} GB at {offset_gb} of pdsk-{disk_id:08x}",
+        "extent_id": extent_id,
+        "total_mib": size_gb * 1024,
+        "urgency": 20,
+    }
 
 
 def shred_step(job: Job) -> Again | None:
