@@ -228,14 +228,17 @@ def test_no_text_makes_an_answer_ill_formed(api: Api, broken: Any, text: str) ->
     assert api.read(response)["cluster"][0] in "a]"
 
 
-def test_a_refusal_with_control_characters_is_well_formed(api: Api, broken: Any) -> None:
+def test_a_refusal_arrives_as_it_was_but_for_what_xml_cannot_carry(api: Api, broken: Any) -> None:
     def body() -> None:
-        raise Invalid("bad \x07 bell")
+        raise Invalid("bad \x07 <bell> & \r]]> \ud800")
 
     broken(body)
     response = api.post(xmlrpc.client.dumps(({"ver": 5},), "vastsky.clusterInfo"))
 
-    assert api.fault_of(lambda: api.read(response)) == 22
+    with pytest.raises(xmlrpc.client.Fault) as refusal:
+        api.read(response)
+    assert refusal.value.faultCode == 22
+    assert refusal.value.faultString == "bad \ufffd <bell> & \r]]> \ufffd"
 
 
 # -- introspection --------------------------------------------------------------------------------
