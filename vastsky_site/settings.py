@@ -258,6 +258,11 @@ SESSION_COOKIE_AGE = 12 * 3600
 """A working day; then a person signs in again, however busy they were."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = VASTSKY_PRODUCTION
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if VASTSKY_PRODUCTION else 0
+# A proxy that ends TLS says so in a header, which anybody could send: believed only where a person
+# says that a proxy stands there and sets it (Django: SECURE_PROXY_SSL_HEADER).
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if _flag("VASTSKY_BEHIND_TLS_PROXY") else None
+)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 # Neither the other names of the operator's domain nor browsers' preload lists are ours to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]

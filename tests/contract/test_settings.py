@@ -68,19 +68,37 @@ def test_production_wants_a_secret_key(tmp_path: Path) -> None:
     assert "VASTSKY_SECRET_KEY" in result.stderr
 
 
+PRODUCTION = {
+    "VASTSKY_PRODUCTION": "1",
+    "VASTSKY_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "VASTSKY_ALLOWED_HOSTS": "manager.example",
+}
+ASK_AS_A_PROXY = """
+from django.test import Client
+from vastsky_site.wsgi import application
+told = {"x-forwarded-proto": "https", "host": "manager.example"}
+print(Client(headers=told).get("/admin/login/").status_code)
+"""
+
+
 def test_production_passes_the_deployment_checks(tmp_path: Path) -> None:
-    result = python(
-        tmp_path,
-        "manage.py",
-        "check",
-        "--deploy",
-        "--fail-level=WARNING",
-        VASTSKY_PRODUCTION="1",
-        VASTSKY_SECRET_KEY="0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        VASTSKY_ALLOWED_HOSTS="manager.example",
-    )
+    check = ("manage.py", "check", "--deploy", "--fail-level=WARNING")
+
+    result = python(tmp_path, *check, **PRODUCTION)
 
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(("behind", "status"), [("0", 301), ("1", 200)])
+def test_a_proxy_that_ends_tls_is_believed_only_where_it_is_said_to_be(
+    tmp_path: Path, behind: str, status: int
+) -> None:
+    environment = {**PRODUCTION, "VASTSKY_BEHIND_TLS_PROXY": behind}
+    python(tmp_path, "manage.py", "migrate", "--verbosity", "0", **environment)
+
+    result = python(tmp_path, "-c", ASK_AS_A_PROXY, **environment)
+
+    assert result.stdout.strip() == str(status), result.stderr
 
 
 def test_a_postgresql_url_is_taken_apart() -> None:
