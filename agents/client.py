@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
+from agents.identity import Identity
 from agents.protocol import (
     VERSION,
     AttachOrder,
@@ -53,8 +54,16 @@ class _Agent:
 
     _answered: ClassVar[dict[tuple[Endpoint, ...], Endpoint]] = {}
 
-    def __init__(self, addresses: Sequence[str], port: int, timeout: float | None = None) -> None:
-        self._peers = tuple(dict.fromkeys(Endpoint(address, port) for address in addresses))
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        port: int,
+        timeout: float | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        secure = identity.calling if identity else None
+        peers = (Endpoint(address, port, secure=secure) for address in addresses)
+        self._peers = tuple(dict.fromkeys(peers))
         self._timeout = timeout
 
     def report(self, eventid: int, order: int) -> Report:

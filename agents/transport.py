@@ -1,13 +1,16 @@
-"""One XML-RPC call over HTTP/1.1 that ends by its deadline, whatever the peer does."""
+"""One XML-RPC call over HTTP/1.1 or HTTPS that ends by its deadline, whatever the peer does."""
 
 import http.client
 import io
 import socket
+import ssl
 import time
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agents.identity import explain
 from agents.protocol import Malformed
 from agents.wire import dump_call, load_answer
 
@@ -58,6 +61,8 @@ class Endpoint:
     port: int
     path: str = "/RPC2"
     authorization: str = field(default="", repr=False)
+    secure: Callable[[], ssl.SSLContext] | None = field(default=None, repr=False, compare=False)
+    """Makes what a TLS connection needs; plain HTTP without it."""
 
     def __str__(self) -> str:
         return f"{self.address}:{self.port}"
@@ -72,6 +77,8 @@ def call(
         answer = _post(peer, body, deadline, min(connect_timeout, deadline.left()))
     except http.client.RemoteDisconnected as error:
         raise Unreachable(f"{peer}: {error}") from None
+    except ssl.SSLError as error:
+        raise Unreachable(f"{peer}: no TLS that both accept: {explain(error)}") from None
     except OSError as error:
         raise Unreachable(f"{peer}: {error.strerror or error}") from None
     except http.client.HTTPException as error:
@@ -80,8 +87,7 @@ def call(
 
 
 def _post(peer: Endpoint, body: bytes, deadline: Deadline, connect_timeout: float) -> bytes:
-    with socket.create_connection((peer.address, peer.port), connect_timeout) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with _connect(peer, deadline, connect_timeout) as sock:
         connection = http.client.HTTPConnection(peer.address, peer.port)
         connection.sock = typing.cast("Any", _DeadlineSocket(sock, deadline))
         headers = {"Content-Type": "text/xml", "Connection": "close"}
@@ -92,7 +98,22 @@ def _post(peer: Endpoint, body: bytes, deadline: Deadline, connect_timeout: floa
             return _content(peer, response)
 
 
+def _connect(peer: Endpoint, deadline: Deadline, connect_timeout: float) -> socket.socket:
+    sock = socket.create_connection((peer.address, peer.port), connect_timeout)
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if peer.secure is None:
+            return sock
+        sock.settimeout(deadline.left())
+        return peer.secure().wrap_socket(sock, server_hostname=peer.address)
+    except BaseException:
+        sock.close()
+        raise
+
+
 def _content(peer: Endpoint, response: http.client.HTTPResponse) -> bytes:
+    if response.status == http.client.UNAUTHORIZED:
+        raise Unreachable(f"{peer} does not let us in (HTTP 401)")
     if response.status != http.client.OK:
         raise Unreachable(f"{peer} answers HTTP {response.status}")
     expected = response.length

@@ -61,6 +61,19 @@ def check_ports(*_: Any, **__: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register()
+def check_identity(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """The manager's certificate, its key and the authority can be read and belong together."""
+    if settings.VASTSKY_IDENTITY is None:
+        return []
+    try:
+        settings.VASTSKY_IDENTITY.calling()
+    except OSError as error:
+        text = f"VASTSKY_TLS_CERTIFICATE, _KEY or _AUTHORITY cannot be used: {error}."
+        return [checks.Error(text, id="vastsky.E008")]
+    return []
+
+
+@checks.register()
 def check_roles(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     """Every method of the API says which roles have it; one that does not is open to nobody."""
     unsaid = sorted(set(rpc.server.procedures) ^ set(access.METHODS))

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import django_stubs_ext
 
+from agents.identity import Identity
 from vastsky_site import theme
 
 django_stubs_ext.monkeypatch()
@@ -84,6 +85,15 @@ def _secret_key(home: Path, *, production: bool) -> str:
     return kept.read_text()
 
 
+def _identity() -> Identity | None:
+    """Read with which files the manager proves to nodes who it is; all three, or none."""
+    names = [f"VASTSKY_TLS_{what}" for what in ("CERTIFICATE", "KEY", "AUTHORITY")]
+    paths = [Path(_text(name)).absolute() for name in names if _text(name)]
+    if len(paths) not in (0, len(names)):
+        _refuse(next(name for name in names if not _text(name)), "set where the other two are")
+    return Identity(*paths) if paths else None
+
+
 SQLITE_PRAGMAS = (
     "PRAGMA journal_mode=WAL;"
     # An acknowledged order to a node must not be forgotten at a power cut.
@@ -152,6 +162,8 @@ VASTSKY_WEB_PROCESSES = _whole("GRANIAN_WORKERS", 1)
 
 VASTSKY_HEAD_AGENT_PORT = _whole("VASTSKY_HEAD_AGENT_PORT", 8882, highest=65535)
 VASTSKY_STORAGE_AGENT_PORT = _whole("VASTSKY_STORAGE_AGENT_PORT", 8883, highest=65535)
+VASTSKY_IDENTITY = _identity()
+"""Without it only agents on this machine obey (docs/access.md)."""
 VASTSKY_AGENT_TIMEOUT = _whole("VASTSKY_AGENT_TIMEOUT", 2)
 """Seconds that a node has to answer the sweep's question."""
 VASTSKY_SWEEP_SECONDS = _whole("VASTSKY_SWEEP_SECONDS", 5)

@@ -1,6 +1,6 @@
 """From a server's row to its agent, and the same question to many agents at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ from inventory.models import ALIVE, Address
 from volumes.copies import storage_addresses
 
 T = TypeVar("T")
+A = TypeVar("A", HeadAgent, StorageAgent)
 NODE_ERRORS = (AgentUnreachable, AgentFault, Malformed)
 Failure = AgentUnreachable | AgentFault | Malformed
 
@@ -27,7 +28,7 @@ def storage(server_id: int) -> StorageAgent:
 def storages(server_ids: list[int]) -> dict[int, StorageAgent]:
     """Reach the agents of these storage servers; one query."""
     return {
-        server: StorageAgent(addresses, settings.VASTSKY_STORAGE_AGENT_PORT)
+        server: _reach(StorageAgent, addresses)
         for server, addresses in storage_addresses(server_ids).items()
     }
 
@@ -43,10 +44,15 @@ def heads(server_ids: list[int]) -> dict[int, HeadAgent]:
     rows = Address.objects.filter(head__in=server_ids).order_by("head", "position")
     for server, address in rows.values_list("head", "address"):
         found[server] = (*found.get(server, ()), address)
-    return {
-        server: HeadAgent(addresses, settings.VASTSKY_HEAD_AGENT_PORT)
-        for server, addresses in found.items()
+    return {server: _reach(HeadAgent, addresses) for server, addresses in found.items()}
+
+
+def _reach(kind: type[A], addresses: Sequence[str], timeout: float | None = None) -> A:
+    ports = {
+        HeadAgent: settings.VASTSKY_HEAD_AGENT_PORT,
+        StorageAgent: settings.VASTSKY_STORAGE_AGENT_PORT,
     }
+    return kind(addresses, ports[kind], timeout, settings.VASTSKY_IDENTITY)
 
 
 class Door(NamedTuple):
@@ -59,9 +65,8 @@ class Door(NamedTuple):
 def storage_doors() -> dict[int, Door]:
     """Reach living storage servers by each address alone, by the address's id."""
     rows = Address.objects.filter(storage__priority__in=ALIVE)
-    port, timeout = settings.VASTSKY_STORAGE_AGENT_PORT, settings.VASTSKY_AGENT_TIMEOUT
     return {
-        pk: Door(server or 0, StorageAgent([address], port, timeout))
+        pk: Door(server or 0, _reach(StorageAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
         for pk, server, address in rows.values_list("pk", "storage", "address")
     }
 
@@ -69,9 +74,8 @@ def storage_doors() -> dict[int, Door]:
 def head_doors() -> dict[int, Door]:
     """Reach living heads by each address alone, by the address's id."""
     rows = Address.objects.filter(head__priority__in=ALIVE)
-    port, timeout = settings.VASTSKY_HEAD_AGENT_PORT, settings.VASTSKY_AGENT_TIMEOUT
     return {
-        pk: Door(server or 0, HeadAgent([address], port, timeout))
+        pk: Door(server or 0, _reach(HeadAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
         for pk, server, address in rows.values_list("pk", "head", "address")
     }
 

@@ -1,16 +1,23 @@
 """An agent's configuration file, read strictly: every error names the key."""
 
 import ipaddress
+import ssl
 import tomllib
 import typing
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from agents.identity import Identity, explain, trusting
+from agents.transport import Endpoint
+
+TLS = ("tls_certificate", "tls_key", "tls_authority")
 PATHS = {"state_dir", "run_dir", "links_dir"}
+STANDARD_PORTS = {"http": 80, "https": 443}
 OTHERS = 0o077
-"""What a file with a token must not allow: anything to anybody else."""
+"""What a file with a secret must not allow: anything to anybody else."""
 PORTS = {"port", "data_port"}
 RATES = {"shred_mib_per_s", "patrol_mib_per_s", "rebuild_mib_per_s"}
 
@@ -44,6 +51,21 @@ class NodeConfig:
     rack: str = ""
     token_name: str = ""
     token_file: Path = Path()
+    tls_certificate: Path = Path()
+    tls_key: Path = Path()
+    tls_authority: Path = Path()
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who this node is; None where it obeys programs of this machine only."""
+        if self.tls_certificate == Path():
+            return None
+        return Identity(self.tls_certificate, self.tls_key, self.tls_authority)
+
+    @property
+    def manager_endpoint(self) -> Endpoint:
+        """Where the manager listens; ConfigError unless `manager` is an http or https URL."""
+        return _endpoint(self.manager, self.tls_authority)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +104,7 @@ def load_config(kind: type[C], path: Path) -> C:
         config = _table(kind, table, "")
         _check(config)
         _check_token(config)
+        _check_identity(config)
         if isinstance(config, StorageConfig):
             _check_disks(config.disks)
     except ConfigError as error:
@@ -89,30 +112,41 @@ def load_config(kind: type[C], path: Path) -> C:
     return config
 
 
-def manager_endpoint(url: str) -> tuple[str, int, str]:
-    """Split the manager's URL; ConfigError unless it is plain http with a host."""
+def _endpoint(url: str, authority: Path) -> Endpoint:
     try:
         parts = urlsplit(url)
-        port = parts.port or 80
+        port = parts.port or STANDARD_PORTS.get(parts.scheme)
     except ValueError as error:
         raise ConfigError(f"manager: {error}") from None
-    if parts.scheme != "http" or not parts.hostname:
-        raise ConfigError(f"manager: {url!r} is not of the form http://HOST:PORT/RPC2")
-    return parts.hostname, port, parts.path or "/RPC2"
+    if parts.scheme not in STANDARD_PORTS or not port or not parts.hostname:
+        raise ConfigError(f"manager: {url!r} is not of the form http[s]://HOST:PORT/RPC2")
+    secure = partial(trusting, None if authority == Path() else authority)
+    return Endpoint(
+        parts.hostname,
+        port,
+        parts.path or "/RPC2",
+        secure=secure if parts.scheme == "https" else None,
+    )
 
 
 def read_token(path: Path) -> str:
     """Read the token with which to call the manager; ConfigError unless it is a secret."""
-    if not path.is_absolute():
-        raise ConfigError("token_file: an absolute path is wanted")
-    try:
-        mode, text = path.stat().st_mode, path.read_text().strip()
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"token_file: {error}") from None
-    if mode & OTHERS:
-        raise ConfigError(f"token_file: others may read {path}; chmod 600 it")
+    text = _secret(path, "token_file").strip()
     if not text.isascii() or not text.isprintable() or not text:
         raise ConfigError(f"token_file: {path} holds no token")
+    return text
+
+
+def _secret(path: Path, key: str) -> str:
+    """Read a file that nobody else may read."""
+    if not path.is_absolute():
+        raise ConfigError(f"{key}: an absolute path is wanted")
+    try:
+        mode, text = path.stat().st_mode, path.read_text()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key}: {error}") from None
+    if mode & OTHERS:
+        raise ConfigError(f"{key}: others may read {path}; chmod 600 it")
     return text
 
 
@@ -147,7 +181,7 @@ def _value(kind: Any, value: object, where: str) -> Any:
 
 def _check(config: NodeConfig) -> None:
     known = [member.name for member in fields(config)]
-    manager_endpoint(config.manager)
+    _ = config.manager_endpoint
     if len(config.addresses) not in (1, 2):
         raise ConfigError("addresses: one or two are wanted")
     for n, address in enumerate(config.addresses):
@@ -171,6 +205,23 @@ def _check_token(config: NodeConfig) -> None:
         read_token(config.token_file)
     elif config.token_file != Path():
         raise ConfigError("token_name: missing, although there is a token_file")
+
+
+def _check_identity(config: NodeConfig) -> None:
+    """A certificate, its key and its authority go together, and must be what they are called."""
+    if {config.tls_certificate, config.tls_key} != {Path()}:
+        for name in TLS:
+            if getattr(config, name) == Path():
+                raise ConfigError(f"{name}: missing; {', '.join(TLS)} go together")
+    if config.identity is None:
+        return
+    _secret(config.tls_key, "tls_key")
+    try:
+        config.identity.answering()
+    except ssl.SSLError as error:
+        raise ConfigError(f"{' or '.join(TLS)}: {explain(error)}") from None
+    except OSError as error:
+        raise ConfigError(f"{' or '.join(TLS)}: {error.strerror}") from None
 
 
 def _check_disks(disks: tuple[DiskConfig, ...]) -> None:

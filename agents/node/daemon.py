@@ -52,7 +52,7 @@ class Parts:
         self.fences = Fences(self.store)
         self.journal = Journal(self.store)
         self.orders = Orders(self.journal, self.fences)
-        self.manager = Manager(config.manager, config.token_name, config.token_file)
+        self.manager = Manager(config.manager_endpoint, config.token_name, config.token_file)
         self.outbox = Outbox(self.manager)
 
     def methods(self) -> dict[str, Method]:
@@ -80,7 +80,8 @@ def run(config: NodeConfig, build: Callable[[Parts], Role]) -> None:
     parts = Parts(config)
     parts.journal.prune()
     role = build(parts)
-    server = Server(config.addresses, config.port, {**parts.methods(), **role.methods})
+    methods = {**parts.methods(), **role.methods}
+    server = Server(config.addresses, config.port, methods, config.identity)
     ending, reloading = threading.Event(), threading.Event()
 
     def note(number: int, _: FrameType | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from agents.node.config import ConfigError, manager_endpoint, read_token
+from agents.node.config import ConfigError, read_token
 from agents.protocol import VERSION, Malformed
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.wire import Fault
@@ -24,8 +24,8 @@ class NoManager(Exception):
 class Manager:
     """Calls the manager's methods, with this node's token if it has one."""
 
-    def __init__(self, url: str, token_name: str = "", token_file: Path = Path()) -> None:
-        self._peer = Endpoint(*manager_endpoint(url))
+    def __init__(self, peer: Endpoint, token_name: str = "", token_file: Path = Path()) -> None:
+        self._peer = peer
         self._token_name = token_name
         self._token_file = token_file
 

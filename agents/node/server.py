@@ -1,4 +1,8 @@
-"""The agent's door: XML-RPC over HTTP on every address, for this machine only, until tokens."""
+"""The agent's door: XML-RPC on every address of the node, for the manager alone.
+
+With an identity, over HTTPS and for whoever has a certificate that allows to call; without one,
+over HTTP and for programs of this machine.
+"""
 
 import http.server
 import io
@@ -12,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, ClassVar
 
 from agents.engines.base import EngineError
+from agents.identity import Identity
 from agents.node.methods import Method, answer
 from agents.transport import Deadline, DeadlineReader
 
@@ -27,7 +32,7 @@ MAX_CONNECTIONS = 256
 
 
 def is_trusted(address: str) -> bool:
-    """Tell whether orders from this address are obeyed: from this machine only, until tokens."""
+    """Tell whether orders without a certificate are obeyed from this address: this machine's."""
     return ipaddress.ip_address(address).is_loopback
 
 
@@ -59,7 +64,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer one call; whatever the body is, the answer is a value or a fault."""
-        if not self.server.trusts(self.client_address[0]):
+        if not (self.server.identity or self.server.trusts(self.client_address[0])):
             self._refuse(HTTPStatus.UNAUTHORIZED)
             return
         length = self._length()
@@ -121,9 +126,11 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self,
         address: tuple[str, int],
         methods: dict[str, Method],
+        identity: Identity | None,
         trusts: Callable[[str], bool],
     ) -> None:
         self.methods = methods
+        self.identity = identity
         self.trusts = trusts
         super().__init__(address, _Handler)
 
@@ -136,9 +143,21 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
-            super().process_request_thread(request, client_address)
+            secured = self._secured(request)
+        except OSError as error:
+            logger.info("%s was not let in: %s", client_address[0], error)
+            self.shutdown_request(request)
+        else:
+            super().process_request_thread(secured, client_address)
         finally:
             self.slots.release()
+
+    def _secured(self, request: socket.socket) -> socket.socket:
+        """Shake hands, in the connection's own thread: a slow peer keeps nobody else waiting."""
+        if self.identity is None:
+            return request
+        request.settimeout(REQUEST_SECONDS)
+        return self.identity.answering().wrap_socket(request, server_side=True)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
         """Log a defect; the server lives on."""
@@ -153,12 +172,13 @@ class Server:
         addresses: Sequence[str],
         port: int,
         methods: dict[str, Method],
+        identity: Identity | None = None,
         trusts: Callable[[str], bool] = is_trusted,
     ) -> None:
         self._servers: list[_Server] = []
         for address in addresses:
             try:
-                self._servers.append(_Server((address, port), methods, trusts))
+                self._servers.append(_Server((address, port), methods, identity, trusts))
             except OSError as error:
                 self.close()
                 code = error.errno or 0

@@ -124,7 +124,7 @@ def test_a_stranger_is_turned_away_before_the_body_is_read(
         seen.append(address)
         return False
 
-    server = Server(addresses[:1], port, {}, distrust)
+    server = Server(addresses[:1], port, {}, trusts=distrust)
     server.start()
     try:
         with socket.create_connection((addresses[0], port), 5) as connection:

@@ -150,3 +150,57 @@ def test_sqlite_with_several_web_processes_is_found(
 
 def test_the_defaults_contradict_nothing() -> None:
     assert run_checks() == []
+
+
+# -- the manager's identity -----------------------------------------------------------------------
+
+
+def test_certificates_are_made_and_said_where_to_put(tmp_path: Path) -> None:
+    manager = python(tmp_path, "manage.py", "certificate", "manager", "10.0.0.1", "--manager")
+    node = python(tmp_path, "manage.py", "certificate", "node-7", "10.0.0.7", "10.1.0.7")
+
+    made = tmp_path / "tls"
+    assert f"VASTSKY_TLS_KEY={made}/manager.key" in manager.stdout
+    assert 'tls_certificate = "/etc/vastsky/node-7.pem"' in node.stdout
+    assert {path.name for path in made.iterdir()} == {
+        f"{name}.{kind}" for name in ("authority", "manager", "node-7") for kind in ("pem", "key")
+    }
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made.glob("*.key")} == {0o600}
+    files = {
+        "VASTSKY_TLS_CERTIFICATE": f"{made}/manager.pem",
+        "VASTSKY_TLS_KEY": f"{made}/manager.key",
+        "VASTSKY_TLS_AUTHORITY": f"{made}/authority.pem",
+    }
+    assert python(tmp_path, "manage.py", "check", **files).returncode == 0
+    files["VASTSKY_TLS_KEY"] = f"{made}/node-7.key"
+    assert "vastsky.E008" in python(tmp_path, "manage.py", "check", **files).stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("../x", "10.0.0.1"), ("authority", "10.0.0.1"), ("node", "10.0.0.256"), ("node", "")]
+)
+def test_a_certificate_that_makes_no_sense_is_refused(
+    tmp_path: Path, words: tuple[str, str]
+) -> None:
+    result = python(tmp_path, "manage.py", "certificate", *words)
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("CommandError:")
+    assert not list(tmp_path.glob("**/node*"))
+
+
+def test_a_certificate_is_not_written_over(tmp_path: Path) -> None:
+    python(tmp_path, "manage.py", "certificate", "node", "10.0.0.1")
+    before = (tmp_path / "tls" / "node.key").read_bytes()
+
+    result = python(tmp_path, "manage.py", "certificate", "node", "10.0.0.2")
+
+    assert "exists" in result.stderr
+    assert (tmp_path / "tls" / "node.key").read_bytes() == before
+
+
+def test_an_identity_of_the_manager_is_three_files(tmp_path: Path) -> None:
+    result = python(tmp_path, *READ, VASTSKY_TLS_CERTIFICATE="/x/manager.pem")
+
+    assert result.stderr.count("\n") == 1
+    assert "VASTSKY_TLS_KEY" in result.stderr
