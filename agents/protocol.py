@@ -8,7 +8,7 @@ what is older than what they know.
 """
 
 import typing
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -398,10 +398,10 @@ def _read_dataclass(kind: type, value: object, where: str) -> Any:
         for name, hint in hints.items()
         if name in value
     }
-    try:
-        return kind(**known)
-    except TypeError as error:
-        raise Malformed(f"{where}: {error}") from None
+    for member in fields(kind):
+        if member.name not in known and member.default is MISSING is member.default_factory:
+            raise Malformed(f"{where}: {member.name} is missing")
+    return kind(**known)
 
 
 def _hints(kind: type) -> dict[str, Any]:

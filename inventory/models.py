@@ -126,6 +126,9 @@ class Address(models.Model):
     silent_since = models.DateTimeField(
         null=True, blank=True, help_text="first unanswered question since the last answer here"
     )
+    silence = models.CharField(
+        max_length=200, blank=True, help_text="what came instead of an answer, at the last question"
+    )
 
     class Meta:
         verbose_name_plural = "addresses"

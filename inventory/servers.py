@@ -1,7 +1,7 @@
 """Servers and disks: they register, change in trust, and are deleted."""
 
 import uuid
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
@@ -136,20 +136,31 @@ def cluster() -> Cluster:
 
 
 def record_answers(
-    kind: type[HeadServer | StorageServer], answered: Collection[int], now: datetime
+    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], now: datetime
 ) -> None:
-    """Note that these servers answered on one of their addresses at least, and the others did not.
+    """Note which servers answered on one of their addresses at least, and which did not.
 
-    `answered` are the ids of addresses. The first silence since an answer is what counts.
+    `answers` says by the id of an address what came instead of an answer, "" where one came. The
+    first silence since an answer is what counts.
     """
-    owner = KINDS[kind]
-    asked = Address.objects.filter(**{f"{owner}__priority__in": ALIVE})
-    asked.filter(pk__in=answered).update(silent_since=None)
-    asked.filter(silent_since=None).exclude(pk__in=answered).update(silent_since=now)
-    servers = kind.objects.filter(priority__in=ALIVE)
-    alive = servers.filter(addresses__in=answered)
-    kind.objects.filter(pk__in=alive.values("pk")).update(last_answer=now, silent_since=None)
-    servers.filter(silent_since=None).exclude(pk__in=alive.values("pk")).update(silent_since=now)
+    answered = [pk for pk, failure in answers.items() if not failure]
+    Address.objects.filter(pk__in=answered).update(silent_since=None, silence="")
+    _record_silence({pk: failure for pk, failure in answers.items() if failure}, now)
+    servers = kind.objects.filter(priority__in=ALIVE, addresses__in=answers)
+    alive = servers.filter(addresses__in=answered).values("pk")
+    kind.objects.filter(pk__in=alive).update(last_answer=now, silent_since=None)
+    silent = servers.filter(silent_since=None).exclude(pk__in=alive).values("pk")
+    kind.objects.filter(pk__in=silent).update(silent_since=now)
+
+
+def _record_silence(failures: Mapping[int, str], now: datetime) -> None:
+    changed = []
+    for row in Address.objects.filter(pk__in=failures):
+        failure = failures[row.pk][:200]
+        if row.silent_since is None or row.silence != failure:
+            row.silent_since, row.silence = row.silent_since or now, failure
+            changed.append(row)
+    Address.objects.bulk_update(changed, ["silent_since", "silence"])
 
 
 def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:

@@ -17,6 +17,7 @@ from agents.protocol import (
     GroupState,
     HeadState,
     LegState,
+    Malformed,
     StorageState,
     UnsnapshotOrder,
 )
@@ -188,15 +189,21 @@ def _ask(
     doors: Mapping[int, nodes.Door],
     now: datetime,
 ) -> dict[int, State]:
-    """Ask at every door at once, and note who is silent; the sane answers by server."""
+    """Ask at every door at once, and note who is silent and why; the sane answers by server."""
     answers = nodes.ask_all({pk: door.agent.state for pk, door in doors.items()})
-    sane = {
-        pk: state
-        for pk, state in answers.items()
-        if isinstance(state, answer) and _owner(state) in (0, doors[pk].server)
-    }
-    servers.record_answers(kind, sane.keys(), now)
-    return {doors[pk].server: state for pk, state in sane.items()}
+    sane: dict[int, State] = {}
+    failures: dict[int, str] = {}
+    for pk, state in answers.items():
+        if not isinstance(state, answer):
+            sense = "no sane answer: " if isinstance(state, Malformed) else ""
+            failures[pk] = f"{sense}{state}"
+        elif (owner := _owner(state)) not in (0, doors[pk].server):
+            failures[pk] = f"another node answers there: it is server {owner}"
+        else:
+            failures[pk] = ""
+            sane[doors[pk].server] = state
+    servers.record_answers(kind, failures, now)
+    return sane
 
 
 def _owner(state: StorageState | HeadState) -> int:

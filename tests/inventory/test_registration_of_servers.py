@@ -105,17 +105,27 @@ def test_silence_is_counted_from_the_first_unanswered_question(call: Api) -> Non
     call("registerHeadServer", ip_data=[A, B])
     first, later = timezone.now(), timezone.now()
 
-    servers.record_answers(HeadServer, [], first)
-    servers.record_answers(HeadServer, [], later)
+    a, b = Address.objects.order_by("pk").values_list("pk", flat=True)
+
+    servers.record_answers(HeadServer, {a: "timed out", b: "timed out"}, first)
+    servers.record_answers(HeadServer, {a: "timed out", b: "refused"}, later)
     assert HeadServer.objects.get().silent_since == first
 
-    servers.record_answers(HeadServer, [Address.objects.earliest("pk").pk], later)
+    servers.record_answers(HeadServer, {a: "", b: "refused"}, later)
     row = HeadServer.objects.get()
     assert (row.silent_since, row.last_answer) == (None, later)
-    assert list(row.addresses.order_by("pk").values_list("silent_since", flat=True)) == [
-        None,
-        first,
+    assert list(row.addresses.order_by("pk").values_list("silent_since", "silence")) == [
+        (None, ""),
+        (first, "refused"),
     ]
+
+
+def test_a_server_that_was_not_asked_is_not_silent(call: Api) -> None:
+    call("registerHeadServer", ip_data=[A, B])
+
+    servers.record_answers(HeadServer, {}, timezone.now())
+
+    assert HeadServer.objects.get().silent_since is None
 
 
 def test_a_priority_changes_only_from_what_was_seen(call: Api) -> None:

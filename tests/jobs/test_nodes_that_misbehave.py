@@ -12,6 +12,7 @@ from inventory.models import Address, HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.models import Job, Leg
+from volumes.reports import problems
 
 
 def test_a_storage_server_that_answers_garbage_is_left_out(four: Cluster, head: Head) -> None:
@@ -40,9 +41,12 @@ def test_a_head_that_answers_garbage_is_a_fault_and_detach_is_allowed(
     assert four.state(volume) == "detached"
 
 
-@pytest.mark.parametrize("way", ["dead", "hung", "garbage"])
+@pytest.mark.parametrize(
+    ("way", "why"),
+    [("dead", "refused"), ("hung", "timed out"), ("garbage", "no sane answer: StorageState")],
+)
 def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
-    four: Cluster, settings: Settings, way: str
+    four: Cluster, settings: Settings, way: str, why: str
 ) -> None:
     settings.VASTSKY_AGENT_TIMEOUT = 0.3
     node, *others = four.world.storages.values()
@@ -54,6 +58,15 @@ def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
     answered = StorageServer.objects.filter(silent_since=None, last_answer__isnull=False)
     assert set(answered.values_list("pk", flat=True)) == {other.server_id for other in others}
     assert HeadServer.objects.get().silent_since is None
+    assert why in Address.objects.get(storage=node.server_id).silence
+    (told,) = [found.title for found in _problems_after_a_while() if "answer" in found.title]
+    assert why in told
+
+
+def _problems_after_a_while() -> list[problems.Problem]:
+    an_hour_ago = timezone.now() - timedelta(hours=1)
+    StorageServer.objects.exclude(silent_since=None).update(silent_since=an_hour_ago)
+    return problems.find()
 
 
 def test_a_server_with_one_dead_network_is_up_and_the_network_is_told(cluster: Cluster) -> None:
@@ -78,6 +91,7 @@ def test_a_server_that_answers_again_is_not_silent_any_more(four: Cluster) -> No
     four.sweep()
 
     assert StorageServer.objects.get(pk=node.server_id).silent_since is None
+    assert not Address.objects.exclude(silence="").exists()
 
 
 def test_an_answer_in_another_servers_name_is_no_answer(four: Cluster) -> None:
@@ -87,6 +101,7 @@ def test_an_answer_in_another_servers_name_is_no_answer(four: Cluster) -> None:
     four.sweep()
 
     assert StorageServer.objects.get(pk=true_id).silent_since is not None
+    assert "another node" in Address.objects.get(storage=true_id).silence
 
 
 def test_a_job_tells_its_story_once_and_is_forgotten_with_it(

@@ -14,6 +14,8 @@ from volumes.console.formats import age
 from volumes.console.pills import WARN, Pill
 from volumes.reports.networks import NAMES
 
+COLUMNS = ("address", "position", "silent_since", "silence")
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -22,6 +24,7 @@ class Door:
     address: str
     position: int
     silent_since: datetime | None
+    silence: str
 
     @property
     def network(self) -> str:
@@ -38,7 +41,8 @@ class Door:
         """Write the address, marked if it is silent, and since when."""
         if self.silent_since is None or not self.is_silent:
             return format_html('<span class="vs-mono">{}</span>', self.address)
-        title = f"no answer on {self.network} since {self.silent_since:%Y-%m-%d %H:%M:%S} UTC"
+        since = f"{self.silent_since:%Y-%m-%d %H:%M:%S} UTC"
+        title = f"no answer on {self.network} since {since}: {self.silence}"
         pill = Pill(f"silent {age(self.silent_since)}", WARN, title)
         return format_html(
             '<span class="vs-nowrap"><span class="vs-mono">{}</span> {}</span>', self.address, pill
@@ -50,13 +54,13 @@ class Door:
 
 def of(address: Address) -> Door:
     """Show an address."""
-    return Door(address.address, address.position, address.silent_since)
+    return Door(address.address, address.position, address.silent_since, address.silence)
 
 
 def of_servers(kind: str) -> dict[int, list[Door]]:
     """Read the addresses of all "head" or "storage" servers, in the order of their networks."""
     rows = Address.objects.exclude(**{kind: None}).order_by("position")
     found: dict[int, list[Door]] = defaultdict(list)
-    for server, *door in rows.values_list(kind, "address", "position", "silent_since"):
+    for server, *door in rows.values_list(kind, *COLUMNS):
         found[server].append(Door(*door))
     return found

@@ -178,7 +178,8 @@ def _servers(now: datetime) -> Iterator[Problem]:
     silent = Q(priority__in=ALIVE, silent_since__lt=limit)
     out = Q(priority__in=OUT)
     for kind, model in (("storage", StorageServer), ("head", HeadServer)):
-        for row in model.objects.filter(silent | out).order_by("priority_since")[:LISTED]:
+        rows = model.objects.filter(silent | out).prefetch_related("addresses")
+        for row in rows.order_by("priority_since")[:LISTED]:
             yield _server(kind, row)
 
 
@@ -187,7 +188,7 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
         return Problem(
             Risk.FAILED,
             row,
-            f"{kind} server {row} does not answer",
+            f"{kind} server {row} does not answer{_silence(row)}",
             f"out of service after {settings.VASTSKY_OFFLINE_SECONDS} s of silence",
             row.silent_since,
             f"fail-{kind}",
@@ -200,6 +201,11 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
         row.priority_since,
         f"delete-{kind}",
     )
+
+
+def _silence(row: StorageServer | HeadServer) -> str:
+    said = sorted({address.silence for address in row.addresses.all()} - {""})
+    return f": {'; '.join(said)}" if said else ""
 
 
 def _networks() -> Iterator[Problem]:
