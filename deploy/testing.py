@@ -31,7 +31,7 @@ ONCE = (
 """They use no database, one of their own, or it is not the database that they are about."""
 
 
-WISHES = {"chromium": "chromium", "qemu-utils": "qemu-img"}
+WISHES = {"chromium": "chromium", "qemu-utils": "qemu-img", "iproute2": "ip"}
 """Packages, by a program of theirs, without which some tests are skipped."""
 
 

@@ -16,7 +16,7 @@ def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:
     folder = place.folder(node)
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "agent.toml"
-    settings.write_text(_toml(_settings(place, node) | _of_role(node, limits)))
+    settings.write_text(toml(_settings(place, node) | _of_role(node, limits)))
     return [sys.executable, "-m", "agents", node.role, "--config", str(settings)]
 
 
@@ -46,7 +46,8 @@ def _of_role(node: Node, limits: Mapping[str, int]) -> dict[str, object]:
     return {name: value for name, value in limits.items() if name in theirs}
 
 
-def _toml(settings: dict[str, object]) -> str:
+def toml(settings: dict[str, object]) -> str:
+    """Write settings as TOML."""
     return "".join(f"{name} = {_value(value)}\n" for name, value in settings.items())
 
 

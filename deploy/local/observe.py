@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from deploy.local.calls import Calls
 from deploy.local.place import Place
+
+Call = Callable[..., Any]
+"""Calls a method of /RPC2 by name, with its members (deploy.local.calls, for one)."""
 
 HIGH = 1
 MIRROR, DEXT = 2, 3
@@ -25,14 +27,14 @@ def wait(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
         time.sleep(0.1)
 
 
-def present(call: Calls) -> tuple[int, int, int]:
+def present(call: Call) -> tuple[int, int, int]:
     """Count head servers, storage servers and disks that are up."""
     kinds = ("listHeadServers", "listStorageServers", "listPhysicalDisks")
     heads, storages, disks = (sum(t["priority"] == HIGH for t in call(kind)) for kind in kinds)
     return heads, storages, disks
 
 
-def space(call: Calls) -> tuple[int, int]:
+def space(call: Call) -> tuple[int, int]:
     """Tell the GB that can be allocated and those that no volume has."""
     disks = call("listPhysicalDisks")
     used = sum(
@@ -52,19 +54,19 @@ def nodes(tree: dict[str, Any], kind: int) -> Iterator[dict[str, Any]]:
         yield from nodes(component, kind)
 
 
-def mirrors(call: Calls, name: str) -> list[dict[str, Any]]:
+def mirrors(call: Call, name: str) -> list[dict[str, Any]]:
     return list(nodes(call("showLogicalVolume", lvolname=name), MIRROR))
 
 
-def copies(call: Calls, name: str) -> list[dict[str, Any]]:
+def copies(call: Call, name: str) -> list[dict[str, Any]]:
     return list(nodes(call("showLogicalVolume", lvolname=name), DEXT))
 
 
-def in_sync(call: Calls, name: str) -> int:
+def in_sync(call: Call, name: str) -> int:
     return sum(copy["mirror_status"] == INSYNC for copy in copies(call, name))
 
 
-def holder(call: Calls, place: Place, name: str) -> str:
+def holder(call: Call, place: Place, name: str) -> str:
     """Name the node that holds most copies of a volume."""
     holders = [copy["lvolspec"]["ssvrid"] for copy in copies(call, name)]
     worst = max(sorted(set(holders)), key=holders.count)
@@ -72,7 +74,7 @@ def holder(call: Calls, place: Place, name: str) -> str:
     return next(n.name for n in place.nodes() if list(n.addresses) == server["ip_data"])
 
 
-def rebuilding(call: Calls) -> tuple[int, int]:
+def rebuilding(call: Call) -> tuple[int, int]:
     """Tell the MiB copied and to copy of all rebuilds under way."""
     under_way = [job for job in call("vastsky.listJobs") if job["kind"] == "rebuild"]
     return sum(job["done_mib"] for job in under_way), sum(job["total_mib"] for job in under_way)

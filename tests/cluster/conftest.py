@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local.cluster import Cluster
 from deploy.local.place import choose
+from tests.cluster.machines import Machines
 from tests.cluster.world import World
 
 HASTE = {
@@ -55,9 +56,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add the ends of all logs to the report of a test that failed."""
     report = yield
-    world = item.funcargs.get("running") if hasattr(item, "funcargs") else None
-    if report.failed and isinstance(world, World):
-        for log in sorted((world.place.home / "logs").glob("*.log")):
+    used = getattr(item, "funcargs", {}).values()
+    homes = {thing.place.home for thing in used if isinstance(thing, World | Machines)}
+    for home in homes if report.failed else ():
+        for log in sorted((home / "logs").glob("*.log")):
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
             report.sections.append((log.name, tail))
     return report
