@@ -68,7 +68,10 @@ class Parts:
         return f"{self._folder}/missed-{dextid:08x}"
 
     async def join(self, volume: Volume, device: dict[str, Any]) -> None:
-        """Connect all good copies, settle what is in doubt, and mark them as in use."""
+        """Connect all good copies, settle what is in doubt, and mark them as in use.
+
+        The caller saves what became of the copies before it serves the volume.
+        """
         waiting = [
             (mirror, leg, self.connections.connect(leg, mirror.size, partial(mirror.lost, leg)))
             for mirror in volume.mirrors
@@ -106,7 +109,7 @@ class Parts:
             if leg.missed is not None:
                 leg.missed.add(mirror.intent.unsafe())
         mirror.refresh()
-        mirror.settlement.begin()
+        mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
         if error:
             raise Fault(error, f"mirror {mirror.mirrorid}: no good copy takes the mark")

@@ -102,6 +102,7 @@ class Group:
         member.snapshot = Snapshot(origin, member.volume, self.save, broken=broken)
         if not broken:
             await member.snapshot.open()
+        await self.save()  # a group revived after this moment has to stand guard too
         await snapshots.add(member.snapshot)
 
     def _part_from(self, member: Member) -> None:

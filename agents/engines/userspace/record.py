@@ -22,7 +22,7 @@ def write_record(folder: str, record: dict[str, Any]) -> None:
     """Replace a group's record, durably."""
     path = f"{folder}/{FILE}"
     with open(path + ".new", "w", encoding="utf-8") as file:
-        json.dump(record, file)
+        file.write(json.dumps(record))
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + ".new", path)

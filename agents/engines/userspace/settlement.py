@@ -23,20 +23,24 @@ class Settlement:
         self.under_way = False
         self.unmarked = False
 
-    def begin(self) -> None:
-        """Raise the event count and hold acknowledgements until it is known."""
+    def begin(self, *, save: bool = True) -> None:
+        """Raise the event count and hold acknowledgements until it is known.
+
+        Without `save` the caller puts it on disk, before a client can write: for many at once.
+        """
         self._again = True
         if not self.under_way:
             self.under_way = True
-            Task(self._settle())
+            Task(self._settle(save=save))
 
-    async def _settle(self) -> None:
+    async def _settle(self, *, save: bool) -> None:
         marked = 0
         while self._again:
             self._again = False
             self.events += 1
             marked = await self._mark()
-            await self._save()
+            if save:
+                await self._save()
         self.under_way = False
         self.unmarked = not marked
         held, self._held = self._held, []
