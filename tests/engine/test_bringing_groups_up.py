@@ -1,9 +1,17 @@
 import os
 import signal
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
 
-from agents.protocol import LegState
+import pytest
+
+from agents.protocol import AttachOrder, DeviceSpec, LegSpec, LegState, MirrorSpec
+from tests.engine.client import NbdClient
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import VOLUME, wait_until
+from tests.engine.lab import VOLUME, free_port, wait_until
 
 
 def test_a_copy_left_out_at_the_attach_is_known_to_the_revived_group(make_lab: MakeLab) -> None:
@@ -28,3 +36,76 @@ def test_a_copy_left_out_at_the_attach_is_known_to_the_revived_group(make_lab: M
     }
     lab.head.revive(VOLUME)
     assert lab.states() == found
+
+
+def test_all_of_the_handshake_can_be_said_before_the_greeting(make_lab: MakeLab) -> None:
+    lab = make_lab(servers=1)
+    lease = lab.stores[0].lease(10, 0, 1)
+    name = lease.name.encode()
+    body = struct.pack(">I", len(name)) + name + b"\0\0"
+
+    with socket.create_connection(("127.0.0.1", lab.stores[0].engine.port), 5) as peer:
+        peer.sendall(struct.pack(">IQII", 1, 0x49484156454F5054, 7, len(body)) + body)
+        time.sleep(0.05)
+        reply = peer.recv(1 << 16)
+
+    assert reply[:8] == b"NBDMAGIC"
+    kinds = [struct.unpack_from(">QIII", reply, place)[2] for place in (18, 18 + 32, 18 + 32 + 34)]
+    assert kinds == [3, 3, 1]
+
+
+@pytest.fixture
+def rude_peer() -> Iterator[int]:
+    """Listen as something that is no NBD server; gives the port."""
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)) as listener:
+
+        def serve() -> None:
+            try:
+                while True:
+                    peer, _ = listener.accept()
+                    with peer:
+                        peer.sendall(b"SSH-2.0-something else\r\n" * 4)
+                        peer.recv(1 << 16)
+            except OSError:
+                return
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield port
+        listener.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+def test_a_copy_that_something_else_answers_for_is_left_out(
+    make_lab: MakeLab, rude_peer: int
+) -> None:
+    lab = make_lab(servers=2)
+    for server in (0, 1):
+        lab.export(server)
+    rude = LegSpec(12, ("127.0.0.1",), rude_peer, "12.1-secret", LegState.INSYNC)
+    legs = (lab.stores[0].leg(10), lab.stores[1].leg(11), rude)
+    device = DeviceSpec(VOLUME, ("vol",), 1, (MirrorSpec(100, 1, 0, doubt=False, legs=legs),))
+
+    lab.head.attach(AttachOrder(1, 1, 1, VOLUME, 1, (device,)))
+
+    assert lab.copies()[12].why == "connection"
+    assert lab.states() == {10: LegState.INSYNC, 11: LegState.INSYNC, 12: LegState.FAULTY}
+
+
+def test_a_copy_is_reached_by_its_second_address(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    for server in (0, 1, 2):
+        lab.export(server)
+    (mirror,) = lab.mirrors(1, (0, 1, 2), 0, doubt=False)
+    legs = tuple(
+        LegSpec(leg.dextid, ("127.0.9.9", "127.0.0.1"), leg.port, leg.export, leg.state)
+        for leg in mirror.legs
+    )
+    lab.head.attach(lab.order(1, (MirrorSpec(100, 1, 0, doubt=False, legs=legs),)))
+
+    with NbdClient(lab.device) as client:
+        client.write(0, b"x" * 4096)
+    lab.settle()
+
+    assert [store.extent(0, 4096) for store in lab.stores] == [b"x" * 4096] * 3

@@ -11,6 +11,7 @@ from agents.engines.userspace.reactor import Reactor
 from agents.engines.userspace.stream import Stream
 
 MAX_OPTION = 16 << 10
+GREETING = nbd.GREETING.pack(nbd.NBD_MAGIC, nbd.OPTION_MAGIC, nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES)
 ALLOCATION = nbd.META_ALLOCATION.encode()
 
 
@@ -61,9 +62,9 @@ class Handshake(Stream):
         exports.connections.add(self)
         self.want(4, self._on_client_flags)
         self.begin()
-        self.send(
-            nbd.GREETING.pack(nbd.NBD_MAGIC, nbd.OPTION_MAGIC, nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES)
-        )
+        self._out.append(GREETING)
+        # The next turn hears what a head has said already, so that one piece answers it all.
+        reactor.after(0, self.push)
 
     def on_close(self, reason: str) -> None:  # noqa: ARG002 (who goes away is no news here)
         self._exports.connections.discard(self)
@@ -81,17 +82,20 @@ class Handshake(Stream):
         magic, self._option, length = nbd.OPTION.unpack_from(self.reactor.scratch, place)
         if magic != nbd.OPTION_MAGIC or length > MAX_OPTION:
             self.close("not an option")
-            return
-        body = bytearray(length)
-        self.into(memoryview(body), partial(self._on_option_body, body))
+        elif length:
+            self.want(length, partial(self._on_option_body, length))
+        else:
+            self._on_option_body(0, 0)
 
-    def _on_option_body(self, body: bytearray) -> None:
+    def _on_option_body(self, length: int, place: int) -> None:
+        body = bytes(self.reactor.scratch_view[place : place + length])
+        self.want(nbd.OPTION.size, self._on_option)
         answer = self._OPTIONS.get(self._option)
         if answer is None:
             self._reply(nbd.REP_UNSUPPORTED)
             return
         try:
-            answer(self, bytes(body))
+            answer(self, body)
         except (struct.error, UnicodeDecodeError):
             self._reply(nbd.REP_INVALID)
 

@@ -1,6 +1,7 @@
 """The asking end of NBD: one connection to one export, never reopened behind anybody's back."""
 
 import errno
+import os
 import socket
 import struct
 from collections.abc import Callable, Sequence
@@ -8,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from agents.engines.userspace import nbd
-from agents.engines.userspace.reactor import GONE, OUT, Reactor
+from agents.engines.userspace.reactor import Reactor
 from agents.engines.userspace.stream import Stream
 
 SLOW_FACTOR = 6
@@ -16,6 +17,7 @@ SLOW_FACTOR = 6
 dead server. After that it is taken for a disk that hangs."""
 PROBE_BYTES = 512
 EXPORT_INFO = struct.Struct(">HQH")
+MAX_OPTION_REPLY = 64 << 10
 MAX_CHUNK = nbd.MAX_PAYLOAD + 4096
 
 Opened = Callable[["Remote | None", str], None]
@@ -40,42 +42,19 @@ def open_remote(
 
         def ended(remote: Remote | None, reason: str) -> None:
             if remote is None:
-                attempt(place + 1, reason)
+                attempt(place + 1, f"{target}: {reason}")
             else:
                 opened(remote, "")
 
-        _connect(reactor, target, export, timeout, ended)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        code = sock.connect_ex(target)
+        if code in {0, errno.EINPROGRESS}:
+            Remote(reactor, sock, export, timeout, ended)
+        else:
+            sock.close()
+            ended(None, os.strerror(code))
 
     attempt(0, "no address")
-
-
-def _connect(
-    reactor: Reactor, target: tuple[str, int], export: str, timeout: float, ended: Opened
-) -> None:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    sock.settimeout(0)
-    code = sock.connect_ex(target)
-    if code not in {0, errno.EINPROGRESS}:
-        sock.close()
-        reactor.soon.append(partial(ended, None, f"{target}: {errno.errorcode.get(code, code)}"))
-        return
-    waiting = True
-
-    def settled(_mask: int) -> None:
-        nonlocal waiting
-        if not waiting:
-            return
-        waiting = False
-        reactor.forget(sock.fileno())
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if _mask else errno.ETIMEDOUT
-        if code:
-            reactor.closing.append(sock)
-            ended(None, f"{target}: {errno.errorcode.get(code, code)}")
-        else:
-            Remote(reactor, sock, export, timeout, ended)
-
-    reactor.watch(sock.fileno(), OUT | GONE, settled)
-    reactor.after(timeout, partial(settled, 0))
 
 
 class Remote(Stream):
@@ -89,7 +68,6 @@ class Remote(Stream):
         self.flags = 0
         self.pending: dict[int, list[Any]] = {}
         self.on_lost: Lost = _ignore
-        self._export = export.encode()
         self._timeout = timeout
         self._opened: Opened | None = opened
         self._cookie = 0
@@ -102,6 +80,8 @@ class Remote(Stream):
         self.want(nbd.GREETING.size, self._on_greeting)
         self.begin()
         reactor.after(timeout, self._check_opened)
+        self.send(_choices(export.encode()))
+        self.push()
 
     def submit(
         self, command: int, offset: int, length: int, data: Any, flags: int, done: nbd.Done
@@ -158,7 +138,7 @@ class Remote(Stream):
         for request in pending.values():
             request[0](errno.EIO, None)
 
-    # -- the handshake: all options at once, then their replies
+    # -- the handshake: all that we have to say at once, before the greeting, then the replies
 
     def _on_greeting(self, place: int) -> None:
         magic, option_magic, flags = nbd.GREETING.unpack_from(self.reactor.scratch, place)
@@ -169,33 +149,27 @@ class Remote(Stream):
         ):
             self.close("not an NBD server")
             return
-        name = struct.pack(">I", len(self._export)) + self._export
-        context = nbd.META_ALLOCATION.encode()
-        contexts = name + struct.pack(">II", 1, len(context)) + context
-        self.send(
-            struct.pack(">I", flags & (nbd.FIXED_NEWSTYLE | nbd.NO_ZEROES))
-            + _option(nbd.OPT_STRUCTURED_REPLY, b"")
-            + _option(nbd.OPT_SET_META, contexts)
-            + _option(nbd.OPT_OWN, b"")
-            + _option(nbd.OPT_GO, name + struct.pack(">H", 0))
-        )
         self.want(nbd.OPTION_REPLY.size, self._on_option_reply)
 
     def _on_option_reply(self, place: int) -> None:
         magic, option, kind, length = nbd.OPTION_REPLY.unpack_from(self.reactor.scratch, place)
-        if magic != nbd.OPTION_REPLY_MAGIC or length > MAX_CHUNK:
+        if magic != nbd.OPTION_REPLY_MAGIC or length > MAX_OPTION_REPLY:
             self.close("not an option's reply")
-            return
-        body = bytearray(length)
-        self.into(memoryview(body), partial(self._on_option_answer, option, kind, body))
+        elif length:
+            self.want(length, partial(self._on_option_answer, option, kind, length))
+        else:
+            self._on_option_answer(option, kind, 0, 0)
 
-    def _on_option_answer(self, option: int, kind: int, body: bytearray) -> None:
+    def _on_option_answer(self, option: int, kind: int, length: int, place: int) -> None:
+        self.want(nbd.OPTION_REPLY.size, self._on_option_reply)
         if option == nbd.OPT_SET_META and kind == nbd.REP_META:
             self._status = True
         if option != nbd.OPT_GO:
             return
-        if kind == nbd.REP_INFO and body[:2] == b"\0\0" and len(body) >= EXPORT_INFO.size:
-            self.size, self.flags = EXPORT_INFO.unpack_from(body)[1:]
+        if kind == nbd.REP_INFO and length >= EXPORT_INFO.size:
+            what, size, flags = EXPORT_INFO.unpack_from(self.reactor.scratch, place)
+            if what == nbd.INFO_EXPORT:
+                self.size, self.flags = size, flags
         elif kind == nbd.REP_ACK:
             self.want(nbd.SIMPLE_REPLY.size, self._on_reply)
             opened, self._opened = self._opened, None
@@ -284,8 +258,24 @@ class Remote(Stream):
             request[0](request[6], request[5])
 
 
+def _choices(export: bytes) -> bytes:
+    """Make the client's side of the handshake. No choice depends on what the greeting says."""
+    name = struct.pack(">I", len(export)) + export
+    return (
+        _BEFORE_META
+        + _option(nbd.OPT_SET_META, name + _ALLOCATION)
+        + _BEFORE_GO
+        + _option(nbd.OPT_GO, name + b"\0\0")
+    )
+
+
 def _option(option: int, body: bytes) -> bytes:
     return nbd.OPTION.pack(nbd.OPTION_MAGIC, option, len(body)) + body
+
+
+_ALLOCATION = struct.pack(">II", 1, len(nbd.META_ALLOCATION)) + nbd.META_ALLOCATION.encode()
+_BEFORE_META = struct.pack(">I", nbd.FIXED_NEWSTYLE) + _option(nbd.OPT_STRUCTURED_REPLY, b"")
+_BEFORE_GO = _option(nbd.OPT_OWN, b"")
 
 
 def _ignore(_reason: str) -> None:

@@ -128,22 +128,24 @@ class Stream:
 
     def _on_event(self, mask: int) -> None:
         if mask & GONE:
-            self._discard()
-            self.close("the peer hung up")
+            self.close(self._discard())
             return
         if mask & OUT:
             self.push()
         if mask & IN and not self.closed:
             self._pull()
 
-    def _discard(self) -> None:
-        """Leave nothing unread: the kernel would answer a goodbye with a reset."""
+    def _discard(self) -> str:
+        """Leave nothing unread, or the kernel answers a goodbye with a reset; tells the reason."""
         try:
             for _ in range(DISCARDS):
                 if not self._socket.recv_into(self.reactor.scratch_view):
-                    return
-        except OSError:
-            return
+                    break
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            return str(error)
+        return "the peer hung up"
 
     def _pull(self) -> None:
         view, rest, body = self.reactor.scratch_view, self._rest, self._body
