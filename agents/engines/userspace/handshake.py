@@ -34,15 +34,31 @@ class Exports:
         self.find = find
         self.names = names
         self.connections: set[Connection] = set()
+        self._users: dict[nbd.Device, set[Connection]] = {}
+
+    def open(self, connection: Connection, device: nbd.Device) -> None:
+        """Note that a connection has chosen its device."""
+        connection.device = device
+        self._users.setdefault(device, set()).add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Note that a connection is gone."""
+        self.connections.discard(connection)
+        device = connection.device
+        if device is not None:
+            users = self._users[device]
+            users.discard(connection)
+            if not users:
+                del self._users[device]
 
     def clients(self, device: nbd.Device) -> int:
         """Count who has the device open."""
-        return sum(connection.device is device for connection in self.connections)
+        return len(self._users.get(device, ()))
 
     def disconnect(self, device: nbd.Device, *, owners_only: bool = False) -> None:
         """End the connections to a device."""
-        for connection in list(self.connections):
-            if connection.device is device and (connection.owns or not owners_only):
+        for connection in list(self._users.get(device, ())):
+            if connection.owns or not owners_only:
                 connection.close("no longer served")
 
 
@@ -67,7 +83,7 @@ class Handshake(Stream):
         reactor.after(0, self.push)
 
     def on_close(self, reason: str) -> None:  # noqa: ARG002 (who goes away is no news here)
-        self._exports.connections.discard(self)
+        self._exports.leave(self)
 
     def serve(self) -> None:
         """Go over to requests."""
@@ -164,7 +180,7 @@ class Handshake(Stream):
         if self._own_asked:
             self._exports.disconnect(device, owners_only=True)
             self.owns = True
-        self.device = device
+        self._exports.open(self, device)
         self.serve()
 
     _OPTIONS: ClassVar[dict[int, Callable[["Handshake", bytes], None]]] = {
