@@ -72,10 +72,12 @@ class Parts:
 
         The caller saves what became of the copies before it serves the volume.
         """
+        # Server by server: one that is busy accepting needs not be woken for each.
+        wanted = [(mirror, leg) for mirror in volume.mirrors for leg in mirror.readers]
+        wanted.sort(key=lambda one: (one[1].addresses, one[1].port))
         waiting = [
             (mirror, leg, self.connections.connect(leg, mirror.size, partial(mirror.lost, leg)))
-            for mirror in volume.mirrors
-            for leg in mirror.readers
+            for mirror, leg in wanted
         ]
         for mirror, leg, connected in waiting:
             error, why = await connected

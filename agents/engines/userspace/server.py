@@ -30,7 +30,7 @@ class Listener:
         if isinstance(address, str):
             self._socket = _listen_on_path(address)
         else:
-            self._socket = socket.create_server(address, backlog=512)
+            self._socket = socket.create_server(address, backlog=4096)
         self._socket.settimeout(0)
         reactor.watch(self._socket.fileno(), IN, self._accept)
 
