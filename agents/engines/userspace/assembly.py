@@ -36,6 +36,7 @@ class Parts:
         whole = self._maps[device["lvolid"]] = IntentMap(
             path, size, self._group.epoch, self._boot_id
         )
+        files = frozenset(os.listdir(self._folder))
         base = 0
         mirrors = []
         for spec in device["mirrors"]:
@@ -43,19 +44,21 @@ class Parts:
             intent = whole.part(base, mirror_size)
             mirror = Mirror(self._group, spec["mirrorid"], mirror_size, base, intent)
             mirror.settlement.events = spec["events"]
-            mirror.legs = [self._make_leg(leg, intent, whole) for leg in spec["legs"]]
+            mirror.legs = [self._make_leg(leg, intent, whole, files) for leg in spec["legs"]]
             mirror.refresh()
             mirrors.append(mirror)
             base += mirror_size
         return Volume(device["lvolid"], mirrors)
 
-    def _make_leg(self, spec: dict[str, Any], intent: MirrorIntent, whole: IntentMap) -> Leg:
+    def _make_leg(
+        self, spec: dict[str, Any], intent: MirrorIntent, whole: IntentMap, files: frozenset[str]
+    ) -> Leg:
         leg = Leg(spec)
-        path = self.missed_path(leg.dextid)
         if leg.state in {QUEUED, BUILDING}:
             leg.state, leg.why = FAULTY, STALE
         known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
-        if os.path.exists(path):
+        if f"missed-{leg.dextid:08x}" in files:
+            path = self.missed_path(leg.dextid)
             if known and leg.state == FAULTY:
                 leg.missed = MissedChunks(path, intent.chunks, intent.shift)
                 leg.missed.add(intent.unsafe())
@@ -105,7 +108,7 @@ class Parts:
             epochs = {mark.epoch for mark in marks}
             known = whole.survived and epochs == {whole.old_epoch}
             mirror.doubts = mirror.intent.doubt_dirty() if known else mirror.intent.doubt_all()
-        else:
+        elif whole.survived:
             mirror.intent.clear()
         for leg in mirror.legs:
             if leg.missed is not None:
