@@ -5,13 +5,63 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from agents.protocol import AttachOrder, DeviceSpec, LegSpec, LegState, MirrorSpec
 from tests.engine.client import NbdClient
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import VOLUME, free_port, wait_until
+from tests.engine.lab import VOLUME, Lab, free_port, wait_until
+
+
+def template_of(lab: Lab) -> int:
+    """Find the process that the lab's heads are forked of."""
+    status = Path(f"/proc/{lab.head_pid}/status").read_text()
+    return int(status.partition("PPid:")[2].split()[0])
+
+
+def order_of_another_volume(lab: Lab) -> AttachOrder:
+    for server, store in enumerate(lab.stores):
+        store.lease(30 + server, 2, 1)
+    legs = tuple(store.leg(30 + server) for server, store in enumerate(lab.stores))
+    mirror = MirrorSpec(200, 1, 0, doubt=False, legs=legs)
+    return AttachOrder(1, 1, 1, VOLUME + 1, 1, (DeviceSpec(VOLUME + 1, ("two",), 1, (mirror,)),))
+
+
+def ended(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return True
+    return status.partition("State:")[2].split()[0] in "ZX"
+
+
+def test_heads_outlive_their_killed_template_and_the_next_is_forked_of_another(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab()
+    lab.attach()
+    template, head = template_of(lab), lab.head_pid
+
+    os.kill(template, signal.SIGKILL)
+    wait_until(lambda: ended(template))
+
+    assert lab.states() == dict.fromkeys((10, 11, 12), LegState.INSYNC)
+    assert lab.head_pid == head
+    lab.head.attach(order_of_another_volume(lab))
+    assert [group.alive for group in lab.head.groups()] == [True, True]
+
+
+def test_a_template_ends_with_its_agent_and_the_heads_do_not(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    template = template_of(lab)
+
+    lab.head = type(lab.head)(*lab.head_folders)
+
+    wait_until(lambda: ended(template))
+    assert [group.alive for group in lab.head.groups()] == [True]
 
 
 def test_a_copy_left_out_at_the_attach_is_known_to_the_revived_group(make_lab: MakeLab) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from agents.engines.base import EngineError
 from agents.engines.userspace import control, publish, record, spawn
 from agents.engines.userspace.tasks import Fault
+from agents.engines.userspace.template import Template
 from agents.protocol import (
     AttachOrder,
     CopyState,
@@ -49,6 +50,7 @@ class UserspaceHead:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
             folder.mkdir(parents=True, exist_ok=True)
+        self._template = Template()
 
     def links(self) -> Path:
         """Name the folder of the published devices (the node's /dev/vas)."""
@@ -167,7 +169,7 @@ class UserspaceHead:
             "revive": revive,
         }
         try:
-            return spawn.start("head_process", arguments, START_SECONDS)
+            return self._template.start(arguments, START_SECONDS)
         except Fault as fault:
             spawn.kill(self._lock(lvolid))
             raise EngineError(fault.errno, str(fault)) from None

@@ -2,6 +2,8 @@
 
 import errno
 import os
+from collections.abc import Callable
+from typing import Any
 
 from agents.engines.userspace import record, spawn
 from agents.engines.userspace.control import ControlSocket
@@ -10,9 +12,8 @@ from agents.engines.userspace.reactor import Reactor
 from agents.engines.userspace.tasks import Fault, Task
 
 
-def main() -> None:
-    """Run as the process that `spawn.start` began; reports once the devices are published."""
-    arguments, report = spawn.detach("log")
+def main(arguments: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
+    """Run as a process forked of the template; reports once the devices are published."""
     if not spawn.take_lock(arguments["lock"], {"pid": os.getpid()}):
         report({"errno": errno.EBUSY, "message": "the group's process runs already"})
         return
@@ -20,6 +21,9 @@ def main() -> None:
     if kept is None:
         report({"errno": errno.ENOENT, "message": "the group's record cannot be read"})
         return
+    # All have the template's command line, so this is what `ps` can tell them apart by.
+    with open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(f"vas-{kept['lvolid']:08x}")
     reactor = Reactor()
     group = Group(reactor, arguments, kept)
 

@@ -22,29 +22,42 @@ LONGEST_SOCKET_PATH = 107
 
 
 def start(module: str, arguments: dict[str, Any], timeout: float) -> Any:
-    """Run `module.main` in a process of its own; gives what it reports once ready, or its Fault.
+    """Run `module.main` in a process of its own; gives what it reports once ready, or its Fault."""
+    receiver, sender = os.pipe()
+    try:
+        try:
+            run(module, sender, json.dumps(arguments))
+        finally:
+            os.close(sender)
+        return await_report(receiver, timeout)
+    finally:
+        os.close(receiver)
+
+
+def run(module: str, descriptor: int, *arguments: str) -> None:
+    """Run `module.main` in a process that outlives this one, forked twice; it gets `descriptor`.
 
     Bare options (-I -S): site-packages and environment are nothing to an engine process.
     """
-    receiver, sender = os.pipe()
     program = (
-        f"import sys; sys.path.insert(0, sys.argv[1]);"
+        f"import os, sys; os.fork() and os._exit(0); sys.path.insert(0, sys.argv[1]);"
         f" from agents.engines.userspace.{module} import main; main()"
     )
-    command = [sys.executable, "-I", "-S", "-c", program, PACKAGE_ROOT, str(sender)]
-    try:
-        with subprocess.Popen(
-            [*command, json.dumps(arguments)],
-            pass_fds=(sender,),
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        ):
-            os.close(sender)
-        report = _read_report(receiver, time.monotonic() + timeout)
-    finally:
-        os.close(receiver)
+    command = [sys.executable, "-I", "-S", "-c", program, PACKAGE_ROOT, str(descriptor)]
+    with subprocess.Popen(
+        [*command, *arguments],
+        pass_fds=(descriptor,),
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ):
+        pass
+
+
+def await_report(receiver: int, timeout: float) -> Any:
+    """Wait for what a new process reports; gives its value or raises its Fault."""
+    report = _read_report(receiver, time.monotonic() + timeout)
     if "errno" in report:
         raise Fault(report["errno"], report["message"])
     return report["value"]
@@ -66,15 +79,14 @@ def _read_report(receiver: int, deadline: float) -> dict[str, Any]:
     return report
 
 
-def detach(log_path: str) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
-    """In the new process: leave the agent for good; gives the arguments and the way to report."""
-    sender, arguments = int(sys.argv[2]), json.loads(sys.argv[3])
-    if os.fork():
-        os._exit(0)
+def settle(
+    sender: int, arguments: dict[str, Any]
+) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
+    """In the new process: become a daemon; gives the arguments and the way to report, once."""
     os.chdir("/")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each copy
-    log = os.open(arguments[log_path], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(arguments["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)
     fcntl.fcntl(sender, fcntl.F_SETFD, fcntl.FD_CLOEXEC)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import sys
 from functools import partial
 from typing import Any
 
@@ -105,7 +106,7 @@ class DataServer:
 
 def main() -> None:
     """Run as the process that `spawn.start` began."""
-    arguments, report = spawn.detach("log")
+    arguments, report = spawn.settle(int(sys.argv[2]), json.loads(sys.argv[3]))
     instance = os.urandom(8).hex()
     content = {"pid": os.getpid(), "instance": instance}
     if not spawn.take_lock(arguments["lock"], content):
