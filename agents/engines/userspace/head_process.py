@@ -1,6 +1,7 @@
 """The process of one attached group: serves its devices until it is detached."""
 
 import errno
+import gc
 import os
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +25,8 @@ def main(arguments: dict[str, Any], report: Callable[[dict[str, Any]], None]) ->
     # All have the template's command line, so this is what `ps` can tell them apart by.
     with open("/proc/self/comm", "w", encoding="ascii") as name:
         name.write(f"vas-{kept['lvolid']:08x}")
+    # What is made until the group is assembled lives as long as the process: no garbage there.
+    gc.disable()
     reactor = Reactor()
     group = Group(reactor, arguments, kept)
 
@@ -34,6 +37,8 @@ def main(arguments: dict[str, Any], report: Callable[[dict[str, Any]], None]) ->
             report({"errno": fault.errno, "message": str(fault)})
             reactor.stop()
             return
+        gc.freeze()
+        gc.enable()
         listener = spawn.listen(arguments["control"])
         ControlSocket(reactor, listener, group.perform)
         state = await group.perform({"do": "state"})
