@@ -356,11 +356,16 @@ class Malformed(ValueError):
 
 def to_struct(value: Any) -> Any:
     """Turn a dataclass, with all below it, into what XML-RPC can carry."""
+    if type(value) in _PLAIN:
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_struct(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, (tuple, list)):
         return [to_struct(item) for item in value]
     return str(value) if isinstance(value, StrEnum) else value
+
+
+_PLAIN = frozenset((bool, int, str))
 
 
 def from_struct(kind: type[T], struct: object) -> T:
