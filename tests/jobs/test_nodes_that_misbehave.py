@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from inventory.models import Address, HeadServer, StorageServer
+from inventory.models import Address, HeadServer, Priority, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.models import Job, Leg
@@ -59,14 +59,19 @@ def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
     assert set(answered.values_list("pk", flat=True)) == {other.server_id for other in others}
     assert HeadServer.objects.get().silent_since is None
     assert why in Address.objects.get(storage=node.server_id).silence
-    (told,) = [found.title for found in _problems_after_a_while() if "answer" in found.title]
-    assert why in told
-
-
-def _problems_after_a_while() -> list[problems.Problem]:
     an_hour_ago = timezone.now() - timedelta(hours=1)
-    StorageServer.objects.exclude(silent_since=None).update(silent_since=an_hour_ago)
-    return problems.find()
+    rows = StorageServer.objects.filter(pk=node.server_id)
+    rows.update(silent_since=an_hour_ago, last_answer=an_hour_ago)
+    assert why in _told_of(rows.get())
+    four.sweep()
+    assert rows.get().priority == Priority.OFFLINE
+    assert why in _told_of(rows.get())
+
+
+def _told_of(server: StorageServer) -> str:
+    """Read what the console says is wrong with a server."""
+    (title,) = [problem.title for problem in problems.find() if str(server) in problem.title]
+    return title
 
 
 def test_a_server_with_one_dead_network_is_up_and_the_network_is_told(cluster: Cluster) -> None:

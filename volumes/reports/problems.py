@@ -196,7 +196,7 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
     return Problem(
         Risk.FAILED,
         row,
-        f"{kind} server {row} is {row.get_priority_display().lower()}",
+        f"{kind} server {row} is {row.get_priority_display().lower()}{_silence(row)}",
         "start it, and it registers by itself; or delete it once nothing depends on it",
         row.priority_since,
         f"delete-{kind}",
