@@ -1,7 +1,7 @@
 """Make mirrors whole again: one job a mirror, decided anew from the rows at every step."""
 
 import errno as errnos
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 
 from django.conf import settings
@@ -14,7 +14,17 @@ from inventory import audit
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent, Priority
 from inventory.turns import turn
-from volumes import absence, allocation, copies, copying, examination, jobs, limits, repair
+from volumes import (
+    absence,
+    allocation,
+    copies,
+    copying,
+    examination,
+    jobs,
+    limits,
+    repair,
+    standing,
+)
 from volumes.copies import GOOD, Copy
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
@@ -225,7 +235,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
         case Progress.RUNNING:
             return _go_on(job, report)
         case Progress.DONE:
-            _settle(job, mirror)
+            _settle(job, mirror, {copy.dextid for copy in report.copies})
             return None
         case Progress.FAILED:
             return _abandon(job, report.message)
@@ -243,24 +253,36 @@ def _abandon(job: Job, cause: str) -> Again:
     return again
 
 
-def _settle(job: Job, mirror: Mirror) -> None:
-    """Count the new copy as good and let go of the one that it replaces."""
+def _settle(job: Job, mirror: Mirror, used: Collection[int]) -> None:
+    """Count the new copy as good and let go of the one that it replaces.
+
+    `used` names what the head has now, if it told: a copy that it let go is behind from then on.
+    """
     with turn():
         if not copying.is_current(job):
             raise jobs.LeaseLost(str(job))
         jobs.record(job, done_mib=F("total_mib"))
         jobs.finish(job)
-        _count_as_good(job.extent_id, mirror)
+        if used:
+            gone = mirror.legs.exclude(pk__in=used).values_list("pk", flat=True)
+            standing.leave_out(list(gone), "stale")
+        _count_as_good(job, mirror)
     if any(not copy.good or repair.is_leaving(copy) for copy in copies.of_mirror(mirror.pk)):
         request([mirror.pk])
 
 
-def _count_as_good(dextid: int | None, mirror: Mirror) -> None:
-    """Record a copy as in sync, as new as the others, and drop one that was moving away."""
+def _count_as_good(job: Job, mirror: Mirror) -> None:
+    """Record a copy as in sync, as new as the others, and drop one that was moving away.
+
+    A head has dropped the copy that was to be replaced, whatever else has changed since.
+    """
     newest = mirror.legs.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
-    legs = Leg.objects.filter(pk=dextid)
+    legs = Leg.objects.filter(pk=job.extent_id)
     legs.move(Status.SPARE, Status.INSYNC)
     legs.update(why="", since=timezone.now(), events=newest or 0)
+    if job.step.startswith(copying.HEAD) and job.replaces != job.extent_id:
+        for copy in copies.load(Q(pk=job.replaces, mirror=mirror)):
+            allocation.discard(copy)
     for copy in repair.superfluous(copies.of_mirror(mirror.pk), mirror.volume.redundancy):
         allocation.discard(copy)
 
@@ -296,7 +318,7 @@ def finish_rebuild(mirror_id: int, insync: Iterable[int], eventid: int = 0) -> N
         running = running.filter(pk=eventid)
     told = [job for job in running if copying.is_current(job)]
     for job in told:
-        _count_as_good(job.extent_id, mirror)
+        _count_as_good(job, mirror)
         running.filter(pk=job.pk).update(
             state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
         )

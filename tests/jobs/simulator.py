@@ -306,6 +306,8 @@ class Head(Node):
             self.world.marks[order.leg.dextid] = CopyMark(
                 order.leg.dextid, group.order.epoch, events, clean=False
             )
+            copies = tuple(group.copies.values())
+            self.reports[key] = replace(self.reports[key], copies=copies)
 
 
 ORDERS: dict[str, Any] = {

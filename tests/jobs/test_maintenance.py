@@ -213,3 +213,30 @@ def test_trying_again_takes_a_waiting_job_up_at_once(
 
     job.refresh_from_db()
     assert job.due <= timezone.now()
+
+
+def test_a_second_evacuation_does_not_cost_the_copy_that_the_head_still_uses(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    first, _, last = four.legs(volume)
+    maintenance.start_evacuation(last.server)
+    four.work()
+    maintenance.start_evacuation(first.server)
+    finish_rebuilds(four, head)
+
+    used = set(head.groups[volume.pk].copies)
+    assert {leg.pk for leg in four.legs(volume, Status.INSYNC)} == used
+
+
+def test_a_copy_that_the_head_let_go_is_not_counted_though_another_was_lost_meanwhile(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    moved, lost, _ = four.legs(volume)
+    maintenance.start_evacuation(moved.server)
+    four.work()
+    head.lose(lost.pk)
+    four.sweep()
+    finish_rebuilds(four, head)
+
+    used = {c.dextid for c in head.groups[volume.pk].copies.values() if c.state == "insync"}
+    assert {leg.pk for leg in four.legs(volume, Status.INSYNC)} == used
