@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError, Lease
-from agents.engines.userspace import spawn
+from agents.engines.userspace import disk, nbd, spawn
+from agents.engines.userspace.reactor import Reactor
+from agents.engines.userspace.storage_process import DataServer
+from agents.engines.userspace.tasks import Task
 from agents.protocol import GB
 from tests.engine.client import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
@@ -271,3 +274,38 @@ def test_a_new_owner_ends_the_former_and_leaves_readers_alone(store: Store) -> N
             former.write(0, b"old" * 1000)
 
         assert reader.read(0, 3000) == b"new" * 1000
+
+
+def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "disk"
+    path.touch()
+    os.truncate(path, GB)
+    lease = {"name": "x", "path": str(path), "offset": 0, "size": MIB, "meta_offset": 2 * MIB}
+    reactor, slow, ended, seen = Reactor(), threading.Event(), [], []
+    server = DataServer(reactor, "one")
+    monkeypatch.setattr(disk, "_zero", lambda *_: slow.wait(10))
+
+    async def drop() -> None:
+        await server.perform({"do": "drop", "names": ["x"]})
+        ended.append(slow.is_set())
+
+    async def act() -> None:
+        await server.perform({"do": "export", "leases": [{**lease, "dextid": 1}]})
+        device = server.exports.find("x")
+        assert device is not None
+        device.submit(nbd.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
+        drops = [Task(drop()), Task(drop())]
+        seen.extend(await server.perform({"do": "leases"}))
+        reactor.after(0.1, slow.set)
+        for one in drops:
+            await one
+        seen.extend(await server.perform({"do": "leases"}))
+        reactor.stop()
+
+    Task(act())
+    reactor.run()
+
+    assert ended == [True, True]
+    assert [use["dextid"] for use in seen] == [1]

@@ -26,6 +26,7 @@ class DataServer:
         self._instance = instance
         self._leases: dict[str, dict[str, Any]] = {}
         self._devices: dict[str, LeasedRange] = {}
+        self._ending: dict[str, LeasedRange] = {}
         self._disks: dict[str, Disk] = {}
         # Names are secrets: none is ever listed.
         self.exports = Exports(self._devices.get, list)
@@ -38,7 +39,7 @@ class DataServer:
                 return self._instance
             case "leases":
                 return [
-                    {**lease, "clients": self.exports.clients(self._devices[name])}
+                    {**lease, "clients": self._clients(name)}
                     for name, lease in self._leases.items()
                 ]
             case "export":
@@ -54,8 +55,14 @@ class DataServer:
             case unknown:
                 raise Fault(errno.EINVAL, f"no such order: {unknown}")
 
+    def _clients(self, name: str) -> int:
+        device = self._devices.get(name)
+        return 0 if device is None else self.exports.clients(device)
+
     def _export(self, lease: dict[str, Any]) -> None:
         name = lease["name"]
+        if name in self._ending:
+            raise Fault(errno.EBUSY, f"extent {lease['dextid']} is still being dropped")
         served = self._leases.get(name)
         if served is not None:
             if served != lease:
@@ -79,17 +86,20 @@ class DataServer:
         return disk
 
     async def _drop(self, names: list[str]) -> None:
-        """Unexport first, then end the connections, then wait for what threads still write."""
-        dropped = [self._devices.pop(name) for name in names if name in self._devices]
-        for name in names:
-            self._leases.pop(name, None)
-        for device in dropped:
+        """Unexport first, then end the connections, then wait for what threads still write.
+
+        Until then the leases are still told, and whoever drops them again waits as well.
+        """
+        dropped = {name: self._devices.pop(name) for name in names if name in self._devices}
+        self._ending.update(dropped)
+        for device in dropped.values():
             self.exports.disconnect(device)
-        for device in dropped:
+        for device in [self._ending[name] for name in names if name in self._ending]:
             idle = Later()
             device.when_idle(partial(idle, 0, None))
             await idle
-        for device in dropped:
+        for name, device in dropped.items():
+            del self._ending[name], self._leases[name]
             self._let_go(device.disk)
 
     def _let_go(self, disk: Disk) -> None:
