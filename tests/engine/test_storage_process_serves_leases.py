@@ -12,7 +12,7 @@ from agents.engines.base import EngineError, Lease
 from agents.engines.userspace import disk, nbd, spawn
 from agents.engines.userspace.reactor import Reactor
 from agents.engines.userspace.storage_process import DataServer
-from agents.engines.userspace.tasks import Task
+from agents.engines.userspace.tasks import Task, io
 from agents.protocol import GB
 from tests.engine.client import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
@@ -309,3 +309,37 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
 
     assert ended == [True, True]
     assert [use["dextid"] for use in seen] == [1]
+
+
+def test_a_flush_that_failed_fails_every_lease_of_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "disk"
+    path.touch()
+    os.truncate(path, GB)
+    reactor = Reactor()
+    server = DataServer(reactor, "one")
+    told: list[OSError] = [OSError(errno.EIO, "the kernel tells it once")]
+    monkeypatch.setattr(os, "fdatasync", lambda _: _raise(told.pop()) if told else None)
+    answers: list[int] = []
+
+    async def act() -> None:
+        for place in range(2):
+            lease = {"name": str(place), "dextid": place, "path": str(path), "size": MIB}
+            where = {"offset": place * MIB, "meta_offset": 9 * MIB}
+            await server.perform({"do": "export", "leases": [lease | where]})
+        one, other = (server.exports.find(name) for name in "01")
+        answers.append((await io(other, nbd.WRITE, 0, 4096, bytes(4096)))[0])
+        answers.append((await io(one, nbd.WRITE, 0, 4096, bytes(4096), nbd.FUA))[0])
+        answers.append((await io(other, nbd.FLUSH, 0, 0))[0])
+        reactor.after(1.2, reactor.stop)
+
+    Task(act())
+    reactor.run()
+
+    assert answers == [0, errno.EIO, errno.EIO]
+    assert server.exports.find("0") is server.exports.find("1") is None
+
+
+def _raise(error: OSError) -> None:
+    raise error

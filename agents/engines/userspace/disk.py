@@ -27,13 +27,26 @@ class Disk:
         self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         self.leases = 0
         self.error = 0
+        self.lost = False
         self.reads_at_once = True
         identity = os.fstat(self.descriptor)
         self._identity = (identity.st_dev, identity.st_ino)
-        self.commits = Commits(reactor, partial(partial, os.fdatasync, self.descriptor))
+        self.commits = Commits(reactor, partial(partial, self._sync))
+
+    def _sync(self) -> None:
+        """The kernel tells a failure once, but what any lease wrote may be what was lost."""
+        if self.lost:
+            raise OSError(self.error, os.strerror(self.error))
+        try:
+            os.fdatasync(self.descriptor)
+        except OSError as error:
+            self.lost, self.error = True, error.errno or errno.EIO
+            raise
 
     def check(self) -> None:
         """Notice that the file is gone: what is written to it now would be lost."""
+        if self.lost:
+            return
         try:
             found = os.stat(self.path)
         except OSError as error:

@@ -13,7 +13,7 @@ from agents.engines.userspace.disk import Disk, LeasedRange
 from agents.engines.userspace.handshake import Exports
 from agents.engines.userspace.reactor import Reactor
 from agents.engines.userspace.server import Listener
-from agents.engines.userspace.tasks import Fault, Later
+from agents.engines.userspace.tasks import Fault, Later, Task
 
 CHECK_SECONDS = 1.0
 
@@ -112,6 +112,9 @@ class DataServer:
     def _check_disks(self) -> None:
         for disk in {device.disk for device in self._devices.values()}:
             disk.check()
+        # Whoever uses such a disk has to begin anew, with a mark that is read and a new descriptor.
+        if lost := [name for name, device in self._devices.items() if device.disk.lost]:
+            Task(self._drop(lost))
 
 
 def main() -> None:
