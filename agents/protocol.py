@@ -286,7 +286,7 @@ class DeviceState:
 class GroupState:
     """One group that a head runs, or whose process it found dead (`alive` is false).
 
-    In a head's state `copies` are those that are not simply in sync.
+    In a head's state `copies` are those of mirrors whose copies are not all simply in sync.
     """
 
     lvolid: int

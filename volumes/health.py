@@ -147,6 +147,19 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
 
 
 @turn()
+def trust_head(insync: Collection[int], faulty: Collection[int]) -> None:
+    """Count copies that a head has in sync where it lost all others that we count.
+
+    We may not reach them, but nobody else has the newest data.
+    """
+    lost = Leg.objects.filter(pk__in=faulty, status__in=GOOD).values("mirror")
+    others = Leg.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD)
+    kept = Exists(others.exclude(pk__in=faulty))
+    left = Leg.objects.filter(~kept, pk__in=insync, mirror__in=lost)
+    standing.believe(list(left.values_list("pk", flat=True)))
+
+
+@turn()
 def break_snapshots(volume_ids: Collection[int]) -> None:
     """Take a head's word that snapshots lost data of their stores: they can only be deleted."""
     LogicalVolume.objects.filter(pk__in=volume_ids, origin__isnull=False).update(broken=True)

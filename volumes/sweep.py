@@ -170,6 +170,9 @@ def _fail_copies(groups: list[GroupState]) -> None:
     told = {copy.dextid: copy for group in groups for copy in group.copies}
     faulty = [dextid for dextid, copy in told.items() if copy.state == LegState.FAULTY]
     unknown = Leg.objects.filter(pk__in=faulty, status__in=GOOD)
+    if unknown.exists():
+        insync = [dextid for dextid, copy in told.items() if copy.state == LegState.INSYNC]
+        health.trust_head(insync, faulty)
     for dextid in unknown.values_list("pk", flat=True):
         health.fail_copy(dextid, told[dextid].why or "io")
     cut_off = [d for d, copy in told.items() if copy.state == LegState.INSYNC and copy.why]

@@ -103,9 +103,13 @@ class HeadRole:
 
 
 def _remarkable(group: GroupState) -> GroupState:
-    """Leave out the copies that are simply in sync: a head may have a hundred thousand of them."""
+    """Leave out mirrors whose copies are simply in sync: there may be a hundred thousand.
+
+    Of the others all are told: which copies are left matters as much as which are lost.
+    """
     plain = (LegState.INSYNC, "")
-    return replace(group, copies=tuple(c for c in group.copies if (c.state, c.why) != plain))
+    told = {copy.mirrorid for copy in group.copies if (copy.state, copy.why) != plain}
+    return replace(group, copies=tuple(c for c in group.copies if c.mirrorid in told))
 
 
 def _memory(lvolid: int) -> str:

@@ -11,6 +11,7 @@ from agents.protocol import Progress, Report
 from inventory.models import Disk, Extent, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
+from volumes import attachment
 from volumes.models import Job, Leg, LogicalVolume
 
 Status = Leg.Status
@@ -632,3 +633,25 @@ def test_where_all_copies_went_at_once_the_heads_last_one_counts_not_ours(
 
     assert heads_last.pk in {order.leg.dextid for order in head.told("rebuild")}
     assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [heads_last.pk]
+
+
+def test_a_copy_that_the_head_alone_reaches_counts_once_it_is_the_only_one_in_use(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    newest, *others = four.legs(volume)
+    four.silence(four.node_of(newest), 30)
+    four.sweep()
+    for leg in others:
+        head.lose(leg.pk)
+        four.call("notifyFailure", target=4, targetid=leg.pk, reason="connection")
+    four.sweep()
+
+    head.die()
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work(6)
+    attached = attachment.request_attach(volume, four.add_head().server_id)
+    four.work(3)
+
+    attached.refresh_from_db()
+    assert attached.state == Job.State.OPEN
+    assert f"dext-{newest.pk:08x}" in attached.waiting
