@@ -11,11 +11,15 @@ from volumes.models import Leg, LogicalVolume, Mirror
 
 
 def record_copies(reported: tuple[CopyState, ...]) -> None:
-    """Take over the copies' states as the head that uses them tells; in a transaction."""
+    """Take over the copies' states as the head that uses them tells; in a transaction.
+
+    The head knows best: what it has in sync is so, be it that only we thought otherwise.
+    """
     insync = [c.dextid for c in reported if c.state == LegState.INSYNC]
     legs = Leg.objects.filter(pk__in=insync)
     legs.filter(status=Leg.Status.NEEDSHRED).update(since=timezone.now())
     legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
+    believe(insync)
     faulty = [c for c in reported if c.state == LegState.FAULTY]
     for why in {c.why for c in faulty}:
         leave_out([c.dextid for c in faulty if c.why == why], why or "io")
@@ -31,16 +35,11 @@ def _note_broken(faulty: list[int]) -> None:
 
 
 def record_closed(closed: tuple[CopyState, ...]) -> None:
-    """Take over the states and event counts with which a head closed the copies.
-
-    The head knows best: a copy that it closed in sync is so, be it that its rebuild has just ended
-    or that only the manager could not reach it.
-    """
+    """Take over the states and event counts with which a head closed the copies."""
     insync = [c for c in closed if c.state == LegState.INSYNC]
     for events, group in groupby(sorted(insync, key=lambda c: c.events), key=lambda c: c.events):
         dextids = [c.dextid for c in group]
         Leg.objects.filter(pk__in=dextids).update(events=events, why="")
-        believe(dextids)
     record_copies(closed)
 
 

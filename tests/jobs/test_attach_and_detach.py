@@ -7,10 +7,11 @@ from xmlrpc.client import Fault
 import pytest
 from django.utils import timezone
 
+from agents.protocol import AttachOrder, Progress, Report
 from inventory.models import HeadServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head, Storage
-from volumes import steps
+from volumes import attachment, steps
 from volumes.models import Attachment, Job, Leg
 
 Status = Leg.Status
@@ -363,3 +364,30 @@ def _bound_an_hour_ago() -> None:
 
 def _an_hour_ago() -> datetime:
     return timezone.now() - timedelta(hours=1)
+
+
+def test_an_attach_asked_again_while_marks_are_written_costs_no_copy(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    slow = four.legs(volume)[0].pk
+    before, assemble = four.world.mark(slow), head.on_attach
+
+    def assemble_slowly(order: AttachOrder) -> Report:
+        """Mark one copy after the others, and be asked again in between."""
+        asked_again = (order.eventid, order.order) in head.reports
+        done = assemble(order)
+        if asked_again:
+            return done
+        four.world.marks[slow] = before
+        return Report(order.eventid, order.order, Progress.RUNNING)
+
+    monkeypatch.setattr(head, "on_attach", assemble_slowly)
+    job = attachment.request_attach(volume, head.server_id)
+    four.work(3)
+
+    job.refresh_from_db()
+    assert job.state == "done"
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
