@@ -107,7 +107,7 @@ def _settle(job: Job, report: Report) -> Again | None:
             with turn():
                 jobs.finish(job)
                 Attachment.objects.filter(volume=job.volume_id).move(State.BINDING, State.BOUND)
-                standing.record_copies(report.copies)
+                standing.record_copies(job.volume_id or 0, report.copies)
             return None
         case Progress.FAILED:
             give_up_attach(job, report.errno or errnos.EIO, report.message)

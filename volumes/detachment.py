@@ -136,7 +136,7 @@ def _evict_and_settle(
         return jobs.retry(job, f"{names} must drop the exports first", slowest=2)
     with turn():
         jobs.finish(job)
-        standing.record_closed(closed)
+        standing.record_closed(volume.pk, closed)
         used = (Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
         good = {c.dextid for c in copies.of_group(volume.pk) if c.status in used}
         clean = good <= {c.dextid for c in closed if c.state == LegState.INSYNC}

@@ -10,20 +10,29 @@ from volumes.copies import GOOD
 from volumes.models import Leg, LogicalVolume, Mirror
 
 
-def record_copies(reported: tuple[CopyState, ...]) -> None:
+def record_copies(group: int, reported: tuple[CopyState, ...]) -> None:
     """Take over the copies' states as the head that uses them tells; in a transaction.
 
     The head knows best: what it has in sync is so, be it that only we thought otherwise.
     """
-    insync = [c.dextid for c in reported if c.state == LegState.INSYNC]
+    told = _of_group(group, reported)
+    insync = [c.dextid for c in told if c.state == LegState.INSYNC]
     legs = Leg.objects.filter(pk__in=insync)
     legs.filter(status=Leg.Status.NEEDSHRED).update(since=timezone.now())
     legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
     believe(insync)
-    faulty = [c for c in reported if c.state == LegState.FAULTY]
+    faulty = [c for c in told if c.state == LegState.FAULTY]
     for why in {c.why for c in faulty}:
         leave_out([c.dextid for c in faulty if c.why == why], why or "io")
     _note_broken([c.dextid for c in faulty])
+
+
+def _of_group(group: int, reported: tuple[CopyState, ...]) -> list[CopyState]:
+    """Of copies of other groups a head's word counts for nothing."""
+    mine = Q(mirror__volume=group) | Q(mirror__volume__origin=group)
+    known = Leg.objects.filter(mine, pk__in=[c.dextid for c in reported])
+    own = set(known.values_list("pk", flat=True))
+    return [c for c in reported if c.dextid in own]
 
 
 def _note_broken(faulty: list[int]) -> None:
@@ -34,13 +43,13 @@ def _note_broken(faulty: list[int]) -> None:
     LogicalVolume.objects.filter(pk__in=lost.values("volume")).update(broken=True)
 
 
-def record_closed(closed: tuple[CopyState, ...]) -> None:
+def record_closed(group: int, closed: tuple[CopyState, ...]) -> None:
     """Take over the states and event counts with which a head closed the copies."""
-    insync = [c for c in closed if c.state == LegState.INSYNC]
-    for events, group in groupby(sorted(insync, key=lambda c: c.events), key=lambda c: c.events):
-        dextids = [c.dextid for c in group]
+    insync = [c for c in _of_group(group, closed) if c.state == LegState.INSYNC]
+    for events, alike in groupby(sorted(insync, key=lambda c: c.events), key=lambda c: c.events):
+        dextids = [c.dextid for c in alike]
         Leg.objects.filter(pk__in=dextids).update(events=events, why="")
-    record_copies(closed)
+    record_copies(group, closed)
 
 
 def believe(dextids: list[int]) -> None:

@@ -1,13 +1,14 @@
 """Attach, detach and fence, with simulated nodes."""
 
 import errno
+from dataclasses import replace
 from datetime import datetime, timedelta
 from xmlrpc.client import Fault
 
 import pytest
 from django.utils import timezone
 
-from agents.protocol import AttachOrder, Progress, Report
+from agents.protocol import AttachOrder, CopyState, LegState, Progress, Report
 from inventory.models import HeadServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head, Storage
@@ -391,3 +392,18 @@ def test_an_attach_asked_again_while_marks_are_written_costs_no_copy(
     job.refresh_from_db()
     assert job.state == "done"
     assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+
+
+def test_a_head_cannot_speak_of_copies_of_other_groups(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume, other = four.create(), four.create("other")
+    four.attach(other, head)
+    strange = four.legs(other)[0].pk
+    state = CopyState(strange, four.mirror(other).pk, LegState.FAULTY, 1, "io")
+    assemble = head.on_attach
+    monkeypatch.setattr(head, "on_attach", lambda order: replace(assemble(order), copies=(state,)))
+
+    four.attach(volume, head)
+
+    assert len(four.legs(other, Status.INSYNC)) == 3
