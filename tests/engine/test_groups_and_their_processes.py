@@ -224,6 +224,35 @@ def test_a_revived_group_still_knows_what_a_faulty_copy_missed(make_lab: MakeLab
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
 
+def test_a_revived_group_trusts_marks_more_than_a_record_that_could_not_be_saved(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(servers=2)
+    lab.attach(servers=(0, 1))
+    in_the_way = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json.new"
+    with NbdClient(lab.device) as client:
+        client.write(0, b"a" * 4096)
+        lab.wait_until_flushed()
+        in_the_way.mkdir()
+        os.kill(lab.stores[0].pid, signal.SIGSTOP)
+        client.write(0, b"b" * 4096)
+        os.kill(lab.stores[0].pid, signal.SIGCONT)
+        lab.wait_until_flushed()
+        kill_head(lab)
+    in_the_way.rmdir()
+
+    lab.head.revive(VOLUME)
+    with NbdClient(lab.device) as client:
+        seen = {client.read(0, 4096) for _ in range(20)}
+
+    assert seen == {b"b" * 4096}
+    assert lab.states() == {10: LegState.FAULTY, 11: LegState.INSYNC}
+    lab.rebuild(0, 10)
+    lab.wait_for(10, LegState.INSYNC)
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
+
+
 @pytest.mark.parametrize("map_kept", [True, False])
 def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(
     make_lab: MakeLab, *, map_kept: bool

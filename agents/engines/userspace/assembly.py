@@ -9,7 +9,7 @@ from typing import Any
 from agents.engines.userspace import nbd
 from agents.engines.userspace.connections import Connections
 from agents.engines.userspace.intent import IntentMap, MirrorIntent, MissedChunks
-from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, QUEUED, STALE, Leg
+from agents.engines.userspace.leg import BUILDING, CONNECTION, FAULTY, INSYNC, QUEUED, STALE, Leg
 from agents.engines.userspace.marks import GB, MARK_BYTES, Mark, unpack_mark
 from agents.engines.userspace.mirror import Mirror
 from agents.engines.userspace.reactor import Reactor
@@ -104,8 +104,10 @@ class Parts:
     async def _join_mirror(self, mirror: Mirror, whole: IntentMap, *, doubt: bool) -> None:
         if doubt or self.revived:
             marks = await self._read_marks(mirror)
-            mirror.settlement.events = max(mirror.events, *(mark.events for mark in marks))
-            epochs = {mark.epoch for mark in marks}
+            newest = max((mark.events for _, mark in marks), default=0)
+            self._leave_out_older(mirror, marks, newest)
+            mirror.settlement.events = max(mirror.events, newest)
+            epochs = {mark.epoch for _, mark in marks if mark.events == newest}
             known = whole.survived and epochs == {whole.old_epoch}
             mirror.doubts = mirror.intent.doubt_dirty() if known else mirror.intent.doubt_all()
         elif whole.survived:
@@ -119,10 +121,22 @@ class Parts:
         if error:
             raise Fault(error, f"mirror {mirror.mirrorid}: no good copy takes the mark")
 
-    async def _read_marks(self, mirror: Mirror) -> Sequence[Mark]:
-        replies = [io(leg, nbd.READ, mirror.size, MARK_BYTES) for leg in mirror.readers]
+    async def _read_marks(self, mirror: Mirror) -> Sequence[tuple[Leg, Mark]]:
+        legs = mirror.readers
+        replies = [io(leg, nbd.READ, mirror.size, MARK_BYTES) for leg in legs]
         blocks = [await reply for reply in replies]
-        return [Mark() if error else unpack_mark(block) for error, block in blocks]
+        marks = [Mark() if error else unpack_mark(block) for error, block in blocks]
+        return list(zip(legs, marks, strict=True))
+
+    def _leave_out_older(
+        self, mirror: Mirror, marks: Sequence[tuple[Leg, Mark]], newest: int
+    ) -> None:
+        """A copy was left behind though the record, which could not be saved, does not tell."""
+        for leg, mark in marks:
+            if mark.events < newest and leg.state == INSYNC:
+                self._group.log(f"mirror {mirror.mirrorid} copy {leg.dextid}: older than others")
+                leg.state, leg.why = FAULTY, STALE
+                leg.drop()
 
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
