@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from agents.engines.userspace.marks import Mark, mark_offset, pack_mark
 from agents.protocol import GB, LegState
 from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
 from tests.engine.conftest import MakeLab
@@ -64,6 +65,30 @@ def test_a_returning_copy_gets_only_what_it_missed(make_lab: MakeLab) -> None:
     assert copy.total_mib == 2
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+
+
+def test_a_returning_copy_that_is_an_older_one_is_copied_as_a_whole(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    image = lab.stores[0].extent(0, MIB)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, os.urandom(MIB))
+        lab.wait_until_flushed()
+        lab.stores[0].kill()
+        client.write(20 * MIB, os.urandom(MIB))
+        # What comes back is the disk as it was before: a clone, or an image that was restored.
+        with lab.stores[0].disk.open("r+b") as disk:
+            disk.write(image)
+            disk.seek(mark_offset(lab.stores[0].capacity_gb, 0))
+            disk.write(pack_mark(Mark(0, 0)))
+        lab.stores[0].restart()
+        lab.export(0)
+        lab.rebuild(0, 10)
+        lab.wait_for(10, LegState.INSYNC)
+
+    lab.settle()
+
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
 
 def test_a_copy_is_replaced_on_another_server_under_load(make_lab: MakeLab) -> None:

@@ -45,6 +45,8 @@ class Parts:
             mirror = Mirror(self._group, spec["mirrorid"], mirror_size, base, intent)
             mirror.settlement.events = spec["events"]
             mirror.legs = [self._make_leg(leg, intent, whole, files) for leg in spec["legs"]]
+            for leg in mirror.legs:
+                leg.events = leg.events or spec["events"]
             mirror.refresh()
             mirrors.append(mirror)
             base += mirror_size

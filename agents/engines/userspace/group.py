@@ -218,7 +218,7 @@ class Group:
         if leg is None:
             mirror.legs.append(built)
         else:
-            built.missed = leg.missed
+            built.missed, built.events = leg.missed, leg.events
             mirror.legs[mirror.legs.index(leg)] = built
         if built.missed is None:
             built.missed = self.missed_chunks(built.dextid, mirror.intent)

@@ -16,7 +16,7 @@ from agents.engines.userspace.leg import (
     QUEUED,
     Leg,
 )
-from agents.engines.userspace.marks import MARK_BYTES, Mark, pack_mark
+from agents.engines.userspace.marks import MARK_BYTES, Mark, pack_mark, unpack_mark
 from agents.engines.userspace.mirror import Mirror
 from agents.engines.userspace.tasks import Later, Task, io
 
@@ -102,6 +102,8 @@ class Rebuilds:
         if leg.state != QUEUED:
             return
         error, _ = await self._connections.connect(leg, mirror.size, partial(mirror.lost, leg))
+        if not error:
+            await self._recognise(mirror, leg)
         if leg.state != QUEUED:
             leg.drop()
             return
@@ -119,6 +121,12 @@ class Rebuilds:
         except CopyStopped:
             mirror.fail(leg, ASKED if self._copier.stopped else IO)
         await self._save()
+
+    async def _recognise(self, mirror: Mirror, leg: Leg) -> None:
+        """What came back may be an older image of the copy: then it lacks more than it missed."""
+        error, block = await io(leg, nbd.READ, mirror.size, MARK_BYTES)
+        if not error and leg.missed is not None and unpack_mark(block).events < leg.events:
+            leg.missed.add_all()
 
     async def _finish(self, mirror: Mirror, leg: Leg) -> None:
         error, _ = await io(leg, nbd.FLUSH, 0, 0)
