@@ -2,6 +2,8 @@ import errno
 import os
 import random
 import signal
+import threading
+import time
 
 import pytest
 
@@ -9,7 +11,7 @@ from agents.engines.base import EngineError
 from agents.protocol import GB, DeviceState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import SNAPSHOT, VOLUME, Lab, wait_until
+from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
 MIB = 1 << 20
 CHUNK = 16 << 10
@@ -186,3 +188,25 @@ def test_volume_and_snapshots_do_what_a_model_does(make_lab: MakeLab, seed: int)
     client.close()
     with NbdClient(lab.snapshot_device) as snapshot:
         assert snapshot.read(base, size) == frozen
+
+
+def test_a_snapshot_asked_for_again_while_it_is_being_made_is_not_there_too_early(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab()
+    lab.attach()
+    spec = lab.store_spec()
+    os.kill(lab.stores[2].pid, signal.SIGSTOP)
+    again = type(lab.head)(*lab.head_folders, leg_timeout=TIMEOUT)
+    first = threading.Thread(target=lab.head.snapshot, args=(VOLUME, spec))
+    first.start()
+    time.sleep(0.2)
+
+    again.snapshot(VOLUME, spec)
+    with NbdClient(lab.device) as client:
+        client.write(0, b"a" * 4096)
+    first.join()
+    os.kill(lab.stores[2].pid, signal.SIGCONT)
+
+    with NbdClient(lab.snapshot_device) as client:
+        assert client.read(0, 4096) == bytes(4096)

@@ -181,12 +181,23 @@ class Group:
         return bool(await mirror.mark(clean=True)) and not mirror.settlement.under_way
 
     async def _take_snapshot(self, spec: dict[str, Any]) -> None:
-        if any(member.lvolid == spec["lvolid"] for member in self._members):
+        same = next((one for one in self._members if one.lvolid == spec["lvolid"]), None)
+        if same is not None:
+            await self._until_published(same)
             return
         self._parts.revived = False
         member = await self._add(spec)
         await self.save()
         self._publish(member)
+
+    async def _until_published(self, member: Member) -> None:
+        """An earlier order may still be at it, and nothing is frozen before its end."""
+        while member.published is None:
+            waited = Later()
+            self._reactor.after(0.05, waited)
+            await waited
+            if member not in self._members:
+                raise Fault(errno.EIO, f"snapshot {member.lvolid} could not be made")
 
     async def _drop_snapshot(self, lvolid: int) -> None:
         member = next((one for one in self._members if one.lvolid == lvolid), None)
