@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 RUN = "volumes.run_job"
 LEASE = timedelta(seconds=12)
 """How long a job waits for a worker that died; one that lives renews its lease (`kept`)."""
+LONGEST = timedelta(minutes=1)
+"""No step is put off for longer: what seems to be was dated before the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ def wake(job_id: int) -> None:
 def claim(job_id: int) -> Job | None:
     """Take the job for LEASE; None if it is over, not due, or another worker has it."""
     now, token = timezone.now(), secrets.token_hex(8)
-    due = Job.objects.filter(pk=job_id, state=Job.State.OPEN, due__lte=now)
+    due = Job.objects.filter(_is_due(now), pk=job_id, state=Job.State.OPEN)
     if not due.update(due=now + LEASE, holder=token):
         return None
     return Job.objects.filter(pk=job_id, holder=token).first()
@@ -130,8 +132,12 @@ def _keep(job: Job, over: threading.Event) -> None:
 
 def due_ids(now: datetime, limit: int) -> list[int]:
     """Name the jobs whose next step is due, most urgent first."""
-    waiting = Job.objects.filter(state=Job.State.OPEN, due__lte=now)
+    waiting = Job.objects.filter(_is_due(now), state=Job.State.OPEN)
     return list(waiting.order_by("urgency", "due", "pk").values_list("pk", flat=True)[:limit])
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(due__lte=now) | Q(due__gt=now + LONGEST)
 
 
 def _owned(job: Job) -> Any:

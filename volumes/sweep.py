@@ -215,9 +215,12 @@ def _owner(state: StorageState | HeadState) -> int:
 
 
 def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
-    """Name the servers that have been silent for too long, counted from their last answer."""
+    """Name the servers that have been silent for too long, counted from their last answer.
+
+    Where the clock was set back, that one seems to be yet to come.
+    """
     limit = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
-    long_ago = Q(last_answer__lte=limit) | Q(last_answer=None, silent_since__lte=limit)
+    long_ago = Q(last_answer__lte=limit) | Q(silent_since__lte=limit)
     gone = kind.objects.filter(long_ago, priority__in=ALIVE, silent_since__isnull=False)
     return list(gone.values_list("pk", flat=True))
 

@@ -5,7 +5,9 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
+from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
 from volumes import jobs, steps
 from volumes.jobs import Again
@@ -21,7 +23,7 @@ def test_a_slow_step_is_not_taken_by_another_worker(
     def slow(job: Job) -> Again:
         taken.append(job.holder)
         time.sleep(1.5)
-        return Again(timedelta(hours=1))
+        return Again(timedelta(seconds=50))
 
     monkeypatch.setitem(steps.STEPS, Job.Kind.DETACH, slow)
     volume = racing_four.create()
@@ -57,3 +59,27 @@ def test_a_worker_that_lost_its_lease_records_nothing(four: Cluster) -> None:
 
     job.refresh_from_db()
     assert (job.state, job.waiting) == ("open", "")
+
+
+def test_a_job_that_was_put_off_before_the_clock_was_set_back_goes_on(four: Cluster) -> None:
+    volume = four.create()
+    four.attach(volume, next(iter(four.world.heads.values())))
+    job = four.begin_detach(volume)
+    Job.objects.filter(pk=job.pk).update(due=timezone.now() + timedelta(hours=1))
+
+    for job_id in jobs.due_ids(timezone.now(), 10):
+        steps.run_job(job_id)
+
+    job.refresh_from_db()
+    assert job.state == "done"
+
+
+def test_a_server_that_fell_silent_before_the_clock_was_set_back_is_noticed(four: Cluster) -> None:
+    node = next(iter(four.world.storages.values()))
+    four.silence(node, 30)
+    later = timezone.now() + timedelta(hours=1)
+    StorageServer.objects.filter(pk=node.server_id).update(last_answer=later)
+
+    four.sweep()
+
+    assert StorageServer.objects.get(pk=node.server_id).priority == 4
