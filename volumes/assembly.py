@@ -49,6 +49,8 @@ def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     for why in ("silent", "stale"):
         left = [d for c in chosen.values() for d, w in c.left_out.items() if w == why]
         standing.leave_out(left, why)
+    # What was recorded of the others is over: the chosen ones come to the same counts without them.
+    Leg.objects.filter(mirror__in=chosen, events__gt=0).exclude(pk__in=taken).update(events=0)
 
 
 def devices(which: Q, chosen: Choices, exported: Exports) -> tuple[DeviceSpec, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agents.protocol import CopyMark
 from inventory.errors import HostDown
-from volumes.copies import Copy
+from volumes.copies import EXPLICIT, Copy
 from volumes.models import Leg
 
 
@@ -33,9 +33,12 @@ def choose(
     is merely left out. After an unclean one every good copy has to be examined first: the one that
     is missing might be the only one with the last acknowledged writes (Uncertain). An operator who
     forces the choice gets the newest of all copies that can be read, those left behind included.
+    A copy whose server was away counts, too, if by its mark it is what was closed cleanly.
     """
     good = [copy for copy in copies if copy.good]
-    whole = [copy for copy in copies if copy.good or (force and copy.status == Leg.Status.FAULTY)]
+    known = max((copy.events for copy in good), default=0)
+    back = known if clean else 0
+    whole = [copy for copy in copies if copy.good or _is_back(copy, marks, back, force=force)]
     answered = [copy for copy in whole if copy.dextid in marks]
     missing = [copy for copy in good if copy.dextid not in marks]
     if not answered:
@@ -46,7 +49,6 @@ def choose(
             f"read: it may hold the newest data"
         )
     newest = max(marks[copy.dextid].events for copy in answered)
-    known = max((copy.events for copy in good), default=0)
     if clean and newest < known and not force:
         raise Uncertain(
             f"mirr-{copies[0].mirror:08x}: the newest copy found is of event {newest}, "
@@ -64,6 +66,15 @@ def choose(
             **{copy.dextid: "stale" for copy in answered if copy.good and copy not in taken},
         },
     )
+
+
+def _is_back(copy: Copy, marks: Mapping[int, CopyMark], events: int, *, force: bool) -> bool:
+    """Tell whether a copy that is thought to be behind may be one of the newest; 0 is no event."""
+    mark = marks.get(copy.dextid)
+    if copy.status != Leg.Status.FAULTY or mark is None:
+        return False
+    unchanged = 0 < events == copy.events == mark.events
+    return force or (unchanged and copy.why not in EXPLICIT)
 
 
 def _refuse_newer_outsider(

@@ -12,6 +12,8 @@ from volumes.models import Leg, LogicalVolume
 
 GOOD = (Leg.Status.ALLOCATED, Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
 """Statuses of copies that hold all that was ever acknowledged."""
+EXPLICIT = frozenset({"failed", "io", "disk"})
+"""Somebody said that the copy is lost: no grace, and never to be trusted again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from inventory.models import Extent, Priority
-from volumes.copies import Copy
+from volumes.copies import EXPLICIT, Copy
 from volumes.models import Leg
 
-EXPLICIT = frozenset({"failed", "io", "disk"})
-"""Somebody said that the copy is lost: no grace, and never to be trusted again."""
 CONNECTION = "connection"
 """The head itself told that it does not reach the copy."""
 

@@ -8,8 +8,8 @@ from xmlrpc.client import Fault
 import pytest
 from django.utils import timezone
 
-from agents.protocol import AttachOrder, CopyState, LegState, Progress, Report
-from inventory.models import HeadServer
+from agents.protocol import AttachOrder, CopyMark, CopyState, LegState, Progress, Report
+from inventory.models import HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head, Storage
 from volumes import attachment, steps
@@ -407,3 +407,44 @@ def test_a_head_cannot_speak_of_copies_of_other_groups(
     four.attach(volume, head)
 
     assert len(four.legs(other, Status.INSYNC)) == 3
+
+
+def test_after_a_total_outage_the_copies_that_are_as_new_as_the_lost_one_serve(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    for leg in four.legs(volume):
+        four.call("notifyFailure", target=2, targetid=leg.server_id, reason="restarted")
+        four.node_of(leg).die()
+    (last,) = four.legs(volume, Status.INSYNC)
+    others = [leg for leg in four.legs(volume) if leg != last]
+    for leg in others:
+        four.comes_back(four.node_of(leg))
+
+    four.attach(volume, head)
+
+    assert four.legs(volume, Status.INSYNC) == others
+
+
+def test_a_copy_that_was_left_out_once_never_counts_by_its_mark(four: Cluster, head: Head) -> None:
+    volume = four.create(redundancy=2)
+    four.attach(volume, head)
+    four.detach(volume)
+    away, used = four.legs(volume)
+    four.silence(four.node_of(away), 30)
+    four.sweep()
+    four.attach(volume, head)
+    four.detach(volume)
+    four.node_of(away).start()
+    four.node_of(used).die()
+    mark = four.world.mark(used.pk)
+    four.world.marks[away.pk] = CopyMark(away.pk, 1, mark.events, clean=True)
+    StorageServer.objects.update(priority=1)
+
+    job = attachment.request_attach(volume, head.server_id)
+    four.work(2)
+
+    job.refresh_from_db()
+    assert "must answer" in job.waiting
