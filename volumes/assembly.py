@@ -46,11 +46,19 @@ def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     legs.move(Leg.Status.ALLOCATED, Leg.Status.NEEDSHRED)
     forced = legs.filter(status=Leg.Status.FAULTY).values_list("pk", flat=True)
     standing.believe(list(forced))
+    _break_stores([mirror for mirror, c in chosen.items() if c.behind])
     for why in ("silent", "stale"):
         left = [d for c in chosen.values() for d, w in c.left_out.items() if w == why]
         standing.leave_out(left, why)
     # What was recorded of the others is over: the chosen ones come to the same counts without them.
     Leg.objects.filter(mirror__in=chosen, events__gt=0).exclude(pk__in=taken).update(events=0)
+
+
+def _break_stores(behind: list[int]) -> None:
+    """A snapshot whose store was left behind lacks what was overwritten since, and shows that."""
+    if behind:
+        volumes = Mirror.objects.filter(pk__in=behind).values("volume")
+        LogicalVolume.objects.filter(pk__in=volumes, origin__isnull=False).update(broken=True)
 
 
 def devices(which: Q, chosen: Choices, exported: Exports) -> tuple[DeviceSpec, ...]:

@@ -15,11 +15,15 @@ class Uncertain(HostDown):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The copies of one mirror to assemble. `left_out` maps the others' ids to the reason."""
+    """The copies of one mirror to assemble. `left_out` maps the others' ids to the reason.
+
+    `behind`: all of them had been left behind, and an operator forced the choice.
+    """
 
     mirror: int
     events: int
     doubt: bool
+    behind: bool
     taken: tuple[Copy, ...]
     left_out: Mapping[int, str]
 
@@ -60,6 +64,7 @@ def choose(
         mirror=copies[0].mirror,
         events=newest,
         doubt=any(not marks[copy.dextid].clean for copy in taken),
+        behind=not any(c.good or _is_back(c, marks, back, force=False) for c in taken),
         taken=taken,
         left_out={
             **{copy.dextid: "silent" for copy in missing},

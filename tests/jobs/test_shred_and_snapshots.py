@@ -10,7 +10,7 @@ from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory.models import Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes import shred, snapshots
+from volumes import attachment, shred, snapshots
 from volumes.models import Job, Leg, LogicalVolume
 
 
@@ -331,3 +331,30 @@ def test_shutdown_is_refused_while_something_is_attached(
     four.call("shutdownAll")
     assert {s["priority"] for s in four.call("listStorageServers")} == {6}
     assert {h["priority"] for h in four.call("listHeadServers")} == {4}
+
+
+def test_a_forced_attach_shows_no_snapshot_whose_store_was_left_behind(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    four.call("createSnapshot", origin_lvolid=volume.pk, snapshot_lvolname="was")
+    snapshot = LogicalVolume.objects.get(name="was")
+    behind, *newest = four.legs(snapshot)
+    head.lose(behind.pk)
+    four.call("notifyFailure", target=4, targetid=behind.pk, reason="connection")
+    for leg in newest:
+        four.node_of(leg).die()
+    head.die()
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work(5)
+    other = four.add_head()
+
+    attachment.request_attach(volume, other.server_id, force=True)
+    four.work(3)
+
+    assert four.state(volume) == "bound"
+    (order,) = other.told("attach")
+    assert [device.lvolid for device in order.devices] == [volume.pk]
+    snapshot.refresh_from_db()
+    assert snapshot.broken
