@@ -39,6 +39,7 @@ def choose(
     forces the choice gets the newest of all copies that can be read, those left behind included.
     A copy whose server was away counts, too, if by its mark it is what was closed cleanly.
     """
+    _refuse_used_space(copies, marks)
     good = [copy for copy in copies if copy.good]
     known = max((copy.events for copy in good), default=0)
     back = known if clean else 0
@@ -71,6 +72,17 @@ def choose(
             **{copy.dextid: "stale" for copy in answered if copy.good and copy not in taken},
         },
     )
+
+
+def _refuse_used_space(copies: Iterable[Copy], marks: Mapping[int, CopyMark]) -> None:
+    """What no head has seen yet bears no mark; else somebody's data would be shown to another."""
+    for copy in copies:
+        mark = marks.get(copy.dextid)
+        if mark and mark.epoch and copy.status == Leg.Status.ALLOCATED:
+            raise Uncertain(
+                f"mirr-{copy.mirror:08x}: {_names([copy])} is new, but bears a mark of epoch "
+                f"{mark.epoch}: it was not zeroed"
+            )
 
 
 def _is_back(copy: Copy, marks: Mapping[int, CopyMark], events: int, *, force: bool) -> bool:

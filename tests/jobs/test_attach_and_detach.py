@@ -448,3 +448,20 @@ def test_a_copy_that_was_left_out_once_never_counts_by_its_mark(four: Cluster, h
 
     job.refresh_from_db()
     assert "must answer" in job.waiting
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_space_that_counts_as_zero_but_bears_a_mark_is_shown_to_nobody(
+    four: Cluster, head: Head, *, force: bool
+) -> None:
+    """As after a database was restored from a backup: it knows nothing of who wrote there since."""
+    volume = four.create()
+    for leg in four.legs(volume):
+        four.world.marks[leg.pk] = CopyMark(leg.pk, 7, 3, clean=True)
+
+    job = attachment.request_attach(volume, head.server_id, force=force)
+    four.work(2)
+
+    job.refresh_from_db()
+    assert not head.told("attach")
+    assert "was not zeroed" in job.waiting
