@@ -22,7 +22,7 @@ from agents.protocol import (
     UnsnapshotOrder,
 )
 from inventory import ids, servers
-from inventory.models import ALIVE, HeadServer, StorageServer
+from inventory.models import ALIVE, Disk, HeadServer, StorageServer
 from inventory.turns import turn
 from volumes import detachment, exports, health, jobs, nodes, rebuild, shred
 from volumes.copies import GOOD
@@ -55,9 +55,9 @@ def sweep_storage() -> None:
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         health.fail_storage(server, "silent")
-    for state in states.values():
+    for server, state in states.items():
         for disk in state.disks:
-            if disk.error and disk.pdskid:
+            if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
                 logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
                 health.fail_disk(disk.pdskid)
     _evict_orphans(states)

@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
-from inventory.models import Address, HeadServer, Priority, StorageServer
+from agents.protocol import DiskState
+from inventory.models import Address, Disk, HeadServer, Priority, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.models import Job, Leg
@@ -128,3 +129,14 @@ def test_a_job_tells_its_story_once_and_is_forgotten_with_it(
     Job.objects.filter(pk=attach.pk).update(finished=long_ago)
     four.sweep()
     assert not Job.objects.filter(pk=attach.pk).exists()
+
+
+def test_a_server_speaks_of_its_own_disks_only(four: Cluster) -> None:
+    clone, real = list(four.world.storages.values())[:2]
+    disk = Disk.objects.get(server=real.server_id)
+    clone.disks = [DiskState("copied", "/disk/copy", disk.pk, 100, error="it was a clone")]
+
+    four.sweep()
+
+    disk.refresh_from_db()
+    assert disk.priority == 1
