@@ -68,7 +68,8 @@ def request_missing(limit: int = 1000) -> int:
         legs__server__priority=Priority.EVACUATE
     )
     found: set[int] = set()
-    for need in (ill, bad_blocks, emptied):
+    said_lost = Q(legs__status__in=GOOD, legs__why__in=copies.EXPLICIT)
+    for need in (ill, bad_blocks, emptied, said_lost):
         mirrors = Mirror.objects.filter(need, volume__broken=False).exclude(
             jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
         )

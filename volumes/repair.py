@@ -80,7 +80,8 @@ def next_need(
     if attached and (cut_off := _cut_off(good)):
         return cut_off
     if building:
-        return _go_on(building[0])
+        enough = len(good) >= redundancy and not any(map(is_leaving, good))
+        return Drop(tuple(building)) if enough else _go_on(building[0])
     if needless := superfluous(copies, redundancy):
         return Drop(needless)
     if faulty:
@@ -155,19 +156,26 @@ def is_sound(copy: Copy) -> bool:
 
 
 def superfluous(copies: Sequence[Copy], redundancy: int) -> tuple[Copy, ...]:
-    """Name the copies that are not needed beside the good ones: bad ones, and one that leaves."""
+    """Name the copies that are not needed beside the good ones: bad ones, and those too many.
+
+    One that has to leave goes first, then the newest.
+    """
     good = [copy for copy in copies if copy.good]
     if len(good) < redundancy:
         return ()
     bad = [copy for copy in copies if copy.status == Leg.Status.FAULTY]
-    leaving = [copy for copy in good if is_leaving(copy)]
-    return (*bad, *leaving[: len(good) - redundancy])
+    last_first = sorted(good, key=lambda copy: (not is_leaving(copy), -copy.dextid))
+    return (*bad, *last_first[: len(good) - redundancy])
 
 
 def is_leaving(copy: Copy) -> bool:
-    """Tell whether a good copy must move: its disk or server is being emptied or has bad blocks."""
+    """Tell whether a good copy must move.
+
+    Its disk or server is being emptied or has bad blocks, or somebody said that it is lost and its
+    head closed it in sync all the same.
+    """
     emptied = Priority.EVACUATE in {copy.server_priority, copy.disk_priority}
-    return emptied or copy.extent_status == Extent.Status.EVACUATE
+    return emptied or copy.extent_status == Extent.Status.EVACUATE or copy.why in EXPLICIT
 
 
 def servers_to_avoid(copies: Sequence[Copy], lost: Copy | None) -> set[int]:

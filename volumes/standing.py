@@ -6,21 +6,27 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from agents.protocol import CopyState, LegState
-from volumes.copies import GOOD
+from volumes.copies import EXPLICIT, GOOD
 from volumes.models import Leg, LogicalVolume, Mirror
+
+_SAID_LOST = Q(status=Leg.Status.FAULTY, why__in=EXPLICIT)
 
 
 def record_copies(group: int, reported: tuple[CopyState, ...]) -> None:
     """Take over the copies' states as the head that uses them tells; in a transaction.
 
-    The head knows best: what it has in sync is so, be it that only we thought otherwise.
+    The head knows best: what it has in sync is so, be it that only we thought otherwise. A copy
+    that somebody said is lost keeps that mark, by which it is replaced; until then it serves.
     """
     told = _of_group(group, reported)
     insync = [c.dextid for c in told if c.state == LegState.INSYNC]
     legs = Leg.objects.filter(pk__in=insync)
     legs.filter(status=Leg.Status.NEEDSHRED).update(since=timezone.now())
     legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
+    said_lost = dict(legs.filter(_SAID_LOST).values_list("pk", "why"))
     believe(insync)
+    for dextid, why in said_lost.items():
+        legs.filter(pk=dextid).update(why=why)
     faulty = [c for c in told if c.state == LegState.FAULTY]
     for why in {c.why for c in faulty}:
         leave_out([c.dextid for c in faulty if c.why == why], why or "io")
@@ -48,7 +54,9 @@ def record_closed(group: int, closed: tuple[CopyState, ...]) -> None:
     insync = [c for c in _of_group(group, closed) if c.state == LegState.INSYNC]
     for events, alike in groupby(sorted(insync, key=lambda c: c.events), key=lambda c: c.events):
         dextids = [c.dextid for c in alike]
-        Leg.objects.filter(pk__in=dextids).update(events=events, why="")
+        legs = Leg.objects.filter(pk__in=dextids)
+        legs.update(events=events)
+        legs.exclude(_SAID_LOST).update(why="")
     record_copies(group, closed)
 
 

@@ -655,3 +655,29 @@ def test_a_copy_that_the_head_alone_reaches_counts_once_it_is_the_only_one_in_us
     attached.refresh_from_db()
     assert attached.state == Job.State.OPEN
     assert f"dext-{newest.pk:08x}" in attached.waiting
+
+
+@pytest.mark.parametrize(("reason", "goes"), [("", True), ("connection", False)])
+def test_a_lost_copy_that_its_head_closes_in_sync_never_leads_to_one_too_many(
+    four: Cluster, head: Head, reason: str, *, goes: bool
+) -> None:
+    volume = four.create(redundancy=2)
+    four.attach(volume, head)
+    lost, kept = four.legs(volume)
+    four.call("notifyFailure", target=4, targetid=lost.pk, reason=reason)
+    four.work()
+    assert four.legs(volume, Status.SPARE)
+
+    four.detach(volume)
+    four.work(4)
+    for node in four.world.storages.values():
+        for order in node.told("pull"):
+            node.finish(order)
+    four.work(6)
+    four.sweep()
+
+    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert (lost not in four.legs(volume), kept in four.legs(volume)) == (goes, True)
+    assert len(four.legs(volume)) == 2
+    assert not Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN).exists()
+    call_command("fsck")
