@@ -11,12 +11,13 @@ import pytest
 from agents.engines.base import EngineError, Lease
 from agents.engines.userspace import disk, nbd, spawn
 from agents.engines.userspace.reactor import Reactor
+from agents.engines.userspace.server import Listener
 from agents.engines.userspace.storage_process import DataServer
 from agents.engines.userspace.tasks import Task, io
 from agents.protocol import GB
 from tests.engine.client import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
-from tests.engine.lab import Store, wait_until
+from tests.engine.lab import Store, free_port, wait_until
 
 MIB = 1 << 20
 
@@ -343,3 +344,40 @@ def test_a_flush_that_failed_fails_every_lease_of_the_disk(
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def test_what_a_former_owner_began_never_lands_after_what_the_new_one_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, port, zero = tmp_path / "disk", free_port(), disk._zero
+    path.touch()
+    os.truncate(path, GB)
+    begun, slow, landed = threading.Event(), threading.Event(), threading.Event()
+
+    def zero_slowly(*about: int) -> None:
+        begun.set()
+        slow.wait(10)
+        zero(*about)
+        landed.set()
+
+    monkeypatch.setattr(disk, "_zero", zero_slowly)
+    reactor = Reactor()
+    server = DataServer(reactor, "one")
+    Listener(reactor, ("127.0.0.1", port), server.exports)
+    lease = {"name": "x", "dextid": 1, "path": str(path), "offset": 0, "size": MIB}
+    Task(server.perform({"do": "export", "leases": [{**lease, "meta_offset": 2 * MIB}]}))
+    serving = threading.Thread(target=reactor.run)
+    serving.start()
+    try:
+        with NbdClient(("127.0.0.1", port), "x", owns=True) as former:
+            former.socket.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 6, 1, 0, 4096))
+            assert begun.wait(5)
+            threading.Timer(0.5, slow.set).start()
+            with NbdClient(("127.0.0.1", port), "x", owns=True) as owner:
+                owner.write(0, b"n" * 4096)
+                assert landed.wait(5)
+                assert owner.read(0, 4096) == b"n" * 4096
+    finally:
+        slow.set()
+        reactor.soon.append(reactor.stop)
+        serving.join()

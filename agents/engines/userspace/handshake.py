@@ -180,6 +180,10 @@ class Handshake(Stream):
         if self._own_asked:
             self._exports.disconnect(device, owners_only=True)
             self.owns = True
+            if isinstance(device, nbd.Lingering):
+                # What a thread still does for the former owner must not land later than ours.
+                self.pause()
+                device.when_idle(self.resume)
         self._exports.open(self, device)
         self.serve()
 

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 GREETING = struct.Struct(">QQH")
 OPTION = struct.Struct(">QII")
@@ -69,3 +69,11 @@ class Device(Protocol):
         self, command: int, offset: int, length: int, data: Any, flags: int, done: Done
     ) -> None:
         """Start one request inside the device's bounds; `done` may be called before it returns."""
+
+
+@runtime_checkable
+class Lingering(Protocol):
+    """A device at which threads may still work for connections that are gone."""
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once no thread works on it any more."""
