@@ -1,9 +1,11 @@
 """How much long work may run at once: on a disk, on a server, in the cluster."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.conf import settings
 
+from inventory.turns import turn
 from volumes.models import Job
 
 
@@ -34,8 +36,20 @@ def shreds() -> Limits:
     )
 
 
-def refusal(kind: Job.Kind, limits: Limits, *, disk: int, server: int) -> str:
-    """Say which limit forbids to run one more here now; "" if none does."""
+def begin(
+    kind: Job.Kind, limits: Limits, start: Callable[[], None], *, disk: int, server: int
+) -> str:
+    """Start one more here, if no limit forbids it now; "" if it was started, else which does."""
+    if limit := _refusal(kind, limits, disk, server):
+        return limit  # most that wait end here, without taking a turn
+    with turn():
+        # Others may have begun since then.
+        if not (limit := _refusal(kind, limits, disk, server)):
+            start()
+    return limit
+
+
+def _refusal(kind: Job.Kind, limits: Limits, disk: int, server: int) -> str:
     running = Job.objects.filter(kind=kind, state=Job.State.OPEN).exclude(step="")
     rows = list(running.values_list("extent__disk", "extent__disk__server"))
     counts = (

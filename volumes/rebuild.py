@@ -3,6 +3,7 @@
 import errno as errnos
 from collections.abc import Collection, Iterable
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -203,9 +204,9 @@ def _is_unchanged(job: Job, mirror: Mirror, legs: list[Copy]) -> bool:
 def _copy(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy) -> Again:
     """Begin to copy, if the limits allow."""
     kind, allowed = Job.Kind.REBUILD, limits.rebuilds()
-    if limit := limits.refusal(kind, allowed, disk=target.disk, server=target.server):
+    start = partial(copying.begin, job, target, attachment)
+    if limit := limits.begin(kind, allowed, start, disk=target.disk, server=target.server):
         return Again(POLL, limit)
-    copying.begin(job, target, attachment)
     return _send(job, mirror, attachment, target)
 
 

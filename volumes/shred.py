@@ -2,6 +2,7 @@
 
 import errno as errnos
 from datetime import timedelta
+from functools import partial
 
 from django.db.models import F
 from django.utils import timezone
@@ -70,9 +71,9 @@ def shred_step(job: Job) -> Again | None:
         return None
     if not job.step:
         place = {"disk": extent.disk_id, "server": extent.disk.server_id}
-        if limit := limits.refusal(Job.Kind.SHRED, limits.shreds(), **place):
+        start = partial(jobs.start, job, SHREDDING)
+        if limit := limits.begin(Job.Kind.SHRED, limits.shreds(), start, **place):
             return Again(POLL, limit)
-        jobs.start(job, SHREDDING)
         report = _send(job, extent)
     else:
         report = nodes.storage(extent.disk.server_id).report(job.pk, job.order)

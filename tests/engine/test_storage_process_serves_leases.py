@@ -253,6 +253,8 @@ def test_what_a_peer_sent_before_it_hung_up_is_not_carried_out(store: Store) -> 
     lease = store.lease(1, 0, 1)
     client = NbdClient(address(store), lease.name)
     os.kill(store.pid, signal.SIGSTOP)
+    state = Path(f"/proc/{store.pid}/stat")
+    wait_until(lambda: state.read_text().rpartition(") ")[2][0] == "T")  # not at once, when busy
     request = struct.pack(">IHHQQI", 0x25609513, 0, 1, 1, 0, 4096) + b"x" * 4096
     client.socket.sendall(request)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -5,10 +5,11 @@ from typing import Any
 from xmlrpc.client import Fault
 
 from django.core.management import call_command
+from pytest_django import Settings
 
 from tests.conftest import Race
 from tests.jobs.conftest import Cluster
-from volumes import steps
+from volumes import shred, steps
 from volumes.models import Attachment, Job, Leg
 
 
@@ -70,3 +71,22 @@ def test_workers_that_run_one_job_at_once_take_each_step_once(
     assert len(head.told("detach")) == 1
     assert racing_four.state(volume) == "detached"
     assert Job.objects.get(pk=job.pk).state == "done"
+
+
+def test_shreds_that_begin_at_once_keep_to_the_limit(
+    racing_four: Cluster, settings: Settings
+) -> None:
+    for node in racing_four.world.storages.values():
+        node.hold_shreds = True
+    head = next(iter(racing_four.world.heads.values()))
+    for number in range(6):
+        volume = racing_four.create(f"v{number}")
+        racing_four.attach(volume, head)
+        racing_four.detach(volume)
+        racing_four.call("deleteLogicalVolume", lvolid=volume.pk)
+    shred.request_missing()
+
+    steps.run_due()
+
+    for node in racing_four.world.storages.values():
+        assert len(node.told("shred")) <= settings.VASTSKY_SHREDS_PER_DISK
