@@ -186,6 +186,8 @@ VASTSKY_KEEP_JOBS_DAYS = _whole("VASTSKY_KEEP_JOBS_DAYS", 90)
 """Finished jobs, with their stories, are forgotten after so long; the audit log is kept."""
 VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 300)
 """How long a caller of attach, detach or createSnapshot waits for the nodes."""
+VASTSKY_WAITING_CALLS = _whole("VASTSKY_WAITING_CALLS", 48)
+"""Callers that may wait so at once: fewer than the web server has threads, and each has one."""
 
 VASTSKY_RPC_TRUSTED_NETWORKS = _networks(
     "VASTSKY_RPC_TRUSTED_NETWORKS", "" if VASTSKY_PRODUCTION else "127.0.0.0/8,::1"

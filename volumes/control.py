@@ -7,7 +7,7 @@ from django.utils import timezone
 from inventory import audit
 from inventory.errors import Busy, Invalid
 from inventory.turns import turn
-from volumes import attachment, jobs, maintenance
+from volumes import attachment, bell, jobs, maintenance
 from volumes.models import Attachment, Job, Leg
 
 CANCELED = "canceled by an operator"
@@ -22,7 +22,7 @@ def retry_job(job: Job) -> None:
     Job.objects.filter(pk=job.pk, state=Job.State.OPEN, waiting__gt="").update(
         due=timezone.now(), attempts=0
     )
-    transaction.on_commit(lambda: jobs.wake(job.pk), robust=True)
+    transaction.on_commit(lambda: bell.ring(job.pk), robust=True)
 
 
 @turn()

@@ -12,20 +12,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from celery import current_app
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from inventory import audit, ids
 from inventory.errors import Busy
+from volumes import bell
 from volumes.models import Job, JobLine, LogicalVolume
 
 logger = logging.getLogger(__name__)
 
-RUN = "volumes.run_job"
 LEASE = timedelta(seconds=12)
 """How long a job waits for a worker that died; one that lives renews its lease (`kept`)."""
 LONGEST = timedelta(minutes=1)
@@ -57,7 +55,7 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     except IntegrityError:
         raise Busy(f"{subject}: other work on it is under way") from None
     _tell(job, f"asked for by {job.actor}")
-    transaction.on_commit(partial(wake, job.pk), robust=True)
+    transaction.on_commit(partial(bell.ring, job.pk), robust=True)
     return job
 
 
@@ -90,14 +88,6 @@ def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
 
 def _actor() -> str:
     return audit.actor().name[:64]
-
-
-def wake(job_id: int) -> None:
-    """Ask for a step. The message may be lost, late or doubled; the row decides."""
-    try:
-        current_app.send_task(RUN, args=[job_id], retry=False, expires=30)
-    except (OperationalError, OSError) as error:
-        logger.warning("job %s not announced, the next tick finds it: %s", job_id, error)
 
 
 def claim(job_id: int) -> Job | None:

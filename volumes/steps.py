@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import BoundedSemaphore
 
 from django.conf import settings
 from django.db import close_old_connections
@@ -44,6 +45,10 @@ GIVE_UP: dict[str, GiveUp] = {
     Job.Kind.UNSNAPSHOT: snapshots.give_up_unsnapshot,
 }
 """What to do with a job that somebody waits for and that cannot succeed. Others try for ever."""
+
+PATIENCE = 5.0
+"""Seconds that a call waits for its turn to wait."""
+_waiting = BoundedSemaphore(settings.VASTSKY_WAITING_CALLS)
 
 AT_ONCE = 200
 _POOL = ThreadPoolExecutor(max_workers=16, thread_name_prefix="steps")
@@ -114,7 +119,20 @@ def wait(job: Job) -> None:
 
     The caller's thread has to wait anyhow, so it takes the steps that are due itself: no message
     has to travel first, and no broker is needed to attach. Workers take over where it stops.
+    TimedOut where as many wait already as may: a hung node must not take all threads.
     """
+    if not _waiting.acquire(timeout=PATIENCE):
+        raise TimedOut(
+            f"{settings.VASTSKY_WAITING_CALLS} calls wait for nodes already; "
+            f"{job.kind} of {job.subject} goes on as event {job.pk}"
+        )
+    try:
+        _wait(job)
+    finally:
+        _waiting.release()
+
+
+def _wait(job: Job) -> None:
     until = time.monotonic() + settings.VASTSKY_ATTACH_SECONDS
     pause = 0.004
     run_job(job.pk)

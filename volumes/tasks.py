@@ -6,13 +6,13 @@ from threading import Lock
 from celery import shared_task
 from django.conf import settings
 
-from volumes import jobs, steps
+from volumes import bell, steps
 from volumes import sweep as sweeping
 
 _ticking, _sweeping = Lock(), Lock()
 
 
-@shared_task(name=jobs.RUN)
+@shared_task(name=bell.RUN)
 def run_job(job_id: int) -> None:
     """Take the next steps of one job; safe to deliver late, twice, or to two workers at once."""
     steps.run_job(job_id)

@@ -140,7 +140,7 @@ class Cluster:
         ours = [part for part in manager.MANAGER if part in self._children]
         lost = {part for part in ours if self._children[part].poll() is not None}
         if self._is_silent():
-            lost |= {"worker", "beat"}
+            lost |= {"worker", "beat"} if broker.answers(self.place) else {"broker"}
         for part in sorted(lost, key=manager.MANAGER.index):
             self.kill(part)
             self.launch(part)

@@ -2,6 +2,7 @@
 
 import signal
 import socket
+import time
 from contextlib import suppress
 from xmlrpc.client import Fault
 
@@ -9,6 +10,8 @@ from deploy.local import broker
 from tests.cluster.world import World
 
 EEXIST = 17
+HANGS = 20
+"""Seconds that these calls do not take, on any machine, unless they wait for what hangs."""
 UNBOUND, BOUND, BINDING = (0, 0), (1, 0), 1
 
 
@@ -56,6 +59,20 @@ def test_the_api_works_without_a_broker_and_nothing_is_lost(world: World) -> Non
     assert not world.zeroed()
     world.cluster.launch("broker")
 
+    world.wait(world.zeroed, "the shreds that nobody was told of are done", 60)
+
+
+def test_nobody_waits_for_a_broker_that_hangs(world: World) -> None:
+    world.cluster.signal("broker", signal.SIGSTOP)
+    began = time.monotonic()
+
+    world.create("unheard")
+    world.attach("unheard")
+    world.detach("unheard")
+    world.delete("unheard")
+
+    assert time.monotonic() - began < HANGS
+    world.cluster.signal("broker", signal.SIGCONT)
     world.wait(world.zeroed, "the shreds that nobody was told of are done", 60)
 
 

@@ -3,14 +3,14 @@
 import pytest
 from django.test import Client
 
-from volumes import jobs
+from volumes import bell, jobs
 from volumes.models import Job, JobLine
 
 
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(jobs, "wake", lambda job_id: None)
+    monkeypatch.setattr(bell, "ring", lambda job_id: None)
 
 
 @pytest.fixture

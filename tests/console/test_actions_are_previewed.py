@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from inventory.models import HeadServer, Priority, StorageServer
-from volumes import jobs
+from volumes import bell, jobs
 from volumes.models import Attachment, Job, LogicalVolume
 
 DO = "/admin/console/do/{}/"
@@ -15,7 +15,7 @@ DO = "/admin/console/do/{}/"
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(jobs, "wake", lambda job_id: None)
+    monkeypatch.setattr(bell, "ring", lambda job_id: None)
 
 
 def _detached() -> LogicalVolume:

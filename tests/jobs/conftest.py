@@ -14,7 +14,7 @@ from pytest_django import Settings
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.simulator import Head, Storage, World, simulated_world
-from volumes import detachment, jobs, steps, sweep
+from volumes import bell, detachment, jobs, steps, sweep
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 
@@ -116,7 +116,7 @@ class Cluster:
 
 @contextmanager
 def _simulated_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(jobs, "wake", lambda job_id: None)
+    monkeypatch.setattr(bell, "ring", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
         settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port

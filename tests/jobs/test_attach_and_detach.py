@@ -3,6 +3,7 @@
 import errno
 from dataclasses import replace
 from datetime import datetime, timedelta
+from threading import BoundedSemaphore
 from xmlrpc.client import Fault
 
 import pytest
@@ -465,3 +466,20 @@ def test_space_that_counts_as_zero_but_bears_a_mark_is_shown_to_nobody(
     job.refresh_from_db()
     assert not head.told("attach")
     assert "was not zeroed" in job.waiting
+
+
+def test_a_call_that_may_not_wait_any_more_is_told_and_its_work_goes_on(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = four.create()
+    monkeypatch.setattr("volumes.steps.PATIENCE", 0.01)
+    places = BoundedSemaphore(1)
+    monkeypatch.setattr("volumes.steps._waiting", places)
+    with places, pytest.raises(Fault) as caught:  # somebody else waits
+        four.attach(volume, head)
+
+    assert caught.value.faultCode == errno.ETIMEDOUT
+    assert "goes on as event" in caught.value.faultString
+    four.work()
+    assert four.state(volume) == "bound"
+    four.detach(volume)
