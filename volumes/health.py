@@ -9,7 +9,7 @@ from inventory.audit import Verb
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.turns import turn
-from volumes import detachment, rebuild, standing
+from volumes import detachment, rebuild_queue, standing
 from volumes.copies import GOOD
 from volumes.models import Attachment, Leg, LogicalVolume
 
@@ -110,7 +110,7 @@ def fail_copy(extent_id: int, reason: str = "") -> None:
     if reason in OF_A_HEAD and not bound:
         return
     if leg.status not in GOOD:
-        changed = rebuild.request([leg.mirror_id])
+        changed = rebuild_queue.request([leg.mirror_id])
     else:
         changed = _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=bound)
     if changed:
@@ -143,7 +143,7 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
     standing.believe(list(legs.exclude(status__in=GOOD).values_list("pk", flat=True)))
     cut_off = legs.filter(status=Leg.Status.INSYNC)
     cut_off.filter(why="").update(why="connection")
-    rebuild.request(cut_off.values_list("mirror", flat=True))
+    rebuild_queue.request(cut_off.values_list("mirror", flat=True))
 
 
 @turn()
@@ -175,7 +175,7 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     hit = space.retire(disk, blocks)
     spoilt = blocks and disk.priority == Priority.HIGH
     lowered = spoilt and servers.set_priority(disk, Priority.LOW)
-    asked = rebuild.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
+    asked = rebuild_queue.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
     if lowered or asked or _bad_extents(disk) != before:
         audit.record(Verb.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
 
@@ -218,7 +218,7 @@ def _drop(legs: QuerySet[Leg], why: str, *, trusted: bool = False) -> bool:
     left = standing.leave_out([pk for pk, _, not_last in rows if not_last], why)
     last = Leg.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last])
     marked = last.exclude(why=why).update(why=why)
-    asked = rebuild.request({mirror for _, mirror, _ in rows})
+    asked = rebuild_queue.request({mirror for _, mirror, _ in rows})
     return bool(left or marked or asked)
 
 

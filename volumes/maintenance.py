@@ -12,7 +12,7 @@ from inventory import audit, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.turns import turn
-from volumes import allocation, jobs, placement, rebuild
+from volumes import allocation, jobs, placement, rebuild_queue
 from volumes.copies import GOOD
 from volumes.jobs import Again
 from volumes.models import Job, Leg
@@ -61,7 +61,7 @@ def start_evacuation(place: Place) -> Job:
         raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
     total = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
-    rebuild.request(_copies_on(place).values_list("mirror", flat=True))
+    rebuild_queue.request(_copies_on(place).values_list("mirror", flat=True))
     audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
     return job
 

@@ -7,13 +7,13 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Count, F, Max, Q
+from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from agents.protocol import Progress, Report
 from inventory import audit
 from inventory.errors import Invalid, NoSpace
-from inventory.models import Extent, Priority
+from inventory.models import Extent
 from inventory.turns import turn
 from volumes import (
     absence,
@@ -23,10 +23,11 @@ from volumes import (
     examination,
     jobs,
     limits,
+    rebuild_queue,
     repair,
     standing,
 )
-from volumes.copies import GOOD, Copy
+from volumes.copies import Copy
 from volumes.jobs import Again
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
@@ -35,47 +36,6 @@ LOOK = timedelta(seconds=2)
 EXAMINE = timedelta(seconds=15)
 TRIES = 3
 Status = Leg.Status
-
-
-# -- what makes a repair begin --------------------------------------------------------------------
-
-
-@turn()
-def request(mirrors: Iterable[int]) -> int:
-    """Queue the repair of mirrors that have none yet; fewest good copies first."""
-    wanted = Mirror.objects.filter(pk__in=list(mirrors), volume__broken=False).exclude(
-        jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
-    )
-    rows = wanted.annotate(good=Count("legs", filter=Q(legs__status__in=GOOD)))
-    works = [
-        {
-            "subject": f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
-            "volume_id": origin or volume,
-            "mirror_id": mirror,
-            "urgency": good,
-        }
-        for mirror, volume, name, origin, good in rows.order_by("good", "pk").values_list(
-            "pk", "volume", "volume__name", "volume__origin", "good"
-        )
-    ]
-    return jobs.submit_all(Job.Kind.REBUILD, works)
-
-
-def request_missing(limit: int = 1000) -> int:
-    """Queue the repair of whatever mirror needs one and has none: the sweep's safety net."""
-    ill = Q(legs__status__in=[Status.SPARE, Status.FAULTY])
-    bad_blocks = Q(legs__extent__status=Extent.Status.EVACUATE)
-    emptied = Q(legs__extent__disk__priority=Priority.EVACUATE) | Q(
-        legs__server__priority=Priority.EVACUATE
-    )
-    found: set[int] = set()
-    said_lost = Q(legs__status__in=GOOD, legs__why__in=copies.EXPLICIT)
-    for need in (ill, bad_blocks, emptied, said_lost):
-        mirrors = Mirror.objects.filter(need, volume__broken=False).exclude(
-            jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
-        )
-        found.update(mirrors.values_list("pk", flat=True)[:limit])
-    return request(found) if found else 0
 
 
 # -- one step -------------------------------------------------------------------------------------
@@ -270,7 +230,7 @@ def _settle(job: Job, mirror: Mirror, used: Collection[int]) -> None:
             standing.leave_out(list(gone), "stale")
         _count_as_good(job, mirror)
     if any(not copy.good or repair.is_leaving(copy) for copy in copies.of_mirror(mirror.pk)):
-        request([mirror.pk])
+        rebuild_queue.request([mirror.pk])
 
 
 def _count_as_good(job: Job, mirror: Mirror) -> None:

@@ -24,7 +24,7 @@ from agents.protocol import (
 from inventory import ids, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer
 from inventory.turns import turn
-from volumes import detachment, exports, health, jobs, nodes, rebuild, shred
+from volumes import detachment, exports, health, jobs, nodes, rebuild_queue, shred
 from volumes.copies import GOOD
 from volumes.models import Attachment, Job, Leg, LogicalVolume
 
@@ -229,7 +229,7 @@ PARTS = (
     sweep_storage,
     sweep_heads,
     health.drop_absent,
-    rebuild.request_missing,
+    rebuild_queue.request_missing,
     shred.request_missing,
     jobs.forget_old,
 )
