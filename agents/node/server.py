@@ -29,6 +29,8 @@ REQUEST_SECONDS = 15.0
 POLL_SECONDS = 0.1
 """How long it takes at most to stop."""
 MAX_CONNECTIONS = 256
+BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site")
+"""What a page in a browser cannot help sending; neither the manager nor a program does."""
 
 
 def is_trusted(address: str) -> bool:
@@ -64,7 +66,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer one call; whatever the body is, the answer is a value or a fault."""
-        if not (self.server.identity or self.server.trusts(self.client_address[0])):
+        if self._is_from_a_page() or not self._is_let_in():
             self._refuse(HTTPStatus.UNAUTHORIZED)
             return
         length = self._length()
@@ -76,6 +78,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
         self.connection.settimeout(REQUEST_SECONDS)
         self._send(answer(self.server.methods, body))
+
+    def _is_from_a_page(self) -> bool:
+        return any(name in self.headers for name in BROWSER_HEADERS)
+
+    def _is_let_in(self) -> bool:
+        return bool(self.server.identity) or self.server.trusts(self.client_address[0])
 
     def _length(self) -> int | None:
         text = self.headers.get("Content-Length", "")

@@ -137,6 +137,18 @@ def test_a_stranger_is_turned_away_before_the_body_is_read(
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("header", ["Origin: null", "Sec-Fetch-Site: cross-site"])
+def test_a_page_in_a_browser_of_this_machine_is_turned_away(
+    addresses: tuple[str, str], port: int, header: str
+) -> None:
+    body = request()
+    head = f"POST /RPC2 HTTP/1.1\r\nContent-Length: {len(body)}\r\n{header}\r\n\r\n"
+    with socket.create_connection((addresses[0], port), 5) as connection:
+        connection.sendall(head.encode() + body)
+        with connection.makefile("rb") as stream:
+            assert stream.readline().startswith(b"HTTP/1.1 401 ")
+
+
 @pytest.mark.parametrize("header", ["", "Content-Length: -1\r\n", "Content-Length: x\r\n"])
 def test_a_body_of_unknown_length_is_turned_away(
     addresses: tuple[str, str], port: int, header: str
