@@ -1,12 +1,13 @@
 """The copies of a group or a mirror as nodes need to hear of them: one query, frozen rows."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from agents.protocol import ExtentRef
+from inventory.errors import Invalid
 from inventory.models import ALIVE, Address
 from volumes.models import Leg, LogicalVolume
 
@@ -95,6 +96,13 @@ def of_group(volume_id: int) -> list[Copy]:
 def of_mirror(mirror_id: int) -> list[Copy]:
     """Read the copies of one mirror."""
     return load(Q(mirror=mirror_id))
+
+
+def require_of_mirror(mirror_id: int, dextids: Collection[int]) -> None:
+    """Refuse extents that are no copies of a mirror."""
+    own = Leg.objects.filter(mirror=mirror_id).values_list("pk", flat=True)
+    if strangers := set(dextids) - set(own):
+        raise Invalid(f"dext-{min(strangers):08x} is no copy of mirr-{mirror_id:08x}")
 
 
 def by_mirror(copies: Iterable[Copy]) -> dict[int, list[Copy]]:

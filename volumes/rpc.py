@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypedDict
 from inventory.errors import Invalid, NotFound
 from volumes import (
     attachment,
+    copies,
     detachment,
     health,
     provisioning,
@@ -175,8 +176,16 @@ def notify_rebuild_mirror_finished(
     *, mirrorid: int, dexts: list[CopyReport], eventid: int = 0
 ) -> None:
     """Take note that copies of a mirror are in sync (dext_status 2); idempotent."""
+    for copy in dexts:
+        _check_status(copy["dext_status"])
+    copies.require_of_mirror(mirrorid, {copy["dextid"] for copy in dexts})
     done = [copy["dextid"] for copy in dexts if copy["dext_status"] == Leg.Status.INSYNC]
     rebuild.finish_rebuild(mirrorid, done, eventid)
+
+
+def _check_status(number: int) -> None:
+    if number not in Leg.Status.values:
+        raise Invalid(f"{number} is no dext_status of a copy")
 
 
 def shutdown_all() -> None:

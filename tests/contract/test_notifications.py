@@ -129,10 +129,32 @@ def test_a_rebuild_of_an_unknown_mirror_or_a_stranger_is_einval(api: Api, volume
     mirror = Mirror.objects.get(volume=volume)
     stranger = Extent.objects.filter(leg=None).first()
     assert stranger
-    done = [{"dextid": stranger.pk, "dext_status": 2}]
 
     assert api.fault("notifyRebuildMirrorFinished", mirrorid=9999, dexts=[]) == EINVAL
-    assert api.fault("notifyRebuildMirrorFinished", mirrorid=mirror.pk, dexts=done) == EINVAL
+    for number in (stranger.pk, 0x7FFFFFFF, -1):
+        for status in Leg.Status:
+            told = [{"dextid": number, "dext_status": int(status)}]
+            wrong = api.fault("notifyRebuildMirrorFinished", mirrorid=mirror.pk, dexts=told)
+            assert wrong == EINVAL
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(-1, 22), (0, 22), (1, 0), (4, 0), (6, 22), (99, 22)]
+)
+def test_a_copy_is_reported_in_a_state_that_there_is(
+    api: Api, volume: int, status: int, answer: int
+) -> None:
+    leg = Leg.objects.first()
+    assert leg
+    told = [{"dextid": leg.pk, "dext_status": status}]
+
+    def report() -> None:
+        api("notifyRebuildMirrorFinished", mirrorid=leg.mirror_id, dexts=told)
+
+    if answer:
+        assert api.fault_of(report) == answer
+    else:
+        report()
 
 
 def test_a_copy_that_nobody_rebuilds_does_not_become_good_by_being_reported(
