@@ -1,5 +1,6 @@
 """The manager's end: one typed method for each thing an agent can be told."""
 
+import errno
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeVar
 
@@ -33,6 +34,9 @@ QUICK = 2.0
 SYNCHRONOUS = 10.0
 ASSEMBLY = 25.0
 """Agents answer after 20 s at the latest, then with RUNNING."""
+
+CODES = {*errno.errorcode, 500}
+"""What an agent may refuse with; 500 is a defect of its own."""
 
 T = TypeVar("T")
 
@@ -112,6 +116,8 @@ def _told(
             peer, f"vastsky.{method}", struct, deadline=deadline, connect_timeout=connect_timeout
         )
     except Fault as fault:
+        if fault.code not in CODES:
+            raise Malformed(f"{peer} refused with {fault.code}, which is no errno") from None
         raise AgentFault(fault.code, str(fault)) from None
 
 

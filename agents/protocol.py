@@ -380,9 +380,9 @@ def _read(kind: Any, value: object, where: str) -> Any:
     if is_dataclass(kind):
         return _read_dataclass(typing.cast("type", kind), value, where)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        if value not in set(kind):
-            raise Malformed(f"{where}: {value!r} is no {kind.__name__}")
-        return kind(typing.cast("str", value))
+        if type(value) is not str or value not in set(kind):
+            raise Malformed(f"{where}: {repr(value)[:80]} is no {kind.__name__}")
+        return kind(value)
     origin = typing.get_origin(kind)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
@@ -390,8 +390,11 @@ def _read(kind: Any, value: object, where: str) -> Any:
         return tuple(_read(typing.get_args(kind)[0], item, where) for item in value)
     wanted = dict if origin is dict else kind
     if type(value) is not wanted:
-        raise Malformed(f"{where}: {wanted.__name__} is wanted, not {type(value).__name__}")
+        raise Malformed(f"{where}: {_NOUNS[wanted]} is wanted")
     return value
+
+
+_NOUNS = {bool: "a boolean", int: "an int", str: "a string", dict: "a struct"}
 
 
 def _read_dataclass(kind: type, value: object, where: str) -> Any:

@@ -81,8 +81,8 @@ def call(
         raise Unreachable(f"{peer}: no TLS that both accept: {explain(error)}") from None
     except OSError as error:
         raise Unreachable(f"{peer}: {error.strerror or error}") from None
-    except http.client.HTTPException as error:
-        raise Malformed(f"{peer} speaks no HTTP: {type(error).__name__}") from None
+    except http.client.HTTPException:
+        raise Malformed(f"{peer} speaks no HTTP") from None
     return load_answer(answer)
 
 

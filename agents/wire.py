@@ -10,7 +10,6 @@ MAX_DEPTH = 64
 """Elements inside elements; the deepest order, an attach, needs 30."""
 
 BROKEN = (
-    expat.ExpatError,
     xmlrpc.client.ResponseError,
     ValueError,
     TypeError,
@@ -81,8 +80,10 @@ def _parse(body: bytes) -> tuple[tuple[Any, ...], str | None]:
         raise Fault(fault.faultCode, str(fault.faultString)) from None
     except Malformed:
         raise
-    except BROKEN as error:
-        raise Malformed(f"no XML-RPC: {type(error).__name__}: {str(error)[:200]}") from None
+    except expat.ExpatError as error:
+        raise Malformed(f"no XML: {error}") from None
+    except BROKEN:
+        raise Malformed("XML, but no XML-RPC") from None
 
 
 def _parser(target: xmlrpc.client.Unmarshaller) -> expat.XMLParserType:

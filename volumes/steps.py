@@ -87,7 +87,7 @@ def _step(job: Job) -> Again | None:
     except AgentFault as fault:
         return _failed(job, fault.errno, str(fault), final=True)
     except Malformed as error:
-        return _failed(job, errnos.EPROTO, f"a node answered nonsense: {error}")
+        return _failed(job, errnos.EHOSTDOWN, f"no sane answer: {error}")
     except jobs.LeaseLost:
         raise
     except Exception:

@@ -1,6 +1,7 @@
 """The manager's end of the wire, against agents that behave badly."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -84,6 +85,7 @@ def test_a_fault_carries_its_errno(peer: Callable[..., int], addresses: tuple[st
     assert raised.value.errno == 116
 
 
+PYTHON = re.compile(r"Error|Exception|xmlrpc|\(\)|BadStatus|dict|NoneType|\bstr\b")
 GARBAGE = {
     "no XML": b"\x00\xff garbage",
     "an HTML page": b"<html><body>hello</body></html>",
@@ -93,6 +95,13 @@ GARBAGE = {
     "no params": b"<methodResponse><params/></methodResponse>",
     "a broken fault": b"<methodResponse><fault><value><int>1</int></value></fault>"
     b"</methodResponse>",
+    "a fault of numbers": b"<methodResponse><fault><value><struct>"
+    b"<member><name>faultCode</name><value><int>1</int></value></member>"
+    b"<member><name>extra</name><value><int>2</int></value></member>"
+    b"</struct></value></fault></methodResponse>",
+    "a fault beyond errno": xmlrpc.client.dumps(
+        xmlrpc.client.Fault(987654321, "?"), methodresponse=True
+    ).encode(),
     "a bad int": b"<methodResponse><params><param><value><int>x</int></value></param></params>"
     b"</methodResponse>",
     "closing tags": b"<methodResponse><params><param><value><struct><member><value></value>"
@@ -104,8 +113,9 @@ GARBAGE = {
 def test_garbage_is_malformed(
     peer: Callable[..., int], addresses: tuple[str, str], body: bytes
 ) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed) as raised:
         HeadAgent(addresses[:1], peer(sends(body))).state()
+    assert not PYTHON.search(str(raised.value))
 
 
 def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
@@ -121,12 +131,27 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
             HeadAgent(addresses[:1], peer(sends(body.encode()))).report(5, 1)
 
 
-@pytest.mark.parametrize("value", [5, "x", [], {}, {"eventid": "5"}, {"progress": "strange"}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        5,
+        "x",
+        [],
+        {},
+        {"eventid": "5"},
+        {"eventid": {}},
+        {"progress": "x" * 9999},
+        {"progress": {}},
+        {"copies": 1},
+    ],
+)
 def test_an_answer_of_another_type_is_malformed(
     peer: Callable[..., int], addresses: tuple[str, str], value: object
 ) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed) as raised:
         HeadAgent(addresses[:1], peer(answers(value))).report(1, 1)
+    assert not PYTHON.search(str(raised.value))
+    assert len(str(raised.value)) < 200
 
 
 def speaks_ssh(connection: socket.socket) -> None:
@@ -137,8 +162,9 @@ def speaks_ssh(connection: socket.socket) -> None:
 def test_what_is_no_http_is_malformed(peer: Callable[..., int], addresses: tuple[str, str]) -> None:
     port = peer(speaks_ssh)
 
-    with pytest.raises(Malformed):
+    with pytest.raises(Malformed) as raised:
         HeadAgent(addresses[:1], port).state()
+    assert not PYTHON.search(str(raised.value))
 
 
 def test_an_answer_that_is_too_long_is_malformed_unread(

@@ -36,7 +36,8 @@ def test_a_head_that_answers_garbage_is_a_fault_and_detach_is_allowed(
     with pytest.raises(Fault) as caught:
         four.attach(volume, head)
 
-    assert caught.value.faultCode == errno.EPROTO
+    assert caught.value.faultCode == errno.EHOSTDOWN
+    assert caught.value.faultString == "no sane answer: Report: eventid is missing"
     head.babbles = False
     four.detach(volume)
     assert four.state(volume) == "detached"
