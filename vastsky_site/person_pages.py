@@ -15,6 +15,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 
 from inventory import audit
 from inventory.audit import Verb
+from volumes.console.listing import PreparedList
 from volumes.console.permissions import Right, may
 
 ROLES = (
@@ -53,6 +54,9 @@ class PersonList(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # unfo
     )
     readonly_fields = ("last_login", "date_joined")
     filter_horizontal = ()
+
+    def get_changelist(self, request: HttpRequest, **_: Any) -> Any:
+        return PreparedList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")

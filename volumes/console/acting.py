@@ -16,7 +16,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from inventory.errors import Refused
 from volumes.console import iron_verbs, job_verbs, volume_verbs
-from volumes.console.page import page, viewing
+from volumes.console.page import number, page, viewing
 from volumes.console.permissions import may
 from volumes.console.verbs import Verb, Wish
 
@@ -95,7 +95,7 @@ def row_url(row: Model) -> str:
 
 def _choose(verb: Verb, request: HttpRequest) -> list[Chosen]:
     asked = request.POST.getlist("on") or request.GET.getlist("on")
-    numbers = [int(number) for number in asked[:MOST] if number.isascii() and number.isdigit()]
+    numbers = [number(text) for text in asked[:MOST]]
     rows = list(verb.model._default_manager.filter(pk__in=numbers).order_by("pk"))  # noqa: SLF001
     if not rows:
         raise Http404

@@ -6,16 +6,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from inventory.ids import LAST
+from volumes.console.page import number
 from volumes.console.permissions import Right, may
 
 PER_PAGE = 50
-LAST_ID = 0x7FFFFFFF
 AN_ID = re.compile(r"(?:[a-z]{4}-)?([0-9a-fA-F]{1,8})")
 """lvol-0000001f, or 0000001f."""
 
@@ -35,7 +38,13 @@ class Listing(ModelAdmin):
         """Read what the columns of one page need, in a constant number of queries."""
 
     def get_changelist(self, request: HttpRequest, **_: Any) -> Any:
-        return _PreparedList
+        return PreparedList
+
+    def get_object(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Find a row by its number."""
+        if number(unquote(object_id)) < 0:
+            return None
+        return super().get_object(request, object_id, *args, **kwargs)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -43,7 +52,7 @@ class Listing(ModelAdmin):
         """Find by text, or by the id as it is shown everywhere."""
         found, doubles = super().get_search_results(request, queryset, search_term)
         an_id = AN_ID.fullmatch(search_term.strip())
-        if an_id and int(an_id[1], 16) <= LAST_ID:
+        if an_id and int(an_id[1], 16) <= LAST:
             found = found | queryset.filter(pk=int(an_id[1], 16))
         return found, doubles
 
@@ -69,11 +78,14 @@ class Listing(ModelAdmin):
         return may(request.user, Right.ADMINISTER)
 
 
-class _PreparedList(ChangeList):
+class PreparedList(ChangeList):
     """Reads a page of rows and then, at once, what its columns need."""
 
     def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
+        try:
+            super().get_results(request)
+        except OverflowError:  # SQLite has no number as large as one that is asked for
+            raise IncorrectLookupParameters from None
         if not (self.has_active_filters or self.query):
             # Nothing is hidden: the title then offers no "Show all".
             self.full_result_count = self.result_count

@@ -9,8 +9,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
+from django.urls.converters import IntConverter
 from django.views.decorators.cache import never_cache
 
+from inventory.ids import LAST
 from volumes.console.permissions import Right, may
 
 View = Callable[..., HttpResponseBase]
@@ -40,5 +42,17 @@ def viewing(view: View) -> View:
 
 
 def number(text: str) -> int:
-    """Read a number out of an address; what is none names nothing."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= len("2147483647") else -1
+    """Read a number out of an address; what is none, or is beyond all ids, names nothing."""
+    if not (text.isascii() and text.isdigit()) or len(text) > len(str(LAST)):
+        return -1
+    return int(text) if int(text) <= LAST else -1
+
+
+class IdConverter(IntConverter):
+    """Matches the numbers that an id can be; a database takes no larger ones."""
+
+    def to_python(self, value: str) -> int:
+        """Read the number; ValueError says that the address leads nowhere."""
+        if (found := number(value)) < 0:
+            raise ValueError(f"{value[:20]} is no id")
+        return found

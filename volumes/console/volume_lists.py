@@ -12,6 +12,7 @@ from volumes.console import volume_page
 from volumes.console.cells import link, named
 from volumes.console.formats import NOTHING, since, size
 from volumes.console.listing import Listing, previewed
+from volumes.console.page import number
 from volumes.console.pills import ATTACHMENTS, LEGS, Pill, copies_pill
 from volumes.models import Attachment, Leg, LogicalVolume, Mirror
 from volumes.reports import protection
@@ -66,9 +67,8 @@ class ByCopies(admin.SimpleListFilter):
             return queryset.exclude(pk__in=weak.keys())
         if wanted == "fewer":
             return queryset.filter(pk__in=weak.keys())
-        if not wanted.isdecimal():
+        if (copies := number(wanted)) < 0:
             return queryset
-        copies = int(wanted)
         fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == copies]
         whole = queryset.filter(redundancy=copies).exclude(pk__in=weak.keys())
         return queryset.filter(pk__in=fewest) | whole
