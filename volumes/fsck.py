@@ -11,7 +11,10 @@ from django.apps import apps
 from django.db import connection, transaction
 from django.utils import timezone
 
+from inventory.errors import Invalid
 from volumes.invariants import CHECKS, Check
+from volumes.models import LogicalVolume
+from volumes.provisioning import check_name
 
 if TYPE_CHECKING:
     from django.db.models.options import Options
@@ -26,6 +29,7 @@ def violations() -> Iterator[str]:
         for check in [*CHECKS, *_references()]:
             for row in _select(check.sql, now):
                 yield f"{check.rule}: {check.row.format(*row)}"
+        yield from _bad_names()
 
 
 @contextmanager
@@ -54,6 +58,15 @@ def _select(sql: str, now: datetime) -> list[tuple[object, ...]]:
         cursor.execute(sql, {"settled": settled} if "%(settled)s" in sql else None)
         rows: list[tuple[object, ...]] = cursor.fetchall()
         return rows
+
+
+def _bad_names() -> Iterator[str]:
+    """Tell the names that no volume could be created under: the rule is not one for SQL."""
+    for pk, name in LogicalVolume.objects.order_by("pk").values_list("pk", "name").iterator():
+        try:
+            check_name(name)
+        except Invalid as refusal:
+            yield f"I13 a volume has a name that none may have: lvol-{pk:08x}: {refusal}"
 
 
 def _references() -> Iterator[Check]:

@@ -144,6 +144,21 @@ CHECKS = [
             SELECT 1 FROM volumes_leg l WHERE l.mirror_id = m.id AND l.status IN {GOOD})""",
     ),
     Check(
+        "I5 an attached volume's mirror has no copy in sync",
+        "mirr-{0:08x} of lvol-{1:08x}",
+        # A snapshot that is being made is in use from the end of its job on.
+        """SELECT m.id, m.volume_id FROM volumes_mirror m
+           JOIN volumes_logicalvolume v ON v.id = m.volume_id
+           JOIN volumes_attachment a ON a.volume_id = COALESCE(v.origin_id, v.id)
+           WHERE a.state = 'bound' AND NOT v.broken
+             AND EXISTS (SELECT 1 FROM volumes_leg l
+               WHERE l.mirror_id = m.id AND l.status IN (1, 5))
+             AND NOT EXISTS (SELECT 1 FROM volumes_leg l
+               WHERE l.mirror_id = m.id AND l.status = 2)
+             AND NOT EXISTS (SELECT 1 FROM volumes_job j
+               WHERE j.snapshot_id = v.id AND j.state = 'open' AND j.kind = 'snapshot')""",
+    ),
+    Check(
         "I14 a copy is not as large as its mirror",
         "mirr-{0:08x}: {1} GB, dext-{2:08x}: {3} GB",
         """SELECT m.id, m.size_gb, e.id, e.size_gb FROM volumes_leg l
@@ -164,6 +179,12 @@ CHECKS = [
         """SELECT v.id, v.store_gb, COALESCE(SUM(m.size_gb), 0) FROM volumes_logicalvolume v
            LEFT JOIN volumes_mirror m ON m.volume_id = v.id GROUP BY v.id, v.store_gb
            HAVING COALESCE(SUM(m.size_gb), 0) <> v.store_gb""",
+    ),
+    Check(
+        "I14 a volume is not stored in its whole size",
+        "lvol-{0:08x}: {1} GB, {2} GB stored",
+        """SELECT id, capacity_gb, store_gb FROM volumes_logicalvolume
+           WHERE origin_id IS NULL AND capacity_gb <> store_gb""",
     ),
     Check(
         "I22 a copy was placed on a disk or server that was not usable",
