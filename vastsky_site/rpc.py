@@ -20,6 +20,7 @@ import volumes.rpc
 from inventory.errors import Invalid, Refused
 from vastsky_site import access, structs
 from vastsky_site.door import Denied, identify
+from vastsky_site.xml_backend import ECHOED
 
 logger = logging.getLogger(__name__)
 
@@ -161,7 +162,7 @@ def _help(procedure: Callable[..., Any], wanted: tuple[structs.Member, ...]) -> 
 def _about(method: object) -> Any:
     if not isinstance(method, str):
         raise Invalid("the parameter is the name of a method, a string")
-    return server.get_procedure_wrapper(method, Protocol.XML_RPC)
+    return server.get_procedure_wrapper(method[:ECHOED], Protocol.XML_RPC)
 
 
 def list_methods() -> list[str]:

@@ -17,6 +17,8 @@ from vastsky_site.structs import INT_MAX, INT_MIN
 
 logger = logging.getLogger(__name__)
 
+ECHOED = 80
+"""Characters of what a caller sent that an answer repeats; no method has a name as long."""
 DEPTH = 16
 """How deep values may be nested."""
 
@@ -58,7 +60,7 @@ class StrictDeserializer(PythonXmlRpcDeserializer):
         name = target.getmethodname()
         if not isinstance(name, str) or not name.strip():
             raise RPCInvalidRequest("the call names no method")
-        return XmlRpcRequest(name.strip(), list(params))
+        return XmlRpcRequest(name.strip()[:ECHOED], list(params))
 
 
 class _BoundedUnmarshaller(xmlrpc.client.Unmarshaller):

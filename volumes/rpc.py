@@ -22,6 +22,7 @@ from volumes.models import Job, Leg, LogicalVolume
 from volumes.provisioning import find_volume
 
 Struct = dict[str, Any]
+Name = Annotated[str, 64]
 
 INT_MAX = 0x7FFFFFFF
 EXTENT = 4
@@ -67,7 +68,7 @@ class CopyReport(TypedDict):
 
 
 def create_logical_volume(
-    *, lvolname: str, capacity: int, redundancy: int = 3, tags: Annotated[str, 256] = ""
+    *, lvolname: Name, capacity: int, redundancy: int = 3, tags: Annotated[str, 256] = ""
 ) -> int:
     """Create a volume of capacity GB in redundancy copies and return its id."""
     volume = provisioning.create_volume(
@@ -77,7 +78,7 @@ def create_logical_volume(
 
 
 def create_snapshot(
-    *, snapshot_lvolname: str, origin_lvolid: int = 0, origin_lvolname: str = ""
+    *, snapshot_lvolname: Name, origin_lvolid: int = 0, origin_lvolname: Name = ""
 ) -> int:
     """Create a snapshot and return its id; it is on the origin's head when this returns."""
     origin = _find_origin(origin_lvolid, origin_lvolname)
@@ -95,7 +96,7 @@ def _find_origin(lvolid: int, lvolname: str) -> LogicalVolume:
         raise Invalid(str(refusal)) from None
 
 
-def delete_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> None:
+def delete_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> None:
     """Delete a volume; EBUSY while it is attached (unless it is a snapshot) or has snapshots."""
     volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     if not volume.origin_id:
@@ -104,13 +105,13 @@ def delete_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> None:
     return None if job is None else steps.wait(job)
 
 
-def attach_logical_volume(*, hsvrid: int, lvolid: int = 0, lvolname: str = "") -> None:
+def attach_logical_volume(*, hsvrid: int, lvolid: int = 0, lvolname: Name = "") -> None:
     """Attach a volume with its snapshots to a head server; returns when it can be used there."""
     volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     steps.wait(attachment.request_attach(volume, hsvrid))
 
 
-def detach_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> None:
+def detach_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> None:
     """Detach a volume with its snapshots; returns when no head can write to it any more."""
     volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     job = detachment.request_detach(volume)
@@ -118,7 +119,7 @@ def detach_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> None:
         steps.wait(job)
 
 
-def force_attach(*, hsvrid: int, lvolid: int = 0, lvolname: str = "") -> None:
+def force_attach(*, hsvrid: int, lvolid: int = 0, lvolname: Name = "") -> None:
     """Attach although a copy that cannot be read might be the newest: the operator's word."""
     volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     steps.wait(attachment.request_attach(volume, hsvrid, force=True))
@@ -127,14 +128,14 @@ def force_attach(*, hsvrid: int, lvolid: int = 0, lvolname: str = "") -> None:
 # -- lists ----------------------------------------------------------------------------------------
 
 
-def list_logical_volumes(*, lvolid: int = 0, lvolname: str = "") -> list[Struct]:
+def list_logical_volumes(*, lvolid: int = 0, lvolname: Name = "") -> list[Struct]:
     """Return one volume, or all."""
     if lvolid or lvolname:
         return [wire.volume_entry(lvolid=lvolid, lvolname=lvolname)]
     return wire.volume_list()
 
 
-def show_logical_volume(*, lvolid: int = 0, lvolname: str = "") -> Struct:
+def show_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> Struct:
     """Return the tree of nodes of which a volume consists."""
     return wire.volume_tree(lvolid=lvolid, lvolname=lvolname)
 

@@ -176,6 +176,9 @@ def test_a_wrong_element_of_an_array_is_einval(
         ("registerPhysicalDisk", "tags", 256),
         ("createLogicalVolume", "tags", 256),
         ("notifyFailure", "reason", 64),
+        *((method, "lvolname", 64) for method, struct in METHODS.items() if "lvolname" in struct),
+        ("createSnapshot", "snapshot_lvolname", 64),
+        ("createSnapshot", "origin_lvolname", 64),
     ],
 )
 def test_a_text_that_no_column_holds_is_einval(

@@ -272,3 +272,27 @@ def test_introspection_with_wrong_parameters_is_einval(api: Api, params: tuple[A
 
 def test_help_of_an_unknown_method_is_a_fault(api: Api) -> None:
     assert api.fault_of(lambda: api.send("system.methodHelp", "nope")) == -32601
+
+
+LONG = "x" * 1_900_000
+
+
+@pytest.mark.parametrize(
+    ("method", "param"),
+    [
+        ("attachLogicalVolume", {"ver": 5, "lvolname": LONG, "hsvrid": 1}),
+        ("createLogicalVolume", {"ver": 5, "lvolname": LONG, "capacity": 1}),
+        ("createLogicalVolume", {"ver": 5, "lvolname": "lvol-" + "1" * 1000, "capacity": 1}),
+        ("registerHeadServer", {"ver": 5, "ip_data": [LONG]}),
+        ("listEvents", {"ver": 5, "all": LONG}),
+        (LONG, {"ver": 5}),
+        ("system.methodHelp", LONG),
+        ("system.methodSignature", LONG),
+    ],
+)
+@pytest.mark.django_db
+def test_what_was_sent_is_not_sent_back_at_length(api: Api, method: str, param: Any) -> None:
+    answer = api.post(xmlrpc.client.dumps((param,), method))
+
+    assert b"<fault>" in answer.content
+    assert len(answer.content) < 600
