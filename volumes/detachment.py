@@ -135,6 +135,8 @@ def _evict_and_settle(
         names = ", ".join(f"ssvr-{server:08x}" for server in failed)
         return jobs.retry(job, f"{names} must drop the exports first", slowest=2)
     with turn():
+        if attachment.head.priority not in ALIVE:
+            _tell_not_asked(job, attachment.head)
         jobs.finish(job)
         standing.record_closed(volume.pk, closed)
         used = (Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
@@ -146,6 +148,11 @@ def _evict_and_settle(
         volume.save(update_fields=["closed_cleanly", "epoch"])
         Attachment.objects.filter(pk=attachment.pk).delete()
     return None
+
+
+def _tell_not_asked(job: Job, head: HeadServer) -> None:
+    out = f"{head} is {head.get_priority_display()}"
+    jobs.tell(job, f"{out}: it was not asked whether the volume is in use")
 
 
 @turn()

@@ -54,7 +54,7 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
             job.save(force_insert=True)
     except IntegrityError:
         raise Busy(f"{subject}: other work on it is under way") from None
-    _tell(job, f"asked for by {job.actor}")
+    tell(job, f"asked for by {job.actor}")
     transaction.on_commit(partial(bell.ring, job.pk), robust=True)
     return job
 
@@ -145,7 +145,7 @@ def record(job: Job, **fields: Any) -> None:
 def start(job: Job, step: str) -> None:
     """Record what is about to be asked of nodes, as a new order."""
     record(job, step=step, order=job.order + 1, started=job.started or timezone.now(), waiting="")
-    _tell(job, f"{step}: order {job.order} to the node")
+    tell(job, f"{step}: order {job.order} to the node")
 
 
 def postpone(job: Job, again: Again) -> None:
@@ -153,7 +153,7 @@ def postpone(job: Job, again: Again) -> None:
     waiting = again.waiting[:250]
     given = _owned(job).update(due=timezone.now() + again.after, waiting=waiting, holder="")
     if given and waiting and _gist(waiting) != _gist(job.waiting):
-        _tell(job, waiting)
+        tell(job, waiting)
 
 
 def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
@@ -178,11 +178,11 @@ def finish(job: Job, errno: int = 0, error: str = "") -> None:
         waiting="",
         finished=timezone.now(),
     )
-    _tell(job, f"{state}: {error}" if error else str(state))
+    tell(job, f"{state}: {error}" if error else str(state))
     logger.info("job %s %s %s: %s %s", job.pk, job.kind, job.subject, state, error)
 
 
-def _tell(job: Job, text: str) -> None:
+def tell(job: Job, text: str) -> None:
     """Add a line to the job's story."""
     JobLine.objects.create(job=job, text=text[:500])
 

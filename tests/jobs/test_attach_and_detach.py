@@ -297,6 +297,23 @@ def test_a_silent_head_keeps_its_volumes(four: Cluster, head: Head) -> None:
     assert four.state(volume) == "bound"
 
 
+def test_a_detach_from_a_head_that_is_out_says_that_nobody_was_asked(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    head.die()
+    _silent_for_an_hour(head)
+    four.sweep()
+
+    four.detach(volume)
+
+    assert four.state(volume) == "detached"
+    *_, told, end = [line.text for line in four.job(Job.Kind.DETACH).lines.all()]
+    assert told == "hsvr-00000001 is Offline: it was not asked whether the volume is in use"
+    assert end == "done"
+
+
 def test_a_head_that_lost_a_volume_in_a_reboot_is_fenced(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)
