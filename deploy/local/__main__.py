@@ -37,8 +37,7 @@ def main() -> int:
         if arguments.command == "power-off":
             return _power_off(cluster, place.node(arguments.node).name)
         if arguments.command == "power-on":
-            cluster.launch(place.node(arguments.node).name)
-            return 0
+            return _power_on(cluster, place.node(arguments.node).name)
         if arguments.command == "clean":
             return _clean(cluster)
         return _serve(cluster, tell=arguments.command == "demo", leave=arguments.exit)
@@ -127,6 +126,14 @@ Three things to try:
 
 def _power_off(cluster: Cluster, node: str) -> int:
     print(f"{node}: {cluster.kill(node)} processes killed")
+    return 0
+
+
+def _power_on(cluster: Cluster, node: str) -> int:
+    if cluster.answers(node):
+        print(f"{node} runs already")
+        return 0
+    cluster.launch(node)
     return 0
 
 

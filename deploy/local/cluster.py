@@ -135,6 +135,15 @@ class Cluster:
         """Tell whether any process of a part is alive."""
         return bool(processes.marked(self.place.home, part))
 
+    def answers(self, part: str) -> bool:
+        """Tell whether a node's agent listens; what it left running on purpose does not count."""
+        node = self.place.node(part)
+        try:
+            socket.create_connection((node.addresses[0], node.port), timeout=5).close()
+        except OSError:
+            return False
+        return True
+
     def revive(self) -> list[str]:
         """Start again what died, or went silent, of the manager (nodes are other machines)."""
         ours = [part for part in manager.MANAGER if part in self._children]

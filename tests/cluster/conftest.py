@@ -26,7 +26,7 @@ LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("cluster")
-    cluster = Cluster(choose(str(home), str(_free_port())), HASTE, LIMITS)
+    cluster = Cluster(choose(str(home), str(free_port())), HASTE, LIMITS)
     cluster.take()
     world = World(cluster)
     try:
@@ -65,7 +65,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Find four neighbouring ports that nobody has, outside the range of outgoing connections."""
     for _ in range(100):
         first = random.randrange(20000, 32000, 4)
