@@ -1,6 +1,7 @@
 """`python -m deploy.local demo|run|clean|power-off NODE|power-on NODE`; see the Makefile."""
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -8,7 +9,8 @@ import sys
 import time
 from types import FrameType
 
-from deploy.local import story
+from deploy.local import observe, story
+from deploy.local.calls import Calls
 from deploy.local.cluster import Cluster
 from deploy.local.manager import admin_password
 from deploy.local.place import Place, Unusable, choose
@@ -23,6 +25,10 @@ IMPATIENT = {
     "VASTSKY_GRACE_SECONDS": "5",
 }
 """A cluster for show heals within seconds; the settings' own defaults suit real hardware."""
+
+
+COPIES = 3
+"""Of a volume, unless it is asked for otherwise."""
 
 
 class Stop(BaseException):
@@ -87,8 +93,18 @@ def _start(cluster: Cluster, screen: Screen) -> None:
     screen.console.print(f"[bold]VastSky[/] in {cluster.place.home}")
     if ended := cluster.take():
         screen.console.print(f"Ended {ended} processes that a killed start had left behind.")
+    fresh = not (cluster.place.home / "nodes").exists()
     cluster.start()
+    if fresh:
+        _wait_for_room(cluster.place)
     screen.console.print(f"Started in {time.monotonic() - began:.1f} s.")
+
+
+def _wait_for_room(place: Place) -> None:
+    """Wait, but not for ever, until the first disks are zeroed: a volume needs three servers."""
+    call = Calls(place.rpc_url)
+    with contextlib.suppress(observe.Failed):
+        observe.wait(lambda: observe.roomy(call) >= COPIES, "room for a volume", 15)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

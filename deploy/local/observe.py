@@ -34,6 +34,11 @@ def present(call: Call) -> tuple[int, int, int]:
     return heads, storages, disks
 
 
+def roomy(call: Call) -> int:
+    """Count storage servers with space that can be allocated."""
+    return sum(server["available"] > 0 for server in call("listStorageServers"))
+
+
 def space(call: Call) -> tuple[int, int]:
     """Tell the GB that can be allocated and those that no volume has."""
     disks = call("listPhysicalDisks")
