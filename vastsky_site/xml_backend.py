@@ -30,6 +30,10 @@ UNSAFE = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that text may not hold as they are; most of them not even as references."""
 REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 
+DIGITS = re.compile(r"\s*[-+]?[0-9]+\s*")
+MOST_DIGITS = 4000
+"""Python reads 4300."""
+
 UNREADABLE = (
     xmlrpc.client.Error,
     TypeError,
@@ -64,10 +68,11 @@ class StrictDeserializer(PythonXmlRpcDeserializer):
 
 
 class _BoundedUnmarshaller(xmlrpc.client.Unmarshaller):
-    """The standard unmarshaller, with a bound on nesting."""
+    """The standard unmarshaller, with a bound on nesting and any number of digits."""
 
     def __init__(self, *, use_builtin_types: bool) -> None:
         super().__init__(use_builtin_types=use_builtin_types)
+        self.dispatch = DISPATCH
         self._elements = 0
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
@@ -79,6 +84,17 @@ class _BoundedUnmarshaller(xmlrpc.client.Unmarshaller):
     def end(self, tag: str) -> None:
         self._elements -= 1
         super().end(tag)
+
+
+def _end_int(target: xmlrpc.client.Unmarshaller, data: str) -> None:
+    """Read an int; one that Python finds too long to read is beyond all bounds as well."""
+    if len(data) > MOST_DIGITS and DIGITS.fullmatch(data):
+        data = str(INT_MAX + 1)
+    target.end_int(data)
+
+
+INT_TAGS = ("i1", "i2", "i4", "i8", "int", "biginteger")
+DISPATCH = {**xmlrpc.client.Unmarshaller.dispatch, **dict.fromkeys(INT_TAGS, _end_int)}
 
 
 class StrictSerializer:

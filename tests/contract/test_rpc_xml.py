@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from inventory.errors import Invalid
 from tests.contract.api import Api
 
-PARSE, REQUEST = -32700, -32600
+EINVAL, PARSE, REQUEST = 22, -32700, -32600
 
 
 def call(value: str, method: str = "listEvents") -> str:
@@ -73,7 +73,11 @@ UNREADABLE = {
     "a call of nothing": (GOOD.replace("listEvents", " ").encode(), REQUEST),
     "an int of letters": (call("<value><int>abc</int></value>").encode(), REQUEST),
     "an empty int": (call("<value><int></int></value>").encode(), REQUEST),
-    "an endless int": (call(f"<value><int>{'9' * 5000}</int></value>").encode(), REQUEST),
+    "an endless int": (call(f"<value><int>{'9' * 5000}</int></value>").encode(), EINVAL),
+    "an endless int with a letter": (
+        call(f"<value><int>{'9' * 5000}x</int></value>").encode(),
+        REQUEST,
+    ),
     "a double of letters": (call("<value><double>x</double></value>").encode(), REQUEST),
     "a decimal of letters": (call("<value><bigdecimal>x</bigdecimal></value>").encode(), REQUEST),
     "a date of letters": (
@@ -272,6 +276,18 @@ def test_introspection_with_wrong_parameters_is_einval(api: Api, params: tuple[A
 
 def test_help_of_an_unknown_method_is_a_fault(api: Api) -> None:
     assert api.fault_of(lambda: api.send("system.methodHelp", "nope")) == -32601
+
+
+@pytest.mark.parametrize("digits", ["9" * 11, str(2**70), "9" * 5000, "-" + "9" * 5000])
+@pytest.mark.parametrize("tag", ["int", "i4", "i8"])
+@pytest.mark.django_db
+def test_a_number_beyond_32_bits_is_einval_however_long(api: Api, tag: str, digits: str) -> None:
+    member = "<member><name>{}</name><value><{}>{}</{}></value></member>"
+    ver, lvolid = member.format("ver", "int", 5, "int"), member.format("lvolid", tag, digits, tag)
+
+    answer = api.post(call(struct(ver + lvolid), "showLogicalVolume"))
+
+    assert api.fault_of(lambda: api.read(answer)) == EINVAL
 
 
 LONG = "x" * 1_900_000
