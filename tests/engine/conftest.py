@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.engine.lab import Lab
+from tests.engine.small_disk import SmallDisk
 
 MakeLab = Callable[..., Lab]
 MakeFolder = Callable[[], Path]
+MountSmallDisk = Callable[[Path], SmallDisk]
 
 
 @pytest.fixture
@@ -20,6 +22,23 @@ def short_path() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="vas", dir=root))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def mount_small_disk(short_path: Path) -> Iterator[MountSmallDisk]:
+    """Mount small disks; ask for it before `make_lab`, so that the processes end first."""
+    mounted: list[SmallDisk] = []
+
+    def mount(folder: Path) -> SmallDisk:
+        try:
+            mounted.append(SmallDisk(folder, 16))
+        except PermissionError as error:
+            pytest.skip(f"nothing can be mounted here: {error}")
+        return mounted[-1]
+
+    yield mount
+    for disk in mounted:
+        disk.unmount()
 
 
 @pytest.fixture

@@ -33,9 +33,11 @@ class Parts:
         """Make a device of its record, not yet connected."""
         size = sum(mirror["size_gb"] for mirror in device["mirrors"]) * GB
         path = f"{self._folder}/intent-{device['lvolid']:08x}"
-        whole = self._maps[device["lvolid"]] = IntentMap(
-            path, size, self._group.epoch, self._boot_id
-        )
+        try:
+            whole = IntentMap(path, size, self._group.epoch, self._boot_id)
+        except OSError as error:
+            raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+        self._maps[device["lvolid"]] = whole
         files = frozenset(os.listdir(self._folder))
         base = 0
         mirrors = []

@@ -36,7 +36,7 @@ class IntentMap:
     """One byte a chunk of a volume, in a file: the state of the process's writes.
 
     It is memory shared with the kernel, never synced: it outlives the process, not the host.
-    Whoever reads it later must have the same boot id.
+    Whoever reads it later must have the same boot id. OSError if there is no room for it.
     """
 
     def __init__(self, path: str, size: int, epoch: int, boot_id: str) -> None:
@@ -45,12 +45,7 @@ class IntentMap:
         chunks = -(-size >> self.shift)
         self.survived = _read_header(path) == (self.shift, size, boot_id)
         self.old_epoch = _read_epoch(path) if self.survived else 0
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if not self.survived:
-            os.ftruncate(descriptor, 0)
-        os.ftruncate(descriptor, HEADER_BYTES + chunks)
-        self.bytes: Any = mmap.mmap(descriptor, HEADER_BYTES + chunks)
-        os.close(descriptor)
+        self.bytes: Any = _map_file(path, HEADER_BYTES + chunks, anew=not self.survived)
         self._header = _HEADER.pack(_MAGIC, self.shift, epoch, size, boot_id.encode())
 
     def adopt(self) -> None:
@@ -145,16 +140,23 @@ class MirrorIntent:
 
 
 class MissedChunks:
-    """What one copy lacks: one byte a chunk of its mirror, in a file like the intent map's."""
+    """What one copy lacks: one byte a chunk of its mirror, in a file like the intent map's.
+
+    Without room for the file only this process knows it: to the next one the copy lacks all.
+    """
 
     def __init__(self, path: str, chunks: int, shift: int) -> None:
         self.path = path
         self.chunks = chunks
         self.shift = shift
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.ftruncate(descriptor, chunks)
-        self._bytes = mmap.mmap(descriptor, chunks)
-        os.close(descriptor)
+        existed = os.path.exists(path)
+        try:
+            self._bytes = _map_file(path, chunks)
+        except OSError:
+            self._bytes = mmap.mmap(-1, chunks)
+            if existed:
+                self.add_all()
+            self._unlink()
 
     def add(self, unsafe: bytes) -> None:
         """Miss these too."""
@@ -181,8 +183,23 @@ class MissedChunks:
     def remove(self) -> None:
         """Delete the file: the copy lacks nothing, or is no more."""
         self._bytes.close()
+        self._unlink()
+
+    def _unlink(self) -> None:
         if os.path.exists(self.path):
             os.unlink(self.path)
+
+
+def _map_file(path: str, size: int, *, anew: bool = False) -> mmap.mmap:
+    """Map a file with all its room: storing into a hole of a full disk would end us by SIGBUS."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if anew else 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        os.ftruncate(descriptor, size)
+        os.posix_fallocate(descriptor, 0, size)
+        return mmap.mmap(descriptor, size)
+    finally:
+        os.close(descriptor)
 
 
 def _places_of_one(part: bytes) -> list[int]:

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import pytest
+
+from agents.engines.userspace.intent import IntentMap, MissedChunks
+from agents.protocol import LegState
+from tests.engine.client import NbdClient
+from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
+from tests.engine.lab import VOLUME, Lab
+
+MIB = 1 << 20
+
+
+def head_state(lab: Lab) -> Path:
+    return lab.folder / "h" / "groups"
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize("kind", ["intent", "missed"])
+def test_a_map_has_all_its_room_from_the_start(make_folder: MakeFolder, kind: str) -> None:
+    path = make_folder() / kind
+    if kind == "intent":
+        IntentMap(str(path), 1 << 40, 1, "boot")
+    else:
+        MissedChunks(str(path), MIB, 20)
+
+    assert path.stat().st_blocks * 512 >= path.stat().st_size >= MIB
+
+
+def test_writes_go_on_while_the_state_of_the_head_has_no_room(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab
+) -> None:
+    lab = make_lab()
+    small = mount_small_disk(head_state(lab))
+    lab.attach()
+    pid = lab.head_pid
+    small.fill()
+
+    with NbdClient(lab.device) as client:
+        client.write(300 * MIB, b"a" * 8192)
+        client.flush()
+        assert client.read(300 * MIB, 8192) == b"a" * 8192
+
+    assert lab.head_pid == pid
+    assert is_alive(pid)
+    assert set(lab.states().values()) == {LegState.INSYNC}
+
+
+def test_a_group_killed_while_its_state_has_no_room_is_revived(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab
+) -> None:
+    lab = make_lab()
+    small = mount_small_disk(head_state(lab))
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(300 * MIB, b"a" * 8192)
+    small.fill()
+    lab.head.stop()
+
+    lab.head.revive(VOLUME)
+
+    with NbdClient(lab.device) as client:
+        assert client.read(300 * MIB, 8192) == b"a" * 8192
+        client.write(400 * MIB, b"b" * 8192)
