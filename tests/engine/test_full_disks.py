@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from agents.engines.userspace.intent import IntentMap, MissedChunks
-from agents.protocol import LegState
-from tests.engine.client import NbdClient
+from agents.protocol import GB, LegState
+from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
 from tests.engine.lab import VOLUME, Lab
 
@@ -65,3 +66,51 @@ def test_a_group_killed_while_its_state_has_no_room_is_revived(
     with NbdClient(lab.device) as client:
         assert client.read(300 * MIB, 8192) == b"a" * 8192
         client.write(400 * MIB, b"b" * 8192)
+
+
+def test_nothing_is_acknowledged_that_no_copy_has_room_for(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
+) -> None:
+    small = mount_small_disk(short_path)
+    lab = make_lab()
+    lab.attach()
+    pids = [lab.head_pid, *(store.pid for store in lab.stores)]
+    small.fill()
+
+    with NbdClient(lab.device) as client:
+        for place in (300 * MIB, 400 * MIB):
+            with pytest.raises(NbdError):
+                client.write(place, b"a" * 8192)
+        assert client.read(300 * MIB, 8192) == bytes(8192)
+        small.make_room()
+        client.write(300 * MIB, b"b" * 8192)
+        client.flush()
+        assert client.read(300 * MIB, 8192) == b"b" * 8192
+
+    assert all(map(is_alive, pids))
+    assert list(lab.states().values()).count(LegState.INSYNC) == 1
+
+
+def test_a_copy_without_room_is_left_behind_and_the_others_serve(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
+) -> None:
+    lab = make_lab()
+    folder = short_path / "small"
+    folder.mkdir()
+    small = mount_small_disk(folder)
+    lab.stores[0].disk = folder / "disk"
+    lab.stores[0].disk.touch()
+    os.truncate(lab.stores[0].disk, lab.stores[0].capacity_gb * GB)
+    lab.attach()
+    small.fill()
+
+    with NbdClient(lab.device) as client:
+        client.write(300 * MIB, b"a" * 8192)
+        client.flush()
+
+    assert lab.states() == {10: LegState.FAULTY, 11: LegState.INSYNC, 12: LegState.INSYNC}
+    small.make_room()
+    lab.rebuild(0, 10)
+    lab.wait_for(10, LegState.INSYNC)
+    lab.settle()
+    assert lab.stores[0].extent(0, 512 * MIB) == lab.stores[1].extent(0, 512 * MIB)

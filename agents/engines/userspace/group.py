@@ -1,6 +1,8 @@
 """An attached group: an origin and its snapshots, and the orders that concern them."""
 
+import contextlib
 import errno
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -61,9 +63,10 @@ class Group:
         self._parts.connections.reconnect(leg, size, lost, found)
 
     def log(self, text: str) -> None:
-        """Write a line to the process's log."""
-        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
-        sys.stderr.flush()
+        """Write a line to the process's log; one that it has no room for is lost."""
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n"
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), line.encode())
 
     # -- assembly
 
