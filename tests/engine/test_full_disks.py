@@ -1,8 +1,11 @@
+import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
+from agents.engines.base import EngineError
 from agents.engines.userspace.intent import IntentMap, MissedChunks
 from agents.protocol import GB, LegState
 from tests.engine.client import NbdClient, NbdError
@@ -14,6 +17,12 @@ MIB = 1 << 20
 
 def head_state(lab: Lab) -> Path:
     return lab.folder / "h" / "groups"
+
+
+def recorded_states(lab: Lab) -> dict[int, str]:
+    record = json.loads((head_state(lab) / f"{VOLUME:08x}" / "group.json").read_text())
+    legs = record["devices"][0]["mirrors"][0]["legs"]
+    return {leg["dextid"]: leg["state"] for leg in legs}
 
 
 def is_alive(pid: int) -> bool:
@@ -66,6 +75,51 @@ def test_a_group_killed_while_its_state_has_no_room_is_revived(
     with NbdClient(lab.device) as client:
         assert client.read(300 * MIB, 8192) == b"a" * 8192
         client.write(400 * MIB, b"b" * 8192)
+
+
+def test_no_volume_is_attached_where_its_state_has_no_room(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab
+) -> None:
+    lab = make_lab()
+    small = mount_small_disk(head_state(lab))
+    small.fill(pages_left=5)
+    with pytest.raises(EngineError) as refused:
+        lab.attach()
+    assert refused.value.errno == errno.ENOSPC
+    assert lab.head.groups() == []
+
+    small.make_room()
+    lab.attach(epoch=2)
+
+    with NbdClient(lab.device) as client:
+        client.write(0, bytes(4096))
+
+
+def test_a_copy_is_left_behind_while_the_state_of_the_head_has_no_room(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab
+) -> None:
+    lab = make_lab()
+    small = mount_small_disk(head_state(lab))
+    lab.attach()
+    pid = lab.head_pid
+    small.fill()
+    lab.stores[0].kill()
+
+    with NbdClient(lab.device) as client:
+        client.write(300 * MIB, b"a" * 8192)
+        client.write(400 * MIB, b"b" * 8192)
+
+    assert is_alive(pid)
+    assert recorded_states(lab)[10] == "faulty"
+    small.make_room()
+    lab.head.stop()
+    lab.head.revive(VOLUME)
+    lab.stores[0].restart()
+    lab.export(0)
+    lab.rebuild(0, 10)
+    lab.wait_for(10, LegState.INSYNC)
+    lab.settle()
+    assert lab.stores[0].extent(0, 512 * MIB) == lab.stores[1].extent(0, 512 * MIB)
 
 
 def test_nothing_is_acknowledged_that_no_copy_has_room_for(

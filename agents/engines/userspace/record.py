@@ -1,11 +1,13 @@
 """What is kept on disk about a group: one JSON file, replaced as a whole."""
 
+import contextlib
 import json
 import os
 from typing import Any
 
 VERSION = 1
 FILE = "group.json"
+GROWTH_BYTES = 4096
 
 
 def read_record(folder: str) -> dict[str, Any] | None:
@@ -19,10 +21,12 @@ def read_record(folder: str) -> dict[str, Any] | None:
 
 
 def write_record(folder: str, record: dict[str, Any]) -> None:
-    """Replace a group's record, durably."""
+    """Replace a group's record, durably, and keep room for the next one: the disk may fill up."""
     path = f"{folder}/{FILE}"
-    with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(json.dumps(record))
+    content = json.dumps(record).encode()
+    with open(path + ".new", "wb", opener=_open_kept) as file:
+        file.write(content)
+        file.truncate()
         file.flush()
         os.fsync(file.fileno())
     os.replace(path + ".new", path)
@@ -31,6 +35,13 @@ def write_record(folder: str, record: dict[str, Any]) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+    with contextlib.suppress(OSError), open(path + ".new", "wb", opener=_open_kept) as file:
+        os.posix_fallocate(file.fileno(), 0, len(content) + GROWTH_BYTES)
+
+
+def _open_kept(path: str, flags: int) -> int:
+    """Open without cutting off what is there: it is room that others would take."""
+    return os.open(path, flags & ~os.O_TRUNC, 0o600)
 
 
 def copy_state(mirror: dict[str, Any], leg: dict[str, Any], *, alive: bool) -> dict[str, Any]:
