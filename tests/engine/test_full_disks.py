@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError
+from agents.engines.userspace.disk import libc
 from agents.engines.userspace.intent import IntentMap, MissedChunks
+from agents.engines.userspace.marks import mark_offset
 from agents.protocol import GB, LegState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
-from tests.engine.lab import VOLUME, Lab
+from tests.engine.lab import VOLUME, Lab, wait_until
 
 MIB = 1 << 20
 
@@ -122,6 +124,27 @@ def test_a_copy_is_left_behind_while_the_state_of_the_head_has_no_room(
     assert lab.stores[0].extent(0, 512 * MIB) == lab.stores[1].extent(0, 512 * MIB)
 
 
+def test_a_write_that_missed_a_copy_is_an_error_until_the_record_tells(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab
+) -> None:
+    lab = make_lab()
+    small = mount_small_disk(head_state(lab))
+    lab.attach()
+    (head_state(lab) / f"{VOLUME:08x}" / "group.json.new").unlink(missing_ok=True)
+    small.fill()
+    lab.stores[0].kill()
+    with NbdClient(lab.device) as client:
+        for _ in range(2):
+            with pytest.raises(NbdError):
+                client.write(300 * MIB, b"a" * 8192)
+        assert recorded_states(lab)[10] == "insync"
+        small.make_room()
+
+        client.write(300 * MIB, b"b" * 8192)
+
+    assert recorded_states(lab) == {10: "faulty", 11: "insync", 12: "insync"}
+
+
 def test_nothing_is_acknowledged_that_no_copy_has_room_for(
     mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
 ) -> None:
@@ -168,3 +191,31 @@ def test_a_copy_without_room_is_left_behind_and_the_others_serve(
     lab.wait_for(10, LegState.INSYNC)
     lab.settle()
     assert lab.stores[0].extent(0, 512 * MIB) == lab.stores[1].extent(0, 512 * MIB)
+
+
+def test_the_last_copy_is_marked_before_it_acknowledges_anything(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
+) -> None:
+    small = mount_small_disk(short_path)
+    lab = make_lab()
+    lab.attach()
+    wait_until(lambda: lab.states() == dict.fromkeys((10, 11, 12), LegState.INSYNC))
+    for store in lab.stores:
+        punch(store.disk, mark_offset(store.capacity_gb, 0))
+    small.fill()
+    with NbdClient(lab.device) as client:
+        with pytest.raises(NbdError):
+            client.write(300 * MIB, b"a" * 8192)
+        assert {store.mark(0).events for store in lab.stores} == {0}
+        small.make_room()
+
+        client.write(300 * MIB, b"b" * 8192)
+
+    (last,) = (dextid for dextid, state in lab.states().items() if state == LegState.INSYNC)
+    events = [store.mark(0).events for store in lab.stores]
+    assert events[last - 10] > max(one for n, one in enumerate(events) if n != last - 10)
+
+
+def punch(disk: Path, offset: int) -> None:
+    """Take a block's room away, as a file system does that writes everything anew."""
+    libc.fallocate(os.open(disk, os.O_RDWR), 3, offset, 4096)

@@ -75,7 +75,7 @@ class Group:
         try:
             for spec in self._kept["devices"]:
                 await self._add(spec)
-            await self.save()
+            await self._save_surely()
             for member in self._members:
                 self._publish(member)
         except Fault:
@@ -105,8 +105,13 @@ class Group:
         member.snapshot = Snapshot(origin, member.volume, self.save, broken=broken)
         if not broken:
             await member.snapshot.open()
-        await self.save()  # a group revived after this moment has to stand guard too
+        await self._save_surely()  # a group revived after this moment has to stand guard too
         await snapshots.add(member.snapshot)
+
+    async def _save_surely(self) -> None:
+        error, _ = await self.save()
+        if error:
+            raise Fault(error, f"the group's record cannot be saved: {os.strerror(error)}")
 
     def _part_from(self, member: Member) -> None:
         self._members.remove(member)

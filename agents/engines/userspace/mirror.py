@@ -131,7 +131,7 @@ class Mirror:
         self._group.log(f"mirror {self.mirrorid} copy {leg.dextid}: reached again")
         leg.why = ""
         self.refresh()
-        if self.settlement.unmarked:
+        if self.settlement.unsettled:
             self.settlement.begin()
 
     def fail(self, leg: Leg, why: str) -> None:

@@ -10,7 +10,7 @@ from agents.engines.userspace.tasks import Later, Task
 class Settlement:
     """A mirror's event count, and the acknowledgements that wait until it is on copies and disk."""
 
-    __slots__ = ("_again", "_held", "_mark", "_save", "events", "under_way", "unmarked")
+    __slots__ = ("_again", "_held", "_mark", "_save", "events", "under_way", "unsettled")
 
     def __init__(
         self, mark: Callable[[], Coroutine[Later, None, int]], save: Callable[[], Later]
@@ -21,7 +21,7 @@ class Settlement:
         self._held: list[tuple[nbd.Done, int]] = []
         self.events = 0
         self.under_way = False
-        self.unmarked = False
+        self.unsettled = False
 
     def begin(self, *, save: bool = True) -> None:
         """Raise the event count and hold acknowledgements until it is known.
@@ -34,23 +34,28 @@ class Settlement:
             Task(self._settle(save=save))
 
     async def _settle(self, *, save: bool) -> None:
-        marked = 0
+        marked = unsaved = 0
         while self._again:
             self._again = False
             self.events += 1
             marked = await self._mark()
             if save:
-                await self._save()
+                unsaved, _ = await self._save()
         self.under_way = False
-        self.unmarked = not marked
+        self.unsettled = not marked or bool(unsaved)
         held, self._held = self._held, []
         for done, error in held:
-            done(error if marked else errno.EIO, None)
+            done(errno.EIO if self.unsettled else error, None)
 
     def acknowledge(self, done: nbd.Done, error: int) -> None:
-        """Answer now, or once it is settled; EIO if no good copy could be marked."""
-        if self.under_way:
+        """Answer now, or once it is settled; EIO if no good copy could be marked, or nothing saved.
+
+        Then nothing is acknowledged until that succeeds: each that asks has it tried again.
+        """
+        if self.under_way or (self.unsettled and not error):
             self._held.append((done, error))
+            if not self.under_way:
+                self.begin()
         else:
             done(error, None)
 
