@@ -56,7 +56,8 @@ def clear(fd: int, offset: int, length: int) -> None:
         else:
             _punch(fd, offset, length)
     except OSError as error:
-        if error.errno not in UNSUPPORTED:
+        # A full file system may have no room to note a hole, yet take zeros over what is there.
+        if error.errno not in {*UNSUPPORTED, errno.ENOSPC}:
             raise
         for at in range(offset, offset + length, CHUNK):
             write_all(fd, ZEROS[: min(CHUNK, offset + length - at)], at)

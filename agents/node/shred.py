@@ -43,6 +43,8 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
         try:
             _zero_block(disk.fd, block, extent, task, throttle)
         except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise  # no fault of the block's
             logger.warning("disk %s: GB %d: %s", disk.uuid, block, error.strerror)
             bad.append(block)
         task.progress((block + 1 - extent.offset_gb) * (GB // MIB), total_mib)

@@ -78,14 +78,15 @@ def run_shred(disk: Disk, store: Store, extent: ExtentRef) -> Report:
     return orders.take("shred", ShredOrder(1, 1, 1, extent), work, wait=30)
 
 
+@pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSPC])
 def test_where_holes_cannot_be_punched_zeros_are_written(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     junk = os.urandom(3 * MIB)
     os.pwrite(disk.fd, junk, 2 * GB - MIB)
 
     def unsupported(*_: int) -> None:
-        raise OSError(errno.EOPNOTSUPP, "no holes here")
+        raise OSError(code, "no holes here")
 
     monkeypatch.setattr(blocks, "_punch", unsupported)
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 2, 1))
@@ -112,6 +113,20 @@ def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
 
     assert (report.errno, report.message) == (errno.EIO, "GB [2] cannot be zeroed")
     assert os.pread(disk.fd, 4, 3 * GB) == bytes(4)
+
+
+def test_a_shred_that_finds_no_room_fails_and_blames_no_block(
+    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.pwrite(disk.fd, b"secret", 1 * GB)
+
+    def clear(*_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("agents.node.shred.clear", clear)
+    report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 1))
+
+    assert (report.progress, report.errno) == (Progress.FAILED, errno.ENOSPC)
 
 
 def test_what_pretends_to_be_zeroed_is_found_out(
