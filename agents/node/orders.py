@@ -52,8 +52,11 @@ class Task:
             raise Cancelled
 
     def save(self) -> None:
-        """Make the progress survive the agent."""
-        self._journal.save(self.key, self.report)
+        """Make the progress survive the agent; without room for that the work begins anew then."""
+        try:
+            self._journal.save(self.key, self.report)
+        except sqlite3.Error as error:
+            logger.warning("event %d.%d: no progress recorded: %s", *_numbers(self.key), error)
 
     def finish(self, report: Report) -> bool:
         """Record the end, then tell it; False if it could not be recorded."""

@@ -13,7 +13,7 @@ from agents.engines.base import EngineError
 from agents.node import journal as journal_module
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal, Key
-from agents.node.orders import Orders
+from agents.node.orders import Orders, Task
 from agents.node.store import Store
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
@@ -92,6 +92,20 @@ def test_an_end_that_cannot_be_recorded_is_told_all_the_same(
 
     orders.acknowledge((1,))
     assert orders.report(1, 1).progress is Progress.UNKNOWN
+
+
+def test_work_goes_on_whose_progress_cannot_be_recorded(
+    orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def work(task: Task) -> tuple[()]:
+        task.save()
+        return ()
+
+    monkeypatch.setattr(Journal, "save", full)
+    assert orders.take("shred", shred(1), work, wait=10).progress is Progress.DONE
 
 
 def test_a_restored_manager_does_not_meet_the_results_of_its_former_life(orders: Orders) -> None:
