@@ -16,12 +16,13 @@ from agents.protocol import GB, MIB
 logger = logging.getLogger(__name__)
 
 WATCH_SECONDS = 1.0
+SEARCH_SECONDS = 10.0
 PASS_SECONDS = 600.0
 READ_BYTES = MIB
 
 
 class Watch:
-    """Looks every second whether each disk is there and bears its label."""
+    """Looks every second whether each disk is there, and now and then for those that are not."""
 
     def __init__(
         self,
@@ -32,9 +33,13 @@ class Watch:
         self._disks = disks
         self._vanished = vanished
         self._reopen = reopen
+        self._searched = time.monotonic()
 
     def look(self) -> None:
-        """Look once; a disk that fails is told once and opened anew when it can be."""
+        """Look once; a disk that fails is told once and opened anew when it can be.
+
+        Disks of the configuration that could not be opened at all are tried again, too.
+        """
         for disk in self._disks:
             if disk.error:
                 continue
@@ -44,7 +49,9 @@ class Watch:
                 logger.error("disk %s failed: %s", disk.uuid, error)  # noqa: TRY400 - no defect
                 disk.fail(str(error))
                 self._vanished(disk)
-        if any(disk.error for disk in self._disks):
+        now = time.monotonic()
+        if any(disk.error for disk in self._disks) or now > self._searched + SEARCH_SECONDS:
+            self._searched = now
             self._reopen()
 
 

@@ -108,11 +108,16 @@ class StorageRole:
             self._disks.open_all(self._config.disks, cluster)
 
     def _reopen(self) -> None:
-        """Open disks that failed, if they work again, and tell the manager."""
-        before = [disk for disk in self._disks if disk.error]
+        """Open disks that failed or were missing, if they work now, and tell the manager."""
+        if not self._registration.cluster:
+            return
+        before = self._working()
         self._open_disks(self._registration.cluster)
-        if len(before) > sum(bool(disk.error) for disk in self._disks):
+        if self._working() > before:
             self._registration.request()
+
+    def _working(self) -> int:
+        return sum(not disk.error for disk in self._disks)
 
     def _tell_vanished(self, disk: Disk) -> None:
         if disk.label.pdskid:

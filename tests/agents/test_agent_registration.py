@@ -185,6 +185,39 @@ def test_a_vanished_disk_is_reported_and_comes_back(
     assert len(manager.told("notifyFailure")) == 1
 
 
+def test_a_disk_that_was_not_there_at_the_start_is_taken_in_once_it_is(
+    node: Any, manager: Any, wait_until: Callable[..., Any]
+) -> None:
+    name = node.state().disks[0].disk
+    aside = node.disk_path.with_name("aside")
+    node.end()
+    node.disk_path.rename(aside)
+    node.start()
+    wait_until(lambda: "is gone" in node.log.read_text())
+    assert node.state().disks == ()
+
+    aside.rename(node.disk_path)
+
+    wait_until(lambda: [disk.disk for disk in node.state().disks] == [name])
+    wait_until(lambda: len(manager.told("registerPhysicalDisk")) == 2)
+    assert manager.told("notifyFailure") == []
+
+
+def test_a_blank_disk_in_the_place_of_one_that_is_known_is_not_taken_in(
+    node: Any, manager: Any, wait_until: Callable[..., Any]
+) -> None:
+    node.end()
+    node.disk_path.unlink()
+    node.start()
+    wait_until(lambda: "is gone" in node.log.read_text())
+
+    with node.disk_path.open("wb") as disk:
+        disk.truncate(3 << 30)
+
+    wait_until(lambda: "bytes was here" in node.log.read_text())
+    assert node.state().disks == ()
+
+
 def test_a_notification_waits_for_a_manager_that_refuses_for_now(
     node: Any, manager: Any, wait_until: Callable[..., Any]
 ) -> None:
