@@ -11,9 +11,8 @@ from deploy.local.place import Place
 MANAGER = ("broker", "web", "worker", "beat")
 """In the order of starting; they stop in the reverse order."""
 
-THREADS = 64
-"""Calls of the web at once. Attach and detach hold one each until the nodes are done; at most
-VASTSKY_WAITING_CALLS of them."""
+THREADS = 1000
+"""Of the web, started only when needed; vastsky_site.bodies says why so many."""
 
 
 def environment(place: Place, policy: Mapping[str, str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The API behind the real web server: raw sockets, large bodies, many clients at once."""
 
+import http.client
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import time
 import xmlrpc.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 from urllib.request import urlopen
 
@@ -31,7 +33,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         port: int = probe.getsockname()[1]
     env = {**os.environ, "VASTSKY_HOME": str(home), "DATABASE_URL": ""}
     manage("migrate", "--verbosity=0", env=env)
-    granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "--blocking-threads", "8"]
+    granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "--blocking-threads", "200"]
     log = (home / "log").open("w")
     web = subprocess.Popen(
         [*granian, "--port", str(port), "vastsky_site.wsgi:application"],
@@ -84,6 +86,16 @@ def fault(port: int, method: str, *params: Any) -> int:
     return int(caught.value.faultCode)
 
 
+def timely(port: int, seconds: float) -> xmlrpc.client.ServerProxy:
+    class Timely(xmlrpc.client.Transport):
+        def make_connection(self, host: Any) -> http.client.HTTPConnection:
+            connection = super().make_connection(host)
+            connection.timeout = seconds
+            return connection
+
+    return xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}/RPC2", transport=Timely())
+
+
 def client(port: int) -> xmlrpc.client.ServerProxy:
     return xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}/RPC2")
 
@@ -112,6 +124,21 @@ def test_a_stranger_gets_its_answer_before_it_has_sent_its_body(port: int) -> No
 
     assert head.startswith(b"HTTP/1.1 401")
     assert b"www-authenticate" in head.lower()
+
+
+def test_bodies_that_do_not_come_hold_up_nobody(port: int) -> None:
+    head = "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nabc"
+    with ExitStack() as stack:
+        for _ in range(40):
+            silent = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            silent.sendall(head.encode())
+        time.sleep(0.5)
+
+        for _ in range(3):
+            began = time.monotonic()
+            with timely(port, 5) as api:
+                assert api.listEvents({"ver": 5}) == []
+            assert time.monotonic() - began < 2
 
 
 RAW = {
