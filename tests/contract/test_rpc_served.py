@@ -126,6 +126,27 @@ def test_a_stranger_gets_its_answer_before_it_has_sent_its_body(port: int) -> No
     assert b"www-authenticate" in head.lower()
 
 
+def test_a_stranger_with_a_large_body_hears_that_it_is_not_let_in(port: int) -> None:
+    for megabytes in (3, 3, 3, 12, 12, 12):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        headers = {"X-Forwarded-For": "10.0.0.7"}
+        connection.request("POST", "/RPC2", b"x" * (megabytes << 20), headers)
+        assert connection.getresponse().status == 401
+        connection.close()
+
+
+def test_strangers_that_send_no_body_hold_up_nobody(port: int) -> None:
+    head = b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nVia: x\r\nContent-Length: 3000000\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(150):
+            silent = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            silent.sendall(head)
+            assert silent.recv(12) == b"HTTP/1.1 401"
+
+        with timely(port, 5) as api:
+            assert api.listEvents({"ver": 5}) == []
+
+
 def test_bodies_that_do_not_come_hold_up_nobody(port: int) -> None:
     head = "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nabc"
     with ExitStack() as stack:
