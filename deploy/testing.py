@@ -1,4 +1,4 @@
-"""`make test`: what uses a database on SQLite and on PostgreSQL, and beside them the rest once.
+"""`make test`: what uses a database on SQLite and on PostgreSQL, and beside it the rest once.
 
 PostgreSQL and Redis come from Debian's packages where we may install them. Words given in PYTEST
 go to pytest; DATABASES=sqlite leaves PostgreSQL out.
@@ -20,10 +20,11 @@ from deploy.local import broker
 from deploy.local.place import Unusable
 
 ROOT = Path(__file__).resolve().parent.parent
+WAITING = ("tests/cluster",)
+"""They run whole clusters, and mostly wait for these to notice something."""
 ONCE = (
     "tests/agents",
     "tests/engine",
-    "tests/cluster",
     "tests/commandline",
     "tests/access/test_pages_of_access_in_a_browser.py",
     "tests/console/test_the_console_in_a_browser.py",
@@ -36,19 +37,22 @@ WISHES = {"chromium": "chromium", "qemu-utils": "qemu-img", "iproute2": "ip"}
 
 
 def main() -> int:
-    """Run nodes and browsers beside the databases, which take turns; the worst status."""
+    """Run clusters, and nodes, beside the databases, which take turns; the worst status."""
     wanted = os.environ.get("DATABASES", "sqlite postgresql").split()
     _see_to_packages(wanted)
-    ignored = [f"--ignore={path}" for path in ONCE]
+    ignored = [f"--ignore={path}" for path in ONCE + WAITING]
     statuses = []
-    with _Run("nodes, engines and browsers", "", list(ONCE)) as once:
+    with (
+        _Run("clusters", "", list(WAITING)) as clusters,
+        _Run("nodes, engines and browsers", "", list(ONCE)) as once,
+    ):
         if "sqlite" in wanted:
             with _Run("SQLite", "", ignored) as run:
                 statuses.append(run.finish())
         if "postgresql" in wanted and (folder := postgres.binaries()):
             with postgres.server(folder) as url, _Run("PostgreSQL", url, ignored) as run:
                 statuses.append(run.finish())
-        statuses.append(once.finish())
+        statuses += [once.finish(), clusters.finish()]
     return max(statuses)
 
 
