@@ -28,8 +28,9 @@ class Disk:
         self.leases = 0
         self.error = 0
         self.lost = False
-        self.reads_at_once = True
         identity = os.fstat(self.descriptor)
+        self.read_flags: int | None = 0 if _is_in_memory(identity.st_dev) else os.RWF_NOWAIT
+        """With which a read never blocks; None: there are none, so a thread has to read."""
         self._identity = (identity.st_dev, identity.st_ino)
         self.commits = Commits(reactor, partial(partial, self._sync))
 
@@ -118,16 +119,16 @@ class LeasedRange:
 
     def _read(self, place: int, length: int, done: nbd.Done) -> None:
         data = bytearray(length)
-        if self.disk.reads_at_once:
+        if self.disk.read_flags is not None:
             try:
-                got = os.preadv(self.disk.descriptor, (data,), place, os.RWF_NOWAIT)
+                got = os.preadv(self.disk.descriptor, (data,), place, self.disk.read_flags)
             except BlockingIOError:
                 got = -1
             except OSError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     done(error.errno or errno.EIO, None)
                     return
-                self.disk.reads_at_once = False
+                self.disk.read_flags = None
                 got = -1
             if got == length:
                 done(0, data)
@@ -217,6 +218,13 @@ def _seek(descriptor: int, place: int, whence: int, end: int) -> int:
             return end
         # A device that cannot tell: all of it may be data.
         return place if whence == os.SEEK_DATA else end
+
+
+def _is_in_memory(device: int) -> bool:
+    """Tell whether a file system has its data in memory (tmpfs), where RWF_NOWAIT is unknown."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+        return any(line.split()[2] == number and " - tmpfs " in line for line in mounts)
 
 
 def _read_fully(descriptor: int, data: bytearray, place: int) -> bytearray:
