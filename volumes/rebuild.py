@@ -264,15 +264,16 @@ def _examine(job: Job, attachment: Attachment | None) -> str:
 
 
 @turn()
-def finish_rebuild(mirror_id: int, insync: Iterable[int], eventid: int = 0) -> None:
-    """Take a node's word that copies whose rebuild is under way are in sync now; idempotent."""
+def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventid: int = 0) -> None:
+    """Take a node's word that copies whose rebuild is under way are in sync now; idempotent.
+
+    `reported` are dextids with their states; Invalid if any is no copy of the mirror.
+    """
     mirror = Mirror.objects.select_related("volume").filter(pk=mirror_id).first()
     if mirror is None:
         raise Invalid(f"there is no mirror mirr-{mirror_id:08x}")
-    wanted = set(insync)
-    strangers = wanted - set(mirror.legs.values_list("pk", flat=True))
-    if strangers:
-        raise Invalid(f"dext-{min(strangers):08x} is no copy of {mirror}")
+    copies.require_of_mirror(mirror_id, {dextid for dextid, _ in reported})
+    wanted = {dextid for dextid, state in reported if state == Status.INSYNC}
     running = Job.objects.filter(
         mirror=mirror, extent__in=wanted, kind=Job.Kind.REBUILD, state=Job.State.OPEN
     ).exclude(step="")

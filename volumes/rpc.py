@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypedDict
 from inventory.errors import Invalid, NotFound
 from volumes import (
     attachment,
-    copies,
     detachment,
     health,
     provisioning,
@@ -179,9 +178,8 @@ def notify_rebuild_mirror_finished(
     """Take note that copies of a mirror are in sync (dext_status 2); idempotent."""
     for copy in dexts:
         _check_status(copy["dext_status"])
-    copies.require_of_mirror(mirrorid, {copy["dextid"] for copy in dexts})
-    done = [copy["dextid"] for copy in dexts if copy["dext_status"] == Leg.Status.INSYNC]
-    rebuild.finish_rebuild(mirrorid, done, eventid)
+    reported = [(copy["dextid"], copy["dext_status"]) for copy in dexts]
+    rebuild.finish_rebuild(mirrorid, reported, eventid)
 
 
 def _check_status(number: int) -> None:

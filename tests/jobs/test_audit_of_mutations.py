@@ -25,7 +25,7 @@ from volumes import (
     snapshots,
     steps,
 )
-from volumes.models import Attachment, Job, LogicalVolume
+from volumes.models import Attachment, Job, Leg, LogicalVolume
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,7 +95,8 @@ def rebuilding(four: Cluster) -> Job:
 
 def finish_rebuild(four: Cluster) -> Mutation:
     job = rebuilding(four)
-    return lambda: rebuild.finish_rebuild(job.mirror_id or 0, [job.extent_id or 0], job.pk)
+    reported = [(job.extent_id or 0, Leg.Status.INSYNC)]
+    return lambda: rebuild.finish_rebuild(job.mirror_id or 0, reported, job.pk)
 
 
 def finish_shred(four: Cluster) -> Mutation:
