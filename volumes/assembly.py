@@ -65,10 +65,10 @@ def devices(which: Q, chosen: Choices, exported: Exports) -> tuple[DeviceSpec, .
     """Describe volumes to a head: an origin before its snapshots, those oldest first."""
     volumes = LogicalVolume.objects.filter(which)
     mirrors = Mirror.objects.filter(volume__in=volumes).order_by("volume", "offset_gb")
-    rows = mirrors.values_list("volume", "pk", "size_gb")
+    mirror_rows = mirrors.values_list("volume", "pk", "size_gb")
     specs = {
         volume: tuple(_mirror(row[1], row[2], chosen[row[1]], exported) for row in group)
-        for volume, group in groupby(rows, key=lambda row: row[0])
+        for volume, group in groupby(mirror_rows, key=lambda row: row[0])
     }
     return tuple(
         DeviceSpec(volume.pk, (volume.name, str(volume)), volume.capacity_gb, specs[volume.pk])

@@ -19,7 +19,7 @@ def request(mirrors: Iterable[int]) -> int:
     wanted = Mirror.objects.filter(pk__in=list(mirrors), volume__broken=False).exclude(
         jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
     )
-    rows = wanted.annotate(good=Count("legs", filter=Q(legs__status__in=GOOD)))
+    wanting = wanted.annotate(good=Count("legs", filter=Q(legs__status__in=GOOD)))
     works = [
         {
             "subject": f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
@@ -27,7 +27,7 @@ def request(mirrors: Iterable[int]) -> int:
             "mirror_id": mirror,
             "urgency": good,
         }
-        for mirror, volume, name, origin, good in rows.order_by("good", "pk").values_list(
+        for mirror, volume, name, origin, good in wanting.order_by("good", "pk").values_list(
             "pk", "volume", "volume__name", "volume__origin", "good"
         )
     ]

@@ -195,17 +195,17 @@ def _ask(
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
     answers = nodes.ask_all({pk: door.agent.state for pk, door in doors.items()})
     sane: dict[int, State] = {}
-    failures: dict[int, str] = {}
+    silences: dict[int, str] = {}
     for pk, state in answers.items():
         if not isinstance(state, answer):
             sense = "no sane answer: " if isinstance(state, Malformed) else ""
-            failures[pk] = f"{sense}{state}"
+            silences[pk] = f"{sense}{state}"
         elif (owner := _owner(state)) not in (0, doors[pk].server):
-            failures[pk] = f"another node answers there: it is server {owner}"
+            silences[pk] = f"another node answers there: it is server {owner}"
         else:
-            failures[pk] = ""
+            silences[pk] = ""
             sane[doors[pk].server] = state
-    servers.record_answers(kind, failures, now)
+    servers.record_answers(kind, silences, now)
     return sane
 
 

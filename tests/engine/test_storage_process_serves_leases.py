@@ -84,19 +84,19 @@ def test_an_export_is_its_extent_and_then_its_mark_block(store: Store) -> None:
         client.write(2 * GB - 10, b"a" * 10 + b"b" * 4096, flags=FUA)
         assert client.read(2 * GB - 20, 4116)[10:] == b"a" * 10 + b"b" * 4096
 
-    with store.disk.open("rb") as disk:
-        disk.seek(3 * GB - 10)
-        assert disk.read(12) == b"a" * 10 + b"\0\0"
-        disk.seek(lease.meta_offset)
-        assert disk.read(4096) == b"b" * 4096
+    with store.disk.open("rb") as opened:
+        opened.seek(3 * GB - 10)
+        assert opened.read(12) == b"a" * 10 + b"\0\0"
+        opened.seek(lease.meta_offset)
+        assert opened.read(4096) == b"b" * 4096
 
 
 @pytest.mark.parametrize("command", ["trim", "zero"])
 def test_zeroing_touches_nothing_outside_the_lease(store: Store, command: str) -> None:
-    with store.disk.open("r+b") as disk:
+    with store.disk.open("r+b") as opened:
         for place in (GB - 4096, GB, 2 * GB - 4096, 2 * GB):
-            disk.seek(place)
-            disk.write(b"x" * 4096)
+            opened.seek(place)
+            opened.write(b"x" * 4096)
     lease = store.lease(1, 1, 1)
 
     with NbdClient(address(store), lease.name) as client:
@@ -105,11 +105,11 @@ def test_zeroing_touches_nothing_outside_the_lease(store: Store, command: str) -
             with pytest.raises(NbdError):
                 getattr(client, command)(offset, length)
 
-    with store.disk.open("rb") as disk:
+    with store.disk.open("rb") as opened:
         found = []
         for place in (GB - 4096, GB, 2 * GB - 4096, 2 * GB):
-            disk.seek(place)
-            found.append(disk.read(1))
+            opened.seek(place)
+            found.append(opened.read(1))
     assert found == [b"x", b"\0", b"\0", b"x"]
 
 

@@ -61,14 +61,14 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 def _storages() -> list[ServerLine]:
-    addresses, sums = doors.of_servers("storage"), room.of_servers()
+    answering, sums = doors.of_servers("storage"), room.of_servers()
     rebuilds = tree.rebuilds_by_storage()
     counts = dict(Disk.objects.values_list("server").annotate(Count("pk")).order_by())
     return [
         ServerLine(
             row,
             server_pill(row.priority, row.silent_since),
-            addresses.get(row.pk, []),
+            answering.get(row.pk, []),
             counts.get(row.pk, 0),
             rebuilds.get(row.pk, 0),
             *sums.get(row.pk, (0, 0)),
@@ -78,13 +78,13 @@ def _storages() -> list[ServerLine]:
 
 
 def _heads() -> list[ServerLine]:
-    addresses, rebuilds = doors.of_servers("head"), tree.rebuilds_by_head()
+    answering, rebuilds = doors.of_servers("head"), tree.rebuilds_by_head()
     counts = dict(Attachment.objects.values_list("head").annotate(Count("pk")).order_by())
     return [
         ServerLine(
             row,
             server_pill(row.priority, row.silent_since),
-            addresses.get(row.pk, []),
+            answering.get(row.pk, []),
             counts.get(row.pk, 0),
             rebuilds.get(row.pk, 0),
         )
