@@ -48,4 +48,4 @@ power-on:       ## start NODE=storage-2 again
 	@$(BIN)/python -m deploy.local power-on $(NODE)
 
 install-commands: ## put lvol_create, lvol_list and the others into DESTDIR=/usr/local
-	@$(PYTHON) -m deploy.commandline.install $(DESTDIR)
+	@PYTHONPATH=client $(PYTHON) -m vastsky_client.install $(DESTDIR)

@@ -12,8 +12,8 @@ from agents.engines.base import EngineError
 from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
 from agents.node.daemon import run
 from agents.node.engines import head_engine, storage_engine
-from agents.node.head_role import HeadRole
-from agents.node.storage_role import StorageRole
+from agents.node.head.head_agent import HeadRole
+from agents.node.storage.storage_agent import StorageRole
 
 DESCRIPTION = """\
 The agent of a VastSky node. It registers with the manager, obeys its orders and tells what fails.

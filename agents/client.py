@@ -26,7 +26,7 @@ from agents.protocol import (
     to_struct,
 )
 from agents.transport import Deadline, Endpoint, Unreachable, call
-from agents.wire import Fault
+from agents.xmlrpc import Fault
 
 __all__ = ["AgentFault", "AgentUnreachable", "HeadAgent", "Malformed", "StorageAgent"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.identity import explain
 from agents.protocol import Malformed
-from agents.wire import dump_call, load_answer
+from agents.xmlrpc import dump_call, load_answer
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -22,9 +22,9 @@ from statistics import median
 from typing import Any
 
 from agents.engines.base import Lease
-from agents.engines.userspace.head import UserspaceHead
-from agents.engines.userspace.marks import GB, mark_offset
-from agents.engines.userspace.storage import UserspaceStorage
+from agents.engines.userspace.head.head_engine import UserspaceHead
+from agents.engines.userspace.mirror.marks import GB, mark_offset
+from agents.engines.userspace.storage.data_server import UserspaceStorage
 from agents.protocol import AttachOrder, DeviceSpec, LegSpec, LegState, MirrorSpec, export_name
 
 SERVERS = 3

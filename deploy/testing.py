@@ -25,7 +25,7 @@ WAITING = ("tests/cluster",)
 ONCE = (
     "tests/agents",
     "tests/engine",
-    "tests/commandline",
+    "tests/client",
     "tests/access/test_pages_of_access_in_a_browser.py",
     "tests/console/test_the_console_in_a_browser.py",
 )

@@ -4,10 +4,10 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 
 from inventory.models import AuditEntry
-from vastsky_site.audit_pages import AuditLog
 from vastsky_site.models import ApiToken
-from vastsky_site.person_pages import PersonList
-from vastsky_site.token_pages import TokenList
+from vastsky_site.pages.api_tokens import TokenList
+from vastsky_site.pages.audit_log import AuditLog
+from vastsky_site.pages.people import PersonList
 
 admin.site.unregister(User)
 # The three groups are the roles, and code says what each may do: nothing to edit.

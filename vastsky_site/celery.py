@@ -34,6 +34,9 @@ def schedule_sweeps(sender: Celery, **_: Any) -> None:
 
     A message that no worker took before the next one is due is not worth keeping.
     """
-    for task, seconds in (("volumes.tick", 1), ("volumes.sweep", settings.VASTSKY_SWEEP_SECONDS)):
+    for task, seconds in (
+        ("volumes.tick", 1),
+        ("volumes.worker.reconcile", settings.VASTSKY_SWEEP_SECONDS),
+    ):
         signature = sender.signature(task, options={"expires": seconds})
         sender.add_periodic_task(seconds, signature, name=task)

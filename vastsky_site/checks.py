@@ -5,7 +5,8 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
-from vastsky_site import access, rpc
+from vastsky_site.access import authorization
+from vastsky_site.api import endpoint
 
 SQLITE = "vastsky_site.sqlite"
 LIMITED = ("REBUILDS", "SHREDS")
@@ -76,8 +77,8 @@ def check_identity(*_: Any, **__: Any) -> list[checks.CheckMessage]:
 @checks.register()
 def check_roles(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     """Every method of the API says which roles have it; one that does not is open to nobody."""
-    unsaid = sorted(set(rpc.server.procedures) ^ set(access.METHODS))
-    text = "vastsky_site.access.METHODS and the API differ in: {}."
+    unsaid = sorted(set(endpoint.server.procedures) ^ set(authorization.METHODS))
+    text = "vastsky_site.access.authorization.METHODS and the API differ in: {}."
     return [checks.Error(text.format(", ".join(unsaid)), id="vastsky.E006")] if unsaid else []
 
 

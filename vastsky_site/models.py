@@ -10,7 +10,7 @@ class ApiToken(models.Model):
     """A program that may call the API. The token itself is nowhere: only its keyed hash is."""
 
     class Role(models.TextChoices):
-        """What a token may be used for; vastsky_site.access has the methods of each."""
+        """What a token may be used for; access.authorization has the methods of each."""
 
         READER = "reader", "reader: lists and trees"
         MONITOR = "monitor", "monitor: reads, and reports failures"

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import django_stubs_ext
 
 from agents.identity import Identity
-from vastsky_site import theme
+from vastsky_site.pages import theme
 
 django_stubs_ext.monkeypatch()
 
@@ -209,15 +209,15 @@ INSTALLED_APPS = [
     "vastsky_site",
 ]
 MIDDLEWARE = [
-    "vastsky_site.rpc.rpc_first",
+    "vastsky_site.api.endpoint.rpc_first",
     "django.middleware.security.SecurityMiddleware",
-    "vastsky_site.people.restrict_browser",
+    "vastsky_site.access.middleware.restrict_browser",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "vastsky_site.people.act_as_person",
+    "vastsky_site.access.middleware.act_as_person",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -237,9 +237,9 @@ TEMPLATES = [
         },
     }
 ]
-# The methods at /RPC2 (vastsky_site.rpc) are read and written strictly.
-MODERNRPC_XML_DESERIALIZER = {"class": "vastsky_site.xml_backend.StrictDeserializer"}
-MODERNRPC_XML_SERIALIZER = {"class": "vastsky_site.xml_backend.StrictSerializer"}
+# The methods at /RPC2 (vastsky_site.api.endpoint) are read and written strictly.
+MODERNRPC_XML_DESERIALIZER = {"class": "vastsky_site.api.xml.StrictDeserializer"}
+MODERNRPC_XML_SERIALIZER = {"class": "vastsky_site.api.xml.StrictSerializer"}
 UNFOLD = theme.UNFOLD
 LOGIN_REDIRECT_URL = "admin:index"
 
@@ -282,7 +282,7 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-# Content-Security-Policy: vastsky_site.people. The login's patience: vastsky_site.sign_in.
+# Content-Security-Policy: access.middleware. The patience of the login: access.login.
 
 # -- logs -----------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from vastsky_site import token_pages
+from vastsky_site.pages import api_tokens
 
 
 def healthz(request: HttpRequest) -> HttpResponse:
@@ -17,11 +17,11 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-# /RPC2 is not here: vastsky_site.rpc.rpc_first answers it before sessions, host checks and pages.
+# /RPC2 is not here: api.endpoint.rpc_first answers it before sessions, host checks and pages.
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("healthz", healthz),
-    path("admin/access/tokens/new/", token_pages.create, name="token-create"),
+    path("admin/access/tokens/new/", api_tokens.create, name="token-create"),
     path("admin/console/", include("volumes.console.urls")),
     path("admin/", admin.site.urls),
 ]

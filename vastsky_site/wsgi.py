@@ -5,7 +5,7 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from vastsky_site.bodies import bounded
+from vastsky_site.api.bodies import bounded
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vastsky_site.settings")
 application = bounded(get_wsgi_application())

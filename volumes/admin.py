@@ -5,9 +5,9 @@ from django.db.models import Model
 from unfold.admin import ModelAdmin
 
 from inventory.models import Disk, Extent, HeadServer, StorageServer
-from volumes.console.iron_lists import DiskList, ExtentList, HeadList, StorageList
-from volumes.console.job_lists import JobList
-from volumes.console.volume_lists import AttachmentList, CopyList, MirrorList, VolumeList
+from volumes.console.lists.hardware_lists import DiskList, ExtentList, HeadList, StorageList
+from volumes.console.lists.job_lists import JobList
+from volumes.console.lists.volume_lists import AttachmentList, CopyList, MirrorList, VolumeList
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 LISTS: dict[type[Model], type[ModelAdmin]] = {

@@ -9,7 +9,7 @@ from django.conf import settings
 from agents.client import AgentFault, AgentUnreachable, HeadAgent, StorageAgent
 from agents.protocol import Malformed
 from inventory.models import ALIVE, Address
-from volumes.copies import storage_addresses
+from volumes.replicas.rows import storage_addresses
 
 T = TypeVar("T")
 A = TypeVar("A", HeadAgent, StorageAgent)

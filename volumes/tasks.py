@@ -6,16 +6,17 @@ from threading import Lock
 from celery import shared_task
 from django.conf import settings
 
-from volumes import bell, steps
-from volumes import sweep as sweeping
+from volumes.jobs import wakeup
+from volumes.worker import reconcile as sweeping
+from volumes.worker import runner
 
 _ticking, _sweeping = Lock(), Lock()
 
 
-@shared_task(name=bell.RUN)
+@shared_task(name=wakeup.RUN)
 def run_job(job_id: int) -> None:
     """Take the next steps of one job; safe to deliver late, twice, or to two workers at once."""
-    steps.run_job(job_id)
+    runner.run_job(job_id)
 
 
 @shared_task(name="volumes.tick")
@@ -24,7 +25,7 @@ def tick() -> None:
     _unless_running(_ticking, _tick)
 
 
-@shared_task(name="volumes.sweep")
+@shared_task(name="volumes.worker.reconcile")
 def sweep() -> None:
     """Ask all nodes how they are."""
     _unless_running(_sweeping, sweeping.sweep)
@@ -32,7 +33,7 @@ def sweep() -> None:
 
 def _tick() -> None:
     """Leave a trace as well: whoever watches over us sees that beat, broker and worker live."""
-    steps.run_due()
+    runner.run_due()
     (settings.VASTSKY_HOME / "last-tick").touch()
 
 

@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from agents.engines.base import EngineError
 from agents.node.config import ConfigError, NodeConfig
 from agents.node.fences import Fences
+from agents.node.http_server import Server
 from agents.node.journal import Journal
-from agents.node.manager import Manager
+from agents.node.manager_client import Manager
 from agents.node.methods import Acknowledgement, Method, Question
 from agents.node.notifications import Outbox
 from agents.node.orders import Orders
-from agents.node.server import Server
-from agents.node.store import Store
+from agents.node.state_store import Store
 from agents.protocol import CancelOrder, Report
 
 logger = logging.getLogger(__name__)

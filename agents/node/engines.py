@@ -1,8 +1,8 @@
 """The one place where an agent's engine is chosen and made."""
 
 from agents.engines.base import HeadEngine, StorageEngine
-from agents.engines.userspace.head import UserspaceHead
-from agents.engines.userspace.storage import UserspaceStorage
+from agents.engines.userspace.head.head_engine import UserspaceHead
+from agents.engines.userspace.storage.data_server import UserspaceStorage
 from agents.node.config import HeadConfig, StorageConfig
 
 LEG_TIMEOUT = 5.0

@@ -3,7 +3,7 @@
 import errno
 
 from agents.engines.base import EngineError
-from agents.node.store import Store
+from agents.node.state_store import Store
 
 INCARNATION = "incarnation"
 

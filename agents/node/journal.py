@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.node.store import Store
+from agents.node.state_store import Store
 from agents.protocol import Progress, Report, from_struct, to_struct
 
 KEEP_SECONDS = 7 * 86400

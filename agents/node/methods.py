@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.engines.base import EngineError
 from agents.protocol import VERSION, Malformed, from_struct, to_struct
-from agents.wire import dump_answer, dump_fault, load_call
+from agents.xmlrpc import dump_answer, dump_fault, load_call
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from agents.node.manager import Fault, Manager, NoManager
+from agents.node.manager_client import Fault, Manager, NoManager
 
 logger = logging.getLogger(__name__)
 

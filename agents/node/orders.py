@@ -12,7 +12,7 @@ from agents.engines.base import EngineError
 from agents.node.fences import Fences
 from agents.node.journal import Entry, Journal, Key
 from agents.protocol import VERSION, CancelOrder, CopyState, Progress, Report, to_struct
-from agents.wire import printable
+from agents.xmlrpc import printable
 
 logger = logging.getLogger(__name__)
 

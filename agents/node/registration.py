@@ -10,9 +10,9 @@ from typing import Any
 
 from agents.node.config import NodeConfig
 from agents.node.fences import Stale
-from agents.node.manager import Fault, Manager, NoManager
+from agents.node.manager_client import Fault, Manager, NoManager
 from agents.node.notifications import Target
-from agents.node.store import Store
+from agents.node.state_store import Store
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ MANAGER = ("broker", "web", "worker", "beat")
 """In the order of starting; they stop in the reverse order."""
 
 THREADS = 1000
-"""Of the web, started only when needed; vastsky_site.bodies says why so many."""
+"""Of the web, started only when needed; vastsky_site.api.bodies says why so many."""
 
 
 def environment(place: Place, policy: Mapping[str, str]) -> dict[str, str]:

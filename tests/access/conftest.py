@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from vastsky_site import door, tokens
+from vastsky_site.access import authentication, tokens
 
 FAR = "10.0.0.7"
 MakeToken = Callable[..., str]
@@ -16,9 +16,9 @@ MakeToken = Callable[..., str]
 
 @pytest.fixture(autouse=True)
 def _no_failures_are_remembered() -> Iterator[None]:
-    door.attempts.clear()
+    authentication.attempts.clear()
     yield
-    door.attempts.clear()
+    authentication.attempts.clear()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from inventory.models import AuditEntry, Disk, Extent, HeadServer, StorageServer
 from tests.access.conftest import FAR, MakeToken, basic, outcome, post
 from tests.contract.api import Api, add_disk, zero_everything
-from vastsky_site import tokens
+from vastsky_site.access import tokens
 from vastsky_site.models import ApiToken
 from volumes.models import Attachment, Leg, LogicalVolume
 

@@ -10,16 +10,17 @@ from pytest_django import Settings
 
 from inventory import rpc as inventory_rpc
 from tests.access.conftest import FAR, MakeToken, basic, outcome, post
-from vastsky_site import access, rpc, tokens
+from vastsky_site.access import authorization, tokens
+from vastsky_site.api import endpoint
 from vastsky_site.models import ApiToken
-from volumes import rpc as volumes_rpc
+from volumes.api import rpc as volumes_rpc
 
 EACCES, EPROTO, EINVAL, UNAUTHORIZED = 13, 71, 22, 401
 LET_IN = {EPROTO, EINVAL, 0}
 """What a call without a struct ends with once it is let in: the method looks at its parameters."""
 
 Role = ApiToken.Role
-METHODS = sorted(rpc.server.procedures)
+METHODS = sorted(endpoint.server.procedures)
 EVERYTHING = "everything"
 
 DOCUMENT = {*inventory_rpc.PROCEDURES, *volumes_rpc.PROCEDURES} - {
@@ -173,7 +174,7 @@ def test_a_refusal_says_the_role_and_the_method(make_token: MakeToken) -> None:
 def test_a_method_that_says_no_role_is_open_to_nobody_and_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delitem(access.METHODS, "listEvents")
+    monkeypatch.delitem(authorization.METHODS, "listEvents")
 
     assert outcome(post("listEvents", {"ver": 5}, REMOTE_ADDR="127.0.0.1")) == EACCES
     assert [message.id for message in run_checks()] == ["vastsky.E006"]

@@ -21,8 +21,8 @@ from tests.console.browsing import (
     signed_in,
 )
 from tests.console.conftest import SMALL
-from vastsky_site import tokens
-from vastsky_site.sign_in import guesses
+from vastsky_site.access import tokens
+from vastsky_site.access.login import guesses
 
 WHO = ("root", "open-sesame-7")
 AUDIT = "/admin/inventory/auditentry/"

@@ -16,9 +16,9 @@ from inventory import audit, servers
 from inventory.audit import Verb, Way
 from inventory.models import AuditEntry
 from tests.access.conftest import FAR, MakeToken
-from vastsky_site import sign_in, tokens
-from vastsky_site.audit_pages import harmless
+from vastsky_site.access import login, tokens
 from vastsky_site.models import ApiToken
+from vastsky_site.pages.audit_log import harmless
 from volumes.models import Job
 
 LOGIN = "/admin/login/"
@@ -33,11 +33,11 @@ SignIn = Callable[[str], Client]
 @pytest.fixture(autouse=True)
 def _nobody_guessed(settings: Settings) -> Iterator[None]:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    sign_in.guesses.clear()
-    sign_in.sprays.clear()
+    login.guesses.clear()
+    login.sprays.clear()
     yield
-    sign_in.guesses.clear()
-    sign_in.sprays.clear()
+    login.guesses.clear()
+    login.sprays.clear()
 
 
 @pytest.fixture

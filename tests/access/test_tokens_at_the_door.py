@@ -16,8 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from inventory.errors import Exists, Invalid, NotFound
 from inventory.models import AuditEntry
 from tests.access.conftest import FAR, MakeToken, basic, outcome, post
-from vastsky_site import rpc, tokens
-from vastsky_site.attempts import Attempts
+from vastsky_site.access import tokens
+from vastsky_site.access.lockout import Attempts
+from vastsky_site.api import endpoint
 from vastsky_site.models import ApiToken
 
 FIVE = {"ver": 5}
@@ -86,7 +87,7 @@ def test_a_wrong_token_is_refused_before_the_body_is_read(make_token: MakeToken)
     request.META["HTTP_AUTHORIZATION"] = basic("program", "wrong")
     request._stream.stream = Untouchable()
 
-    assert rpc.endpoint(request).status_code == 401
+    assert endpoint.endpoint(request).status_code == 401
 
 
 def test_last_use_is_noted_once_a_minute_and_costs_one_query_otherwise(

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from agents.engines.base import EngineError
-from agents.node import server as door
+from agents.node import http_server as door
+from agents.node.http_server import Server, is_trusted
 from agents.node.methods import Method, Question
-from agents.node.server import Server, is_trusted
 
 Call = Callable[..., Any]
 

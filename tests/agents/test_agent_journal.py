@@ -14,7 +14,7 @@ from agents.node import journal as journal_module
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal, Key
 from agents.node.orders import Orders, Task
-from agents.node.store import Store
+from agents.node.state_store import Store
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
 EXTENT = ExtentRef(1, 1, "disk", 0, 1)

@@ -15,12 +15,12 @@ import pytest
 from agents.client import AgentUnreachable, HeadAgent
 from agents.identity import Identity, trusting
 from agents.node.config import ConfigError, HeadConfig, load_config
-from agents.node.manager import Manager, NoManager
+from agents.node.http_server import Server
+from agents.node.manager_client import Manager, NoManager
 from agents.node.methods import Method, Question
-from agents.node.server import Server
 from agents.protocol import Progress, Report
 from agents.transport import Endpoint
-from vastsky_site import certificates
+from vastsky_site.access import certificates
 
 REPORT = Report(7, 1, Progress.DONE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.node.config import ConfigError, HeadConfig, load_config
-from agents.node.manager import Manager, NoManager
+from agents.node.manager_client import Manager, NoManager
 from agents.transport import Endpoint
 
 CONFIG = """\

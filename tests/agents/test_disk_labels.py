@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agents.node.config import DiskConfig
-from agents.node.disks import Disk, Disks, Unusable, open_disk
-from agents.node.store import Store
+from agents.node.state_store import Store
+from agents.node.storage.disks import Disk, Disks, Unusable, open_disk
 from agents.protocol import ExtentRef
 
 GB = 1 << 30

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from agents.node import blocks
 from agents.node.config import DiskConfig
-from agents.node.disks import Disk, open_disk
 from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.orders import Orders
-from agents.node.patrol import Patrol
-from agents.node.shred import shred
-from agents.node.store import Store
-from agents.node.throttle import Throttle
+from agents.node.state_store import Store
+from agents.node.storage import blocks
+from agents.node.storage.disks import Disk, open_disk
+from agents.node.storage.patrol import Patrol
+from agents.node.storage.shred import shred
+from agents.node.storage.throttle import Throttle
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
 GB = 1 << 30
@@ -108,7 +108,7 @@ def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(fd, offset, length)
 
-    monkeypatch.setattr("agents.node.shred.clear", clear)
+    monkeypatch.setattr("agents.node.storage.shred.clear", clear)
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 3))
 
     assert (report.errno, report.message) == (errno.EIO, "GB [2] cannot be zeroed")
@@ -123,7 +123,7 @@ def test_a_shred_that_finds_no_room_fails_and_blames_no_block(
     def clear(*_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("agents.node.shred.clear", clear)
+    monkeypatch.setattr("agents.node.storage.shred.clear", clear)
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 1))
 
     assert (report.progress, report.errno) == (Progress.FAILED, errno.ENOSPC)
@@ -133,7 +133,7 @@ def test_what_pretends_to_be_zeroed_is_found_out(
     disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.pwrite(disk.fd, b"secret", 1 * GB)
-    monkeypatch.setattr("agents.node.shred.clear", lambda *_: None)
+    monkeypatch.setattr("agents.node.storage.shred.clear", lambda *_: None)
 
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 1))
     assert (report.progress, report.errno) == (Progress.FAILED, errno.EIO)

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from agents.engines.base import EngineError, HeadEngine
-from agents.node.groups import Groups
-from agents.node.head_watch import HeadWatch
+from agents.node.head.groups import Groups
+from agents.node.head.watch import HeadWatch
 from agents.protocol import CopyState, GroupState, LegState
 
 

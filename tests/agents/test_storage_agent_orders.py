@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agents.client import AgentFault
-from agents.engines.userspace.blocking import BlockingClient
+from agents.engines.userspace.nbd.sync_client import BlockingClient
 from agents.protocol import (
     CancelOrder,
     CopyMark,

@@ -24,7 +24,7 @@ from agents.identity import Identity, trusting
 from deploy.local import broker, observe, processes
 from deploy.local.nodes import toml
 from deploy.local.place import ROOT, Place
-from vastsky_site import certificates
+from vastsky_site.access import certificates
 
 NETWORKS = ("net-a", "net-b")
 NAMES = ("head-1", "head-2", "storage-1", "storage-2", "storage-3", "storage-4")

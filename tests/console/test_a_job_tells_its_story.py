@@ -3,14 +3,14 @@
 import pytest
 from django.test import Client
 
-from volumes import bell, jobs
+from volumes.jobs import queue, wakeup
 from volumes.models import Job, JobLine
 
 
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(bell, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def _story(client: Client, job: Job) -> str:
 
 
 def test_the_story_is_told_in_its_order(job: Job, console: Client) -> None:
-    jobs.start(job, "copying")
-    jobs.finish(job, 5, "the node <b>burned</b>")
+    queue.start(job, "copying")
+    queue.finish(job, 5, "the node <b>burned</b>")
 
     page = _story(console, job)
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from inventory.models import HeadServer, Priority, StorageServer
-from volumes import bell, jobs
+from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume
 
 DO = "/admin/console/do/{}/"
@@ -15,7 +15,7 @@ DO = "/admin/console/do/{}/"
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(bell, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
 
 
 def _detached() -> LogicalVolume:
@@ -63,7 +63,7 @@ def test_what_cannot_be_done_is_told_before_and_left_alone(well: None, console: 
 
 def test_a_refusal_of_the_use_case_is_shown_as_its_sentence(well: None, console: Client) -> None:
     volume = _attached()
-    jobs.submit(Job.Kind.SNAPSHOT, subject="another snapshot", volume=volume)
+    queue.submit(Job.Kind.SNAPSHOT, subject="another snapshot", volume=volume)
 
     page = _post(console, "detach", on=volume.pk)
 

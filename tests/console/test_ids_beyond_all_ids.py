@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.test import Client
 
 from volumes.admin import LISTS
-from volumes.console.acting import VERBS
+from volumes.console.verbs.run import VERBS
 
 BEYOND = ["2147483648", "9999999999", "9" * 20, "9" * 5000]
 OWN_PAGES = ["servers/{}/disks/", "disks/{}/map/", "volumes/{}/live/", "jobs/{}/live/"]

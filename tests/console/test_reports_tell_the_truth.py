@@ -6,9 +6,9 @@ import pytest
 from django.test import Client
 
 from inventory.models import Disk, Extent
-from volumes.copies import GOOD
 from volumes.models import Attachment, Leg, LogicalVolume
-from volumes.reports import problems, protection, room
+from volumes.replicas.rows import GOOD
+from volumes.reports import capacity, problems, protection
 from volumes.reports.problems import Risk
 
 
@@ -53,7 +53,7 @@ def test_a_bar_of_the_histogram_leads_to_just_its_volumes(
 
 
 def test_space_adds_up(ill: None) -> None:
-    usage = room.of_cluster()
+    usage = capacity.of_cluster()
 
     assert usage.capacity == sum(Disk.objects.values_list("capacity_gb", flat=True))
     for part, *statuses in (

@@ -20,7 +20,7 @@ from tests.console.browsing import (
     signed_in,
 )
 from tests.console.conftest import SMALL
-from volumes import bell
+from volumes.jobs import wakeup
 from volumes.models import Attachment, Job, Leg, LogicalVolume
 
 PAGES = [
@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(bell, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
 
 
 @pytest.fixture(autouse=True)

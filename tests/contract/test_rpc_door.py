@@ -9,7 +9,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from inventory.models import HeadServer
-from vastsky_site import rpc
+from vastsky_site.api import endpoint
 
 CALL = xmlrpc.client.dumps(({"ver": 5},), "listEvents")
 
@@ -52,7 +52,7 @@ def test_a_stranger_gets_401_and_its_body_stays_unread(who: str) -> None:
     request.META.update(STRANGERS[who])
     request._stream.stream = Untouchable()
 
-    response = rpc.endpoint(request)
+    response = endpoint.endpoint(request)
 
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == 'Basic realm="vastsky"'
@@ -92,18 +92,18 @@ def test_any_content_type_is_accepted(content_type: str) -> None:
 
 
 def test_the_limit_itself_is_accepted() -> None:
-    padding = " " * (rpc.BODY_BYTES - len(CALL))
+    padding = " " * (endpoint.BODY_BYTES - len(CALL))
 
     response = Client().generic("POST", "/RPC2", CALL + padding)
 
     assert xmlrpc.client.loads(response.content) == (([],), None)
 
 
-@pytest.mark.parametrize("size", [rpc.BODY_BYTES + 1, 3 * 1024 * 1024])
+@pytest.mark.parametrize("size", [endpoint.BODY_BYTES + 1, 3 * 1024 * 1024])
 def test_a_larger_body_is_a_fault_and_not_parsed(size: int) -> None:
     response = Client().generic("POST", "/RPC2", CALL + " " * (size - len(CALL)))
 
-    with pytest.raises(xmlrpc.client.Fault, match=str(rpc.BODY_BYTES)) as caught:
+    with pytest.raises(xmlrpc.client.Fault, match=str(endpoint.BODY_BYTES)) as caught:
         xmlrpc.client.loads(response.content)
     assert caught.value.faultCode == 7
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.contract.api import Api
-from vastsky_site import rpc, structs
+from vastsky_site.api import endpoint, signatures
 
 EINVAL, EPROTO = 22, 71
 
@@ -90,9 +90,9 @@ INTS = [(method, member) for method, member in MEMBERS if METHODS[method][member
 
 
 def test_the_tables_here_know_every_method_and_member() -> None:
-    procedures = rpc.PROCEDURES
+    procedures = endpoint.PROCEDURES
 
-    known = {name: {m.name for m in structs.members(body)} for name, body in procedures.items()}
+    known = {name: {m.name for m in signatures.members(body)} for name, body in procedures.items()}
 
     assert known == {method: set(struct) for method, struct in METHODS.items()}
 

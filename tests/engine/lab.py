@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agents.engines.base import Lease
-from agents.engines.userspace import spawn
-from agents.engines.userspace.head import UserspaceHead
-from agents.engines.userspace.marks import Mark, mark_offset, unpack_mark
-from agents.engines.userspace.storage import UserspaceStorage
+from agents.engines.userspace.head.head_engine import UserspaceHead
+from agents.engines.userspace.mirror.marks import Mark, mark_offset, unpack_mark
+from agents.engines.userspace.process import spawn
+from agents.engines.userspace.storage.data_server import UserspaceStorage
 from agents.protocol import (
     GB,
     AttachOrder,

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.disk import libc
-from agents.engines.userspace.intent import IntentMap, MissedChunks
-from agents.engines.userspace.marks import mark_offset
+from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
+from agents.engines.userspace.mirror.marks import mark_offset
+from agents.engines.userspace.storage.leased_range import libc
 from agents.protocol import GB, LegState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from agents.engines.userspace.marks import Mark, mark_offset, pack_mark
+from agents.engines.userspace.mirror.marks import Mark, mark_offset, pack_mark
 from agents.protocol import GB, LegState
 from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
 from tests.engine.conftest import MakeLab

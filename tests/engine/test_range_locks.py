@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.engines.userspace.intent import IntentMap, MissedChunks
-from agents.engines.userspace.ranges import Range, Ranges
-from agents.engines.userspace.tasks import Later, Task
+from agents.engines.userspace.loop.tasks import Later, Task
+from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
+from agents.engines.userspace.mirror.range_locks import Range, Ranges
 from tests.engine.conftest import MakeFolder
 
 SPAN = 12

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError, Lease
-from agents.engines.userspace import disk, nbd, spawn
-from agents.engines.userspace.reactor import Reactor
-from agents.engines.userspace.server import Listener
-from agents.engines.userspace.storage_process import DataServer
-from agents.engines.userspace.tasks import Task, io
+from agents.engines.userspace.loop.reactor import Reactor
+from agents.engines.userspace.loop.tasks import Task, io
+from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd.server import Listener
+from agents.engines.userspace.process import spawn
+from agents.engines.userspace.storage import leased_range
+from agents.engines.userspace.storage.data_server_process import DataServer
 from agents.protocol import GB
 from tests.engine.client import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
@@ -288,7 +290,7 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
     lease = {"name": "x", "path": str(path), "offset": 0, "size": MIB, "meta_offset": 2 * MIB}
     reactor, slow, ended, seen = Reactor(), threading.Event(), [], []
     server = DataServer(reactor, "one")
-    monkeypatch.setattr(disk, "_zero", lambda *_: slow.wait(10))
+    monkeypatch.setattr(leased_range, "_zero", lambda *_: slow.wait(10))
 
     async def drop() -> None:
         await server.perform({"do": "drop", "names": ["x"]})
@@ -298,7 +300,7 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
         await server.perform({"do": "export", "leases": [{**lease, "dextid": 1}]})
         device = server.exports.find("x")
         assert device is not None
-        device.submit(nbd.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
+        device.submit(protocol.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
         drops = [Task(drop()), Task(drop())]
         seen.extend(await server.perform({"do": "leases"}))
         reactor.after(0.1, slow.set)
@@ -332,9 +334,9 @@ def test_a_flush_that_failed_fails_every_lease_of_the_disk(
             where = {"offset": place * MIB, "meta_offset": 9 * MIB}
             await server.perform({"do": "export", "leases": [lease | where]})
         one, other = (server.exports.find(name) for name in "01")
-        answers.append((await io(other, nbd.WRITE, 0, 4096, bytes(4096)))[0])
-        answers.append((await io(one, nbd.WRITE, 0, 4096, bytes(4096), nbd.FUA))[0])
-        answers.append((await io(other, nbd.FLUSH, 0, 0))[0])
+        answers.append((await io(other, protocol.WRITE, 0, 4096, bytes(4096)))[0])
+        answers.append((await io(one, protocol.WRITE, 0, 4096, bytes(4096), protocol.FUA))[0])
+        answers.append((await io(other, protocol.FLUSH, 0, 0))[0])
         reactor.after(1.2, reactor.stop)
 
     Task(act())
@@ -351,7 +353,7 @@ def _raise(error: OSError) -> None:
 def test_what_a_former_owner_began_never_lands_after_what_the_new_one_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, port, zero = tmp_path / "disk", free_port(), disk._zero
+    path, port, zero = tmp_path / "disk", free_port(), leased_range._zero
     path.touch()
     os.truncate(path, GB)
     begun, slow, landed = threading.Event(), threading.Event(), threading.Event()
@@ -362,7 +364,7 @@ def test_what_a_former_owner_began_never_lands_after_what_the_new_one_writes(
         zero(*about)
         landed.set()
 
-    monkeypatch.setattr(disk, "_zero", zero_slowly)
+    monkeypatch.setattr(leased_range, "_zero", zero_slowly)
     reactor = Reactor()
     server = DataServer(reactor, "one")
     Listener(reactor, ("127.0.0.1", port), server.exports)

@@ -14,8 +14,10 @@ from pytest_django import Settings
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.simulator import Head, Storage, World, simulated_world
-from volumes import bell, detachment, jobs, steps, sweep
+from volumes.attach import detach as detachment
+from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.worker import reconcile, runner
 
 
 class Cluster:
@@ -73,15 +75,15 @@ class Cluster:
         """Take the steps of all open jobs, as if time had passed in between."""
         for _ in range(rounds):
             Job.objects.filter(state=Job.State.OPEN).update(due=timezone.now())
-            for job_id in jobs.due_ids(timezone.now(), 1000):
-                steps.run_job(job_id)
+            for job_id in queue.due_ids(timezone.now(), 1000):
+                runner.run_job(job_id)
 
     def hang_up(self) -> None:
         """Close the database connection of this thread."""
         connections.close_all()
 
     def sweep(self) -> None:
-        sweep.sweep()
+        reconcile.sweep()
 
     def silence(self, node: Storage, seconds: int) -> None:
         """Let a storage server be dead, and have been silent for so long."""
@@ -116,7 +118,7 @@ class Cluster:
 
 @contextmanager
 def _simulated_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(bell, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
         settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port

@@ -13,8 +13,9 @@ from agents.protocol import AttachOrder, CopyMark, CopyState, LegState, Progress
 from inventory.models import HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head, Storage
-from volumes import attachment, steps
+from volumes.attach import attach
 from volumes.models import Attachment, Job, Leg
+from volumes.worker import runner
 
 Status = Leg.Status
 
@@ -119,7 +120,7 @@ def test_a_head_that_died_makes_host_down(
 ) -> None:
     volume = four.create()
     head.die()
-    monkeypatch.setattr("volumes.steps._is_over", lambda job: True)
+    monkeypatch.setattr("volumes.worker.runner._is_over", lambda job: True)
 
     with pytest.raises(Fault) as caught:
         four.attach(volume, head)
@@ -134,7 +135,7 @@ def test_the_same_message_five_times_is_one_attach(four: Cluster, head: Head) ->
     job = four.job(Job.Kind.ATTACH)
 
     for _ in range(5):
-        steps.run_job(job.pk)
+        runner.run_job(job.pk)
 
     assert len(head.told("attach")) == 1
 
@@ -162,7 +163,7 @@ def test_an_unclean_end_with_an_unreadable_copy_is_not_attached(
     four.work()
     four.call("registerHeadServer", ip_data=[head.address])
     four.node_of(four.legs(volume)[0]).die()
-    monkeypatch.setattr("volumes.steps._is_over", lambda job: True)
+    monkeypatch.setattr("volumes.worker.runner._is_over", lambda job: True)
 
     with pytest.raises(Fault) as caught:
         four.attach(volume, head)
@@ -404,7 +405,7 @@ def test_an_attach_asked_again_while_marks_are_written_costs_no_copy(
         return Report(order.eventid, order.order, Progress.RUNNING)
 
     monkeypatch.setattr(head, "on_attach", assemble_slowly)
-    job = attachment.request_attach(volume, head.server_id)
+    job = attach.request_attach(volume, head.server_id)
     four.work(3)
 
     job.refresh_from_db()
@@ -461,7 +462,7 @@ def test_a_copy_that_was_left_out_once_never_counts_by_its_mark(four: Cluster, h
     four.world.marks[away.pk] = CopyMark(away.pk, 1, mark.events, clean=True)
     StorageServer.objects.update(priority=1)
 
-    job = attachment.request_attach(volume, head.server_id)
+    job = attach.request_attach(volume, head.server_id)
     four.work(2)
 
     job.refresh_from_db()
@@ -477,7 +478,7 @@ def test_space_that_counts_as_zero_but_bears_a_mark_is_shown_to_nobody(
     for leg in four.legs(volume):
         four.world.marks[leg.pk] = CopyMark(leg.pk, 7, 3, clean=True)
 
-    job = attachment.request_attach(volume, head.server_id, force=force)
+    job = attach.request_attach(volume, head.server_id, force=force)
     four.work(2)
 
     job.refresh_from_db()
@@ -489,9 +490,9 @@ def test_a_call_that_may_not_wait_any_more_is_told_and_its_work_goes_on(
     four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = four.create()
-    monkeypatch.setattr("volumes.steps.PATIENCE", 0.01)
+    monkeypatch.setattr("volumes.worker.runner.PATIENCE", 0.01)
     places = BoundedSemaphore(1)
-    monkeypatch.setattr("volumes.steps._waiting", places)
+    monkeypatch.setattr("volumes.worker.runner._waiting", places)
     with places, pytest.raises(Fault) as caught:  # somebody else waits
         four.attach(volume, head)
 

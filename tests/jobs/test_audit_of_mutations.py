@@ -13,19 +13,11 @@ from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
-from volumes import (
-    attachment,
-    control,
-    detachment,
-    health,
-    maintenance,
-    provisioning,
-    rebuild,
-    shred,
-    snapshots,
-    steps,
-)
+from volumes.attach import attach, detach
+from volumes.lifecycle import snapshots, volumes
 from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.repair import drain, failures, rebuild, shred
+from volumes.worker import operations, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -59,7 +51,7 @@ def attached(four: Cluster) -> LogicalVolume:
 
 
 def attaching(four: Cluster) -> Job:
-    return attachment.request_attach(four.create(), a_head(four).pk)
+    return attach.request_attach(four.create(), a_head(four).pk)
 
 
 def down(kind: Any) -> int:
@@ -69,16 +61,16 @@ def down(kind: Any) -> int:
 
 
 def evacuating(four: Cluster, *, paused: bool = False) -> Job:
-    job = maintenance.start_evacuation(a_disk(four))
+    job = drain.start_evacuation(a_disk(four))
     if paused:
-        maintenance.pause(job, paused=True)
+        drain.pause(job, paused=True)
     job.refresh_from_db()
     return job
 
 
 def shredding(four: Cluster) -> Job:
     four.detach(volume := attached(four))
-    provisioning.delete_volume(volume)
+    volumes.delete_volume(volume)
     for node in four.world.storages.values():
         node.hold_shreds = True
     shred.request_missing()
@@ -88,7 +80,7 @@ def shredding(four: Cluster) -> Job:
 
 def rebuilding(four: Cluster) -> Job:
     volume = attached(four)
-    health.fail_copy(four.legs(volume)[0].pk, "io")
+    failures.fail_copy(four.legs(volume)[0].pk, "io")
     four.work(2)
     return Job.objects.get(kind=Job.Kind.REBUILD, step__gt="")
 
@@ -106,12 +98,12 @@ def finish_shred(four: Cluster) -> Mutation:
 
 def with_copy(four: Cluster) -> Mutation:
     dextid = four.legs(attached(four))[0].pk
-    return lambda: health.fail_copy(dextid, "io")
+    return lambda: failures.fail_copy(dextid, "io")
 
 
 def fence(four: Cluster) -> Mutation:
     row = Attachment.objects.select_related("volume", "head").get(volume=attached(four))
-    return lambda: in_transaction(lambda: detachment.request_fence(row, "it is gone"))
+    return lambda: in_transaction(lambda: detach.request_fence(row, "it is gone"))
 
 
 def in_transaction(mutation: Mutation) -> None:
@@ -139,33 +131,31 @@ SCENARIOS: dict[Verb, Callable[[Cluster], Mutation]] = {
     Verb.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
     Verb.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
     Verb.DELETE_DISK: lambda four: call(servers.delete_disk, down(Disk)),
-    Verb.CREATE_VOLUME: lambda four: call(provisioning.create_volume, name="new", capacity_gb=3),
-    Verb.DELETE_VOLUME: lambda four: call(provisioning.delete_volume, four.create()),
+    Verb.CREATE_VOLUME: lambda four: call(volumes.create_volume, name="new", capacity_gb=3),
+    Verb.DELETE_VOLUME: lambda four: call(volumes.delete_volume, four.create()),
     Verb.CREATE_SNAPSHOT: lambda four: call(
         snapshots.create_snapshot, origin=four.create(), name="before"
     ),
     Verb.DELETE_SNAPSHOT: lambda four: call(snapshots.delete_snapshot, snapshot_of(four)),
-    Verb.ATTACH: lambda four: call(attachment.request_attach, four.create(), a_head(four).pk),
-    Verb.DETACH: lambda four: call(detachment.request_detach, attached(four)),
+    Verb.ATTACH: lambda four: call(attach.request_attach, four.create(), a_head(four).pk),
+    Verb.DETACH: lambda four: call(detach.request_detach, attached(four)),
     Verb.FENCE: fence,
-    Verb.FAIL_HEAD: lambda four: call(health.fail_head, a_head(four).pk),
-    Verb.LOSE_HEAD: lambda four: call(health.lose_head, a_head(four).pk),
-    Verb.FAIL_STORAGE: lambda four: call(health.fail_storage, a_disk(four).server_id),
-    Verb.FAIL_DISK: lambda four: call(health.fail_disk, a_disk(four).pk),
+    Verb.FAIL_HEAD: lambda four: call(failures.fail_head, a_head(four).pk),
+    Verb.LOSE_HEAD: lambda four: call(failures.lose_head, a_head(four).pk),
+    Verb.FAIL_STORAGE: lambda four: call(failures.fail_storage, a_disk(four).server_id),
+    Verb.FAIL_DISK: lambda four: call(failures.fail_disk, a_disk(four).pk),
     Verb.FAIL_COPY: with_copy,
-    Verb.REPORT_BAD_BLOCKS: lambda four: call(health.report_bad_blocks, a_disk(four).pk, [50]),
+    Verb.REPORT_BAD_BLOCKS: lambda four: call(failures.report_bad_blocks, a_disk(four).pk, [50]),
     Verb.FINISH_SHRED: finish_shred,
     Verb.FINISH_REBUILD: finish_rebuild,
-    Verb.SHUT_DOWN: lambda four: health.shut_down,
-    Verb.START_EVACUATION: lambda four: call(maintenance.start_evacuation, a_disk(four)),
-    Verb.START_MAINTENANCE: lambda four: call(maintenance.start_maintenance, a_disk(four), 5),
-    Verb.PAUSE_JOB: lambda four: call(maintenance.pause, evacuating(four), paused=True),
-    Verb.RESUME_JOB: lambda four: call(
-        maintenance.pause, evacuating(four, paused=True), paused=False
-    ),
-    Verb.RETRY_JOB: lambda four: call(control.retry_job, attaching(four)),
-    Verb.CANCEL_JOB: lambda four: call(control.cancel_job, attaching(four)),
-    Verb.FORCE_JOB: lambda four: call(control.force_job, attaching(four)),
+    Verb.SHUT_DOWN: lambda four: failures.shut_down,
+    Verb.START_EVACUATION: lambda four: call(drain.start_evacuation, a_disk(four)),
+    Verb.START_MAINTENANCE: lambda four: call(drain.start_maintenance, a_disk(four), 5),
+    Verb.PAUSE_JOB: lambda four: call(drain.pause, evacuating(four), paused=True),
+    Verb.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
+    Verb.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
+    Verb.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
+    Verb.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
     Verb.FENCE,
@@ -255,7 +245,7 @@ def test_a_failed_head_and_each_group_taken_from_it_are_rows(four: Cluster) -> N
     volume = attached(four)
     AuditEntry.objects.all().delete()
 
-    health.fail_head(a_head(four).pk, "on fire")
+    failures.fail_head(a_head(four).pk, "on fire")
 
     rows = AuditEntry.objects.order_by("pk").values_list("verb", "subject")
     assert list(rows) == [("fence", str(volume)), ("fail_head", "hsvr-00000001")]
@@ -272,9 +262,9 @@ def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
 def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster) -> None:
     volume = attached(four)
     with audit.acting_as("node-1", Way.NODE):
-        health.fail_copy(four.legs(volume)[0].pk, "io")
+        failures.fail_copy(four.legs(volume)[0].pk, "io")
     with audit.acting_as("alice", Way.CONSOLE):
-        detachment.request_detach(volume)
+        detach.request_detach(volume)
 
     assert four.job(Job.Kind.ATTACH).actor == "loopback"
     assert four.job(Job.Kind.DETACH).actor == "alice"
@@ -289,8 +279,8 @@ def test_a_step_taken_in_the_callers_thread_acts_for_the_system(four: Cluster) -
         seen.append(audit.actor())
 
     with pytest.MonkeyPatch.context() as patch, audit.acting_as("alice", Way.CONSOLE):
-        patch.setitem(steps.STEPS, Job.Kind.ATTACH, step)
-        steps.run_job(job.pk)
+        patch.setitem(runner.STEPS, Job.Kind.ATTACH, step)
+        runner.run_job(job.pk)
 
     assert seen == [audit.SYSTEM]
 

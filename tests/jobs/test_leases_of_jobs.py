@@ -9,15 +9,16 @@ from django.utils import timezone
 
 from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
-from volumes import jobs, steps
-from volumes.jobs import Again
+from volumes.jobs import queue
+from volumes.jobs.queue import Again
 from volumes.models import Job
+from volumes.worker import runner
 
 
 def test_a_slow_step_is_not_taken_by_another_worker(
     racing_four: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=0.9))
+    monkeypatch.setattr(queue, "LEASE", timedelta(seconds=0.9))
     taken = []
 
     def slow(job: Job) -> Again:
@@ -25,19 +26,19 @@ def test_a_slow_step_is_not_taken_by_another_worker(
         time.sleep(1.5)
         return Again(timedelta(seconds=50))
 
-    monkeypatch.setitem(steps.STEPS, Job.Kind.DETACH, slow)
+    monkeypatch.setitem(runner.STEPS, Job.Kind.DETACH, slow)
     volume = racing_four.create()
     racing_four.attach(volume, next(iter(racing_four.world.heads.values())))
     job = racing_four.begin_detach(volume)
 
     def run() -> None:
-        steps.run_job(job.pk)
+        runner.run_job(job.pk)
         racing_four.hang_up()
 
     first = threading.Thread(target=run)
     first.start()
     while first.is_alive():
-        steps.run_job(job.pk)
+        runner.run_job(job.pk)
         time.sleep(0.05)
     first.join()
 
@@ -48,14 +49,14 @@ def test_a_worker_that_lost_its_lease_records_nothing(four: Cluster) -> None:
     volume = four.create()
     four.attach(volume, next(iter(four.world.heads.values())))
     job = four.begin_detach(volume)
-    late = jobs.claim(job.pk)
+    late = queue.claim(job.pk)
     assert late is not None
     Job.objects.filter(pk=job.pk).update(due=job.created)
-    assert jobs.claim(job.pk) is not None
+    assert queue.claim(job.pk) is not None
 
-    with pytest.raises(jobs.LeaseLost):
-        jobs.finish(late)
-    jobs.postpone(late, Again(timedelta(hours=1), "late"))
+    with pytest.raises(queue.LeaseLost):
+        queue.finish(late)
+    queue.postpone(late, Again(timedelta(hours=1), "late"))
 
     job.refresh_from_db()
     assert (job.state, job.waiting) == ("open", "")
@@ -67,8 +68,8 @@ def test_a_job_that_was_put_off_before_the_clock_was_set_back_goes_on(four: Clus
     job = four.begin_detach(volume)
     Job.objects.filter(pk=job.pk).update(due=timezone.now() + timedelta(hours=1))
 
-    for job_id in jobs.due_ids(timezone.now(), 10):
-        steps.run_job(job_id)
+    for job_id in queue.due_ids(timezone.now(), 10):
+        runner.run_job(job_id)
 
     job.refresh_from_db()
     assert job.state == "done"

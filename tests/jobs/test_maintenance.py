@@ -9,8 +9,9 @@ from inventory.errors import Busy, Invalid
 from inventory.models import Disk, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes import control, maintenance
 from volumes.models import Job, Leg, LogicalVolume
+from volumes.repair import drain
+from volumes.worker import operations
 
 Status = Leg.Status
 
@@ -37,7 +38,7 @@ def finish_rebuilds(four: Cluster, head: Head) -> None:
 def test_a_plan_tells_what_would_move_and_changes_nothing(
     four: Cluster, server: StorageServer
 ) -> None:
-    plan = maintenance.plan_evacuation(server)
+    plan = drain.plan_evacuation(server)
 
     assert (plan.copies, plan.gb, plan.stuck) == (1, 5, 0)
     server.refresh_from_db()
@@ -49,7 +50,7 @@ def test_a_plan_says_what_has_no_other_place(cluster: Cluster) -> None:
         cluster.add_storage()
     volume = cluster.create()
 
-    plan = maintenance.plan_evacuation(cluster.legs(volume)[0].server)
+    plan = drain.plan_evacuation(cluster.legs(volume)[0].server)
 
     assert plan.stuck == 1
     assert plan.reason
@@ -60,7 +61,7 @@ def test_a_plan_knows_that_copies_move_only_to_disks_with_their_tags(
 ) -> None:
     LogicalVolume.objects.filter(pk=volume.pk).update(tags="ssd")
 
-    plan = maintenance.plan_evacuation(server)
+    plan = drain.plan_evacuation(server)
 
     assert plan.stuck == 1
     assert "without the tags ssd" in plan.reason
@@ -69,7 +70,7 @@ def test_a_plan_knows_that_copies_move_only_to_disks_with_their_tags(
 def test_an_evacuation_moves_every_copy_and_ends(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
-    job = maintenance.start_evacuation(server)
+    job = drain.start_evacuation(server)
 
     finish_rebuilds(four, head)
 
@@ -82,14 +83,14 @@ def test_an_evacuation_moves_every_copy_and_ends(
 def test_a_paused_evacuation_moves_nothing_until_it_goes_on(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
-    job = maintenance.start_evacuation(server)
-    maintenance.pause(job, paused=True)
+    job = drain.start_evacuation(server)
+    drain.pause(job, paused=True)
 
     four.work(2)
     assert not head.told("rebuild")
     assert "paused" in four.job(Job.Kind.REBUILD).waiting
 
-    maintenance.pause(job, paused=False)
+    drain.pause(job, paused=False)
     finish_rebuilds(four, head)
     assert not Leg.objects.filter(server=server).exists()
 
@@ -97,16 +98,16 @@ def test_a_paused_evacuation_moves_nothing_until_it_goes_on(
 def test_a_canceled_evacuation_gives_the_server_back(
     four: Cluster, head: Head, server: StorageServer
 ) -> None:
-    job = maintenance.start_evacuation(server)
+    job = drain.start_evacuation(server)
 
-    control.cancel_job(job)
+    operations.cancel_job(job)
     four.work()
 
     server.refresh_from_db()
     assert server.priority == 1
     assert not head.told("rebuild")
     with pytest.raises(Busy):
-        control.cancel_job(job)
+        operations.cancel_job(job)
 
 
 def test_a_disk_can_be_evacuated_by_itself(
@@ -114,7 +115,7 @@ def test_a_disk_can_be_evacuated_by_itself(
 ) -> None:
     disk = four.disk_of(four.legs(volume)[0])
 
-    maintenance.start_evacuation(disk)
+    drain.start_evacuation(disk)
     finish_rebuilds(four, head)
 
     assert not Leg.objects.filter(extent__disk=disk).exists()
@@ -126,13 +127,13 @@ def test_what_is_out_cannot_be_evacuated(four: Cluster, server: StorageServer) -
     server.refresh_from_db()
 
     with pytest.raises(Invalid):
-        maintenance.start_evacuation(server)
+        drain.start_evacuation(server)
 
 
 def test_maintenance_keeps_silence_from_replacing_copies(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
-    job = maintenance.start_maintenance(server, 30)
+    job = drain.start_maintenance(server, 30)
     four.silence(four.world.storages[server.pk], 100_000)
 
     four.sweep()
@@ -146,7 +147,7 @@ def test_maintenance_keeps_silence_from_replacing_copies(
 
 
 def test_nothing_new_lands_on_what_is_in_maintenance(four: Cluster, server: StorageServer) -> None:
-    maintenance.start_maintenance(server, 30)
+    drain.start_maintenance(server, 30)
 
     other = four.create("other")
 
@@ -161,7 +162,7 @@ def test_the_only_good_copy_is_not_taken_away_for_maintenance(
         four.call("notifyFailure", target=2, targetid=server.pk)
 
     with pytest.raises(Busy):
-        maintenance.start_maintenance(last, 30)
+        drain.start_maintenance(last, 30)
 
 
 def test_a_forced_rebuild_does_not_wait_for_the_grace(
@@ -171,7 +172,7 @@ def test_a_forced_rebuild_does_not_wait_for_the_grace(
     four.sweep()
     four.work()
 
-    control.force_job(four.job(Job.Kind.REBUILD))
+    operations.force_job(four.job(Job.Kind.REBUILD))
     four.work()
 
     assert head.told("rebuild")
@@ -185,7 +186,7 @@ def test_a_forced_detach_gives_up_a_head_that_does_not_answer(
     four.work()
     assert four.state(volume) == "unbinding"
 
-    control.force_job(job)
+    operations.force_job(job)
     four.work()
 
     assert four.state(volume) == "detached"
@@ -197,7 +198,7 @@ def test_a_shred_or_rebuild_is_never_canceled(
     four.call("notifyFailure", target=2, targetid=server.pk)
 
     with pytest.raises(Invalid):
-        control.cancel_job(four.job(Job.Kind.REBUILD))
+        operations.cancel_job(four.job(Job.Kind.REBUILD))
 
 
 def test_trying_again_takes_a_waiting_job_up_at_once(
@@ -209,7 +210,7 @@ def test_trying_again_takes_a_waiting_job_up_at_once(
     job = four.job(Job.Kind.REBUILD)
     assert job.due > timezone.now()
 
-    control.retry_job(job)
+    operations.retry_job(job)
 
     job.refresh_from_db()
     assert job.due <= timezone.now()
@@ -219,9 +220,9 @@ def test_a_second_evacuation_does_not_cost_the_copy_that_the_head_still_uses(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
     first, _, last = four.legs(volume)
-    maintenance.start_evacuation(last.server)
+    drain.start_evacuation(last.server)
     four.work()
-    maintenance.start_evacuation(first.server)
+    drain.start_evacuation(first.server)
     finish_rebuilds(four, head)
 
     used = set(head.groups[volume.pk].copies)
@@ -232,7 +233,7 @@ def test_a_copy_that_the_head_let_go_is_not_counted_though_another_was_lost_mean
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
     moved, lost, _ = four.legs(volume)
-    maintenance.start_evacuation(moved.server)
+    drain.start_evacuation(moved.server)
     four.work()
     head.lose(lost.pk)
     four.sweep()

@@ -31,7 +31,7 @@ def test_a_head_that_answers_garbage_is_a_fault_and_detach_is_allowed(
 ) -> None:
     volume = four.create()
     head.babbles = True
-    monkeypatch.setattr("volumes.steps._is_over", lambda job: True)
+    monkeypatch.setattr("volumes.worker.runner._is_over", lambda job: True)
 
     with pytest.raises(Fault) as caught:
         four.attach(volume, head)

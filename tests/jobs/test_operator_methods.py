@@ -7,7 +7,7 @@ import pytest
 from inventory.models import Disk, Priority, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes import attachment
+from volumes.attach import attach
 from volumes.models import Attachment, Job, LogicalVolume
 
 ENOENT, EBUSY, EINVAL = 2, 16, 22
@@ -37,7 +37,7 @@ def row(place: dict[str, int]) -> StorageServer | Disk:
 def waiting_attach(four: Cluster) -> Job:
     for node in four.world.storages.values():
         node.die()
-    return attachment.request_attach(four.create("other"), next(iter(four.world.heads)))
+    return attach.request_attach(four.create("other"), next(iter(four.world.heads)))
 
 
 def test_a_plan_says_what_would_move(four: Cluster, place: dict[str, int]) -> None:

@@ -11,8 +11,10 @@ from pytest_django import Settings
 
 from tests.conftest import Race
 from tests.jobs.conftest import Cluster
-from volumes import jobs, shred, steps
+from volumes.jobs import queue
 from volumes.models import Attachment, Job, Leg
+from volumes.repair import shred
+from volumes.worker import runner
 
 
 def codes(results: list[Any]) -> list[int]:
@@ -68,7 +70,7 @@ def test_workers_that_run_one_job_at_once_take_each_step_once(
     racing_four.attach(volume, head)
     job = racing_four.begin_detach(volume)
 
-    race(*(lambda: steps.run_job(job.pk) for _ in range(4)))
+    race(*(lambda: runner.run_job(job.pk) for _ in range(4)))
 
     assert len(head.told("detach")) == 1
     assert racing_four.state(volume) == "detached"
@@ -88,7 +90,7 @@ def test_shreds_that_begin_at_once_keep_to_the_limit(
         racing_four.call("deleteLogicalVolume", lvolid=volume.pk)
     shred.request_missing()
 
-    race(*(partial(steps.run_job, pk) for pk in jobs.due_ids(timezone.now(), 100)))
+    race(*(partial(runner.run_job, pk) for pk in queue.due_ids(timezone.now(), 100)))
 
     for node in racing_four.world.storages.values():
         assert len(node.told("shred")) <= settings.VASTSKY_SHREDS_PER_DISK

@@ -11,7 +11,7 @@ from agents.protocol import Progress, Report
 from inventory.models import Disk, Extent, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes import attachment
+from volumes.attach import attach
 from volumes.models import Job, Leg, LogicalVolume
 
 Status = Leg.Status
@@ -475,7 +475,7 @@ def test_news_of_a_rebuild_from_before_a_detach_counts_for_nothing(
             four.attach(volume, head)
             return Report(eventid, number, Progress.DONE)
 
-    monkeypatch.setattr("volumes.copying.agent", lambda *_: SlowToBeHeard())
+    monkeypatch.setattr("volumes.repair.transfer.agent", lambda *_: SlowToBeHeard())
     four.work()
 
     assert Leg.objects.get(pk=order.leg.dextid).status == Status.SPARE
@@ -649,7 +649,7 @@ def test_a_copy_that_the_head_alone_reaches_counts_once_it_is_the_only_one_in_us
     head.die()
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work(6)
-    attached = attachment.request_attach(volume, four.add_head().server_id)
+    attached = attach.request_attach(volume, four.add_head().server_id)
     four.work(3)
 
     attached.refresh_from_db()

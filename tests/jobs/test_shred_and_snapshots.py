@@ -10,8 +10,10 @@ from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory.models import Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes import attachment, shred, snapshots
+from volumes.attach import attach
+from volumes.lifecycle import snapshots
 from volumes.models import Job, Leg, LogicalVolume
+from volumes.repair import shred
 
 
 def test_a_new_disk_is_shredded_and_then_free(cluster: Cluster) -> None:
@@ -350,7 +352,7 @@ def test_a_forced_attach_shows_no_snapshot_whose_store_was_left_behind(
     four.work(5)
     other = four.add_head()
 
-    attachment.request_attach(volume, other.server_id, force=True)
+    attach.request_attach(volume, other.server_id, force=True)
     four.work(3)
 
     assert four.state(volume) == "bound"

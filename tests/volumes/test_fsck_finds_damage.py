@@ -13,8 +13,8 @@ from django.utils import timezone
 from inventory import servers
 from inventory.models import Extent, HeadServer, Priority, StorageServer
 from tests.contract.api import Api
-from volumes.fsck import violations
-from volumes.invariants import CHECKS
+from volumes.integrity.fsck import violations
+from volumes.integrity.invariants import CHECKS
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 pytestmark = pytest.mark.django_db

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volumes.layout import CHUNKS_PER_GB, mirror_sizes, snapshot_store_gb
+from volumes.placement.layout import CHUNKS_PER_GB, mirror_sizes, snapshot_store_gb
 
 capacities = st.integers(1, 1048576)
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.errors import NoSpace
-from volumes.placement import Openings, Placed, Room, place
+from volumes.placement.policy import Openings, Placed, Room, place
 
 
 def room(disk: int, server: int, *free_gb: int, **about: object) -> Room:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from inventory import space
 from inventory.models import Disk, Extent, HeadServer, IdSpace, Priority, StorageServer
 from tests.contract.api import Api, put_down, zero_everything
-from volumes import fsck
+from volumes.integrity import fsck
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
 
 ENOENT, EBUSY, EEXIST, EINVAL, ENOSPC = 2, 16, 17, 22, 28

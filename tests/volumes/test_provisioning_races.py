@@ -8,7 +8,7 @@ import pytest
 
 from inventory.models import Disk, Extent, Priority
 from tests.contract.api import Api
-from volumes import fsck
+from volumes.integrity import fsck
 from volumes.models import LogicalVolume
 
 ENOENT, EEXIST, ENOSPC = 2, 17, 28

@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from inventory.models import Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import Api, put_down
-from volumes import allocation, provisioning
+from volumes.lifecycle import volumes
 from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.placement import allocation
 
 ENOENT = 2
 LVOL, LINEAR, MIRROR, DEXT, SNAPSHOT_ORIGIN, SNAPSHOT = 0, 1, 2, 3, 6, 7
@@ -62,7 +63,7 @@ def add_snapshot(origin: LogicalVolume, name: str) -> LogicalVolume:
             redundancy=origin.redundancy,
             origin=origin,
         )
-        provisioning.record(snapshot)
+        volumes.record(snapshot)
         allocation.reserve(snapshot, [10, 10, 6])
     return snapshot
 

@@ -6,7 +6,7 @@ ROLES = ("viewer", "operator", "admin")
 
 
 def make_roles(apps: Any, _: Any) -> None:
-    """What each may do is in volumes.console.permissions."""
+    """What each may do is in volumes.console.frame.permissions."""
     for name in ROLES:
         apps.get_model("auth", "Group").objects.get_or_create(name=name)
 

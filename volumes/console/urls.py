@@ -2,31 +2,31 @@
 
 from django.urls import path, register_converter
 
-from volumes.console import (
-    acting,
-    cluster,
-    creating,
-    iron_pages,
+from volumes.console.frame.page import IdConverter
+from volumes.console.pages import (
+    cluster_tree,
+    create_volume,
+    hardware_pages,
     job_page,
     overview,
-    problems,
+    problems_page,
     volume_page,
 )
-from volumes.console.page import IdConverter
+from volumes.console.verbs import run
 
 register_converter(IdConverter, "id")
 
 app_name = "console"
 urlpatterns = [
     path("overview/live/", overview.live, name="overview-live"),
-    path("problems/", problems.show, name="problems"),
-    path("problems/live/", problems.live, name="problems-live"),
-    path("cluster/", cluster.show, name="cluster"),
-    path("servers/<id:server_id>/disks/", iron_pages.disks, name="disks"),
-    path("disks/<id:disk_id>/map/", iron_pages.disk_map, name="disk-map"),
-    path("volumes/new/", creating.create, name="create"),
-    path("volumes/new/preview/", creating.preview, name="create-preview"),
+    path("problems/", problems_page.show, name="problems"),
+    path("problems/live/", problems_page.live, name="problems-live"),
+    path("cluster/", cluster_tree.show, name="cluster"),
+    path("servers/<id:server_id>/disks/", hardware_pages.disks, name="disks"),
+    path("disks/<id:disk_id>/map/", hardware_pages.disk_map, name="disk-map"),
+    path("volumes/new/", create_volume.create, name="create"),
+    path("volumes/new/preview/", create_volume.preview, name="create-preview"),
     path("volumes/<id:volume_id>/live/", volume_page.live, name="volume-live"),
     path("jobs/<id:job_id>/live/", job_page.live, name="job-live"),
-    path("do/<slug:verb>/", acting.act, name="act"),
+    path("do/<slug:verb>/", run.act, name="act"),
 ]

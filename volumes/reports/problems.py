@@ -11,8 +11,8 @@ from django.db.models import Model, Q, Sum
 from django.utils import timezone
 
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
-from volumes import absence
 from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.repair import grace
 from volumes.reports import networks, progress, protection
 
 LISTED = 20
@@ -161,7 +161,7 @@ def _worker(now: datetime) -> Iterator[Problem]:
 
 
 def _brake() -> Iterator[Problem]:
-    if absence.brake_is_on():
+    if grace.brake_is_on():
         yield Problem(
             Risk.STOPPED,
             None,

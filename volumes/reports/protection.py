@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 
-from volumes.copies import GOOD
 from volumes.models import Leg, LogicalVolume, Mirror
+from volumes.replicas.rows import GOOD
 
 MirrorRow = tuple[int, int, int, int]
 """A mirror, its volume, the copies it should have, the good ones it has."""

@@ -2,7 +2,7 @@
 
 from django import template
 
-from volumes.console import cells, formats
+from volumes.console.frame import cells, formats
 
 register = template.Library()
 

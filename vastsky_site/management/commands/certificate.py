@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from inventory.errors import Refused
-from vastsky_site import certificates
+from vastsky_site.access import certificates
 
 TO_A_NODE = """\
 Copy {folder}/{name}.pem, {folder}/{name}.key and {folder}/authority.pem to the node, the key for

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from inventory import audit
 from inventory.errors import Refused
-from vastsky_site import tokens
+from vastsky_site.access import tokens
 from vastsky_site.models import ApiToken
 
 

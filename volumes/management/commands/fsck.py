@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from volumes import fsck
+from volumes.integrity import fsck
 
 
 class Command(BaseCommand):

@@ -1,0 +1,31 @@
+"""The template: code of head processes, loaded once and forked for each, while the agent lives."""
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+
+from agents.engines.userspace.head import head_process
+from agents.engines.userspace.process import spawn
+
+ORDER_BYTES = 64 << 10
+
+
+def main() -> None:
+    """Run as the process that `spawn.run` began."""
+    orders = socket.socket(fileno=int(sys.argv[2]))
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what is forked here
+    gc.freeze()
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(orders, ORDER_BYTES, 1)
+        if not order:
+            return
+        if not os.fork():
+            # As long as anybody held it, the agent would not notice that the template is gone.
+            orders.close()
+            os.setsid()
+            head_process.main(*spawn.settle(descriptors[0], json.loads(order)))
+            return
+        os.close(descriptors[0])

@@ -1,0 +1,282 @@
+"""An attached group: an origin and its snapshots, and the orders that concern them."""
+
+import contextlib
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from agents.engines.userspace.head import publish, state_file
+from agents.engines.userspace.head.assembly import Parts
+from agents.engines.userspace.head.device import Member
+from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
+from agents.engines.userspace.loop.tasks import Fault, Later, Task
+from agents.engines.userspace.mirror.copier import Throttle
+from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
+from agents.engines.userspace.mirror.leg import BUILDING, FAULTY, INSYNC, QUEUED, Leg
+from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.mirror.resync import Rebuilds
+from agents.engines.userspace.snapshot.copy_before_write import Snapshots
+from agents.engines.userspace.snapshot.snapshot import Snapshot
+
+CLEAN_SECONDS = 3.0
+
+
+class Group:
+    """The first member is the origin, the others are its snapshots."""
+
+    def __init__(self, reactor: Reactor, arguments: dict[str, Any], kept: dict[str, Any]) -> None:
+        self.epoch: int = kept["epoch"]
+        self._reactor = reactor
+        self._folder: str = arguments["folder"]
+        self._run_dir: str = arguments["run_dir"]
+        self._links_dir: str = arguments["links_dir"]
+        self._timeout: float = arguments["leg_timeout"]
+        self._kept = kept
+        self._parts = Parts(reactor, self, arguments)
+        self._saves = Commits(reactor, self._prepare_save)
+        self._members: list[Member] = []
+        self._snapshots: Snapshots | None = None
+        self._cleaning: set[Mirror] = set()
+        throttle = Throttle(reactor, arguments["rebuild_mib_per_s"], self._client_requests)
+        self._rebuilds = Rebuilds(throttle, self._parts.connections, self.save)
+
+    # -- what the mirrors need
+
+    def save(self) -> Later:
+        """Put the state of all copies on disk."""
+        saved = Later()
+        self._saves.ask(saved)
+        return saved
+
+    def missed_chunks(self, dextid: int, intent: MirrorIntent) -> MissedChunks:
+        """Open the map of what a copy lacks."""
+        return MissedChunks(self._parts.missed_path(dextid), intent.chunks, intent.shift)
+
+    def reconnect(
+        self, leg: Leg, size: int, lost: Callable[[str], None], found: Callable[[], None]
+    ) -> None:
+        """Try to reach the last good copy again, for as long as it takes."""
+        self._parts.connections.reconnect(leg, size, lost, found)
+
+    def log(self, text: str) -> None:
+        """Write a line to the process's log; one that it has no room for is lost."""
+        line = f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n"
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), line.encode())
+
+    # -- assembly
+
+    async def assemble(self) -> None:
+        """Bring up all devices and publish them; the first failure undoes it."""
+        try:
+            for spec in self._kept["devices"]:
+                await self._add(spec)
+            await self._save_surely()
+            for member in self._members:
+                self._publish(member)
+        except Fault:
+            self._withdraw()
+            raise
+        self._reactor.every(min(0.5, self._timeout / 4), self._check_legs)
+        self._reactor.every(CLEAN_SECONDS, self._clean_intents)
+        self._clean_intents()
+
+    async def _add(self, spec: dict[str, Any]) -> Member:
+        publish.check_labels(spec["labels"])
+        member = Member(spec, self._parts.make_volume(spec))
+        self._members.append(member)
+        try:
+            await self._parts.join(member.volume, spec)
+            if self._snapshots is None:
+                self._snapshots = Snapshots(member.volume)
+            else:
+                await self._add_snapshot(self._snapshots, member)
+        except Fault:
+            self._part_from(member)
+            raise
+        return member
+
+    async def _add_snapshot(self, snapshots: Snapshots, member: Member) -> None:
+        origin, broken = self._members[0].volume, member.spec.get("broken", False)
+        member.snapshot = Snapshot(origin, member.volume, self.save, broken=broken)
+        if not broken:
+            await member.snapshot.open()
+        await self._save_surely()  # a group revived after this moment has to stand guard too
+        await snapshots.add(member.snapshot)
+
+    async def _save_surely(self) -> None:
+        error, _ = await self.save()
+        if error:
+            raise Fault(error, f"the group's record cannot be saved: {os.strerror(error)}")
+
+    def _part_from(self, member: Member) -> None:
+        self._members.remove(member)
+        for leg in member.legs():
+            leg.goodbye()
+
+    def _publish(self, member: Member) -> None:
+        path = publish.socket_path(self._run_dir, member.lvolid)
+        labels = member.spec["labels"]
+        try:
+            member.published = publish.Published(self._reactor, member.served, path, labels)
+            member.published.link(self._links_dir)
+        except OSError as error:
+            raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+
+    def _withdraw(self) -> None:
+        for member in self._members:
+            if member.published is not None:
+                member.published.withdraw(self._links_dir)
+
+    # -- orders
+
+    async def perform(self, order: dict[str, Any]) -> Any:
+        """Carry out one order of the agent."""
+        match order["do"]:
+            case "state":
+                devices = [member.state() for member in self._members if member.published]
+                return {"devices": devices, "copies": self._copies()}
+            case "detach":
+                return await self._detach()
+            case "snapshot":
+                await self._take_snapshot(order["device"])
+            case "unsnapshot":
+                await self._drop_snapshot(order["snapshot"])
+            case "rebuild":
+                await self._rebuild(order["mirrorid"], order["leg"], order["replaces"])
+            case "cancel":
+                self._cancel(lambda leg: leg.dextid == order["dextid"])
+            case unknown:
+                raise Fault(errno.EINVAL, f"no such order: {unknown}")
+        return None
+
+    def _copies(self) -> list[dict[str, Any]]:
+        return state_file.copy_states(self._record(), alive=True)
+
+    async def _detach(self) -> dict[str, Any]:
+        for member in self._members:
+            if member.clients:
+                raise Fault(
+                    errno.EBUSY, f"volume {member.lvolid} is open by {member.clients} clients"
+                )
+        self._withdraw()
+        await self._rebuilds.stop()
+        self._cancel(lambda leg: leg.state in {QUEUED, BUILDING})
+        closing = [Task(self._close_mirror(mirror)) for mirror in self._mirrors()]
+        clean = [await closed for closed in closing]
+        self._parts.connections.stopped = True
+        self._kept["ended"] = True
+        await self.save()
+        copies = self._copies()
+        for member in self._members:
+            member.distrust(copies)
+            for leg in member.legs():
+                leg.goodbye()
+        self._reactor.soon.append(self._reactor.stop)
+        return {"copies": copies, "clean": all(clean)}
+
+    async def _close_mirror(self, mirror: Mirror) -> bool:
+        """Let writes land, flush, and mark clean what is known to be equal."""
+        await mirror.ranges.take(0, mirror.size)
+        flushed = await mirror.close()
+        await mirror.settlement.settled()
+        if mirror.doubts or not flushed:
+            return False
+        return bool(await mirror.mark(clean=True)) and not mirror.settlement.under_way
+
+    async def _take_snapshot(self, spec: dict[str, Any]) -> None:
+        same = next((one for one in self._members if one.lvolid == spec["lvolid"]), None)
+        if same is not None:
+            await self._until_published(same)
+            return
+        self._parts.revived = False
+        member = await self._add(spec)
+        await self.save()
+        self._publish(member)
+
+    async def _until_published(self, member: Member) -> None:
+        """An earlier order may still be at it, and nothing is frozen before its end."""
+        while member.published is None:
+            waited = Later()
+            self._reactor.after(0.05, waited)
+            await waited
+            if member not in self._members:
+                raise Fault(errno.EIO, f"snapshot {member.lvolid} could not be made")
+
+    async def _drop_snapshot(self, lvolid: int) -> None:
+        member = next((one for one in self._members if one.lvolid == lvolid), None)
+        if member is None:
+            return
+        if member.snapshot is None or member.published is None or self._snapshots is None:
+            raise Fault(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
+        if member.clients:
+            raise Fault(errno.EBUSY, f"snapshot {lvolid} is open by {member.clients} clients")
+        member.published.withdraw(self._links_dir)
+        await self._snapshots.remove(member.snapshot)
+        legs = member.legs()
+        self._cancel(lambda leg: leg in legs)
+        self._part_from(member)
+        await self.save()
+        self._parts.forget(member.volume)
+
+    async def _rebuild(self, mirrorid: int, spec: dict[str, Any], replaces: int) -> None:
+        mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
+        if mirror is None:
+            raise Fault(errno.ENOENT, f"no mirror {mirrorid} in this group")
+        leg = mirror.find(spec["dextid"])
+        if leg is not None and leg.state in {INSYNC, QUEUED, BUILDING}:
+            # In use already. The last good copy may have moved: that is where to look for it now.
+            leg.addresses, leg.port, leg.export = spec["addresses"], spec["port"], spec["export"]
+            return
+        built = Leg({**spec, "state": FAULTY})
+        built.replaces = replaces
+        if leg is None:
+            mirror.legs.append(built)
+        else:
+            built.missed, built.events = leg.missed, leg.events
+            mirror.legs[mirror.legs.index(leg)] = built
+        if built.missed is None:
+            built.missed = self.missed_chunks(built.dextid, mirror.intent)
+            built.missed.add_all()
+        self._rebuilds.build(mirror, built)
+        await self.save()
+
+    def _cancel(self, concerned: Callable[[Leg], bool]) -> None:
+        for mirror in self._mirrors():
+            for leg in list(mirror.legs):
+                if concerned(leg):
+                    self._rebuilds.cancel(mirror, leg)
+
+    # -- the whole
+
+    def _mirrors(self) -> list[Mirror]:
+        return [mirror for member in self._members for mirror in member.volume.mirrors]
+
+    def _prepare_save(self) -> Work:
+        return partial(state_file.write_record, self._folder, self._record())
+
+    def _record(self) -> dict[str, Any]:
+        return {**self._kept, "devices": [member.record() for member in self._members]}
+
+    def _client_requests(self) -> int:
+        return self._members[0].volume.requests
+
+    def _check_legs(self) -> None:
+        now = self._reactor.now
+        for member in self._members:
+            for leg in member.legs():
+                if leg.remote is not None:
+                    leg.remote.check(now)
+
+    def _clean_intents(self) -> None:
+        for mirror in self._mirrors():
+            if mirror.doubts and mirror.readers[0].is_reachable():
+                self._rebuilds.resolve(mirror)
+            if mirror.intent.touched and mirror not in self._cleaning:
+                self._cleaning.add(mirror)
+                cleaning = Task(mirror.clean_intent())
+                cleaning.when_ended(partial(self._cleaning.discard, mirror))

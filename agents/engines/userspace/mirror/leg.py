@@ -1,0 +1,93 @@
+"""One copy of a mirror as the head sees it: an extent somewhere, and the connection to it."""
+
+import errno
+from typing import TYPE_CHECKING, Any
+
+from agents.engines.userspace.nbd import protocol
+
+if TYPE_CHECKING:
+    from agents.engines.userspace.mirror.intent import MissedChunks
+    from agents.engines.userspace.nbd.client import Remote
+
+INSYNC, SPARE, FAULTY = "insync", "spare", "faulty"
+QUEUED, BUILDING = "queued", "building"
+"""To be built, and being built: receives writes and is copied to. Told to others as spares."""
+
+CONNECTION, IO, ASKED, STALE = "connection", "io", "asked", "stale"
+
+
+class Leg:
+    """A copy; a device once it is connected."""
+
+    __slots__ = (
+        "addresses",
+        "dextid",
+        "done_mib",
+        "events",
+        "export",
+        "missed",
+        "port",
+        "remote",
+        "replaces",
+        "state",
+        "total_mib",
+        "why",
+    )
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.dextid: int = spec["dextid"]
+        self.addresses: list[str] = list(spec["addresses"])
+        self.port: int = spec["port"]
+        self.export: str = spec["export"]
+        self.state: str = spec["state"]
+        self.why: str = spec.get("why", "")
+        self.events: int = spec.get("events", 0)
+        self.missed: MissedChunks | None = None
+        self.remote: Remote | None = None
+        self.replaces = 0
+        self.done_mib = 0
+        self.total_mib = 0
+
+    def spec(self) -> dict[str, Any]:
+        """Describe it so that it can be made again."""
+        return {
+            "dextid": self.dextid,
+            "addresses": self.addresses,
+            "port": self.port,
+            "export": self.export,
+            "state": self.state,
+            "why": self.why,
+            "events": self.events,
+            "done_mib": self.done_mib,
+            "total_mib": self.total_mib,
+        }
+
+    def submit(
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+    ) -> None:
+        """Pass a request to the copy; one that was never reached answers EIO."""
+        remote = self.remote
+        if remote is None:
+            done(errno.EIO, None)
+        else:
+            remote.submit(command, offset, length, data, flags, done)
+
+    def under_way(self) -> int:
+        """Count the requests that the copy has not answered."""
+        return len(self.remote.pending) if self.remote is not None else 0
+
+    def is_reachable(self) -> bool:
+        """Tell whether the copy is connected."""
+        return self.remote is not None and not self.remote.closed
+
+    def drop(self) -> None:
+        """Cut the connection so that nothing of it can arrive late."""
+        remote, self.remote = self.remote, None
+        if remote is not None:
+            remote.abandon()
+
+    def goodbye(self) -> None:
+        """Part from the copy in good order."""
+        remote, self.remote = self.remote, None
+        if remote is not None:
+            remote.goodbye()

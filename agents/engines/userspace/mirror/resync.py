@@ -1,0 +1,163 @@
+"""Making copies equal: the queue of copies to build and of mirrors in doubt."""
+
+from collections.abc import Callable
+from functools import partial
+
+from agents.engines.userspace.loop.tasks import Later, Task, io
+from agents.engines.userspace.mirror.connections import Connections
+from agents.engines.userspace.mirror.copier import Build, Copier, CopyStopped, Doubt, Throttle
+from agents.engines.userspace.mirror.leg import (
+    ASKED,
+    BUILDING,
+    CONNECTION,
+    FAULTY,
+    INSYNC,
+    IO,
+    QUEUED,
+    Leg,
+)
+from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark, unpack_mark
+from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.nbd import protocol
+
+
+class Rebuilds:
+    """The work of one group, one mirror at a time: copies to build first, then doubts."""
+
+    def __init__(
+        self, throttle: Throttle, connections: Connections, save: Callable[[], Later]
+    ) -> None:
+        self._throttle = throttle
+        self._connections = connections
+        self._save = save
+        self._wanted: list[tuple[Mirror, Leg]] = []
+        self._doubtful: list[Mirror] = []
+        self._task: Task | None = None
+        self._copier = Copier(throttle)
+
+    def build(self, mirror: Mirror, leg: Leg) -> None:
+        """Queue a copy to be brought into sync."""
+        leg.state, leg.why = QUEUED, ""
+        mirror.refresh()
+        self._wanted.append((mirror, leg))
+        self._start()
+
+    def resolve(self, mirror: Mirror) -> None:
+        """Queue a mirror whose copies may differ."""
+        if mirror not in self._doubtful:
+            self._doubtful.append(mirror)
+            self._start()
+
+    def cancel(self, mirror: Mirror, leg: Leg) -> None:
+        """Stop or forget the building of a copy; it is left faulty."""
+        self._wanted = [item for item in self._wanted if item[1] is not leg]
+        if leg.state == QUEUED:
+            leg.state, leg.why = FAULTY, ASKED
+            mirror.refresh()
+            leg.drop()
+            self._save()
+        elif leg.state == BUILDING:
+            mirror.fail(leg, ASKED)
+
+    async def stop(self) -> None:
+        """Begin nothing more and wait for what is under way."""
+        self._copier.stopped = True
+        if self._task is not None:
+            await self._task
+
+    def _start(self) -> None:
+        if self._task is None and not self._copier.stopped:
+            # Not at once: whoever queues has to finish its own change of state first.
+            self._task = Task(self._work())
+
+    async def _work(self) -> None:
+        await self._throttle.sleep(0)
+        while (self._wanted or self._doubtful) and not self._copier.stopped:
+            if self._wanted:
+                mirror, leg = self._wanted.pop(0)
+                await self._resolve(mirror)
+                await self._build(mirror, leg)
+            else:
+                await self._resolve(self._doubtful[0])
+                self._doubtful.pop(0)
+        self._task = None
+
+    # -- chunks in doubt
+
+    async def _resolve(self, mirror: Mirror) -> None:
+        if not mirror.doubts:
+            return
+        if len(mirror.writers) == 1:
+            mirror.believe()
+            return
+        copying = Doubt(mirror)
+        try:
+            await self._copier.copy(copying, mirror.intent.doubtful())
+        except CopyStopped:
+            return
+
+    # -- a copy
+
+    async def _build(self, mirror: Mirror, leg: Leg) -> None:
+        if leg.state != QUEUED:
+            return
+        error, _ = await self._connections.connect(leg, mirror.size, partial(mirror.lost, leg))
+        if not error:
+            await self._recognise(mirror, leg)
+        if leg.state != QUEUED:
+            leg.drop()
+            return
+        if error:
+            leg.state, leg.why = FAULTY, CONNECTION
+            mirror.refresh()
+            await self._save()
+            return
+        copying = Build(mirror, leg)
+        copying.join()
+        await self._save()
+        try:
+            await self._copier.copy(copying, copying.chunks())
+            await self._finish(mirror, leg)
+        except CopyStopped:
+            mirror.fail(leg, ASKED if self._copier.stopped else IO)
+        await self._save()
+
+    async def _recognise(self, mirror: Mirror, leg: Leg) -> None:
+        """What came back may be an older image of the copy: then it lacks more than it missed."""
+        error, block = await io(leg, protocol.READ, mirror.size, MARK_BYTES)
+        if not error and leg.missed is not None and unpack_mark(block).events < leg.events:
+            leg.missed.add_all()
+
+    async def _finish(self, mirror: Mirror, leg: Leg) -> None:
+        error, _ = await io(leg, protocol.FLUSH, 0, 0)
+        marked = -1
+        while not error and leg.state == BUILDING and marked != mirror.events:
+            await mirror.settlement.settled()
+            marked = mirror.events
+            block = pack_mark(Mark(mirror.epoch, marked, clean=False))
+            error, _ = await io(leg, protocol.WRITE, mirror.size, MARK_BYTES, block, protocol.FUA)
+            if mirror.settlement.under_way:
+                marked = -1
+        if error or leg.state != BUILDING:
+            raise CopyStopped
+        leg.state, leg.why, leg.events = INSYNC, "", marked
+        if leg.missed is not None:
+            leg.missed.remove()
+            leg.missed = None
+        mirror.refresh()
+        self._drop_replaced(mirror, leg)
+
+    def _drop_replaced(self, mirror: Mirror, leg: Leg) -> None:
+        old = mirror.find(leg.replaces) if leg.replaces else None
+        leg.replaces = 0
+        if old is None or old is leg:
+            return
+        was_good = old.state == INSYNC
+        mirror.legs.remove(old)
+        mirror.refresh()
+        if old.missed is not None:
+            old.missed.remove()
+        old.state = FAULTY
+        if was_good:
+            mirror.settlement.begin()
+        old.drop()

@@ -1,0 +1,225 @@
+"""The serving end's half of the NBD handshake, and what can be asked for in it."""
+
+import socket
+import struct
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Protocol
+
+from agents.engines.userspace.loop.reactor import Reactor
+from agents.engines.userspace.loop.stream import Stream
+from agents.engines.userspace.nbd import protocol
+
+MAX_OPTION = 16 << 10
+GREETING = protocol.GREETING.pack(
+    protocol.NBD_MAGIC, protocol.OPTION_MAGIC, protocol.FIXED_NEWSTYLE | protocol.NO_ZEROES
+)
+ALLOCATION = protocol.META_ALLOCATION.encode()
+
+
+class Connection(Protocol):
+    """A client as those see it who serve the device."""
+
+    device: protocol.Device | None
+    owns: bool
+
+    def close(self, reason: str = "") -> None:
+        """End the connection."""
+
+
+class Exports:
+    """What can be asked for by name, and who is connected."""
+
+    def __init__(
+        self, find: Callable[[str], protocol.Device | None], names: Callable[[], list[str]]
+    ) -> None:
+        self.find = find
+        self.names = names
+        self.connections: set[Connection] = set()
+        self._users: dict[protocol.Device, set[Connection]] = {}
+
+    def open(self, connection: Connection, device: protocol.Device) -> None:
+        """Note that a connection has chosen its device."""
+        connection.device = device
+        self._users.setdefault(device, set()).add(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Note that a connection is gone."""
+        self.connections.discard(connection)
+        device = connection.device
+        if device is not None:
+            users = self._users[device]
+            users.discard(connection)
+            if not users:
+                del self._users[device]
+
+    def clients(self, device: protocol.Device) -> int:
+        """Count who has the device open."""
+        return len(self._users.get(device, ()))
+
+    def disconnect(self, device: protocol.Device, *, owners_only: bool = False) -> None:
+        """End the connections to a device."""
+        for connection in list(self._users.get(device, ())):
+            if connection.owns or not owners_only:
+                connection.close("no longer served")
+
+
+class Handshake(Stream):
+    """A connection until it has chosen its device."""
+
+    def __init__(self, reactor: Reactor, sock: socket.socket, exports: Exports) -> None:
+        super().__init__(reactor, sock)
+        self.device: protocol.Device | None = None
+        self.owns = False
+        self.structured = False
+        self.allocation = False
+        self._exports = exports
+        self._own_asked = False
+        self._pad = b""
+        self._option = 0
+        exports.connections.add(self)
+        self.want(4, self._on_client_flags)
+        self.begin()
+        self._out.append(GREETING)
+        # The next turn hears what a head has said already, so that one piece answers it all.
+        reactor.after(0, self.push)
+
+    def on_close(self, reason: str) -> None:  # noqa: ARG002 (who goes away is no news here)
+        self._exports.leave(self)
+
+    def serve(self) -> None:
+        """Go over to requests."""
+        raise NotImplementedError
+
+    def _on_client_flags(self, place: int) -> None:
+        (flags,) = struct.unpack_from(">I", self.reactor.scratch, place)
+        self._pad = b"" if flags & protocol.NO_ZEROES else bytes(124)
+        self.want(protocol.OPTION.size, self._on_option)
+
+    def _on_option(self, place: int) -> None:
+        magic, self._option, length = protocol.OPTION.unpack_from(self.reactor.scratch, place)
+        if magic != protocol.OPTION_MAGIC or length > MAX_OPTION:
+            self.close("not an option")
+        elif length:
+            self.want(length, partial(self._on_option_body, length))
+        else:
+            self._on_option_body(0, 0)
+
+    def _on_option_body(self, length: int, place: int) -> None:
+        body = bytes(self.reactor.scratch_view[place : place + length])
+        self.want(protocol.OPTION.size, self._on_option)
+        answer = self._OPTIONS.get(self._option)
+        if answer is None:
+            self._reply(protocol.REP_UNSUPPORTED)
+            return
+        try:
+            answer(self, body)
+        except (struct.error, UnicodeDecodeError):
+            self._reply(protocol.REP_INVALID)
+
+    def _reply(self, kind: int, body: bytes = b"") -> None:
+        head = protocol.OPTION_REPLY.pack(
+            protocol.OPTION_REPLY_MAGIC, self._option, kind, len(body)
+        )
+        self.send(head + body)
+
+    def _open_by_name(self, body: bytes) -> None:
+        device = self._exports.find(body.decode())
+        if device is None:
+            self.close("no such export")
+            return
+        self.send(struct.pack(">QH", device.size, device.flags) + self._pad)
+        self._serve(device)
+
+    def _abort(self, _body: bytes) -> None:
+        self._reply(protocol.REP_ACK)
+        self.push()
+        self.close("the client gave up")
+
+    def _list(self, _body: bytes) -> None:
+        for name in self._exports.names():
+            encoded = name.encode()
+            self._reply(protocol.REP_SERVER, struct.pack(">I", len(encoded)) + encoded)
+        self._reply(protocol.REP_ACK)
+
+    def _open(self, body: bytes) -> None:
+        device = self._exports.find(_first_string(body).decode())
+        if device is None:
+            self._reply(protocol.REP_UNKNOWN)
+            return
+        flags = device.flags | (protocol.SENDS_DF if self.structured else 0)
+        self._reply(
+            protocol.REP_INFO, struct.pack(">HQH", protocol.INFO_EXPORT, device.size, flags)
+        )
+        sizes = struct.pack(">HIII", protocol.INFO_BLOCK_SIZE, 1, 4096, protocol.MAX_PAYLOAD)
+        self._reply(protocol.REP_INFO, sizes)
+        self._reply(protocol.REP_ACK)
+        if self._option == protocol.OPT_GO:
+            self._serve(device)
+
+    def _use_structured(self, body: bytes) -> None:
+        if body:
+            self._reply(protocol.REP_INVALID)
+            return
+        self.structured = True
+        self._reply(protocol.REP_ACK)
+
+    def _choose_contexts(self, body: bytes) -> None:
+        name = _first_string(body)
+        queries = _strings(body[4 + len(name) :])
+        if not self.structured or self._exports.find(name.decode()) is None:
+            self._reply(protocol.REP_INVALID)
+            return
+        listing = self._option == protocol.OPT_LIST_META
+        wanted = ALLOCATION in queries or (listing and (not queries or b"base:" in queries))
+        if not listing:
+            self.allocation = wanted
+        if wanted:
+            self._reply(
+                protocol.REP_META, struct.pack(">I", protocol.META_ALLOCATION_ID) + ALLOCATION
+            )
+        self._reply(protocol.REP_ACK)
+
+    def _ask_to_own(self, _body: bytes) -> None:
+        self._own_asked = True
+        self._reply(protocol.REP_ACK)
+
+    def _serve(self, device: protocol.Device) -> None:
+        if self._own_asked:
+            self._exports.disconnect(device, owners_only=True)
+            self.owns = True
+            if isinstance(device, protocol.Lingering):
+                # What a thread still does for the former owner must not land later than ours.
+                self.pause()
+                device.when_idle(self.resume)
+        self._exports.open(self, device)
+        self.serve()
+
+    _OPTIONS: ClassVar[dict[int, Callable[["Handshake", bytes], None]]] = {
+        protocol.OPT_EXPORT_NAME: _open_by_name,
+        protocol.OPT_ABORT: _abort,
+        protocol.OPT_LIST: _list,
+        protocol.OPT_INFO: _open,
+        protocol.OPT_GO: _open,
+        protocol.OPT_STRUCTURED_REPLY: _use_structured,
+        protocol.OPT_LIST_META: _choose_contexts,
+        protocol.OPT_SET_META: _choose_contexts,
+        protocol.OPT_OWN: _ask_to_own,
+    }
+
+
+def _first_string(body: bytes) -> bytes:
+    (length,) = struct.unpack_from(">I", body)
+    if 4 + length > len(body):
+        raise struct.error("a string longer than its option")
+    return body[4 : 4 + length]
+
+
+def _strings(body: bytes) -> list[bytes]:
+    (count,) = struct.unpack_from(">I", body)
+    strings = []
+    place = 4
+    for _ in range(count):
+        strings.append(_first_string(body[place:]))
+        place += 4 + len(strings[-1])
+    return strings

@@ -1,0 +1,98 @@
+"""Before an origin's writes: each snapshot keeps a chunk before it is first overwritten."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from agents.engines.userspace.loop.tasks import Later, Task
+from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.mirror.volume import Volume
+from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
+from agents.engines.userspace.snapshot.snapshot import Snapshot
+
+COPY_BYTES = 4 << 20
+"""A long write's chunks are copied in pieces of at most this."""
+
+
+class Snapshots:
+    """The snapshots of one origin; stands before its writes while there are any."""
+
+    def __init__(self, origin: Volume) -> None:
+        self.present: list[Snapshot] = []
+        self._origin = origin
+
+    async def add(self, snapshot: Snapshot) -> None:
+        """Freeze: what is acknowledged before is in the snapshot, what begins after is not."""
+        taken = [
+            (mirror, (await mirror.ranges.take(0, mirror.size))[1])
+            for mirror in self._origin.mirrors
+        ]
+        self.present.append(snapshot)
+        self._stand_guard()
+        for mirror, whole in taken:
+            mirror.ranges.release(whole)
+
+    async def remove(self, snapshot: Snapshot) -> None:
+        """Keep nothing for it any more; on return nothing is under way to its store."""
+        self.present.remove(snapshot)
+        self._stand_guard()
+        for mirror in self._origin.mirrors:
+            _, whole = await mirror.ranges.take(0, mirror.size)
+            mirror.ranges.release(whole)
+
+    def _stand_guard(self) -> None:
+        for mirror in self._origin.mirrors:
+            mirror.guard = self._intercept if self.present else None
+
+    def _intercept(
+        self,
+        mirror: Mirror,
+        command: int,
+        offset: int,
+        length: int,
+        data: Any,
+        flags: int,
+        done: protocol.Done,
+    ) -> bool:
+        """Take over a write that would overwrite something not yet kept."""
+        first = (mirror.base + offset) // COW_CHUNK
+        last = (mirror.base + offset + length - 1) // COW_CHUNK
+        if not any(snapshot.lacks_any(first, last) for snapshot in self.present):
+            return False
+        go = partial(mirror.write_now, command, offset, length, data, flags, done)
+        Task(self._keep_then(mirror, (first, last), go, done))
+        return True
+
+    async def _keep_then(
+        self, mirror: Mirror, chunks: tuple[int, int], go: Callable[[], None], done: protocol.Done
+    ) -> None:
+        base = mirror.base
+        start, end = chunks[0] * COW_CHUNK - base, (chunks[1] + 1) * COW_CHUNK - base
+        _, taken = await mirror.ranges.take(start, end)
+        error = 0
+        for place in range(start, end, COPY_BYTES):
+            error = await self._keep(mirror, place, min(COPY_BYTES, end - place))
+            if error:
+                break
+        if error:
+            done(error, None)
+        else:
+            go()
+        mirror.ranges.release(taken)
+
+    async def _keep(self, mirror: Mirror, start: int, length: int) -> int:
+        first = (mirror.base + start) // COW_CHUNK
+        last = first + length // COW_CHUNK - 1
+        keepers = [one for one in self.present if one.lacks_any(first, last)]
+        if not keepers:
+            return 0
+        read = Later()
+        mirror.read(start, length, read)
+        error, data = await read
+        if error:
+            return error
+        view = memoryview(data)
+        for kept in [Task(snapshot.keep(first, view)) for snapshot in keepers]:
+            await kept
+        return 0

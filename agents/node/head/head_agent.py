@@ -1,0 +1,117 @@
+"""A head agent: the parts that only a head has, and how they hang together."""
+
+import logging
+from dataclasses import replace
+from functools import partial
+
+from agents.engines.base import HeadEngine
+from agents.node.config import HeadConfig
+from agents.node.daemon import Parts, boot_id
+from agents.node.head.groups import Groups
+from agents.node.head.head_orders import HeadOrders
+from agents.node.head.watch import HeadWatch
+from agents.node.methods import Method, Nothing
+from agents.node.notifications import Target
+from agents.node.registration import HEAD, Registration
+from agents.protocol import (
+    AttachOrder,
+    DetachOrder,
+    GroupState,
+    HeadState,
+    LegState,
+    RebuildOrder,
+    SnapshotOrder,
+    UnsnapshotOrder,
+)
+
+logger = logging.getLogger(__name__)
+
+STATE_PATIENCE = 1.0
+"""The manager waits 2 s for a state."""
+WATCH_PATIENCE = 5.0
+
+
+class HeadRole:
+    """Makes an agent a head."""
+
+    def __init__(self, config: HeadConfig, engine: HeadEngine, parts: Parts) -> None:
+        self._engine = engine
+        self._groups = Groups(engine)
+        self._parts = parts
+        self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
+        failed = partial(parts.outbox.failure, Target.COPY)
+        self._watch = HeadWatch(engine, failed, self._is_of_this_boot)
+        self._registration = Registration(
+            kind=HEAD,
+            config=config,
+            manager=parts.manager,
+            store=parts.store,
+            admit=parts.orders.admit,
+            boot_id=boot_id,
+        )
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Name what only a head can be told."""
+        return {
+            "vastsky.state": Method(Nothing, self._state),
+            "vastsky.attach": Method(AttachOrder, self._orders.attach),
+            "vastsky.detach": Method(DetachOrder, self._orders.detach),
+            "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
+            "vastsky.unsnapshot": Method(UnsnapshotOrder, self._orders.unsnapshot),
+            "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
+        }
+
+    def start(self) -> None:
+        """Go on with what was begun, and register."""
+        self._clear_away_what_ended_with_the_machine()
+        self._orders.resume(self._parts.journal)
+        self._registration.start()
+
+    def tick(self) -> None:
+        """Watch the groups."""
+        self._watch.look(self._groups.tell(WATCH_PATIENCE))
+
+    def reload(self) -> None:
+        """Register again; nothing else of a head can change while it runs."""
+        self._registration.request()
+
+    def _assembled(self, lvolid: int) -> None:
+        self._parts.store.learn(_memory(lvolid), boot_id())
+
+    def _is_of_this_boot(self, lvolid: int) -> bool:
+        """A group that ended with the machine comes back only when the manager says so."""
+        return self._parts.store.fact(_memory(lvolid)) == boot_id()
+
+    def _clear_away_what_ended_with_the_machine(self) -> None:
+        """Told as here but dead, a group would seem to be on its way back for ever."""
+        for group in self._engine.groups():
+            if not group.alive and not self._is_of_this_boot(group.lvolid):
+                logger.warning("group %d ended with the machine", group.lvolid)
+                self._engine.detach(group.lvolid)
+
+    def _state(self, _: Nothing) -> HeadState:
+        self._registration.was_asked()
+        return HeadState(
+            self._registration.server_id,
+            boot_id(),
+            self._registration.cluster,
+            self._parts.fences.incarnation,
+            tuple(map(_remarkable, self._groups.tell(STATE_PATIENCE))),
+            self._groups.age(),
+        )
+
+
+def _remarkable(group: GroupState) -> GroupState:
+    """Leave out mirrors whose copies are simply in sync: there may be a hundred thousand.
+
+    Of the others all are told: which copies are left matters as much as which are lost.
+    """
+    plain = (LegState.INSYNC, "")
+    told = {copy.mirrorid for copy in group.copies if (copy.state, copy.why) != plain}
+    return replace(group, copies=tuple(c for c in group.copies if c.mirrorid in told))
+
+
+def _memory(lvolid: int) -> str:
+    """Name the fact that tells in which start of the machine a group was assembled."""
+    return f"boot of group {lvolid}"

@@ -1,0 +1,75 @@
+"""The manager as an agent sees it."""
+
+import base64
+import errno
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agents.node.config import ConfigError, read_token
+from agents.protocol import VERSION, Malformed
+from agents.transport import Deadline, Endpoint, Unreachable, call
+from agents.xmlrpc import Fault
+
+__all__ = ["Fault", "Manager", "NoManager"]
+
+CALL_SECONDS = 20.0
+CONNECT_SECONDS = 2.0
+
+
+class NoManager(Exception):
+    """The manager does not answer, or not sensibly, now."""
+
+
+class Manager:
+    """Calls the manager's methods, with this node's token if it has one."""
+
+    def __init__(self, peer: Endpoint, token_name: str = "", token_file: Path = Path()) -> None:
+        self._peer = peer
+        self._token_name = token_name
+        self._token_file = token_file
+
+    def call(self, method: str, /, **struct: Any) -> Any:
+        """Call one method; its refusal is a Fault, anything that may pass is NoManager."""
+        try:
+            return call(
+                self._authorized(),
+                method,
+                {"ver": VERSION, **struct},
+                deadline=Deadline(CALL_SECONDS),
+                connect_timeout=CONNECT_SECONDS,
+            )
+        except (Unreachable, Malformed, ConfigError) as error:
+            raise NoManager(str(error)) from None
+
+    def _authorized(self) -> Endpoint:
+        """Read the token anew for each call, so that it can be replaced while the agent runs."""
+        if not self._token_name:
+            return self._peer
+        pair = f"{self._token_name}:{read_token(self._token_file)}"
+        encoded = base64.b64encode(pair.encode()).decode()
+        return replace(self._peer, authorization=f"Basic {encoded}")
+
+    def number(self, method: str, /, **struct: Any) -> int:
+        """Call a method that answers an id."""
+        return int(_checked(self.call(method, **struct), int, method))
+
+    def table(self, method: str, /, **struct: Any) -> dict[str, Any]:
+        """Call a method that answers a struct."""
+        return dict(_checked(self.call(method, **struct), dict, method))
+
+    def rows(self, method: str, /, **struct: Any) -> list[dict[str, Any]]:
+        """Call a method that answers an array of structs; [] if it knows none."""
+        try:
+            rows = _checked(self.call(method, **struct), list, method)
+        except Fault as fault:
+            if fault.code == errno.ENOENT:
+                return []
+            raise
+        return [_checked(row, dict, method) for row in rows]
+
+
+def _checked(value: Any, kind: type[Any], method: str) -> Any:
+    if type(value) is not kind:
+        raise NoManager(f"{method} answered a {type(value).__name__}")
+    return value

@@ -1,0 +1,113 @@
+"""Watch the disks of a storage server: do they answer, can every written GB be read?"""
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from agents.engines.base import EngineError
+from agents.node.storage.blocks import data_segments
+from agents.node.storage.disks import Disk
+from agents.node.storage.throttle import Throttle
+from agents.protocol import GB, MIB
+
+logger = logging.getLogger(__name__)
+
+WATCH_SECONDS = 1.0
+SEARCH_SECONDS = 10.0
+PASS_SECONDS = 600.0
+READ_BYTES = MIB
+
+
+class Watch:
+    """Looks every second whether each disk is there, and now and then for those that are not."""
+
+    def __init__(
+        self,
+        disks: Iterable[Disk],
+        vanished: Callable[[Disk], None],
+        reopen: Callable[[], None],
+    ) -> None:
+        self._disks = disks
+        self._vanished = vanished
+        self._reopen = reopen
+        self._searched = time.monotonic()
+
+    def look(self) -> None:
+        """Look once; a disk that fails is told once and opened anew when it can be.
+
+        Disks of the configuration that could not be opened at all are tried again, too.
+        """
+        for disk in self._disks:
+            if disk.error:
+                continue
+            try:
+                disk.verify()
+            except EngineError as error:
+                logger.error("disk %s failed: %s", disk.uuid, error)  # noqa: TRY400 - no defect
+                disk.fail(str(error))
+                self._vanished(disk)
+        now = time.monotonic()
+        if any(disk.error for disk in self._disks) or now > self._searched + SEARCH_SECONDS:
+            self._searched = now
+            self._reopen()
+
+
+class Patrol:
+    """Reads all that is written on every disk, slowly, for ever."""
+
+    def __init__(
+        self,
+        disks: Iterable[Disk],
+        bad_blocks: Callable[[Disk, list[int]], None],
+        throttle: Throttle,
+    ) -> None:
+        self._disks = disks
+        self._bad_blocks = bad_blocks
+        self._throttle = throttle
+        self._stop = threading.Event()
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self._run, name="patrol", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            for disk in self._disks:
+                try:
+                    self.read_disk(disk)
+                except Exception:
+                    logger.exception("disk %s: patrol failed", disk.uuid)
+            self._stop.wait(max(PASS_SECONDS - (time.monotonic() - began), 1))
+
+    def read_disk(self, disk: Disk) -> None:
+        """Read one disk once and tell which GB cannot be read."""
+        bad = [
+            block
+            for block in range(disk.label.capacity_gb)
+            if not disk.error and not self._is_readable(disk, block)
+        ]
+        if bad:
+            logger.error("disk %s: GB %s cannot be read", disk.uuid, bad)
+            self._bad_blocks(disk, bad)
+
+    def _is_readable(self, disk: Disk, block: int) -> bool:
+        try:
+            for start, stop in data_segments(disk.fd, block * GB, (block + 1) * GB):
+                for offset in range(start, stop, READ_BYTES):
+                    self._read(disk.fd, offset, min(READ_BYTES, stop - offset))
+        except OSError as error:
+            if error.errno == errno.EIO:
+                return False
+            logger.warning("disk %s: patrol: %s", disk.uuid, error)
+        return True
+
+    def _read(self, fd: int, offset: int, size: int) -> None:
+        """Read from the medium, not from memory, and leave nothing in memory."""
+        self._throttle.pay(size, self._stop)
+        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+        os.pread(fd, size, offset)
+        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,70 @@
+"""Copy a good copy from another storage server into a local extent, its mark last."""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+
+from agents.engines.base import EngineError
+from agents.engines.userspace.nbd.sync_client import BlockingClient
+from agents.node.orders import Task
+from agents.node.storage.blocks import clear, data_segments, write_all
+from agents.node.storage.disks import Disk
+from agents.node.storage.throttle import Throttle
+from agents.protocol import GB, META_BYTES, MIB, CopySource, ExtentRef
+
+CHUNK = MIB
+TIMEOUT = 15.0
+SAVE_SECONDS = 2.0
+
+
+def pull(source: CopySource, disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
+    """Make the extent equal to the source; goes on where an earlier process was.
+
+    Without a mark the half-made copy counts as blank; it gets the source's only once it is whole.
+    """
+    size = extent.size_gb * GB
+    disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
+    with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
+        if client.size != size + META_BYTES:
+            raise EngineError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
+        _copy(client, disk.fd, extent, task, throttle)
+        mark = client.read(size, META_BYTES)
+    os.fdatasync(disk.fd)
+    write_all(disk.fd, bytes(mark), disk.super_extent.mark_offset(extent.offset_gb))
+    disk.super_extent.flush()
+
+
+def _copy(
+    client: BlockingClient, fd: int, extent: ExtentRef, task: Task, throttle: Throttle
+) -> None:
+    base, size = extent.offset_gb * GB, extent.size_gb * GB
+    next_save = time.monotonic() + SAVE_SECONDS
+    for start, stop, is_zero in _parts(client, task.report.done_mib * MIB, size):
+        if is_zero:
+            _blank(fd, base + start, stop - start)
+        else:
+            throttle.pay(stop - start, task.cancelled)
+            write_all(fd, memoryview(client.read(start, stop - start)), base + start)
+        task.progress(stop // MIB, size // MIB)
+        if time.monotonic() > next_save:
+            os.fdatasync(fd)
+            task.save()
+            next_save = time.monotonic() + SAVE_SECONDS
+
+
+def _parts(client: BlockingClient, begin: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """Cut a range into holes, and data in pieces of at most a chunk."""
+    for offset in range(begin, end, GB):
+        for start, stop, is_zero in client.segments(offset, min(GB, end - offset)):
+            if is_zero:
+                yield start, stop, True
+                continue
+            for piece in range(start, stop, CHUNK):
+                yield piece, min(piece + CHUNK, stop), False
+
+
+def _blank(fd: int, offset: int, length: int) -> None:
+    """Make a range a hole, if it is none: an earlier try may have been there."""
+    if any(data_segments(fd, offset, offset + length)):
+        clear(fd, offset, length)

@@ -1,0 +1,145 @@
+"""A storage agent: the parts that only a storage server has, and how they hang together."""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from agents.engines.base import LeaseUse, StorageEngine
+from agents.node.config import StorageConfig
+from agents.node.daemon import Parts, boot_id
+from agents.node.methods import Method, Nothing
+from agents.node.notifications import Target
+from agents.node.registration import STORAGE, Registration
+from agents.node.storage.disk_registration import register_disks
+from agents.node.storage.disks import Disk, Disks
+from agents.node.storage.patrol import Patrol, Watch
+from agents.node.storage.storage_orders import Events, StorageOrders
+from agents.node.storage.throttle import Throttle
+from agents.protocol import (
+    EvictOrder,
+    ExportOrder,
+    ExportState,
+    PullOrder,
+    ShredOrder,
+    StorageState,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class StorageRole:
+    """Makes an agent a storage server."""
+
+    def __init__(
+        self,
+        config: StorageConfig,
+        engine: StorageEngine,
+        parts: Parts,
+        read_again: Callable[[], StorageConfig],
+    ) -> None:
+        self._config = config
+        self._engine = engine
+        self._parts = parts
+        self._read_again = read_again
+        self._instance = engine.ensure_running()
+        self._disks = Disks(parts.store)
+        self._opening = threading.Lock()
+        outbox = parts.outbox
+        self._orders = StorageOrders(
+            engine=engine,
+            disks=self._disks,
+            fences=parts.fences,
+            orders=parts.orders,
+            events=Events(outbox.shredded, self._tell_bad_blocks),
+            shred_throttle=Throttle(config.shred_mib_per_s),
+        )
+        self._watch = Watch(self._disks, self._tell_vanished, self._reopen)
+        self._patrol = Patrol(self._disks, self._tell_bad_blocks, Throttle(config.patrol_mib_per_s))
+        self._registration = Registration(
+            kind=STORAGE,
+            config=config,
+            manager=parts.manager,
+            store=parts.store,
+            admit=parts.orders.admit,
+            boot_id=self._boot_id,
+            extra={"data_port": config.data_port},
+            prepare=self._open_disks,
+            complete=lambda number: register_disks(parts.manager, self._disks, number),
+        )
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Name what only a storage server can be told."""
+        return {
+            "vastsky.state": Method(Nothing, self._state),
+            "vastsky.export": Method(ExportOrder, self._orders.export),
+            "vastsky.evict": Method(EvictOrder, self._orders.evict),
+            "vastsky.shred": Method(ShredOrder, self._orders.shred),
+            "vastsky.pull": Method(PullOrder, self._orders.pull),
+        }
+
+    def start(self) -> None:
+        """Open the disks if the cluster is known, go on with what was begun, and register."""
+        if self._registration.cluster:
+            self._open_disks(self._registration.cluster)
+        self._orders.resume(self._parts.journal)
+        self._registration.start()
+        self._patrol.start()
+
+    def tick(self) -> None:
+        """Watch the data server and the disks."""
+        instance = self._engine.ensure_running()
+        if instance != self._instance:
+            logger.warning("the data server had died; a new one runs and exports nothing")
+            self._instance = instance
+            self._registration.request()
+        self._watch.look()
+
+    def reload(self) -> None:
+        """Take in disks that were added to the configuration file."""
+        self._config = self._read_again()
+        self._registration.request()
+
+    def _boot_id(self) -> str:
+        return f"{boot_id()}:{self._instance}"
+
+    def _open_disks(self, cluster: str) -> None:
+        with self._opening:
+            self._disks.open_all(self._config.disks, cluster)
+
+    def _reopen(self) -> None:
+        """Open disks that failed or were missing, if they work now, and tell the manager."""
+        if not self._registration.cluster:
+            return
+        before = self._working()
+        self._open_disks(self._registration.cluster)
+        if self._working() > before:
+            self._registration.request()
+
+    def _working(self) -> int:
+        return sum(not disk.error for disk in self._disks)
+
+    def _tell_vanished(self, disk: Disk) -> None:
+        if disk.label.pdskid:
+            self._parts.outbox.failure(Target.DISK, disk.label.pdskid, "io")
+
+    def _tell_bad_blocks(self, disk: Disk, blocks: list[int]) -> None:
+        if disk.label.pdskid:
+            self._parts.outbox.bad_blocks(disk.label.pdskid, blocks)
+
+    def _state(self, _: Nothing) -> StorageState:
+        self._registration.was_asked()
+        return StorageState(
+            self._registration.server_id,
+            self._boot_id(),
+            self._registration.cluster,
+            self._parts.fences.incarnation,
+            self._config.data_port,
+            tuple(disk.state() for disk in self._disks),
+            tuple(_export(use) for use in self._engine.leases()),
+        )
+
+
+def _export(use: LeaseUse) -> ExportState:
+    lease = use.lease
+    return ExportState(lease.dextid, lease.lvolid, lease.epoch, use.clients)

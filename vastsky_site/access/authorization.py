@@ -1,0 +1,197 @@
+"""Which role may call which method, and for which servers an agent may speak."""
+
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from django.db.models import Q
+
+from inventory import audit
+from inventory.errors import Forbidden
+from inventory.models import Address, Disk, Extent
+from inventory.rpc import parse_addresses
+from inventory.write_lock import turn
+from vastsky_site.access import tokens
+from vastsky_site.access.authentication import Caller
+from vastsky_site.models import ApiToken
+from volumes.models import Leg
+from volumes.repair import failures
+
+Role = ApiToken.Role
+
+READ = frozenset({Role.READER, Role.MONITOR, Role.OPERATOR, Role.ADMIN})
+EVERYBODY = frozenset(Role)
+OPERATE = frozenset({Role.OPERATOR, Role.ADMIN})
+REPORT = frozenset({Role.MONITOR, Role.AGENT, Role.ADMIN})
+NODE = frozenset({Role.AGENT, Role.ADMIN})
+ADMIN = frozenset({Role.ADMIN})
+
+METHODS: dict[str, frozenset[Role]] = {
+    "registerHeadServer": NODE,
+    "registerStorageServer": NODE,
+    "registerPhysicalDisk": NODE,
+    "deletePhysicalDisk": ADMIN,
+    "deleteHeadServer": ADMIN,
+    "deleteStorageServer": ADMIN,
+    "createLogicalVolume": OPERATE,
+    "createSnapshot": OPERATE,
+    "deleteLogicalVolume": OPERATE,
+    "attachLogicalVolume": OPERATE,
+    "detachLogicalVolume": OPERATE,
+    "listLogicalVolumes": READ,
+    "showLogicalVolume": READ,
+    "listHeadServers": EVERYBODY,
+    "listStorageServers": EVERYBODY,
+    "listPhysicalDisks": EVERYBODY,
+    "listEvents": READ,
+    "notifyFailure": REPORT,
+    "notifyBadBlocks": REPORT,
+    "notifyShredFinished": NODE,
+    "notifyRebuildMirrorFinished": NODE,
+    "shutdownAll": ADMIN,
+    "vastsky.clusterInfo": EVERYBODY,
+    "vastsky.listJobs": READ,
+    "vastsky.forceAttach": OPERATE,
+    "vastsky.planEvacuation": READ,
+    "vastsky.evacuate": OPERATE,
+    "vastsky.maintenance": OPERATE,
+    "vastsky.pauseJob": OPERATE,
+    "vastsky.resumeJob": OPERATE,
+    "vastsky.cancelJob": OPERATE,
+    "vastsky.retryJob": OPERATE,
+    "vastsky.forceJob": OPERATE,
+    "system.listMethods": EVERYBODY,
+    "system.methodHelp": EVERYBODY,
+    "system.methodSignature": EVERYBODY,
+}
+"""A method that is not here is open to nobody."""
+
+READS = frozenset(method for method, roles in METHODS.items() if Role.READER in roles)
+"""The methods that change nothing."""
+
+NOBODY = Caller("", Role.READER, audit.Way.RPC)
+_caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
+
+
+@contextmanager
+def calling_as(caller: Caller) -> Iterator[None]:
+    """Let what is done in here be allowed, and written down, for this caller."""
+    before = _caller.set(caller)
+    try:
+        with audit.acting_as(caller.name, caller.way):
+            yield
+    finally:
+        _caller.reset(before)
+
+
+def require(method: str) -> None:
+    """Refuse a method that the caller's role does not have."""
+    caller = _caller.get()
+    if caller is NOBODY or caller.role not in METHODS.get(method, ()):
+        raise Forbidden(f"{caller.name} has the role {caller.role.value}, which has no {method}")
+
+
+def perform(method: str, procedure: Callable[..., Any], arguments: dict[str, Any]) -> Any:
+    """Call the procedure; an agent only where it speaks for its own server."""
+    caller = _caller.get()
+    if caller.role != Role.AGENT:
+        return procedure(**arguments)
+    if method in REGISTRATIONS:
+        return _register(REGISTRATIONS[method], caller, procedure, arguments)
+    owns = OWN.get(method)
+    if owns and not owns(caller, **arguments):
+        raise Forbidden(f"{caller.name} speaks for its own node only, and this is about another")
+    return procedure(**arguments)
+
+
+# -- an agent's registration ----------------------------------------------------------------------
+
+REGISTRATIONS = {"registerHeadServer": "head", "registerStorageServer": "storage"}
+
+
+def _register(
+    kind: str, caller: Caller, procedure: Callable[..., Any], arguments: dict[str, Any]
+) -> Any:
+    """Register an agent's own server; a token that speaks for none yet speaks for this one then."""
+    addresses = Address.objects.filter(address__in=parse_addresses(arguments["ip_data"]))
+    known = set(addresses.exclude(**{kind: None}).values_list(kind, flat=True))
+    bound = getattr(caller, kind)
+    if not bound and len(known) == 1:
+        # In a change of its own: where the server is up still, the agent reports its failure next.
+        (bound,) = known
+        _bind(kind, caller, bound)
+    if bound and known != {bound}:
+        raise Forbidden(f"{caller.name} speaks for another {kind} server")
+    with turn():
+        server = procedure(**arguments)
+        if not bound:
+            _bind(kind, caller, server)
+    return server
+
+
+def _bind(kind: str, caller: Caller, server: int) -> None:
+    with turn():
+        others = ApiToken.objects.filter(revoked=None, **{kind: server}).exclude(pk=caller.token)
+        if others.exists() or not tokens.bind_token(caller.token, **{kind: server}):
+            raise Forbidden(
+                f"{caller.name} cannot speak for this {kind} server: another token does"
+            )
+
+
+# -- what an agent may speak of -------------------------------------------------------------------
+
+
+def _own_head(caller: Caller, *, hsvrid: int = 0, **_: Any) -> bool:
+    return hsvrid in (0, caller.head)
+
+
+def _own_storage(caller: Caller, *, ssvrid: int = 0, **_: Any) -> bool:
+    return ssvrid in (0, caller.storage)
+
+
+def _own_disk(caller: Caller, *, pdskid: int, **_: Any) -> bool:
+    return Disk.objects.filter(pk=pdskid, server=caller.storage).exists()
+
+
+def _own_extent(caller: Caller, *, dextid: int, **_: Any) -> bool:
+    return Extent.objects.filter(pk=dextid, disk__server=caller.storage).exists()
+
+
+def _own_copies(caller: Caller, dextids: Collection[int]) -> bool:
+    """Tell whether all these are on the agent's disks, or of volumes attached to its head."""
+    on_disks = Extent.objects.filter(pk__in=dextids, disk__server=caller.storage)
+    used = Leg.objects.filter(pk__in=dextids).filter(
+        Q(mirror__volume__attachment__head=caller.head)
+        | Q(mirror__volume__origin__attachment__head=caller.head)
+    )
+    found = {*on_disks.values_list("pk", flat=True), *used.values_list("pk", flat=True)}
+    return found == set(dextids)
+
+
+def _own_failure(caller: Caller, *, target: int, targetid: int, **_: Any) -> bool:
+    match target:
+        case failures.HSVR:
+            return targetid == caller.head
+        case failures.SSVR:
+            return targetid == caller.storage
+        case failures.PDSK:
+            return _own_disk(caller, pdskid=targetid)
+        case _:
+            return _own_copies(caller, [targetid])
+
+
+def _own_rebuild(caller: Caller, *, dexts: list[dict[str, int]], **_: Any) -> bool:
+    return _own_copies(caller, [copy["dextid"] for copy in dexts])
+
+
+OWN: dict[str, Callable[..., bool]] = {
+    "registerPhysicalDisk": _own_storage,
+    "listHeadServers": _own_head,
+    "listStorageServers": _own_storage,
+    "listPhysicalDisks": _own_storage,
+    "notifyFailure": _own_failure,
+    "notifyBadBlocks": _own_disk,
+    "notifyShredFinished": _own_extent,
+    "notifyRebuildMirrorFinished": _own_rebuild,
+}

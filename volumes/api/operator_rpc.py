@@ -1,0 +1,86 @@
+"""The methods of the API for operators: empty a place, leave it alone, steer jobs."""
+
+from collections.abc import Callable
+from typing import Any
+
+from inventory.errors import Invalid, NotFound
+from inventory.models import Disk, StorageServer
+from volumes.models import Job
+from volumes.repair import drain
+from volumes.worker import operations
+
+INT_MAX = 0x7FFFFFFF
+
+
+def plan_evacuation(*, ssvrid: int = 0, pdskid: int = 0) -> dict[str, Any]:
+    """Return what emptying a server or disk would move, and what has no other place; a question."""
+    plan = drain.plan_evacuation(_find_place(ssvrid, pdskid))
+    gb = min(plan.gb, INT_MAX)
+    return {"copies": plan.copies, "gb": gb, "stuck": plan.stuck, "reason": plan.reason}
+
+
+def evacuate(*, ssvrid: int = 0, pdskid: int = 0) -> int:
+    """Begin to move every copy away from a server or disk; the job's eventid."""
+    return drain.start_evacuation(_find_place(ssvrid, pdskid)).pk
+
+
+def maintain(*, ssvrid: int = 0, pdskid: int = 0, minutes: int = 60) -> int:
+    """Leave a server or disk alone for some minutes; the job's eventid."""
+    return drain.start_maintenance(_find_place(ssvrid, pdskid), minutes).pk
+
+
+def pause_job(*, eventid: int) -> None:
+    """Let an evacuation rest; what is being moved now is finished."""
+    drain.pause(_find_job(eventid), paused=True)
+
+
+def resume_job(*, eventid: int) -> None:
+    """Let an evacuation go on that rests."""
+    drain.pause(_find_job(eventid), paused=False)
+
+
+def cancel_job(*, eventid: int) -> None:
+    """Stop an attach, an evacuation or a maintenance; EINVAL for what cannot stop half-way."""
+    operations.cancel_job(_find_job(eventid))
+
+
+def retry_job(*, eventid: int) -> None:
+    """Take a waiting job's next step now."""
+    operations.retry_job(_find_job(eventid))
+
+
+def force_job(*, eventid: int) -> None:
+    """Take responsibility for what an attach, detach or rebuild waits for."""
+    operations.force_job(_find_job(eventid))
+
+
+def _find_place(ssvrid: int, pdskid: int) -> StorageServer | Disk:
+    if bool(ssvrid) == bool(pdskid):
+        raise Invalid("one of ssvrid and pdskid is wanted")
+    place: StorageServer | Disk | None
+    if ssvrid:
+        place = StorageServer.objects.filter(pk=ssvrid).first()
+    else:
+        place = Disk.objects.filter(pk=pdskid).first()
+    if place is None:
+        raise NotFound("there is no such storage server" if ssvrid else "there is no such disk")
+    return place
+
+
+def _find_job(eventid: int) -> Job:
+    job = Job.objects.select_related("server", "disk").filter(pk=eventid).first()
+    if job is None:
+        raise NotFound(f"there is no job {eventid}")
+    return job
+
+
+PROCEDURES: dict[str, Callable[..., Any]] = {
+    "vastsky.planEvacuation": plan_evacuation,
+    "vastsky.evacuate": evacuate,
+    "vastsky.maintenance": maintain,
+    "vastsky.pauseJob": pause_job,
+    "vastsky.resumeJob": resume_job,
+    "vastsky.cancelJob": cancel_job,
+    "vastsky.retryJob": retry_job,
+    "vastsky.forceJob": force_job,
+}

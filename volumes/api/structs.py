@@ -1,0 +1,255 @@
+"""Rows become the structs of version 5; the numbers of the wire that no model has live here."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from enum import IntEnum
+from typing import Any
+
+from django.db.models import Q
+
+from inventory.errors import NotFound
+from volumes.models import Attachment, Leg
+from volumes.reports import tree
+from volumes.reports.tree import CopyRow, DiskRow, VolumeRow
+
+Struct = dict[str, Any]
+
+LARGEST = 0x7FFFFFFF
+"""XML-RPC's int has 32 bits: what is larger is shown as this."""
+SHOWN_AS_ALLOCATED = Leg.Status.NEEDSHRED
+
+
+class VolumeType(IntEnum):
+    """lvoltype."""
+
+    LVOL = 0
+    LINEAR = 1
+    MIRROR = 2
+    DEXT = 3
+    SNAPSHOT_ORIGIN = 6
+    SNAPSHOT = 7
+
+
+BIND: dict[str, tuple[int, int]] = {
+    "": (0, 0),
+    Attachment.State.BINDING: (0, 1),
+    Attachment.State.BOUND: (1, 0),
+    Attachment.State.UNBINDING: (1, 2),
+    Attachment.State.ERROR: (2, 0),
+}
+"""bind_status and bind_event: UNBOUND 0, BOUND 1, ERROR 2; BINDING 1, UNBINDING 2."""
+DETACHED = ("", 0)
+
+
+def volume_list() -> list[Struct]:
+    """Describe all volumes, as listLogicalVolumes answers."""
+    rows = tree.volumes(Q())
+    attachments, faulty = tree.attachments(Q()), tree.faulty_volumes(Q())
+    children: dict[int, list[Struct]] = defaultdict(list)
+    for row in rows:
+        if row.origin_id:
+            children[row.origin_id].append(_association(row.id))
+    return [
+        _volume(
+            row,
+            attachments.get(row.origin_id or row.id, DETACHED),
+            children.get(row.id, []),
+            fault=row.id in faulty,
+        )
+        for row in rows
+    ]
+
+
+def volume_entry(*, lvolid: int = 0, lvolname: str = "") -> Struct:
+    """Describe one volume, by its id or else by its name, as listLogicalVolumes answers."""
+    volume, *snapshots = tree.with_snapshots(lvolid=lvolid, lvolname=lvolname)
+    group_id = volume.origin_id or volume.id
+    return _volume(
+        volume,
+        tree.attachments(Q(volume=group_id)).get(group_id, DETACHED),
+        [_association(snapshot.id) for snapshot in snapshots],
+        fault=bool(tree.faulty_volumes(Q(mirror__volume=volume.id))),
+    )
+
+
+def volume_tree(*, lvolid: int = 0, lvolname: str = "") -> Struct:
+    """Describe the nodes of which a volume consists, as showLogicalVolume answers.
+
+    The associated volumes are described as fully, but for their own associations: the way back.
+    """
+    volume, *snapshots = tree.with_snapshots(lvolid=lvolid, lvolname=lvolname)
+    origins = tree.volumes(Q(pk=volume.origin_id)) if volume.origin_id else []
+    group = [volume, *origins, *snapshots]
+    nodes = {row.id: row.node_id for row in group}
+    copies = tree.copies(list(nodes))
+    addresses = tree.addresses("storage")
+    root, *associated = [
+        _lvol(row, nodes.get(row.origin_id or 0), copies[row.id], addresses) for row in group
+    ]
+    root["lvolspec"]["assoc"] = associated
+    return root
+
+
+def head_list(head_id: int) -> list[Struct]:
+    """Describe one head server, or all, as listHeadServers answers."""
+    rows = tree.heads(Q(pk=head_id) if head_id else Q())
+    if head_id and not rows:
+        raise NotFound(f"there is no head server {head_id}")
+    addresses, rebuilds = tree.addresses("head"), tree.rebuilds_by_head()
+    return [
+        {
+            "hsvrid": row.id,
+            "priority": row.priority,
+            "ip_data": _both(addresses.get(row.id, [])),
+            "resync": rebuilds.get(row.id, 0),
+        }
+        for row in rows
+    ]
+
+
+def storage_list(storage_id: int) -> list[Struct]:
+    """Describe one storage server, or all, as listStorageServers answers."""
+    rows = tree.storages(Q(pk=storage_id) if storage_id else Q())
+    if storage_id and not rows:
+        raise NotFound(f"there is no storage server {storage_id}")
+    addresses, rebuilds = tree.addresses("storage"), tree.rebuilds_by_storage()
+    capacity, available = _room_by_server(tree.disks(Q(server=storage_id) if storage_id else Q()))
+    return [
+        {
+            "ssvrid": row.id,
+            "priority": row.priority,
+            "ip_data": _both(addresses.get(row.id, [])),
+            "resync": rebuilds.get(row.id, 0),
+            "available": min(available[row.id], LARGEST),
+            "capacity": min(capacity[row.id], LARGEST),
+        }
+        for row in rows
+    ]
+
+
+def disk_list(storage_id: int) -> list[Struct]:
+    """Describe the disks of one storage server, or all, as listPhysicalDisks answers."""
+    if storage_id and not tree.storages(Q(pk=storage_id)):
+        raise NotFound(f"there is no storage server {storage_id}")
+    addresses, rebuilds = tree.addresses("storage"), tree.rebuilds_by_disk()
+    available = tree.available_gb()
+    return [
+        {
+            "ssvrid": row.server_id,
+            "pdskid": row.id,
+            "priority": row.priority,
+            "iscsi_path": _paths(addresses.get(row.server_id, []), f"pdsk-{row.id:08x}"),
+            "local_path": row.local_path,
+            "resync": rebuilds.get(row.id, 0),
+            "available": min(available.get(row.id, 0), LARGEST),
+            "capacity": min(row.capacity_gb, LARGEST),
+        }
+        for row in tree.disks(Q(server=storage_id) if storage_id else Q())
+    ]
+
+
+def _volume(
+    row: VolumeRow, attachment: tuple[str, int], snapshots: list[Struct], *, fault: bool
+) -> Struct:
+    state, head_id = attachment
+    bind_status, bind_event = BIND[state]
+    return {
+        "hsvrid": head_id,
+        "lvolid": row.id,
+        "lvolname": row.name,
+        "redundancy": row.redundancy,
+        "capacity": row.capacity_gb,
+        "associated_to": [_association(row.origin_id)] if row.origin_id else [],
+        "associated_from": snapshots,
+        "fault": fault,
+        "bind_status": bind_status,
+        "bind_event": bind_event,
+        "ctime": _ctime(row.created),
+    }
+
+
+def _association(lvolid: int) -> Struct:
+    return {"lvolid": lvolid, "type": "snapshot"}
+
+
+def _lvol(
+    row: VolumeRow,
+    origin_node_id: int | None,
+    copies: Sequence[CopyRow],
+    addresses: dict[int, list[str]],
+) -> Struct:
+    mirrors: dict[int, Struct] = {}
+    for copy in copies:
+        mirror = mirrors.setdefault(
+            copy.mirror_id, _node(copy.mirror_id, VolumeType.MIRROR, copy.mirror_gb)
+        )
+        if copy.dextid is not None:
+            mirror["components"].append(_dext(copy, copy.dextid, addresses))
+    linear = _node(row.linear_id, VolumeType.LINEAR, row.store_gb)
+    linear["components"] = list(mirrors.values())
+    kind = VolumeType.SNAPSHOT if origin_node_id else VolumeType.SNAPSHOT_ORIGIN
+    middle = _node(row.node_id, kind, row.capacity_gb)
+    middle["lvolspec"] = {"origin_lvolid": origin_node_id} if origin_node_id else {}
+    middle["components"] = [linear]
+    lvol = _node(row.id, VolumeType.LVOL, row.capacity_gb)
+    lvol["lvolspec"] = {
+        "lvolname": row.name,
+        "redundancy": row.redundancy,
+        "assoc": [],
+        "ctime": _ctime(row.created),
+    }
+    lvol["labels"] = [row.name, f"lvol-{row.id:08x}"]
+    lvol["components"] = [middle]
+    return lvol
+
+
+def _dext(copy: CopyRow, dextid: int, addresses: dict[int, list[str]]) -> Struct:
+    shown = Leg.Status.ALLOCATED if copy.status == SHOWN_AS_ALLOCATED else copy.status
+    node = _node(dextid, VolumeType.DEXT, copy.size_gb)
+    node["mirror_status"] = int(shown)
+    node["lvolspec"] = {
+        "pdskid": copy.disk_id,
+        "offset": min(copy.offset_gb, LARGEST),
+        "ssvrid": copy.server_id,
+        "iscsi_path": _paths(addresses.get(copy.server_id, []), f"dext-{dextid:08x}"),
+    }
+    return node
+
+
+def _node(lvolid: int, kind: VolumeType, capacity_gb: int) -> Struct:
+    return {
+        "lvolid": lvolid,
+        "lvoltype": int(kind),
+        "capacity": min(capacity_gb, LARGEST),
+        "mirror_status": 0,
+        "lvolspec": {},
+        "labels": [],
+        "components": [],
+    }
+
+
+def _room_by_server(disks: Sequence[DiskRow]) -> tuple[dict[int, int], dict[int, int]]:
+    """Sum up capacity and available space by server."""
+    capacity: dict[int, int] = defaultdict(int)
+    available: dict[int, int] = defaultdict(int)
+    free = tree.available_gb()
+    for disk in disks:
+        capacity[disk.server_id] += disk.capacity_gb
+        available[disk.server_id] += free.get(disk.id, 0)
+    return capacity, available
+
+
+def _both(addresses: Sequence[str]) -> list[str]:
+    """Two addresses, as the document promises: one is repeated."""
+    return [addresses[0], addresses[-1]] if addresses else ["", ""]
+
+
+def _paths(addresses: Sequence[str], name: str) -> list[str]:
+    """Name a device by each of its server's two addresses."""
+    return [f"nbd://{address}/{name}" if address else "" for address in _both(addresses)]
+
+
+def _ctime(created: datetime) -> str:
+    """YYYY-MM-DDThh:mm:ss; the database gives UTC."""
+    return created.isoformat()[:19]

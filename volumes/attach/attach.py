@@ -1,0 +1,126 @@
+"""Attach a group to a head server; every older epoch is fenced off before anything else."""
+
+import errno as errnos
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from agents.protocol import AttachOrder, Progress, Report
+from inventory import audit, servers
+from inventory.errors import Busy, HostDown, Invalid, NotFound
+from inventory.models import ALIVE, HeadServer
+from inventory.write_lock import turn
+from volumes import nodes
+from volumes.attach import assemble, exports
+from volumes.jobs import queue
+from volumes.jobs.queue import Again
+from volumes.models import Attachment, Job, LogicalVolume
+from volumes.replicas import rows, states
+
+State = Attachment.State
+POLL = timedelta(milliseconds=300)
+FORCE = "force"
+
+
+# -- what a person asks ---------------------------------------------------------------------------
+
+
+@turn()
+def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) -> Job:
+    """Claim the group for a head and queue the work; the attachment's row is the lock.
+
+    `force` is the operator's word that a copy which cannot be read is not the newest.
+    """
+    if volume.origin_id:
+        raise Invalid(f"{volume} is a snapshot: it is attached together with its origin")
+    if not LogicalVolume.objects.filter(pk=volume.pk).exists():
+        raise NotFound(f"{volume} {volume.name} has just been deleted")
+    head = HeadServer.objects.filter(pk=head_id).first()
+    if head is None:
+        raise Invalid(f"there is no head server hsvr-{head_id:08x}")
+    if head.priority not in ALIVE:
+        raise Invalid(f"head server {head} is {head.get_priority_display()}")
+    try:
+        with transaction.atomic():
+            Attachment.objects.create(volume=volume, head=head)
+    except IntegrityError:
+        raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
+    _raise_epoch(volume)
+    detail = f"{volume.name} to {head}" + (", forced" if force else "")
+    audit.record(audit.Verb.ATTACH, volume, detail)
+    return queue.submit(
+        Job.Kind.ATTACH,
+        subject=f"{volume} {volume.name} to {head}",
+        volume=volume,
+        step=FORCE if force else "",
+        deadline=queue.patience(),
+    )
+
+
+def _raise_epoch(volume: LogicalVolume) -> None:
+    """Begin a new epoch: whatever an older one exported is void from here on."""
+    volume.refresh_from_db(fields=["epoch"])
+    volume.epoch += 1
+    volume.save(update_fields=["epoch"])
+
+
+# -- attach, step by step -------------------------------------------------------------------------
+
+
+def attach_step(job: Job) -> Again | None:
+    """Export every copy, choose the newest, assemble them on the head, and record it.
+
+    Each part is idempotent, so the step is simply taken again after any failure.
+    """
+    attachment = (
+        Attachment.objects.select_related("volume", "head")
+        .filter(volume=job.volume_id, state=State.BINDING)
+        .first()
+    )
+    if attachment is None:
+        queue.finish(job, errnos.ECANCELED, "the attachment went away")
+        return None
+    volume = attachment.volume
+    found = rows.of_group(volume.pk)
+    exported = exports.export(job.pk, volume.pk, volume.epoch, [c for c in found if c.alive])
+    try:
+        chosen = assemble.choose(
+            found, exported, clean=volume.closed_cleanly, force=FORCE in job.step
+        )
+    except HostDown as refusal:
+        return queue.retry(job, str(refusal), slowest=3)
+    assemble.commit(job, attachment, chosen)
+    order = AttachOrder(
+        eventid=job.pk,
+        order=job.order,
+        incarnation=servers.cluster().incarnation,
+        lvolid=volume.pk,
+        epoch=volume.epoch,
+        devices=assemble.devices(
+            Q(pk=volume.pk) | Q(origin=volume, broken=False), chosen, exported
+        ),
+    )
+    return _settle(job, nodes.head(attachment.head_id).attach(order))
+
+
+def _settle(job: Job, report: Report) -> Again | None:
+    match report.progress:
+        case Progress.DONE:
+            with turn():
+                queue.finish(job)
+                Attachment.objects.filter(volume=job.volume_id).move(State.BINDING, State.BOUND)
+                states.record_copies(job.volume_id or 0, report.copies)
+            return None
+        case Progress.FAILED:
+            give_up_attach(job, report.errno or errnos.EIO, report.message)
+            return None
+        case _:
+            return Again(POLL, "the head is assembling the volume")
+
+
+@turn()
+def give_up_attach(job: Job, errno: int, error: str) -> None:
+    """End an attach as ERROR with its cause; a detach cleans up from there."""
+    queue.finish(job, errno, error)
+    Attachment.objects.filter(volume=job.volume_id).move(State.BINDING, State.ERROR, error)

@@ -1,0 +1,222 @@
+"""Lists of servers, disks and extents."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
+from volumes.console.frame import addresses
+from volumes.console.frame.cells import link, named, used_bar
+from volumes.console.frame.formats import NOTHING, since, size
+from volumes.console.frame.permissions import Right
+from volumes.console.frame.pills import EXTENTS, PRIORITIES, Pill, server_pill
+from volumes.console.lists.listing import Listing, previewed
+from volumes.console.pages import hardware_pages
+from volumes.models import Attachment
+from volumes.reports import capacity, networks, tree
+
+ADMINISTER = Right.ADMINISTER
+
+
+class BySilence(admin.SimpleListFilter):
+    """Servers by whether they answer."""
+
+    title = "answers"
+    parameter_name = "answers"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "answers"), ("half", "on one network only"), ("no", "silent")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+        if self.value() == "no":
+            return queryset.filter(silent_since__lt=limit, priority__in=ALIVE)
+        if self.value() == "half":
+            kind = "head" if queryset.model is HeadServer else "storage"
+            return queryset.filter(pk__in=networks.half_silent().values(kind))
+        if self.value() == "yes":
+            return queryset.filter(silent_since=None, priority__in=ALIVE)
+        return queryset
+
+
+class ServerList(Listing):
+    """What the lists of both kinds of servers share."""
+
+    search_fields = ("addresses__address", "site", "rack")
+    ordering = ("pk",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("addresses")
+
+    @admin.display(description="Server", ordering="pk")
+    def server(self, row: HeadServer | StorageServer) -> SafeString:
+        return named(str(row), " · ".join(filter(None, (row.site, row.rack))))
+
+    @admin.display(description="State", ordering="priority")
+    def state(self, row: HeadServer | StorageServer) -> Pill:
+        return server_pill(row.priority, row.silent_since)
+
+    @admin.display(description="Addresses")
+    def networks(self, row: HeadServer | StorageServer) -> SafeString:
+        rows = sorted(row.addresses.all(), key=lambda address: address.position)
+        shown = format_html_join("", "<span>{}</span>", ((addresses.of(row),) for row in rows))
+        return format_html('<span class="vs-doors">{}</span>', shown)
+
+    @admin.display(description="Last answer", ordering="last_answer")
+    def answered(self, row: HeadServer | StorageServer) -> SafeString:
+        return since(row.last_answer)
+
+
+class HeadList(ServerList):
+    """Head servers with what is attached there."""
+
+    list_display = ("server", "state", "networks", "volumes", "resync", "answered")
+    list_filter = ("priority", BySilence)
+    actions = (
+        previewed("fail-head", "Declare failed ...", ADMINISTER),
+        previewed("delete-head", "Delete ...", ADMINISTER),
+    )
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        attached = Attachment.objects.filter(head__in=rows).values_list("head")
+        counts = dict(attached.annotate(Count("pk")).order_by())
+        rebuilds = tree.rebuilds_by_head()
+        for row in rows:
+            row.volume_count, row.rebuilds = counts.get(row.pk, 0), rebuilds.get(row.pk, 0)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return hardware_pages.show_head(request, object_id)
+
+    @admin.display(description="Attached volumes")
+    def volumes(self, row: Any) -> int:
+        return int(row.volume_count)
+
+    @admin.display(description="Resync")
+    def resync(self, row: Any) -> int:
+        return int(row.rebuilds)
+
+
+class StorageList(ServerList):
+    """Storage servers with the room on their disks."""
+
+    list_display = ("server", "state", "networks", "disk_count", "usage", "resync", "answered")
+    list_filter = ("priority", BySilence, "site", "rack")
+    actions = (
+        previewed("evacuate-storage", "Evacuate ...", ADMINISTER),
+        previewed("maintain-storage", "Maintenance ...", ADMINISTER),
+        previewed("fail-storage", "Declare failed ...", ADMINISTER),
+        previewed("delete-storage", "Delete ...", ADMINISTER),
+    )
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        disks = Disk.objects.filter(server__in=rows).values_list("server")
+        counts = dict(disks.annotate(Count("pk")).order_by())
+        sums = capacity.of_servers()
+        rebuilds = tree.rebuilds_by_storage()
+        for row in rows:
+            row.disk_number = counts.get(row.pk, 0)
+            row.capacity_gb, row.free_gb = sums.get(row.pk, (0, 0))
+            row.rebuilds = rebuilds.get(row.pk, 0)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return hardware_pages.show_storage(request, object_id)
+
+    @admin.display(description="Disks")
+    def disk_count(self, row: Any) -> int:
+        return int(row.disk_number)
+
+    @admin.display(description="Used")
+    def usage(self, row: Any) -> SafeString:
+        return used_bar(row.capacity_gb, row.free_gb)
+
+    @admin.display(description="Resync")
+    def resync(self, row: Any) -> int:
+        return int(row.rebuilds)
+
+
+class DiskList(Listing):
+    """Disks with their room."""
+
+    list_display = ("disk", "state", "on_server", "local_path", "tags", "usage", "resync")
+    list_filter = ("priority", "server")
+    list_select_related = ("server",)
+    search_fields = ("local_path", "disk_uuid", "tags")
+    ordering = ("pk",)
+    actions = (
+        previewed("evacuate-disk", "Evacuate ...", ADMINISTER),
+        previewed("maintain-disk", "Maintenance ...", ADMINISTER),
+        previewed("fail-disk", "Declare failed ...", ADMINISTER),
+        previewed("delete-disk", "Delete ...", ADMINISTER),
+    )
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        usages = capacity.of_disks([row.pk for row in rows])
+        rebuilds = tree.rebuilds_by_disk()
+        for row in rows:
+            row.room = usages.get(row.pk, capacity.Usage())
+            row.rebuilds = rebuilds.get(row.pk, 0)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return hardware_pages.show_disk(request, object_id)
+
+    @admin.display(description="Disk", ordering="pk")
+    def disk(self, row: Disk) -> SafeString:
+        return named(str(row), size(row.capacity_gb))
+
+    @admin.display(description="State", ordering="priority")
+    def state(self, row: Disk) -> Pill:
+        return PRIORITIES[Priority(row.priority)]
+
+    @admin.display(description="Server", ordering="server")
+    def on_server(self, row: Disk) -> SafeString | str:
+        return link(row.server)
+
+    @admin.display(description="Used")
+    def usage(self, row: Any) -> SafeString:
+        return used_bar(row.room.capacity, row.room.free)
+
+    @admin.display(description="Resync")
+    def resync(self, row: Any) -> int:
+        return int(row.rebuilds)
+
+
+class ExtentList(Listing):
+    """Every range of every disk."""
+
+    list_display = ("__str__", "state", "on_disk", "begins", "gb", "generation", "of_volume")
+    list_filter = ("status",)
+    list_select_related = ("disk", "leg__mirror__volume")
+    search_fields = ("disk__local_path",)
+    ordering = ("pk",)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return hardware_pages.lead_from_extent(object_id)
+
+    @admin.display(description="Status", ordering="status")
+    def state(self, row: Extent) -> Pill:
+        return EXTENTS[Extent.Status(row.status)]
+
+    @admin.display(description="Disk", ordering="disk")
+    def on_disk(self, row: Extent) -> SafeString | str:
+        return link(row.disk)
+
+    @admin.display(description="Begins at", ordering="offset_gb")
+    def begins(self, row: Extent) -> str:
+        return size(row.offset_gb)
+
+    @admin.display(description="Size", ordering="size_gb")
+    def gb(self, row: Extent) -> str:
+        return size(row.size_gb)
+
+    @admin.display(description="Volume")
+    def of_volume(self, row: Extent) -> SafeString | str:
+        leg = getattr(row, "leg", None)
+        return link(leg.mirror.volume, leg.mirror.volume.name) if leg else NOTHING

@@ -1,0 +1,251 @@
+"""Lists of volumes, their attachments, mirrors and copies."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+
+from volumes.console.frame.cells import link, named
+from volumes.console.frame.formats import NOTHING, since, size
+from volumes.console.frame.page import number
+from volumes.console.frame.pills import ATTACHMENTS, LEGS, Pill, copies_pill
+from volumes.console.lists.listing import Listing, previewed
+from volumes.console.pages import volume_page
+from volumes.models import Attachment, Leg, LogicalVolume, Mirror
+from volumes.reports import protection
+
+State = Attachment.State
+
+
+class ByState(admin.SimpleListFilter):
+    """Volumes by where they are attached."""
+
+    title = "attachment"
+    parameter_name = "attached"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("no", "detached"), *((state.value, ATTACHMENTS[state].text) for state in State)]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        if self.value() == "no":
+            return queryset.filter(attachment=None, origin__attachment=None)
+        if self.value() in State.values:
+            state = self.value()
+            own = queryset.filter(attachment__state=state)
+            return own | queryset.filter(origin__attachment__state=state)
+        return queryset
+
+
+class ByCopies(admin.SimpleListFilter):
+    """Volumes by the fewest good copies that any part has."""
+
+    title = "good copies"
+    parameter_name = "copies"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("0", "none: data is out of reach"),
+            ("1", "the last one"),
+            ("fewer", "fewer than promised"),
+            ("all", "all"),
+            *((str(copies), f"{copies} copies") for copies in range(2, 10)),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        wanted = self.value()
+        if not wanted:
+            return queryset
+        weak = protection.weak_volumes()
+        if wanted == "all":
+            return queryset.exclude(pk__in=weak.keys())
+        if wanted == "fewer":
+            return queryset.filter(pk__in=weak.keys())
+        if (copies := number(wanted)) < 0:
+            return queryset
+        fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == copies]
+        whole = queryset.filter(redundancy=copies).exclude(pk__in=weak.keys())
+        return queryset.filter(pk__in=fewest) | whole
+
+
+class ByKind(admin.SimpleListFilter):
+    """Volumes or snapshots."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("volume", "volumes"), ("snapshot", "snapshots")]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        if self.value() in {"volume", "snapshot"}:
+            return queryset.filter(origin__isnull=self.value() == "volume")
+        return queryset
+
+
+class VolumeList(Listing):
+    """Volumes with their protection and where they are attached."""
+
+    list_display = ("name_and_id", "copies", "attached", "where", "gb", "snapshot_of", "made")
+    list_filter = (ByCopies, ByState, ByKind, "redundancy")
+    list_select_related = ("attachment__head", "origin__attachment__head")
+    search_fields = ("name",)
+    ordering = ("pk",)
+    actions = (
+        previewed("attach", "Attach ..."),
+        previewed("detach", "Detach ..."),
+        previewed("delete-volume", "Delete ..."),
+    )
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        weak = protection.weak_volumes([row.pk for row in rows])
+        for row in rows:
+            row.fewest = weak[row.pk].fewest if row.pk in weak else row.redundancy
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return volume_page.show(request, object_id)
+
+    @admin.display(description="Volume", ordering="name")
+    def name_and_id(self, row: LogicalVolume) -> SafeString:
+        return named(row.name, row)
+
+    @admin.display(description="Good copies")
+    def copies(self, row: Any) -> Pill:
+        return copies_pill(row.fewest, row.redundancy)
+
+    @admin.display(description="State")
+    def attached(self, row: LogicalVolume) -> Pill:
+        attached = _attachment(row)
+        return ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
+
+    @admin.display(description="Head server")
+    def where(self, row: LogicalVolume) -> SafeString | str:
+        attached = _attachment(row)
+        return link(attached.head) if attached else NOTHING
+
+    @admin.display(description="Capacity", ordering="capacity_gb")
+    def gb(self, row: LogicalVolume) -> str:
+        return size(row.capacity_gb)
+
+    @admin.display(description="Snapshot of", ordering="origin")
+    def snapshot_of(self, row: LogicalVolume) -> SafeString | str:
+        return link(row.origin, row.origin.name) if row.origin else NOTHING
+
+    @admin.display(description="Created", ordering="created")
+    def made(self, row: LogicalVolume) -> SafeString:
+        return since(row.created)
+
+
+class AttachmentList(Listing):
+    """Which group is attached where."""
+
+    list_display = ("volume_name", "state_pill", "to_head", "gb", "epoch", "from_when", "error")
+    list_filter = ("state", "head")
+    list_select_related = ("volume", "head")
+    search_fields = ("volume__name", "error")
+    ordering = ("-since",)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return volume_page.lead_from_attachment(object_id)
+
+    @admin.display(description="Volume", ordering="volume__name")
+    def volume_name(self, row: Attachment) -> SafeString:
+        return named(row.volume.name, row.volume)
+
+    @admin.display(description="State", ordering="state")
+    def state_pill(self, row: Attachment) -> Pill:
+        return ATTACHMENTS[State(row.state)]
+
+    @admin.display(description="Head server", ordering="head")
+    def to_head(self, row: Attachment) -> SafeString | str:
+        return link(row.head)
+
+    @admin.display(description="Capacity", ordering="volume__capacity_gb")
+    def gb(self, row: Attachment) -> str:
+        return size(row.volume.capacity_gb)
+
+    @admin.display(description="Epoch", ordering="volume__epoch")
+    def epoch(self, row: Attachment) -> int:
+        return row.volume.epoch
+
+    @admin.display(description="Since", ordering="since")
+    def from_when(self, row: Attachment) -> SafeString:
+        return since(row.since)
+
+
+class CopyList(Listing):
+    """Every copy of every mirror."""
+
+    list_display = ("copy", "status_pill", "of_volume", "on_disk", "on_server", "gb", "why", "when")
+    list_filter = ("status", "why")
+    list_select_related = ("mirror__volume", "extent__disk", "server")
+    search_fields = ("mirror__volume__name",)
+    ordering = ("pk",)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return volume_page.lead_from_copy(object_id)
+
+    @admin.display(description="Copy", ordering="pk")
+    def copy(self, row: Leg) -> SafeString:
+        return named(str(row), row.mirror)
+
+    @admin.display(description="Status", ordering="status")
+    def status_pill(self, row: Leg) -> Pill:
+        return LEGS[Leg.Status(row.status)]
+
+    @admin.display(description="Volume")
+    def of_volume(self, row: Leg) -> SafeString | str:
+        return link(row.mirror.volume, row.mirror.volume.name)
+
+    @admin.display(description="Disk")
+    def on_disk(self, row: Leg) -> SafeString | str:
+        return link(row.extent.disk)
+
+    @admin.display(description="Server")
+    def on_server(self, row: Leg) -> SafeString | str:
+        return link(row.server)
+
+    @admin.display(description="Size")
+    def gb(self, row: Leg) -> str:
+        return size(row.extent.size_gb)
+
+    @admin.display(description="Since", ordering="since")
+    def when(self, row: Leg) -> SafeString:
+        return since(row.since)
+
+
+class MirrorList(Listing):
+    """The stretches of volumes that are kept in several copies."""
+
+    list_display = ("__str__", "of_volume", "offset", "gb")
+    list_select_related = ("volume",)
+    search_fields = ("volume__name",)
+    ordering = ("pk",)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        return volume_page.lead_from_mirror(object_id)
+
+    @admin.display(description="Volume", ordering="volume__name")
+    def of_volume(self, row: Mirror) -> SafeString | str:
+        return link(row.volume, row.volume.name)
+
+    @admin.display(description="Begins at", ordering="offset_gb")
+    def offset(self, row: Mirror) -> str:
+        return size(row.offset_gb)
+
+    @admin.display(description="Size", ordering="size_gb")
+    def gb(self, row: Mirror) -> str:
+        return size(row.size_gb)
+
+
+def _attachment(volume: LogicalVolume) -> Attachment | None:
+    """Find the attachment of a volume's group among what was read with it."""
+    return getattr(volume.origin or volume, "attachment", None)

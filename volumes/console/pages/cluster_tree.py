@@ -1,0 +1,105 @@
+"""The cluster as a tree: site, rack, server, disk, extents; branches are loaded when opened."""
+
+from dataclasses import dataclass
+from itertools import groupby
+
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
+
+from inventory.models import Disk, HeadServer, StorageServer
+from inventory.servers import cluster
+from volumes.console.frame import addresses
+from volumes.console.frame.page import page, viewing
+from volumes.console.frame.pills import Pill, server_pill
+from volumes.console.verbs import run
+from volumes.models import Attachment
+from volumes.reports import capacity, tree
+
+UNNAMED = "no name"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLine:
+    """A server as a branch."""
+
+    server: HeadServer | StorageServer
+    pill: Pill
+    doors: list[addresses.Door]
+    children: int
+    rebuilds: int
+    capacity_gb: int = 0
+    free_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rack:
+    """A rack as a branch."""
+
+    name: str
+    servers: list[ServerLine]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A site as a branch."""
+
+    name: str
+    racks: list[Rack]
+
+
+@viewing
+def show(request: HttpRequest) -> HttpResponse:
+    """Show the tree down to its servers."""
+    return page(
+        request,
+        "console/cluster.html",
+        "Cluster",
+        sites=_sites(_storages()),
+        heads=_heads(),
+        buttons=run.buttons(request, cluster()),
+    )
+
+
+def _storages() -> list[ServerLine]:
+    answering, sums = addresses.of_servers("storage"), capacity.of_servers()
+    rebuilds = tree.rebuilds_by_storage()
+    counts = dict(Disk.objects.values_list("server").annotate(Count("pk")).order_by())
+    return [
+        ServerLine(
+            row,
+            server_pill(row.priority, row.silent_since),
+            answering.get(row.pk, []),
+            counts.get(row.pk, 0),
+            rebuilds.get(row.pk, 0),
+            *sums.get(row.pk, (0, 0)),
+        )
+        for row in StorageServer.objects.order_by("site", "rack", "pk")
+    ]
+
+
+def _heads() -> list[ServerLine]:
+    answering, rebuilds = addresses.of_servers("head"), tree.rebuilds_by_head()
+    counts = dict(Attachment.objects.values_list("head").annotate(Count("pk")).order_by())
+    return [
+        ServerLine(
+            row,
+            server_pill(row.priority, row.silent_since),
+            answering.get(row.pk, []),
+            counts.get(row.pk, 0),
+            rebuilds.get(row.pk, 0),
+        )
+        for row in HeadServer.objects.order_by("pk")
+    ]
+
+
+def _sites(lines: list[ServerLine]) -> list[Site]:
+    return [
+        Site(
+            site or UNNAMED,
+            [
+                Rack(rack or UNNAMED, list(servers))
+                for rack, servers in groupby(of_site, key=lambda line: line.server.rack)
+            ],
+        )
+        for site, of_site in groupby(lines, key=lambda line: line.server.site)
+    ]

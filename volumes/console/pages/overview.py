@@ -1,0 +1,178 @@
+"""The first page: is my data safe, what is wrong, what is being done about it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+
+from inventory.models import Disk, HeadServer, Priority, StorageServer
+from volumes.console.frame.formats import clock
+from volumes.console.frame.page import fragment, viewing
+from volumes.console.frame.permissions import Right, may
+from volumes.console.frame.pills import ATTACHMENTS, BAD, OK, PRIORITIES, WARN, Pill
+from volumes.console.pages.job_page import lines
+from volumes.models import Attachment, Job, LogicalVolume
+from volumes.reports import capacity, problems, progress, protection
+from volumes.reports.problems import Problem, Risk
+
+SHOWN = 6
+VOLUMES = "admin:volumes_logicalvolume_changelist"
+JOBS = "admin:volumes_job_changelist"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A part of the verdict, with the list that shows it."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One line on the state of the cluster's data."""
+
+    tone: str
+    text: str
+    reasons: list[Reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A number of things in one state, with the list that shows them."""
+
+    pill: Pill
+    count: int
+    url: str
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Add what the first page shows to the admin's own context."""
+    allowed = may(request.user, Right.VIEW)
+    return {**context, "title": "Overview", "allowed": allowed, **(_context() if allowed else {})}
+
+
+@viewing
+def live(request: HttpRequest) -> HttpResponse:
+    """Show the first page's content anew."""
+    return fragment(request, "console/overview_live.html", **_context())
+
+
+def _context() -> dict[str, Any]:
+    weak = protection.weak_volumes()
+    wrong = problems.find(weak)
+    rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
+    work = progress.open_jobs()
+    usage = capacity.of_cluster()
+    storages = _by_priority(StorageServer.objects.all(), "inventory_storageserver")
+    heads = _by_priority(HeadServer.objects.all(), "inventory_headserver")
+    return {
+        "is_empty": not storages and not heads,
+        "verdict": _verdict(weak, wrong, rebuild),
+        "problem_count": len(wrong),
+        "usage": usage,
+        "histogram": _histogram(weak),
+        "states": [
+            [("Storage servers", storages), ("Head servers", heads)],
+            [
+                ("Disks", _by_priority(Disk.objects.all(), "inventory_disk")),
+                ("Volumes", _by_attachment()),
+            ],
+        ],
+        "rebuild": rebuild,
+        "shred": shred,
+        "running": lines(work[:SHOWN]),
+        "running_count": work.count(),
+        "ended": lines(Job.objects.exclude(finished=None).order_by("-finished")[:SHOWN]),
+        "now": timezone.now(),
+    }
+
+
+# -- the verdict ----------------------------------------------------------------------------------
+
+
+def _verdict(
+    weak: dict[int, protection.Weak], wrong: list[Problem], rebuild: progress.Work
+) -> Verdict:
+    """Say how the data is, and name the reasons, worst first."""
+    reasons = list(_reasons(weak, wrong))
+    if rebuild.count:
+        left = f", {clock(rebuild.progress.left)} left" if rebuild.progress.left is not None else ""
+        url = f"{reverse(JOBS)}?state__exact=open&kind__exact=rebuild"
+        reasons.append(Reason(f"rebuild {rebuild.progress.percent} %{left}", url))
+    worst = min((problem.risk for problem in wrong), default=None)
+    if worst == Risk.UNREACHABLE:
+        return Verdict(BAD, "Data is out of reach", reasons)
+    if worst == Risk.LAST_COPY:
+        return Verdict(BAD, "Data is at risk", reasons)
+    if worst is None:
+        return Verdict(
+            OK,
+            "All data is safe",
+            reasons or [Reason("every volume has all its copies", reverse(VOLUMES))],
+        )
+    return Verdict(WARN, "Data is safe, something needs attention", reasons)
+
+
+def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable[Reason]:
+    fewest = [volume.fewest for volume in weak.values()]
+    volumes = reverse(VOLUMES)
+    for count, text, url in (
+        (fewest.count(0), "without a good copy", f"{volumes}?copies=0"),
+        (fewest.count(1), "on one copy", f"{volumes}?copies=1"),
+        (sum(n > 1 for n in fewest), "with reduced redundancy", f"{volumes}?copies=fewer"),
+    ):
+        if count:
+            yield Reason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
+    for risks in ((Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
+        shown = [problem for problem in wrong if problem.risk in risks]
+        if shown:
+            more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
+            yield Reason(f"{shown[0].title}{more}", reverse("console:problems"))
+
+
+# -- numbers --------------------------------------------------------------------------------------
+
+
+def _histogram(weak: dict[int, protection.Weak]) -> list[tuple[Tally, float]]:
+    """Volumes by the fewest good copies of any part, each with its share of all in percent."""
+    counts = protection.histogram(weak)
+    total = sum(counts.values())
+    url = f"{reverse(VOLUMES)}?copies="
+    return [
+        (Tally(_of_copies(copies), count, f"{url}{copies}"), 100 * count / total)
+        for copies, count in counts.items()
+    ]
+
+
+def _of_copies(copies: int) -> Pill:
+    if copies > 1:
+        return Pill(f"{copies} copies", OK)
+    return Pill("one copy" if copies else "no copy", BAD)
+
+
+def _by_priority(rows: QuerySet[Any], name: str) -> list[Tally]:
+    counts = rows.values_list("priority").annotate(Count("pk")).order_by("priority")
+    url = reverse(f"admin:{name}_changelist")
+    return [
+        Tally(PRIORITIES[Priority(priority)], count, f"{url}?priority__exact={priority}")
+        for priority, count in counts
+    ]
+
+
+def _by_attachment() -> list[Tally]:
+    """Groups by attachment; a snapshot goes with its origin and is not counted."""
+    rows = Attachment.objects.values_list("state").annotate(Count("pk")).order_by("state")
+    counts = dict(rows)
+    detached = LogicalVolume.objects.filter(origin=None).count() - sum(counts.values())
+    volumes = f"{reverse(VOLUMES)}?kind=volume&attached="
+    found = [Tally(ATTACHMENTS[""], detached, f"{volumes}no")] if detached else []
+    found += [
+        Tally(ATTACHMENTS[Attachment.State(state)], count, f"{volumes}{state}")
+        for state, count in counts.items()
+    ]
+    return found

@@ -1,0 +1,76 @@
+"""The page of what is wrong now, with the next step as a button."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from volumes.console.frame.page import fragment, page, viewing
+from volumes.console.frame.permissions import Right, may
+from volumes.console.frame.pills import BAD, WARN, Pill
+from volumes.console.verbs import run
+from volumes.console.verbs.verb import Verb
+from volumes.reports import problems
+from volumes.reports.problems import Problem, Risk
+
+RISKS = {
+    Risk.UNREACHABLE: Pill("data out of reach", BAD),
+    Risk.LAST_COPY: Pill("last copy", BAD),
+    Risk.STOPPED: Pill("stopped", BAD),
+    Risk.FAILED: Pill("failed", WARN),
+    Risk.NETWORK: Pill("one network", WARN),
+    Risk.REDUCED: Pill("reduced", WARN),
+    Risk.WEAR: Pill("wear", WARN),
+}
+LISTS = {
+    Risk.NETWORK: ("console:cluster", ""),
+    Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?copies=fewer"),
+}
+"""Where to look at what is many at once: an address's name, and a filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A problem as it is shown; `act` leads to its next step, if this person may take it."""
+
+    problem: Problem
+    pill: Pill
+    url: str
+    verb: Verb | None
+    act: str
+
+
+@viewing
+def show(request: HttpRequest) -> HttpResponse:
+    """List what is wrong."""
+    return page(request, "console/problems.html", "Problems", lines=_lines(request))
+
+
+@viewing
+def live(request: HttpRequest) -> HttpResponse:
+    """List what is wrong, for a page that is open already."""
+    return fragment(request, "console/problems_live.html", lines=_lines(request))
+
+
+def _lines(request: HttpRequest) -> list[Line]:
+    return [_line(request, problem) for problem in problems.find()]
+
+
+def _line(request: HttpRequest, problem: Problem) -> Line:
+    about = problem.about
+    verb = run.VERBS.get(problem.verb)
+    allowed = verb is not None and about is not None and may(request.user, verb.right)
+    act = ""
+    if verb and about and allowed:
+        act = f"{run.address(verb.name, about.pk)}&back={reverse('console:problems')}"
+    name, which = LISTS.get(problem.risk, ("", ""))
+    elsewhere = reverse(name) + which if name else ""
+    url = run.row_url(about) if about else elsewhere
+    return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act)
+
+
+def badge(request: HttpRequest) -> str:
+    """Mark the sidebar's entry on every page while something is wrong."""
+    if not may(request.user, Right.VIEW):
+        return ""
+    return "!" if problems.is_anything_wrong() else ""

@@ -1,0 +1,163 @@
+"""A volume's page: the layers that showLogicalVolume tells, alive."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+
+from volumes.console.frame.page import fragment, number, page, viewing
+from volumes.console.frame.pills import ATTACHMENTS, LEGS, Pill, copies_pill
+from volumes.console.pages.job_page import JobLine, lines
+from volumes.console.verbs import run
+from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.replicas.rows import GOOD
+from volumes.reports import progress, protection, tree
+from volumes.reports.tree import CopyRow
+
+PART = 64
+"""Mirrors shown at once; a volume has more only where free space was fragmented."""
+JOBS_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True)
+class CopyLine:
+    """A DEXT of the tree, with its rebuild where one is under way."""
+
+    row: CopyRow
+    pill: Pill
+    rebuild: progress.Progress | None
+
+    @property
+    def server(self) -> str:
+        """The id of its server as people know it."""
+        return f"ssvr-{self.row.server_id:08x}"
+
+    @property
+    def disk(self) -> str:
+        """The id of its disk as people know it."""
+        return f"pdsk-{self.row.disk_id:08x}"
+
+    @property
+    def percent_text(self) -> str:
+        """How far it is copied."""
+        return f"{self.rebuild.percent} %" if self.rebuild else ""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorLine:
+    """A MIRROR of the tree."""
+
+    id: int
+    offset_gb: int
+    size_gb: int
+    pill: Pill
+    copies: list[CopyLine]
+    job: Job | None
+
+    @property
+    def hex(self) -> str:
+        """Its number as ids are written."""
+        return f"{self.id:08x}"
+
+
+def show(request: HttpRequest, object_id: str) -> HttpResponse:
+    """Show one volume with everything that is known of it."""
+    volume = get_object_or_404(LogicalVolume.objects.select_related("origin"), pk=number(object_id))
+    return page(
+        request,
+        "console/volume.html",
+        f"Volume {volume.name}",
+        buttons=run.buttons(request, volume),
+        **_context(request, volume),
+    )
+
+
+@viewing
+def live(request: HttpRequest, volume_id: int) -> HttpResponse:
+    """Show what changes on a volume's page."""
+    volume = get_object_or_404(LogicalVolume.objects.select_related("origin"), pk=volume_id)
+    return fragment(request, "console/volume_live.html", **_context(request, volume))
+
+
+def lead_from_attachment(object_id: str) -> HttpResponse:
+    """Lead from an attachment to its volume."""
+    attached = get_object_or_404(Attachment, pk=number(object_id))
+    return redirect("admin:volumes_logicalvolume_change", attached.volume_id)
+
+
+def lead_from_mirror(object_id: str) -> HttpResponse:
+    """Lead from a mirror to its volume."""
+    mirror = get_object_or_404(Mirror, pk=number(object_id))
+    return redirect("admin:volumes_logicalvolume_change", mirror.volume_id)
+
+
+def lead_from_copy(object_id: str) -> HttpResponse:
+    """Lead from a copy to its volume."""
+    leg = get_object_or_404(Leg.objects.select_related("mirror"), pk=number(object_id))
+    return redirect("admin:volumes_logicalvolume_change", leg.mirror.volume_id)
+
+
+def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
+    group = volume.origin_id or volume.pk
+    attached = Attachment.objects.filter(volume=group).select_related("head").first()
+    weak = protection.weak_volumes([volume.pk]).get(volume.pk)
+    mirrors = _mirrors(volume)
+    part = max(0, number(request.GET.get("part", "0")))
+    shown = mirrors[part * PART : (part + 1) * PART]
+    return {
+        "volume": volume,
+        "origin": volume.origin,
+        "snapshots": list(volume.snapshots.order_by("pk")),
+        "attached": attached,
+        "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
+        "copies": copies_pill(weak.fewest if weak else volume.redundancy, volume.redundancy),
+        "weak": weak,
+        "mirrors": shown,
+        "mirror_count": len(mirrors),
+        "part": part,
+        "parts": range(-(-len(mirrors) // PART)),
+        "jobs": _jobs(group),
+    }
+
+
+def _jobs(group: int) -> list[JobLine]:
+    """Read the last jobs of a group."""
+    jobs = Job.objects.filter(volume=group).select_related("mirror")
+    return lines(jobs.order_by("-pk")[:JOBS_SHOWN])
+
+
+def _mirrors(volume: LogicalVolume) -> list[MirrorLine]:
+    """Read the mirrors of a volume, each with its copies and its rebuild."""
+    rebuilds = Job.objects.filter(
+        kind=Job.Kind.REBUILD, state=Job.State.OPEN, mirror__volume=volume
+    ).select_related("mirror")
+    by_mirror = {job.mirror_id: job for job in rebuilds}
+    grouped: dict[int, list[CopyRow]] = {}
+    for row in tree.copies([volume.pk]).get(volume.pk, []):
+        grouped.setdefault(row.mirror_id, []).append(row)
+    found, offset_gb = [], 0
+    for mirror_id, rows in grouped.items():
+        job = by_mirror.get(mirror_id)
+        found.append(_mirror(mirror_id, offset_gb, rows, job, volume.redundancy))
+        offset_gb += rows[0].mirror_gb
+    return found
+
+
+def _mirror(
+    mirror_id: int, offset_gb: int, rows: list[CopyRow], job: Job | None, redundancy: int
+) -> MirrorLine:
+    copies = list(_copies(rows, job))
+    good = sum(copy.row.status in GOOD for copy in copies)
+    pill = copies_pill(good, redundancy)
+    return MirrorLine(mirror_id, offset_gb, rows[0].mirror_gb, pill, copies, job)
+
+
+def _copies(rows: Iterable[CopyRow], job: Job | None) -> Iterable[CopyLine]:
+    for row in rows:
+        if row.dextid is None:
+            continue
+        being_built = job is not None and job.extent_id == row.dextid and job.started
+        rebuild = progress.of_job(job) if job and being_built else None
+        yield CopyLine(row, LEGS[Leg.Status(row.status)], rebuild)

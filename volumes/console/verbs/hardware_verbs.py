@@ -1,0 +1,262 @@
+"""What may be done to servers and disks, and to the cluster as a whole."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django import forms
+from django.db.models import Q
+from unfold.widgets import UnfoldAdminIntegerFieldWidget
+
+from inventory import servers
+from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
+from volumes.console.frame.permissions import Right
+from volumes.console.verbs.verb import Rows, Verb, Wish
+from volumes.models import Attachment, Job, Leg
+from volumes.repair import drain, failures
+from volumes.replicas.rows import GOOD
+from volumes.reports import protection
+
+DOWN = "it is {} already"
+NAMED = 8
+PLANNED = 2
+"""A plan reads all room and copies: for so many places it is made before anybody asks."""
+
+
+class MaintenanceForm(forms.Form):
+    """For how long the place is left alone."""
+
+    minutes = forms.IntegerField(
+        min_value=1,
+        max_value=7 * 24 * 60,
+        initial=60,
+        label="Minutes",
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="1 minute to 7 days (10080 minutes); it may be ended earlier.",
+    )
+
+
+# -- what is done ---------------------------------------------------------------------------------
+
+
+def _fail_head(head: HeadServer, _: Wish) -> None:
+    failures.fail_head(head.pk)
+
+
+def _fail_storage(server: StorageServer, _: Wish) -> None:
+    failures.fail_storage(server.pk)
+
+
+def _fail_disk(disk: Disk, _: Wish) -> None:
+    failures.fail_disk(disk.pk)
+
+
+def _evacuate(place: StorageServer | Disk, _: Wish) -> Job:
+    return drain.start_evacuation(place)
+
+
+def _maintain(place: StorageServer | Disk, wish: Wish) -> Job:
+    return drain.start_maintenance(place, wish.values["minutes"])
+
+
+def _shut_down(_: Cluster, __: Wish) -> None:
+    failures.shut_down()
+
+
+# -- what would be refused ------------------------------------------------------------------------
+
+
+def _refuse_fail(rows: Rows) -> dict[int, str]:
+    up = (*ALIVE, Priority.HALT)
+    return {r.pk: DOWN.format(r.get_priority_display()) for r in rows if r.priority not in up}
+
+
+def _refuse_evacuate(rows: Rows) -> dict[int, str]:
+    no = "it is {}: only what is HIGH or LOW is evacuated"
+    return {r.pk: no.format(r.get_priority_display()) for r in rows if r.priority not in USABLE}
+
+
+def _refuse_delete(rows: Rows) -> dict[int, str]:
+    no = "it is {}: only what is OFFLINE or FAULTY is deleted"
+    said = {
+        row.pk: no.format(row.get_priority_display())
+        for row in rows
+        if row.priority not in servers.DELETABLE
+    }
+    for row in rows:
+        if isinstance(row, HeadServer):
+            count = Attachment.objects.filter(head=row).count()
+            what = f"{count} volumes are attached there"
+        else:
+            count = Leg.objects.filter(_place([row])).count()
+            what = f"{count} copies of volumes are still on it"
+        if count:
+            said.setdefault(row.pk, what)
+    return said
+
+
+def _refuse_shutdown(rows: Rows) -> dict[int, str]:
+    attached = Attachment.objects.count()
+    return {rows[0].pk: f"{attached} volumes are attached"} if attached and rows else {}
+
+
+# -- what is touched ------------------------------------------------------------------------------
+
+
+def _place(rows: Rows) -> Q:
+    """Select the legs on servers or disks."""
+    if rows and isinstance(rows[0], Disk):
+        return Q(extent__disk__in=[row.pk for row in rows])
+    return Q(server__in=[row.pk for row in rows])
+
+
+def _head_hits(rows: Rows) -> list[str]:
+    attached = Attachment.objects.filter(head__in=rows).select_related("volume")
+    names = [attachment.volume.name for attachment in attached[: NAMED + 1]]
+    if not names:
+        return ["Nothing is attached there."]
+    return [
+        f"{attached.count()} attached volumes are taken away from it and fenced off: "
+        + _shorten(names)
+    ]
+
+
+def _copies_hit(rows: Rows) -> list[str]:
+    legs = Leg.objects.filter(_place(rows), status__in=GOOD)
+    count = legs.count()
+    volumes = legs.values("mirror__volume").distinct().count()
+    if not count:
+        return ["No good copy of a volume is on it."]
+    return [f"{count} good copies of {volumes} volumes are out at once and rebuilt elsewhere."]
+
+
+def _last_copies(rows: Rows) -> list[str]:
+    return [name for _, name in protection.only_there(_place(rows))]
+
+
+def _evacuation_plan(rows: Rows) -> list[str]:
+    said = []
+    for row in rows[:PLANNED]:
+        plan = drain.plan_evacuation(row)
+        said.append(f"{row}: {plan.copies} copies, {plan.gb} GB, move elsewhere.")
+        if plan.stuck:
+            said.append(f"{row}: {plan.stuck} copies have no other place now: {plan.reason}")
+    if len(rows) > PLANNED:
+        said.append(f"What would move from {len(rows) - PLANNED} more is not worked out here.")
+    return said
+
+
+def _shutdown_hits(_: Rows) -> list[str]:
+    heads = HeadServer.objects.filter(priority__in=ALIVE).count()
+    storages = StorageServer.objects.filter(priority__in=ALIVE).count()
+    return [
+        f"{heads} head servers become OFFLINE, {storages} storage servers and their disks HALT."
+    ]
+
+
+def _shorten(names: list[str]) -> str:
+    more = ", ..." if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+# -- the table ------------------------------------------------------------------------------------
+
+
+def _fail(name: str, model: Any, do: Callable[..., None], promise: str, **more: Any) -> Verb:
+    return Verb(
+        name=name,
+        title="Declare failed",
+        promise=promise,
+        icon="heart_broken",
+        model=model,
+        do=do,
+        right=Right.ADMINISTER,
+        refuse=_refuse_fail,
+        danger=True,
+        **more,
+    )
+
+
+def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
+    return [
+        Verb(
+            name=f"evacuate-{kind}",
+            title="Evacuate",
+            promise="Every copy moves elsewhere; it serves on until it is empty.",
+            icon="move_up",
+            model=model,
+            do=_evacuate,
+            right=Right.ADMINISTER,
+            refuse=_refuse_evacuate,
+            hits=_evacuation_plan,
+        ),
+        Verb(
+            name=f"maintain-{kind}",
+            title="Maintenance",
+            promise="Nothing new lands there, and its silence replaces no copy, until the time is "
+            "over.",
+            icon="build",
+            model=model,
+            do=_maintain,
+            right=Right.ADMINISTER,
+            form=MaintenanceForm,
+        ),
+    ]
+
+
+def _forget(name: str, model: Any, do: Callable[[int], None]) -> Verb:
+    return Verb(
+        name=name,
+        title="Delete",
+        promise="It is forgotten. If it registers again it gets a new id.",
+        icon="delete",
+        model=model,
+        do=lambda row, _: do(row.pk),
+        right=Right.ADMINISTER,
+        refuse=_refuse_delete,
+        danger=True,
+        ends_row=True,
+    )
+
+
+VERBS = [
+    *_care("storage", StorageServer),
+    *_care("disk", Disk),
+    _fail(
+        "fail-head",
+        HeadServer,
+        _fail_head,
+        "The head is out of service; its volumes are fenced off and detached.",
+        hits=_head_hits,
+    ),
+    _fail(
+        "fail-storage",
+        StorageServer,
+        _fail_storage,
+        "The server and its disks are out of service; their copies are replaced at once.",
+        hits=_copies_hit,
+        at_stake=_last_copies,
+    ),
+    _fail(
+        "fail-disk",
+        Disk,
+        _fail_disk,
+        "The disk is out of service for good; its copies are replaced at once.",
+        hits=_copies_hit,
+        at_stake=_last_copies,
+    ),
+    _forget("delete-head", HeadServer, servers.delete_head),
+    _forget("delete-storage", StorageServer, servers.delete_storage),
+    _forget("delete-disk", Disk, servers.delete_disk),
+    Verb(
+        name="shutdown",
+        title="Shut down the cluster",
+        promise="Every server is out of service until it registers again.",
+        icon="power_settings_new",
+        model=Cluster,
+        do=_shut_down,
+        right=Right.ADMINISTER,
+        refuse=_refuse_shutdown,
+        hits=_shutdown_hits,
+        danger=True,
+    ),
+]

@@ -1,0 +1,148 @@
+"""One way to do something: preview, confirm, do it row by row, say what came of it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from inventory.errors import Refused
+from volumes.console.frame.page import number, page, viewing
+from volumes.console.frame.permissions import may
+from volumes.console.verbs import hardware_verbs, job_verbs, volume_verbs
+from volumes.console.verbs.verb import Verb, Wish
+
+if TYPE_CHECKING:
+    from volumes.models import Job
+
+VERBS = {verb.name: verb for verb in (*volume_verbs.VERBS, *hardware_verbs.VERBS, *job_verbs.VERBS)}
+MOST = 200
+"""Rows that may be chosen at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A row with what will become of it: `why_not` is empty where the verb will be done."""
+
+    row: Any
+    name: str
+    url: str
+    why_not: str
+
+
+@viewing
+def act(request: HttpRequest, verb: str) -> HttpResponse:
+    """Show what will be done to the chosen rows and what will not; do it once confirmed."""
+    wanted = VERBS.get(verb)
+    if wanted is None:
+        raise Http404
+    if not may(request.user, wanted.right):
+        raise PermissionDenied
+    chosen = _choose(wanted, request)
+    willing = [choice.row for choice in chosen if not choice.why_not]
+    stakes = wanted.at_stake(willing) if willing else []
+    phrase = _phrase(willing) if stakes else ""
+    form = wanted.form(request.POST or None) if wanted.form else None
+    typed_right = not phrase or request.POST.get("phrase", "").strip() == phrase
+    if request.method == "POST" and willing and typed_right and (not form or form.is_valid()):
+        wish = Wish(form.cleaned_data if form else {})
+        return _perform(request, wanted, willing, wish)
+    context: dict[str, Any] = {
+        "chosen": chosen,
+        "willing": willing,
+        "stakes": stakes,
+        "phrase": phrase,
+    }
+    context["mistyped"] = request.method == "POST" and not typed_right
+    context["hits"] = wanted.hits(willing) if willing else []
+    context |= {"verb": wanted, "form": form, "back": _back(request, wanted)}
+    return page(request, "console/act.html", wanted.title, **context)
+
+
+def buttons(request: HttpRequest, row: Model) -> list[tuple[Verb, str]]:
+    """List what this person may do to a row now, each with the address of its preview."""
+    here = quote(request.path)
+    possible = [verb for verb in VERBS.values() if isinstance(row, verb.model)]
+    return [
+        # What is deleted has no page to come back to.
+        (verb, address(verb.name, row.pk) + ("" if verb.ends_row else f"&back={here}"))
+        for verb in possible
+        if may(request.user, verb.right) and not verb.refuse([row])
+    ]
+
+
+def address(verb: str, pk: int) -> str:
+    """Write the address of a verb's preview for one row."""
+    return f"{reverse('console:act', args=[verb])}?on={pk}"
+
+
+def row_url(row: Model) -> str:
+    """Write the address of a row's page."""
+    names = {"cluster": "admin:index"}
+    meta = row._meta  # noqa: SLF001  Django's documented API
+    if meta.model_name in names:
+        return reverse(names[meta.model_name])
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
+
+
+def _choose(verb: Verb, request: HttpRequest) -> list[Chosen]:
+    asked = request.POST.getlist("on") or request.GET.getlist("on")
+    numbers = [number(text) for text in asked[:MOST]]
+    rows = list(verb.model._default_manager.filter(pk__in=numbers).order_by("pk"))  # noqa: SLF001
+    if not rows:
+        raise Http404
+    refused = verb.refuse(rows)
+    if verb.one_only:
+        refused |= {row.pk: "one at a time" for row in rows[1:]}
+    return [Chosen(row, _name(row), row_url(row), refused.get(row.pk, "")) for row in rows]
+
+
+def _name(row: Any) -> str:
+    """Name a row as people do: a volume by its name, a job by its subject."""
+    return getattr(row, "name", "") or getattr(row, "subject", "") or str(row)
+
+
+def _phrase(rows: list[Any]) -> str:
+    """Choose what has to be typed: the name, or the number of what is hit."""
+    return _name(rows[0]) if len(rows) == 1 else f"all {len(rows)}"
+
+
+def _perform(request: HttpRequest, verb: Verb, rows: Iterable[Any], wish: Wish) -> HttpResponse:
+    jobs: list[Job] = []
+    done = 0
+    for row in rows:
+        name = _name(row)
+        try:
+            job = verb.do(row, wish)
+        except Refused as refusal:
+            messages.error(request, f"{verb.title} {name}: {refusal}")
+            continue
+        done += 1
+        if job is not None:
+            jobs.append(job)
+            link = format_html('<a href="{}">job {}</a>', row_url(job), job.pk)
+            messages.success(request, format_html("{} {}: {} began.", verb.title, name, link))
+        else:
+            messages.success(request, f"{verb.title} {name}: done.")
+    if done == len(jobs) == 1:
+        return redirect(row_url(jobs[0]))
+    return redirect(_back(request, verb))
+
+
+def _back(request: HttpRequest, verb: Verb) -> str:
+    """Go where the person came from, if that is here, else to the list."""
+    back = request.POST.get("back") or request.GET.get("back", "")
+    if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        return back
+    meta = verb.model._meta  # noqa: SLF001
+    if meta.model_name == "cluster":
+        return reverse("admin:index")
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")

@@ -1,0 +1,221 @@
+"""The queue: a job is a row; whoever moves its `due` forward holds the next step until then."""
+
+import errno as errnos
+import logging
+import re
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from inventory import audit, ids
+from inventory.errors import Busy
+from volumes.jobs import wakeup
+from volumes.models import Job, JobLine, LogicalVolume
+
+logger = logging.getLogger(__name__)
+
+LEASE = timedelta(seconds=12)
+"""How long a job waits for a worker that died; one that lives renews its lease (`kept`)."""
+LONGEST = timedelta(minutes=1)
+"""No step is put off for longer: what seems to be was dated before the clock was set back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """A step's answer: look at this job again after a while, waiting for what is said here."""
+
+    after: timedelta = timedelta()
+    waiting: str = ""
+
+
+class LeaseLost(Exception):
+    """Another worker owns the job by now: drop what this one was about to record."""
+
+
+def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
+    """Record the work; a worker hears of it once the caller's transaction commits.
+
+    Busy when the group already has a job that excludes this one.
+    """
+    job = Job(kind=kind, subject=subject, due=timezone.now(), actor=_actor(), **about)
+    job.pk = ids.take("event")[0]
+    try:
+        with transaction.atomic():
+            job.save(force_insert=True)
+    except IntegrityError:
+        raise Busy(f"{subject}: other work on it is under way") from None
+    tell(job, f"asked for by {job.actor}")
+    transaction.on_commit(partial(wakeup.ring, job.pk), robust=True)
+    return job
+
+
+def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
+    """Record many jobs at once, each given by the columns that tell it from the others.
+
+    Those whose subject has such a job already are left out. Nobody is woken: the next tick finds
+    them. One prepared statement for all: thousands of model instances, each column prepared anew,
+    took most of the time in which a failed server was answered.
+    """
+    if not works:
+        return 0
+    alike = Job(kind=kind, due=timezone.now(), actor=_actor())
+    table = Job._meta  # noqa: SLF001 - Django documents it as an API
+    columns = {
+        field.attname: field.get_db_prep_save(field.pre_save(alike, add=True), connection)
+        for field in table.concrete_fields
+    }
+    rows = [
+        list({**columns, "id": number, **work}.values())
+        for number, work in zip(ids.take("event", len(works)), works, strict=True)
+    ]
+    names = ", ".join(map(connection.ops.quote_name, columns))
+    marks = ", ".join(["%s"] * len(columns))
+    insert = f"INSERT INTO {table.db_table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - all of it is ours
+    with connection.cursor() as cursor:
+        cursor.executemany(insert, rows)
+    return len(rows)
+
+
+def _actor() -> str:
+    return audit.actor().name[:64]
+
+
+def claim(job_id: int) -> Job | None:
+    """Take the job for LEASE; None if it is over, not due, or another worker has it."""
+    now, token = timezone.now(), secrets.token_hex(8)
+    due = Job.objects.filter(_is_due(now), pk=job_id, state=Job.State.OPEN)
+    if not due.update(due=now + LEASE, holder=token):
+        return None
+    return Job.objects.filter(pk=job_id, holder=token).first()
+
+
+@contextmanager
+def kept(job: Job) -> Iterator[None]:
+    """Renew the lease while the block runs: a step may wait for a node longer than LEASE."""
+    over = threading.Event()
+    keeper = threading.Thread(target=_keep, args=(job, over), name=f"keep-{job.pk}", daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+
+
+def _keep(job: Job, over: threading.Event) -> None:
+    """Most steps end before this thread has touched the database at all."""
+    try:
+        while not over.wait(LEASE.total_seconds() / 3):
+            _owned(job).update(due=timezone.now() + LEASE)
+    finally:
+        connection.close()
+
+
+def due_ids(now: datetime, limit: int) -> list[int]:
+    """Name the jobs whose next step is due, most urgent first."""
+    waiting = Job.objects.filter(_is_due(now), state=Job.State.OPEN)
+    return list(waiting.order_by("urgency", "due", "pk").values_list("pk", flat=True)[:limit])
+
+
+def _is_due(now: datetime) -> Q:
+    return Q(due__lte=now) | Q(due__gt=now + LONGEST)
+
+
+def _owned(job: Job) -> Any:
+    return Job.objects.filter(pk=job.pk, state=Job.State.OPEN, holder=job.holder)
+
+
+def record(job: Job, **fields: Any) -> None:
+    """Write these fields of a job that is still ours; LeaseLost otherwise."""
+    if not _owned(job).update(**fields):
+        raise LeaseLost(str(job))
+    for name, value in fields.items():
+        setattr(job, name, value)
+
+
+def start(job: Job, step: str) -> None:
+    """Record what is about to be asked of nodes, as a new order."""
+    record(job, step=step, order=job.order + 1, started=job.started or timezone.now(), waiting="")
+    tell(job, f"{step}: order {job.order} to the node")
+
+
+def postpone(job: Job, again: Again) -> None:
+    """Give the job back until later; losing it meanwhile is fine."""
+    waiting = again.waiting[:250]
+    given = _owned(job).update(due=timezone.now() + again.after, waiting=waiting, holder="")
+    if given and waiting and _gist(waiting) != _gist(job.waiting):
+        tell(job, waiting)
+
+
+def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
+    """Count a failed try and wait longer each time; the cause stays readable in the row."""
+    record(job, attempts=F("attempts") + 1)
+    job.refresh_from_db(fields=["attempts"])
+    return Again(timedelta(seconds=min(2 ** min(job.attempts - 1, 10), slowest)), error)
+
+
+def finish(job: Job, errno: int = 0, error: str = "") -> None:
+    """End the job in the caller's transaction; LeaseLost rolls it back.
+
+    Without an errno it is done; ECANCELED means that there is nothing to do any more; else failed.
+    """
+    ends = {0: Job.State.DONE, errnos.ECANCELED: Job.State.CANCELED}
+    state = ends.get(errno, Job.State.FAILED)
+    record(
+        job,
+        state=state,
+        errno=errno,
+        error=error,
+        waiting="",
+        finished=timezone.now(),
+    )
+    tell(job, f"{state}: {error}" if error else str(state))
+    logger.info("job %s %s %s: %s %s", job.pk, job.kind, job.subject, state, error)
+
+
+def tell(job: Job, text: str) -> None:
+    """Add a line to the job's story."""
+    JobLine.objects.create(job=job, text=text[:500])
+
+
+def _gist(text: str) -> str:
+    """Strip the numbers: "silent for 31 s" after "silent for 29 s" is no news."""
+    return re.sub(r"\d+", "", text)
+
+
+def forget_old(limit: int = 500) -> int:
+    """Remove jobs with their stories VASTSKY_KEEP_JOBS_DAYS after their end, for the sweep."""
+    kept_since = timezone.now() - timedelta(days=settings.VASTSKY_KEEP_JOBS_DAYS)
+    old = Job.objects.filter(finished__lt=kept_since).values_list("pk", flat=True)[:limit]
+    return Job.objects.filter(pk__in=list(old)).delete()[0]
+
+
+def cancel(which: Q, error: str, errno: int = errnos.ECANCELED) -> int:
+    """End open jobs whose subject went away; a worker in the midst of one loses its lease."""
+    return Job.objects.filter(which, state=Job.State.OPEN).update(
+        state=Job.State.CANCELED, errno=errno, error=error, waiting="", finished=timezone.now()
+    )
+
+
+def exclusive(volume: LogicalVolume) -> Job | None:
+    """Find the group's open attach, detach, fence or snapshot job."""
+    return Job.objects.filter(volume=volume, state=Job.State.OPEN, kind__in=Job.EXCLUSIVE).first()
+
+
+def patience() -> datetime:
+    """Until when failures are retried: a node that died is surely noticed as OFFLINE by then."""
+    return timezone.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+
+
+def expired(job: Job) -> bool:
+    """Tell whether the job's time is over."""
+    return job.deadline is not None and timezone.now() >= job.deadline

@@ -1,0 +1,63 @@
+"""How much long work may run at once: on a disk, on a server, in the cluster."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from inventory.write_lock import turn
+from volumes.models import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The settings for one kind of work."""
+
+    per_disk: int
+    per_server: int
+    total: int
+
+
+def rebuilds() -> Limits:
+    """Read the limits of rebuilds; the disk and server are those of the new copy."""
+    return Limits(
+        settings.VASTSKY_REBUILDS_PER_DISK,
+        settings.VASTSKY_REBUILDS_PER_SERVER,
+        settings.VASTSKY_REBUILDS_TOTAL,
+    )
+
+
+def shreds() -> Limits:
+    """Read the limits of shreds."""
+    return Limits(
+        settings.VASTSKY_SHREDS_PER_DISK,
+        settings.VASTSKY_SHREDS_PER_SERVER,
+        settings.VASTSKY_SHREDS_TOTAL,
+    )
+
+
+def begin(
+    kind: Job.Kind, limits: Limits, start: Callable[[], None], *, disk: int, server: int
+) -> str:
+    """Start one more here, if no limit forbids it now; "" if it was started, else which does."""
+    if limit := _refusal(kind, limits, disk, server):
+        return limit  # most that wait end here, without taking a turn
+    with turn():
+        # Others may have begun since then.
+        if not (limit := _refusal(kind, limits, disk, server)):
+            start()
+    return limit
+
+
+def _refusal(kind: Job.Kind, limits: Limits, disk: int, server: int) -> str:
+    running = Job.objects.filter(kind=kind, state=Job.State.OPEN).exclude(step="")
+    rows = list(running.values_list("extent__disk", "extent__disk__server"))
+    counts = (
+        (len(rows), limits.total, "in the cluster"),
+        (sum(row[0] == disk for row in rows), limits.per_disk, f"on pdsk-{disk:08x}"),
+        (sum(row[1] == server for row in rows), limits.per_server, f"on ssvr-{server:08x}"),
+    )
+    for count, limit, where in counts:
+        if count >= limit:
+            return f"{count} of at most {limit} {kind}s are running {where}"
+    return ""

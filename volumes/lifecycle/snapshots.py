@@ -1,0 +1,191 @@
+"""Snapshots: frozen views of an origin, each with a copy-on-write store of its own."""
+
+import errno as errnos
+from datetime import timedelta
+
+from django.db.models import Q
+
+from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
+from inventory import audit, servers
+from inventory.errors import Busy, HostDown, Invalid, NotFound
+from inventory.write_lock import turn
+from volumes import nodes
+from volumes.attach import assemble, exports
+from volumes.jobs import queue
+from volumes.jobs.queue import Again
+from volumes.lifecycle import volumes
+from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.placement import allocation, layout
+from volumes.replicas import rows
+
+POLL = timedelta(milliseconds=300)
+State = Attachment.State
+WHOLE, BROKEN = "whole", "broken"
+"""Job.step of a deletion that the head was told of: what the snapshot was before."""
+
+
+@turn()
+def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume, Job | None]:
+    """Reserve a snapshot of an origin; with a job where a head must make it appear.
+
+    Busy while the origin is being attached or detached; nothing is kept when the head refuses.
+    """
+    volumes.check_name(name)
+    if origin.origin_id:
+        raise Invalid(f"{origin} {origin.name} is itself a snapshot")
+    if not LogicalVolume.objects.filter(pk=origin.pk).exists():
+        raise Invalid(f"{origin} {origin.name} has just been deleted")
+    snapshot = LogicalVolume(
+        name=name,
+        capacity_gb=origin.capacity_gb,
+        store_gb=layout.snapshot_store_gb(origin.capacity_gb),
+        redundancy=origin.redundancy,
+        tags=origin.tags,
+        origin=origin,
+    )
+    volumes.record(snapshot)
+    allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
+    audit.record(audit.Verb.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
+    attached = Attachment.objects.filter(volume=origin).first()
+    if attached is None:
+        return snapshot, None
+    if attached.state != State.BOUND:
+        raise Busy(f"{origin} {origin.name} is {attached.state}")
+    job = queue.submit(
+        Job.Kind.SNAPSHOT,
+        subject=f"{snapshot} {name} of {origin} {origin.name}",
+        volume=origin,
+        snapshot=snapshot,
+        deadline=queue.patience(),
+    )
+    return snapshot, job
+
+
+@turn()
+def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
+    """Delete a snapshot; with a job where a head must let go of it first."""
+    if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
+        raise NotFound(f"there is no snapshot {snapshot.name} any more")
+    attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
+    audit.record(audit.Verb.DELETE_SNAPSHOT, snapshot, snapshot.name)
+    if attached is None:
+        allocation.give_back(snapshot)
+        return None
+    if attached.state != State.BOUND:
+        raise Busy(f"the origin of {snapshot} {snapshot.name} is {attached.state}")
+    return queue.submit(
+        Job.Kind.UNSNAPSHOT,
+        subject=f"{snapshot} {snapshot.name}",
+        volume_id=snapshot.origin_id,
+        snapshot=snapshot,
+        deadline=queue.patience(),
+    )
+
+
+# -- making one appear ----------------------------------------------------------------------------
+
+
+def snapshot_step(job: Job) -> Again | None:
+    """Export the store's copies and have the head freeze the origin into a new device."""
+    attached = _bound(job)
+    if attached is None or job.snapshot is None:
+        give_up_snapshot(job, errnos.ECANCELED, "the origin was detached meanwhile")
+        return None
+    group = attached.volume
+    found = rows.load(Q(mirror__volume=job.snapshot_id))
+    exported = exports.export(job.pk, group.pk, group.epoch, [c for c in found if c.alive])
+    try:
+        chosen = assemble.choose(found, exported, clean=True, force=False)
+    except HostDown as refusal:
+        return queue.retry(job, str(refusal), slowest=3)
+    assemble.commit(job, attached, chosen)
+    order = SnapshotOrder(
+        eventid=job.pk,
+        order=job.order,
+        incarnation=servers.cluster().incarnation,
+        lvolid=group.pk,
+        epoch=group.epoch,
+        device=assemble.devices(Q(pk=job.snapshot_id), chosen, exported)[0],
+    )
+    return _settle_snapshot(job, nodes.head(attached.head_id).snapshot(order))
+
+
+def _bound(job: Job) -> Attachment | None:
+    bound = Attachment.objects.filter(volume=job.volume_id, state=State.BOUND)
+    return bound.select_related("volume").first()
+
+
+def _settle_snapshot(job: Job, report: Report) -> Again | None:
+    match report.progress:
+        case Progress.DONE:
+            with turn():
+                queue.finish(job)
+                legs = Leg.objects.filter(mirror__volume=job.snapshot_id)
+                legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
+            return None
+        case Progress.FAILED:
+            give_up_snapshot(job, report.errno or errnos.EIO, report.message)
+            return None
+        case _:
+            return Again(POLL, "the head is making the snapshot")
+
+
+@turn()
+def give_up_snapshot(job: Job, errno: int, error: str) -> None:
+    """End the job and keep nothing of the snapshot."""
+    snapshot = job.snapshot
+    queue.finish(job, errno, error)
+    if snapshot is not None:
+        allocation.give_back(snapshot)
+
+
+# -- making one go away ---------------------------------------------------------------------------
+
+
+def unsnapshot_step(job: Job) -> Again | None:
+    """Have the head let go of a snapshot, drop its exports, and give its space back."""
+    attached = _bound(job)
+    if attached is None or job.snapshot is None:
+        queue.finish(job, errnos.ECANCELED, "the origin was detached meanwhile")
+        return None
+    _count_as_lost(job, job.snapshot)
+    group = attached.volume
+    order = UnsnapshotOrder(
+        eventid=job.pk,
+        order=job.order,
+        incarnation=servers.cluster().incarnation,
+        lvolid=group.pk,
+        epoch=group.epoch,
+        snapshot=job.snapshot.pk,
+    )
+    report = nodes.head(attached.head_id).unsnapshot(order)
+    if report.progress == Progress.FAILED:
+        give_up_unsnapshot(job, report.errno or errnos.EIO, report.message)
+        return None
+    if report.progress != Progress.DONE:
+        return Again(POLL, "the head is closing the snapshot")
+    # A server that does not answer drops the export before it shreds, at the latest.
+    found = rows.load(Q(mirror__volume=job.snapshot_id))
+    alive = {copy.server for copy in found if copy.alive}
+    exports.evict(job.pk, group.pk, group.epoch, alive, [copy.dextid for copy in found])
+    with turn():
+        snapshot = job.snapshot
+        queue.finish(job)
+        allocation.give_back(snapshot)
+    return None
+
+
+@turn()
+def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
+    """From the order on the head may keep nothing for the snapshot: never assemble it again."""
+    if not job.step:
+        queue.record(job, step=BROKEN if snapshot.broken else WHOLE)
+        LogicalVolume.objects.filter(pk=snapshot.pk).update(broken=True)
+
+
+@turn()
+def give_up_unsnapshot(job: Job, errno: int, error: str) -> None:
+    """End the job. Only a snapshot that is in use is surely whole; others may be half gone."""
+    queue.finish(job, errno, error)
+    if errno == errnos.EBUSY and job.step == WHOLE and job.snapshot_id:
+        LogicalVolume.objects.filter(pk=job.snapshot_id).update(broken=False)

@@ -1,0 +1,143 @@
+"""Copies get their places: room read under the allocation lock, chosen purely, cut and recorded."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
+
+from django.db import connection
+from django.db.models import Q
+from django.utils import timezone
+
+from inventory import ids, space
+from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from volumes.jobs import queue
+from volumes.models import Job, Leg, LogicalVolume, Mirror
+from volumes.placement.policy import Room, place
+from volumes.replicas.rows import Copy
+
+ALLOCATED = int(Leg.Status.ALLOCATED)
+# A volume of 1 TB has 250 rows: bulk_create takes half of the whole call's time to build them.
+INSERT_MIRROR = (
+    "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb) VALUES (%s, %s, %s, %s)"
+)
+INSERT_LEG = (
+    "INSERT INTO volumes_leg (extent_id, mirror_id, server_id, status, events, since, why)"
+    " VALUES (%s, %s, %s, %s, 0, %s, '')"
+)
+
+
+def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
+    """Give a recorded volume its mirrors and copies; NoSpace says in numbers why not.
+
+    Inside the caller's transaction. Fragmented space may make more and smaller mirrors than asked.
+    """
+    ids.lock("volume")
+    found = rooms()
+    placed = place(found, sizes, volume.redundancy, tags=volume.tags.split())
+    pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
+    numbers = ids.take("volume", len(placed))
+    servers = {room.disk: room.server for room in found}
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    mirrors: list[tuple[int, ...]] = []
+    legs: list[tuple[int | str | None, ...]] = []
+    offset_gb = 0
+    for number, mirror in zip(numbers, placed, strict=True):
+        mirrors.append((number, volume.pk, offset_gb, mirror.size_gb))
+        offset_gb += mirror.size_gb
+        legs += [
+            (piece.extent_id, number, servers[piece.disk_id], ALLOCATED, now)
+            for piece in islice(pieces, volume.redundancy)
+        ]
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT_MIRROR, mirrors)
+        cursor.executemany(INSERT_LEG, legs)
+
+
+def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
+    """Give a mirror one more copy, still to be filled, away from the servers and domains it has."""
+    ids.lock("volume")
+    found = rooms()
+    beside = StorageServer.objects.filter(legs__mirror=mirror).values_list("site", "rack")
+    (placed,) = place(
+        found,
+        [mirror.size_gb],
+        1,
+        tags=mirror.volume.tags.split(),
+        avoid_servers=avoid_servers,
+        beside=list(beside),
+        divisible=False,
+    )
+    (piece,) = space.cut([(placed.disks[0], placed.size_gb)])
+    server = next(room.server for room in found if room.disk == piece.disk_id)
+    return Leg.objects.create(
+        extent_id=piece.extent_id, mirror=mirror, server_id=server, status=Leg.Status.SPARE
+    )
+
+
+def discard(copy: Copy) -> None:
+    """Remove a copy and give its space back, to be shredded if a head ever saw it.
+
+    Inside the caller's transaction.
+    """
+    Leg.objects.filter(pk=copy.dextid).delete()
+    space.release([copy.dextid], exposed=copy.status != Leg.Status.ALLOCATED)
+
+
+def give_back(volume: LogicalVolume) -> None:
+    """Remove a volume's copies, mirrors and row; what a head may have written awaits shredding.
+
+    Inside the caller's transaction, which has made sure that nobody uses the volume.
+    """
+    ids.lock("volume")
+    queue.cancel(Q(mirror__volume=volume), f"{volume} was deleted")
+    legs = Leg.objects.filter(mirror__volume=volume)
+    unexposed: list[int] = []
+    exposed: list[int] = []
+    for extent_id, status in legs.values_list("extent_id", "status"):
+        (unexposed if status == Leg.Status.ALLOCATED else exposed).append(extent_id)
+    legs.delete()
+    volume.delete()
+    space.release(exposed, exposed=True)
+    space.release(unexposed, exposed=False)
+
+
+def rooms() -> list[Room]:
+    """Read every disk with its free extents; those that may not be used are kept for the story.
+
+    What is in maintenance gets nothing new until it is over.
+    """
+    free: dict[int, list[int]] = defaultdict(list)
+    extents = Extent.objects.filter(status=Extent.Status.FREE).order_by("size_gb")
+    for disk_id, size_gb in extents.values_list("disk_id", "size_gb"):
+        free[disk_id].append(size_gb)
+    return list(_each_room(free))
+
+
+def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
+    resting = set(
+        Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN).values_list(
+            "server", "disk"
+        )
+    )
+    rows = Disk.objects.order_by("id").values_list(
+        "id",
+        "server_id",
+        "capacity_gb",
+        "tags",
+        "priority",
+        "server__priority",
+        "server__site",
+        "server__rack",
+    )
+    for disk, server, capacity_gb, tags, *priorities, site, rack in rows:
+        yield Room(
+            disk=disk,
+            server=server,
+            capacity_gb=capacity_gb,
+            free_gb=tuple(free.get(disk, ())),
+            domain=(site, rack),
+            tags=frozenset(tags.split()),
+            usable=all(priority in USABLE for priority in priorities)
+            and not resting & {(server, None), (None, disk)},
+            second_choice=Priority.LOW in priorities,
+        )

@@ -1,0 +1,176 @@
+"""Empty a storage server or disk, or leave it alone for a while: plan, start, pause, end."""
+
+import errno as errnos
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db.models import Q, QuerySet, Sum
+from django.utils import timezone
+
+from inventory import audit, servers
+from inventory.errors import Busy, Invalid, NoSpace
+from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
+from inventory.write_lock import turn
+from volumes.jobs import queue
+from volumes.jobs.queue import Again
+from volumes.models import Job, Leg
+from volumes.placement import allocation, policy
+from volumes.repair import requests
+from volumes.replicas.rows import GOOD
+
+LOOK = timedelta(seconds=2)
+Place = StorageServer | Disk
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an evacuation would move, and what has no other place to go."""
+
+    copies: int
+    gb: int
+    stuck: int
+    reason: str
+
+
+def plan_evacuation(place: Place) -> Plan:
+    """Tell what emptying this server or disk would move, without changing anything.
+
+    `stuck` copies find no other server with room as things are now; `reason` says in numbers why
+    the largest of them does not.
+    """
+    legs = _copies_on(place).order_by("extent__size_gb", "pk")
+    copies = list(legs.values_list("mirror", "extent__size_gb", "mirror__volume__tags"))
+    servers_of: dict[int, set[int]] = defaultdict(set)
+    beside = Leg.objects.filter(mirror__in=legs.order_by().values("mirror"))
+    for mirror, server in beside.values_list("mirror", "server"):
+        servers_of[mirror].add(server)
+    rooms = [room for room in allocation.rooms() if not _is_at(room, place)]
+    openings = policy.Openings(rooms)
+    stuck = [
+        (size_gb, tags, servers_of[mirror])
+        for mirror, size_gb, tags in copies
+        if not openings.fit(size_gb, frozenset(tags.split()), servers_of[mirror])
+    ]
+    reason = _why_stuck(rooms, *stuck[-1]) if stuck else ""
+    return Plan(len(copies), sum(size_gb for _, size_gb, _ in copies), len(stuck), reason)
+
+
+@turn()
+def start_evacuation(place: Place) -> Job:
+    """Begin to move every copy away; the place serves on until they are elsewhere."""
+    if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
+        raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
+    total = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
+    requests.request(_copies_on(place).values_list("mirror", flat=True))
+    audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
+    return job
+
+
+@turn()
+def start_maintenance(place: Place, minutes: int) -> Job:
+    """Leave a place alone for a while: nothing new lands there, and its silence replaces nothing.
+
+    A mirror on its last copy is repaired all the same. Busy where the place has the only good copy
+    of something: it must be evacuated instead.
+    """
+    if minutes not in range(1, 7 * 24 * 60 + 1):
+        raise Invalid(f"maintenance takes 1 minute to 7 days, not {minutes} minutes")
+    alone = _copies_on(place).exclude(mirror__legs__in=_good_elsewhere(place))
+    if last := alone.filter(status__in=GOOD).count():
+        raise Busy(f"{place} holds the only good copy of {last} mirrors")
+    audit.record(audit.Verb.START_MAINTENANCE, place, f"for {minutes} minutes")
+    return _submit(
+        Job.Kind.MAINTENANCE, place, deadline=timezone.now() + timedelta(minutes=minutes)
+    )
+
+
+@turn()
+def pause(job: Job, *, paused: bool) -> None:
+    """Let an evacuation rest, or go on; copies that are being moved now are finished."""
+    if job.kind != Job.Kind.EVACUATE:
+        raise Invalid(f"{job} is no evacuation, it cannot be paused")
+    before = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
+    if before.exclude(paused=paused).update(paused=paused):
+        verb = audit.Verb.PAUSE_JOB if paused else audit.Verb.RESUME_JOB
+        audit.record(verb, f"job {job.pk}", f"{job.kind} of {job.subject}")
+    elif not before.exists():
+        raise Busy(f"{job} is over")
+
+
+@turn()
+def end(job: Job, reason: str) -> None:
+    """End an evacuation or maintenance before its time; the place may be used again."""
+    if not queue.cancel(Q(pk=job.pk), reason):
+        raise Busy(f"{job} is over")
+    audit.record(audit.Verb.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
+    place = job.server or job.disk
+    if job.kind == Job.Kind.EVACUATE and place is not None:
+        bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
+        spoilt = isinstance(place, Disk) and bad.filter(disk=place).exists()
+        back = Priority.LOW if spoilt else Priority.HIGH
+        servers.set_priority(place, back, was=[Priority.EVACUATE])
+
+
+def evacuate_step(job: Job) -> Again | None:
+    """Count what is left; done when nothing is, the place stays EVACUATE for its removal."""
+    place = job.server or job.disk
+    if place is None or place.priority != Priority.EVACUATE:
+        queue.finish(job, errnos.ECANCELED, "it is not being evacuated any more")
+        return None
+    left = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    if not left:
+        queue.record(job, done_mib=job.total_mib)
+        queue.finish(job)
+        return None
+    total = max(job.total_mib, left * 1024)
+    queue.record(
+        job,
+        total_mib=total,
+        done_mib=total - left * 1024,
+        started=job.started or timezone.now(),
+    )
+    return Again(LOOK, f"{left} GB are left" + (", paused" if job.paused else ""))
+
+
+def maintenance_step(job: Job) -> Again | None:
+    """Wait for the end of the maintenance."""
+    if job.deadline is None or timezone.now() >= job.deadline:
+        queue.finish(job)
+        return None
+    queue.record(job, started=job.started or timezone.now())
+    return Again(LOOK, f"until {job.deadline:%H:%M} UTC")
+
+
+def _why_stuck(rooms: list[policy.Room], size_gb: int, tags: str, avoid_servers: set[int]) -> str:
+    try:
+        policy.place(
+            rooms, [size_gb], 1, tags=tags.split(), avoid_servers=avoid_servers, divisible=False
+        )
+    except NoSpace as refusal:
+        return str(refusal)
+    return ""
+
+
+def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
+    if isinstance(place, Disk):
+        return queue.submit(kind, subject=str(place), disk=place, **about)
+    return queue.submit(kind, subject=str(place), server=place, **about)
+
+
+def _copies_on(place: Place) -> QuerySet[Leg]:
+    if isinstance(place, Disk):
+        return Leg.objects.filter(extent__disk=place)
+    return Leg.objects.filter(server=place)
+
+
+def _good_elsewhere(place: Place) -> QuerySet[Leg]:
+    good = Leg.objects.filter(status__in=GOOD)
+    if isinstance(place, Disk):
+        return good.exclude(extent__disk=place)
+    return good.exclude(server=place)
+
+
+def _is_at(room: policy.Room, place: Place) -> bool:
+    return (room.disk if isinstance(place, Disk) else room.server) == place.pk

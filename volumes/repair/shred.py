@@ -1,0 +1,148 @@
+"""Zero the space that a head may have written, and certify it, before anyone else gets it."""
+
+import errno as errnos
+from datetime import timedelta
+from functools import partial
+
+from django.db.models import F
+from django.utils import timezone
+
+from agents.protocol import ExtentRef, Progress, Report, ShredOrder
+from inventory import audit, servers, space
+from inventory.errors import Invalid, NotFound
+from inventory.models import ALIVE, Disk, Extent
+from inventory.write_lock import turn
+from volumes import nodes
+from volumes.jobs import queue, slots
+from volumes.jobs.queue import Again
+from volumes.models import Job
+
+POLL = timedelta(milliseconds=900)
+LOOK = timedelta(seconds=5)
+PIECE_GB = 512
+"""A larger stretch is zeroed piece by piece, so that its beginning is of use before its end."""
+TRIES = 8
+REST = timedelta(minutes=5)
+"""How long space rests whose shredding failed TRIES times, so that it never starves the rest."""
+SHREDDING = "shredding"
+
+
+def request_missing(limit: int = 500) -> int:
+    """Queue the shredding of space that needs it, on disks that answer; the sweep calls this."""
+    open_jobs = Job.objects.filter(kind=Job.Kind.SHRED, state=Job.State.OPEN)
+    room = limit - open_jobs.count()
+    if room <= 0:
+        return 0
+    rested = timezone.now() - REST
+    wanted = (
+        Extent.objects.filter(
+            status=Extent.Status.OFFLINE,
+            disk__priority__in=ALIVE,
+            disk__server__priority__in=ALIVE,
+        )
+        .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.OPEN)
+        .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.FAILED, jobs__finished__gt=rested)
+        .order_by("pk")
+    )
+    with turn():
+        rows = list(wanted.values_list("pk", "disk", "offset_gb", "size_gb")[:room])
+        return queue.submit_all(Job.Kind.SHRED, [_work(*row) for row in rows])
+
+
+def _work(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> dict[str, int | str]:
+    """Describe the shredding of an extent, or of the first piece of a large one."""
+    if size_gb > PIECE_GB:
+        extent_id, size_gb = space.split_offline(extent_id, PIECE_GB), PIECE_GB
+    return {
+        "subject": f"dext-{extent_id:08x}: {size_gb} GB at {offset_gb} of pdsk-{disk_id:08x}",
+        "extent_id": extent_id,
+        "total_mib": size_gb * 1024,
+        "urgency": 20,
+    }
+
+
+def shred_step(job: Job) -> Again | None:
+    """Order the zeroing, follow it, and certify the space once its server says that it is done."""
+    extent = Extent.objects.select_related("disk__server").filter(pk=job.extent_id or 0).first()
+    if extent is None or extent.status != Extent.Status.OFFLINE:
+        queue.finish(job, errnos.ECANCELED, "the space is not waiting to be shredded any more")
+        return None
+    if extent.disk.priority not in ALIVE or extent.disk.server.priority not in ALIVE:
+        queue.finish(job, errnos.ECANCELED, f"{extent.disk} on {extent.disk.server} is out")
+        return None
+    if not job.step:
+        place = {"disk": extent.disk_id, "server": extent.disk.server_id}
+        start = partial(queue.start, job, SHREDDING)
+        if limit := slots.begin(Job.Kind.SHRED, slots.shreds(), start, **place):
+            return Again(POLL, limit)
+        report = _send(job, extent)
+    else:
+        report = nodes.storage(extent.disk.server_id).report(job.pk, job.order)
+        if report.progress == Progress.UNKNOWN:
+            report = _send(job, extent)
+    return _take_up(job, extent, report)
+
+
+def _send(job: Job, extent: Extent) -> Report:
+    return nodes.storage(extent.disk.server_id).shred(
+        ShredOrder(
+            eventid=job.pk,
+            order=job.order,
+            incarnation=servers.cluster().incarnation,
+            extent=ExtentRef(
+                dextid=extent.pk,
+                generation=extent.generation,
+                disk=extent.disk.disk_uuid or extent.disk.local_path,
+                offset_gb=extent.offset_gb,
+                size_gb=extent.size_gb,
+            ),
+        )
+    )
+
+
+def _take_up(job: Job, extent: Extent, report: Report) -> Again | None:
+    match report.progress:
+        case Progress.DONE:
+            with turn():
+                queue.record(job, done_mib=F("total_mib"))
+                queue.finish(job)
+                space.certify(extent.pk, extent.generation)
+            return None
+        case Progress.FAILED:
+            return give_up_or_retry(job, report.errno or errnos.EIO, report.message)
+        case _:
+            queue.record(job, done_mib=report.done_mib)
+            return Again(POLL)
+
+
+def give_up_or_retry(job: Job, errno: int, error: str) -> Again | None:
+    """Try again as a new order a few times; then end the job, and the space rests for a while."""
+    queue.record(job, step="")
+    again = queue.retry(job, error)
+    if job.attempts < TRIES:
+        return again
+    queue.finish(job, errno, error)
+    return None
+
+
+@turn()
+def finish_shred(extent_id: int, eventid: int = 0) -> None:
+    """Take a storage server's word that the extent it was zeroing is zero now; idempotent.
+
+    Space that nobody was told to zero stays as it is, whatever a node says.
+    """
+    extent = Extent.objects.filter(pk=extent_id).first()
+    if extent is None:
+        raise NotFound(f"there is no extent dext-{extent_id:08x}")
+    if extent.status in (Extent.Status.BUSY, Extent.Status.EVACUATE, Extent.Status.SUPER):
+        raise Invalid(f"{extent} is {extent.get_status_display()}, it is not being shredded")
+    running = Job.objects.filter(extent=extent, kind=Job.Kind.SHRED, state=Job.State.OPEN)
+    if eventid:
+        running = running.filter(pk=eventid)
+    told = running.exclude(step="").update(
+        state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
+    )
+    if told:
+        detail = f"{extent.size_gb} GB at {extent.offset_gb} of {Disk(pk=extent.disk_id)}"
+        audit.record(audit.Verb.FINISH_SHRED, extent, detail)
+        space.certify(extent.pk, extent.generation)

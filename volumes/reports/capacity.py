@@ -1,0 +1,121 @@
+"""How the space of disks, servers and the cluster is used."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from django.db.models import Q, Sum
+
+from inventory.models import Disk, Extent
+from volumes.reports import tree
+
+Status = Extent.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """GB by what they are used for. `resting` is free space on what takes no new data now."""
+
+    used: int = 0
+    free: int = 0
+    resting: int = 0
+    shredding: int = 0
+    bad: int = 0
+    label: int = 0
+
+    @property
+    def parts(self) -> list["Part"]:
+        """List the uses for showing, in the order of a bar."""
+        return [
+            Part(kind, title, getattr(self, kind), self.percent(getattr(self, kind)), statuses)
+            for kind, title, statuses in PARTS
+        ]
+
+    @property
+    def capacity(self) -> int:
+        """All of it."""
+        return self.used + self.free + self.resting + self.shredding + self.bad + self.label
+
+    def percent(self, part: int) -> float:
+        """Say which share of the whole a part is."""
+        return round(100 * part / self.capacity, 2) if self.capacity else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One use of space; `statuses` are those of its extents, where a list can show them."""
+
+    kind: str
+    title: str
+    gb: int
+    percent: float
+    statuses: str
+
+
+PARTS = (
+    ("used", "used", "1,3"),
+    ("shredding", "being shredded", "4"),
+    ("bad", "bad", "6"),
+    ("label", "labels", "5"),
+    ("resting", "free, but on what is out of service", ""),
+    ("free", "free", "2"),
+)
+FIELDS = {
+    Status.BUSY: "used",
+    Status.EVACUATE: "used",
+    Status.FREE: "free",
+    Status.OFFLINE: "shredding",
+    Status.FAULTY: "bad",
+    Status.SUPER: "label",
+}
+
+
+def of_disks(disk_ids: Collection[int]) -> dict[int, Usage]:
+    """Sum up disks; free space counts as free whatever the disk's state."""
+    rows = (
+        Extent.objects.filter(disk__in=disk_ids)
+        .order_by()
+        .values("disk", "status")
+        .annotate(gb=Sum("size_gb"))
+        .values_list("disk", "status", "gb")
+    )
+    found: dict[int, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for disk, status, gb in rows:
+        found[disk][FIELDS[Status(status)]] += gb
+    return {disk: Usage(**gb) for disk, gb in found.items()}
+
+
+def of_servers() -> dict[int, tuple[int, int]]:
+    """Sum up all storage servers: GB of their disks, and GB that can be allocated now."""
+    free = tree.available_gb()
+    sums: dict[int, tuple[int, int]] = {}
+    for disk in tree.disks(Q()):
+        capacity_gb, free_gb = sums.get(disk.server_id, (0, 0))
+        sums[disk.server_id] = (capacity_gb + disk.capacity_gb, free_gb + free.get(disk.id, 0))
+    return sums
+
+
+def of_cluster() -> Usage:
+    """Sum up everything; what may be allocated now is apart from what rests.
+
+    Nearly all extents are used: they are what the others leave, instead of being read.
+    """
+    capacity = Disk.objects.aggregate(gb=Sum("capacity_gb"))["gb"] or 0
+    free, shredding = _sum(Status.FREE), _sum(Status.OFFLINE)
+    rest = Extent.objects.filter(status__in=[Status.SUPER, Status.FAULTY]).order_by()
+    rare = dict(rest.values_list("status").annotate(Sum("size_gb")))
+    label, bad = rare.get(Status.SUPER, 0), rare.get(Status.FAULTY, 0)
+    allocatable = sum(tree.available_gb().values())
+    return Usage(
+        used=capacity - free - shredding - label - bad,
+        free=allocatable,
+        resting=free - allocatable,
+        shredding=shredding,
+        bad=bad,
+        label=label,
+    )
+
+
+def _sum(status: Extent.Status) -> int:
+    """Sum up the extents of a status that has an index."""
+    return Extent.objects.filter(status=status).aggregate(gb=Sum("size_gb"))["gb"] or 0

@@ -1,0 +1,76 @@
+"""What a person may do to a job: try again now, cancel it, or force it past what it waits for."""
+
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from inventory import audit
+from inventory.errors import Busy, Invalid
+from inventory.write_lock import turn
+from volumes.attach import attach
+from volumes.jobs import queue, wakeup
+from volumes.models import Attachment, Job, Leg
+from volumes.repair import drain
+
+CANCELED = "canceled by an operator"
+
+
+@turn()
+def retry_job(job: Job) -> None:
+    """Take the next step now instead of later; what is over is not begun again."""
+    if job.state != Job.State.OPEN:
+        raise Busy(f"{job} is {job.state}: it cannot be tried again, ask for the work anew")
+    _record(audit.Verb.RETRY_JOB, job)
+    Job.objects.filter(pk=job.pk, state=Job.State.OPEN, waiting__gt="").update(
+        due=timezone.now(), attempts=0
+    )
+    transaction.on_commit(lambda: wakeup.ring(job.pk), robust=True)
+
+
+@turn()
+def cancel_job(job: Job) -> None:
+    """Stop work that may be stopped without leaving anything half done."""
+    match job.kind:
+        case Job.Kind.EVACUATE | Job.Kind.MAINTENANCE:
+            drain.end(job, CANCELED)
+        case Job.Kind.ATTACH:
+            if not queue.cancel(Q(pk=job.pk), CANCELED):
+                raise Busy(f"{job} is over")
+            _record(audit.Verb.CANCEL_JOB, job)
+            Attachment.objects.filter(volume=job.volume_id).move(
+                Attachment.State.BINDING, Attachment.State.ERROR, CANCELED
+            )
+        case Job.Kind.REBUILD:
+            raise Invalid("a rebuild restores redundancy and is not canceled; pause an evacuation")
+        case Job.Kind.SHRED:
+            raise Invalid("space is not used again before it is shredded: nothing to cancel")
+        case _:
+            raise Invalid(f"{job.kind} cannot be stopped half-way; force it or wait")
+
+
+@turn()
+def force_job(job: Job) -> None:
+    """Take responsibility for what the job waits for.
+
+    An attach takes the copies that answer as the newest; a detach gives up the head, which is
+    fenced off; a rebuild replaces a silent copy before its grace is over.
+    """
+    waiting = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
+    match job.kind:
+        case Job.Kind.ATTACH:
+            done = waiting.update(step=attach.FORCE, due=timezone.now())
+        case Job.Kind.DETACH:
+            done = waiting.update(kind=Job.Kind.FENCE, due=timezone.now(), order=F("order") + 1)
+        case Job.Kind.REBUILD:
+            silent = Leg.objects.filter(mirror=job.mirror_id, status=Leg.Status.FAULTY)
+            silent.update(why="failed")
+            done = waiting.update(due=timezone.now())
+        case _:
+            raise Invalid(f"there is nothing to force in a {job.kind}")
+    if not done:
+        raise Busy(f"{job} is over")
+    _record(audit.Verb.FORCE_JOB, job)
+
+
+def _record(verb: audit.Verb, job: Job) -> None:
+    audit.record(verb, f"job {job.pk}", f"{job.kind} of {job.subject}")

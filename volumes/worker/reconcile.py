@@ -1,0 +1,238 @@
+"""Ask every node what it has and does; compare with the rows, and mend what differs."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from agents.protocol import (
+    DetachOrder,
+    ExportState,
+    GroupState,
+    HeadState,
+    LegState,
+    Malformed,
+    StorageState,
+    UnsnapshotOrder,
+)
+from inventory import ids, servers
+from inventory.models import ALIVE, Disk, HeadServer, StorageServer
+from inventory.write_lock import turn
+from volumes import nodes
+from volumes.attach import detach, exports
+from volumes.jobs import queue
+from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.repair import failures, requests, shred
+from volumes.replicas.rows import GOOD
+
+logger = logging.getLogger(__name__)
+
+State = TypeVar("State", StorageState, HeadState)
+
+SETTLED = timedelta(seconds=5)
+"""A group that was bound more recently than this may be missing from an older answer."""
+
+
+def sweep() -> None:
+    """Look after everything once; each part goes on where another fails."""
+    for part in PARTS:
+        try:
+            part()
+        except Exception:
+            logger.exception("a part of the sweep failed: %s", part.__name__)
+
+
+# -- storage servers ------------------------------------------------------------------------------
+
+
+def sweep_storage() -> None:
+    """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
+    asked = timezone.now()
+    states = _ask(StorageServer, StorageState, nodes.storage_doors(), asked)
+    for server in _gone(StorageServer):
+        logger.warning("storage server ssvr-%08x is silent for too long", server)
+        failures.fail_storage(server, "silent")
+    for server, state in states.items():
+        for disk in state.disks:
+            if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
+                logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
+                failures.fail_disk(disk.pdskid)
+    _evict_orphans(states)
+
+
+def _evict_orphans(states: dict[int, StorageState]) -> None:
+    """Drop exports of epochs that are over, and what a pull between servers left exported.
+
+    An epoch only rises, so an old one is never right; an attach that begins now has a newer one.
+    """
+    groups = {e.lvolid for state in states.values() for e in state.exports}
+    epochs = _epochs(groups)
+    used = set(Attachment.objects.filter(volume__in=groups).values_list("volume", flat=True))
+    building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
+    used.update(building.values_list("volume", flat=True))
+    for server, state in states.items():
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _over(e, epochs)}:
+            logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
+            exports.evict(_event(), lvolid, epoch, [server])
+        idle = [e for e in state.exports if not _over(e, epochs) and e.lvolid not in used]
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
+            left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
+            exports.evict(_event(), lvolid, epoch, [server], left)
+
+
+def _over(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
+    return export.epoch < epochs.get(export.lvolid, export.epoch + 1)
+
+
+def _epochs(volumes: Iterable[int]) -> dict[int, int]:
+    return dict(LogicalVolume.objects.filter(pk__in=list(volumes)).values_list("pk", "epoch"))
+
+
+@transaction.atomic
+def _event() -> int:
+    return ids.take("event")[0]
+
+
+# -- head servers ---------------------------------------------------------------------------------
+
+
+def sweep_heads() -> None:
+    """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
+    asked = timezone.now()
+    states = _ask(HeadServer, HeadState, nodes.head_doors(), asked)
+    for head in _gone(HeadServer):
+        logger.warning("head server hsvr-%08x is silent for too long", head)
+        failures.lose_head(head)
+    for head, state in states.items():
+        _take_down_orphans(head, state)
+        _fence_missing(head, state, asked)
+        own = _bound_groups(head, state)
+        _take_down_snapshots(head, own)
+        _fail_copies(own)
+
+
+def _take_down_orphans(head: int, state: HeadState) -> None:
+    epochs = _epochs(group.lvolid for group in state.groups)
+    for group in state.groups:
+        if _over(group, epochs):
+            logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
+            order = DetachOrder(
+                _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch
+            )
+            nodes.ask_all({head: partial(nodes.head(head).detach, order)})
+
+
+def _take_down_snapshots(head: int, groups: list[GroupState]) -> None:
+    """Take away snapshots that were given up while the head was making them after all."""
+    found = {device.lvolid: group for group in groups for device in group.devices}
+    known = LogicalVolume.objects.filter(pk__in=found).values_list("pk", flat=True)
+    for snapshot in found.keys() - set(known):
+        group = found[snapshot]
+        logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, snapshot)
+        order = UnsnapshotOrder(
+            _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch, snapshot
+        )
+        nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
+
+
+def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
+    """A head that does not run what is bound there has lost it, by a reboot for example."""
+    running = {(group.lvolid, group.epoch) for group in state.groups}
+    known = asked - timedelta(seconds=state.age)
+    bound = Attachment.objects.filter(
+        head=head, state=Attachment.State.BOUND, since__lt=known - SETTLED
+    ).select_related("volume", "head")
+    for attachment in bound:
+        if (attachment.volume_id, attachment.volume.epoch) not in running:
+            logger.warning("hsvr-%08x lost lvol-%08x", head, attachment.volume_id)
+            with turn():
+                detach.request_fence(attachment, f"hsvr-{head:08x} does not run it any more")
+
+
+def _bound_groups(head: int, state: HeadState) -> list[GroupState]:
+    """Pick the groups that are the head's own: one that was fenced off has lost its copies to that.
+
+    What it says of them is no news of the copies, which by now may be used elsewhere.
+    """
+    bound = Attachment.objects.filter(head=head, state=Attachment.State.BOUND)
+    own = set(bound.values_list("volume", "volume__epoch"))
+    return [group for group in state.groups if (group.lvolid, group.epoch) in own]
+
+
+def _fail_copies(groups: list[GroupState]) -> None:
+    """Take over the copies that a head lost, in case its own report did not come through.
+
+    A last good copy that is out of reach stays good; it is exported anew once its server is back.
+    """
+    told = {copy.dextid: copy for group in groups for copy in group.copies}
+    faulty = [dextid for dextid, copy in told.items() if copy.state == LegState.FAULTY]
+    unknown = Leg.objects.filter(pk__in=faulty, status__in=GOOD)
+    if unknown.exists():
+        insync = [dextid for dextid, copy in told.items() if copy.state == LegState.INSYNC]
+        failures.trust_head(insync, faulty)
+    for dextid in unknown.values_list("pk", flat=True):
+        failures.fail_copy(dextid, told[dextid].why or "io")
+    cut_off = [d for d, copy in told.items() if copy.state == LegState.INSYNC and copy.why]
+    if cut_off:
+        failures.note_cut_off(cut_off)
+    broken = [d.lvolid for group in groups for d in group.devices if d.broken]
+    if broken:
+        failures.break_snapshots(broken)
+
+
+# -- both -----------------------------------------------------------------------------------------
+
+
+def _ask(
+    kind: type[HeadServer | StorageServer],
+    answer: type[State],
+    doors: Mapping[int, nodes.Door],
+    now: datetime,
+) -> dict[int, State]:
+    """Ask at every door at once, and note who is silent and why; the sane answers by server."""
+    answers = nodes.ask_all({pk: door.agent.state for pk, door in doors.items()})
+    sane: dict[int, State] = {}
+    silences: dict[int, str] = {}
+    for pk, state in answers.items():
+        if not isinstance(state, answer):
+            sense = "no sane answer: " if isinstance(state, Malformed) else ""
+            silences[pk] = f"{sense}{state}"
+        elif (owner := _owner(state)) not in (0, doors[pk].server):
+            silences[pk] = f"another node answers there: it is server {owner}"
+        else:
+            silences[pk] = ""
+            sane[doors[pk].server] = state
+    servers.record_answers(kind, silences, now)
+    return sane
+
+
+def _owner(state: StorageState | HeadState) -> int:
+    """The server that a node takes itself for; 0 while it does not know."""
+    return state.ssvrid if isinstance(state, StorageState) else state.hsvrid
+
+
+def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
+    """Name the servers that have been silent for too long, counted from their last answer.
+
+    Where the clock was set back, that one seems to be yet to come.
+    """
+    limit = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    long_ago = Q(last_answer__lte=limit) | Q(silent_since__lte=limit)
+    gone = kind.objects.filter(long_ago, priority__in=ALIVE, silent_since__isnull=False)
+    return list(gone.values_list("pk", flat=True))
+
+
+PARTS = (
+    sweep_storage,
+    sweep_heads,
+    failures.drop_absent,
+    requests.request_missing,
+    shred.request_missing,
+    queue.forget_old,
+)
