@@ -8,7 +8,7 @@ what is older than what they know.
 """
 
 import typing
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -17,6 +17,9 @@ GB = 1 << 30
 MIB = 1 << 20
 META_BYTES = 4096
 """Each export is its extent followed by one block of mirror metadata kept in the SUPER extent."""
+
+WIRE = "wire"
+"""Metadata of a member whose name on the wire, fixed since the first agents, is another."""
 
 T = TypeVar("T")
 
@@ -30,8 +33,8 @@ class Progress(StrEnum):
     FAILED = "failed"
 
 
-class LegState(StrEnum):
-    """A copy as the head's engine sees it."""
+class ReplicaState(StrEnum):
+    """A replica as the head's engine sees it."""
 
     INSYNC = "insync"
     SPARE = "spare"
@@ -65,10 +68,10 @@ class ExportOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class CopyMark:
-    """The mirror metadata found on one copy; all zero where no head ever wrote one.
+class ReplicaMark:
+    """The mirror metadata found on one replica; all zero where no head ever wrote one.
 
-    `events` rises each time a copy is left behind; `clean`: the last head closed it in order.
+    `events` rises each time a replica is left behind; `clean`: the last head closed it cleanly.
     """
 
     dextid: int
@@ -82,7 +85,7 @@ class ExportReply:
     """What is exported now. `refused` maps the dextid, as text, to the reason."""
 
     port: int
-    marks: tuple[CopyMark, ...]
+    marks: tuple[ReplicaMark, ...]
     refused: dict[str, str]
 
 
@@ -108,8 +111,8 @@ class ShredOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class CopySource:
-    """Where a good copy is exported."""
+class ReplicaSource:
+    """Where a good replica is exported."""
 
     addresses: tuple[str, ...]
     port: int
@@ -118,14 +121,14 @@ class CopySource:
 
 @dataclass(frozen=True, slots=True)
 class PullOrder:
-    """Copy a good copy of a detached volume's mirror into a local extent."""
+    """Copy a good replica of a detached volume's mirror into a local extent."""
 
     eventid: int
     order: int
     incarnation: int
     lvolid: int
     epoch: int
-    source: CopySource
+    source: ReplicaSource
     target: ExtentRef
 
 
@@ -133,25 +136,25 @@ class PullOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class LegSpec:
-    """One copy as the head is to use it."""
+class ReplicaSpec:
+    """One replica as the head is to use it."""
 
     dextid: int
     addresses: tuple[str, ...]
     port: int
     export: str
-    state: LegState
+    state: ReplicaState
 
 
 @dataclass(frozen=True, slots=True)
 class MirrorSpec:
-    """One mirror. `doubt`: copies may differ in unfinished writes; make them equal while in use."""
+    """One mirror. `doubt`: replicas may differ in unfinished writes; they become equal in use."""
 
     mirrorid: int
     size_gb: int
     events: int
     doubt: bool
-    legs: tuple[LegSpec, ...]
+    replicas: tuple[ReplicaSpec, ...] = field(metadata={WIRE: "legs"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,11 +216,11 @@ class UnsnapshotOrder:
 
 @dataclass(frozen=True, slots=True)
 class RebuildOrder:
-    """Bring `leg` into sync in an attached mirror.
+    """Bring `replica` into sync in an attached mirror.
 
-    `replaces` names the copy it takes the place of once in sync (0: none; a copy that is still good
-    goes on serving until then). The same dextid as a faulty leg means: it came back; copy what it
-    missed if the head still knows, else all.
+    `replaces` names the copy it takes the place of once in sync (0: none; a replica that is still
+    good goes on serving until then). The same dextid as a faulty replica means: it came back; copy
+    what it missed if the head still knows, else all.
     """
 
     eventid: int
@@ -226,13 +229,13 @@ class RebuildOrder:
     lvolid: int
     epoch: int
     mirrorid: int
-    leg: LegSpec
+    replica: ReplicaSpec = field(metadata={WIRE: "leg"})
     replaces: int
 
 
 @dataclass(frozen=True, slots=True)
 class CancelOrder:
-    """Stop a running rebuild, pull or shred; a rebuild's copy is left faulty."""
+    """Stop a running rebuild, pull or shred; a rebuild's replica is left faulty."""
 
     eventid: int
     order: int
@@ -244,7 +247,7 @@ class CancelOrder:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of one order. `copies` tells the copies' state after attach, detach, rebuild."""
+    """What became of one order; `replicas` tells their state after attach, detach, rebuild."""
 
     eventid: int
     order: int
@@ -253,16 +256,16 @@ class Report:
     total_mib: int = 0
     errno: int = 0
     message: str = ""
-    copies: tuple["CopyState", ...] = ()
+    replicas: tuple["ReplicaReport", ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class CopyState:
-    """One copy on the head. `why` is one of "", "connection", "io", "stale", "asked"."""
+class ReplicaReport:
+    """One replica on the head. `why` is one of "", "connection", "io", "stale", "asked"."""
 
     dextid: int
     mirrorid: int
-    state: LegState
+    state: ReplicaState
     events: int
     why: str = ""
     done_mib: int = 0
@@ -286,14 +289,14 @@ class DeviceState:
 class GroupState:
     """One group that a head runs, or whose process it found dead (`alive` is false).
 
-    In a head's state `copies` are those of mirrors whose copies are not all simply in sync.
+    In a head's state `replicas` are those of mirrors whose replicas are not all simply in sync.
     """
 
     lvolid: int
     epoch: int
     alive: bool
     devices: tuple[DeviceState, ...]
-    copies: tuple[CopyState, ...]
+    replicas: tuple[ReplicaReport, ...] = field(metadata={WIRE: "copies"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,7 +362,7 @@ def to_struct(value: Any) -> Any:
     if type(value) in _PLAIN:
         return value
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_struct(getattr(value, f.name)) for f in fields(value)}
+        return {m.wire: to_struct(getattr(value, m.name)) for m in _members(type(value))}
     if isinstance(value, (tuple, list)):
         return [to_struct(item) for item in value]
     return str(value) if isinstance(value, StrEnum) else value
@@ -400,23 +403,39 @@ _NOUNS = {bool: "a boolean", int: "an int", str: "a string", dict: "a struct"}
 def _read_dataclass(kind: type, value: object, where: str) -> Any:
     if not isinstance(value, dict):
         raise Malformed(f"{where}: a struct is wanted")
-    hints = _hints(kind)
-    known = {
-        name: _read(hint, value[name], f"{where}.{name}")
-        for name, hint in hints.items()
-        if name in value
-    }
-    for member in fields(kind):
-        if member.name not in known and member.default is MISSING is member.default_factory:
-            raise Malformed(f"{where}: {member.name} is missing")
+    known = {}
+    for member in _members(kind):
+        if member.wire in value:
+            inner = value[member.wire]
+            known[member.name] = _read(member.kind, inner, f"{where}.{member.wire}")
+        elif member.required:
+            raise Malformed(f"{where}: {member.wire} is missing")
     return kind(**known)
 
 
-def _hints(kind: type) -> dict[str, Any]:
-    """Resolve the annotations once per dataclass."""
-    if kind not in _HINTS:
-        _HINTS[kind] = typing.get_type_hints(kind)
-    return _HINTS[kind]
+class _Member(typing.NamedTuple):
+    """A dataclass's member, as needed to write and read it."""
+
+    name: str
+    wire: str
+    kind: Any
+    required: bool
 
 
-_HINTS: dict[type, dict[str, Any]] = {}
+def _members(kind: type) -> tuple[_Member, ...]:
+    """Resolve a dataclass's members once."""
+    if kind not in _MEMBERS:
+        hints = typing.get_type_hints(kind)
+        _MEMBERS[kind] = tuple(
+            _Member(
+                member.name,
+                member.metadata.get(WIRE, member.name),
+                hints[member.name],
+                member.default is MISSING and member.default_factory is MISSING,
+            )
+            for member in fields(kind)
+        )
+    return _MEMBERS[kind]
+
+
+_MEMBERS: dict[type, tuple[_Member, ...]] = {}

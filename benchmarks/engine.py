@@ -25,7 +25,14 @@ from agents.engines.base import Lease
 from agents.engines.userspace.head.head_engine import UserspaceHead
 from agents.engines.userspace.mirror.marks import GB, mark_offset
 from agents.engines.userspace.storage.data_server import UserspaceStorage
-from agents.protocol import AttachOrder, DeviceSpec, LegSpec, LegState, MirrorSpec, export_name
+from agents.protocol import (
+    AttachOrder,
+    DeviceSpec,
+    MirrorSpec,
+    ReplicaSpec,
+    ReplicaState,
+    export_name,
+)
 
 SERVERS = 3
 PORT = 23810
@@ -92,7 +99,7 @@ class Ours:
         mirrors = []
         leases: list[list[Lease]] = [[] for _ in self.stores]
         for mirror in range(self.mirrors):
-            legs = []
+            replicas = []
             for server in range(SERVERS):
                 dextid = mirror * SERVERS + server + 1
                 name = export_name(dextid, self.epoch, "s")
@@ -109,9 +116,13 @@ class Ours:
                         self.epoch,
                     )
                 )
-                legs.append(LegSpec(dextid, ("127.0.0.1",), PORT + server, name, LegState.INSYNC))
+                replicas.append(
+                    ReplicaSpec(dextid, ("127.0.0.1",), PORT + server, name, ReplicaState.INSYNC)
+                )
             mirrors.append(
-                MirrorSpec(mirror + 1, self.size_gb, self.epoch, doubt=False, legs=tuple(legs))
+                MirrorSpec(
+                    mirror + 1, self.size_gb, self.epoch, doubt=False, replicas=tuple(replicas)
+                )
             )
         for store, served in zip(self.stores, leases, strict=True):
             store.export(served)
@@ -258,7 +269,7 @@ def measure_attach(arguments: argparse.Namespace, table: dict[str, dict[str, flo
                 for engine in made:
                     up[engine.name].append(engine.attach() * 1000)
                     down[engine.name].append(engine.detach() * 1000)
-        title = f"{mirrors} x 3 copies"
+        title = f"{mirrors} x 3 replicas"
         table[f"attach of {title} (ms)"] = {name: median(values) for name, values in up.items()}
         table[f"detach of {title} (ms)"] = {"engine": median(down["engine"])}
 

@@ -254,7 +254,7 @@ OFFLINE = 4
 OFFLINE_SECONDS = 6
 NOTICE = {
     "DATABASE_URL": "",
-    "VASTSKY_SWEEP_SECONDS": "2",
+    "VASTSKY_RECONCILE_SECONDS": "2",
     "VASTSKY_AGENT_TIMEOUT": "2",
     "VASTSKY_SUSPECT_SECONDS": "4",
     "VASTSKY_OFFLINE_SECONDS": str(OFFLINE_SECONDS),
@@ -264,7 +264,7 @@ NOTICE = {
 
 def real_agents() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="vs-bench-") as home:
-        # Sparse files: room for 1 TB in three copies.
+        # Sparse files: room for 1 TB in three replicas.
         cluster = Cluster(choose(home, str(PORT + 8), disk_gb=2048), NOTICE)
         cluster.take()
         try:

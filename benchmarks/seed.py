@@ -37,7 +37,7 @@ from inventory.models import (  # noqa: E402
     Priority,
     StorageServer,
 )
-from volumes.models import Attachment, Job, JobLine, Leg, LogicalVolume, Mirror  # noqa: E402
+from volumes.models import Attachment, Job, JobLine, LogicalVolume, Mirror, Replica  # noqa: E402
 
 WORDS = ("mail", "web", "db", "scratch", "home", "build", "archive", "media", "logs", "vm")
 BATCH = 2000
@@ -81,7 +81,7 @@ class _Builder:
         self.extents: list[Extent] = []
         self.volumes: list[LogicalVolume] = []
         self.mirrors: list[Mirror] = []
-        self.legs: list[Leg] = []
+        self.replicas: list[Replica] = []
         self.jobs: list[Job] = []
 
     def add_iron(self) -> None:
@@ -150,11 +150,13 @@ class _Builder:
         mirror = Mirror(id=next(self.ids), volume=volume, offset_gb=offset, size_gb=size_gb)
         self.mirrors.append(mirror)
         first = self.chance.randrange(self.size.servers)
-        for copy in range(volume.redundancy):
-            server = 1 + (first + copy) % self.size.servers
+        for replica in range(volume.redundancy):
+            server = 1 + (first + replica) % self.size.servers
             extent = self._extent(server, size_gb)
-            self.legs.append(
-                Leg(extent=extent, mirror=mirror, server_id=server, status=Leg.Status.INSYNC)
+            self.replicas.append(
+                Replica(
+                    extent=extent, mirror=mirror, server_id=server, status=Replica.Status.INSYNC
+                )
             )
 
     def _extent(self, server: int, size_gb: int) -> Extent:
@@ -210,7 +212,7 @@ class _Builder:
         LogicalVolume.objects.bulk_create(self.volumes, batch_size=BATCH)
         Extent.objects.bulk_create(self.extents, batch_size=BATCH)
         Mirror.objects.bulk_create(self.mirrors, batch_size=BATCH)
-        Leg.objects.bulk_create(self.legs, batch_size=BATCH)
+        Replica.objects.bulk_create(self.replicas, batch_size=BATCH)
         Job.objects.bulk_create(self.jobs, batch_size=BATCH)
         Attachment.objects.bulk_create(
             [
@@ -251,33 +253,35 @@ def _make_trouble(now: datetime) -> None:
     bad = Disk.objects.exclude(server=dead).order_by("-pk").first()
     assert bad is not None
     Disk.objects.filter(pk=bad.pk).update(priority=Priority.FAULTY, priority_since=long_ago)
-    _lose_copies(dead, bad, long_ago)
+    _lose_replicas(dead, bad, long_ago)
     _spoil_space(now)
     _add_open_jobs(now)
     _tell_stories(now)
     volume = LogicalVolume.objects.filter(attachment__isnull=False).order_by("pk").first()
     Attachment.objects.filter(volume=volume).update(
         state=Attachment.State.ERROR,
-        error="mirr-00000004 was not closed in order and dext-00000005 on ssvr-00000001 cannot be"
+        error="mirr-00000004 was not closed cleanly and dext-00000005 on ssvr-00000001 cannot be"
         " read: it may hold the newest data",
         since=long_ago,
     )
 
 
-def _lose_copies(dead: StorageServer, bad: Disk, since: datetime) -> None:
-    """Leave out what was there; of two mirrors all copies but one, of one all."""
-    gone = Leg.objects.filter(server=dead)
-    gone.update(status=Leg.Status.FAULTY, why="silent", since=since)
-    on_disk = Leg.objects.filter(extent__disk=bad).values_list("pk", flat=True)
-    Leg.objects.filter(pk__in=list(on_disk)).update(
-        status=Leg.Status.FAULTY, why="disk", since=since
+def _lose_replicas(dead: StorageServer, bad: Disk, since: datetime) -> None:
+    """Leave out what was there; of two mirrors all replicas but one, of one all."""
+    gone = Replica.objects.filter(server=dead)
+    gone.update(status=Replica.Status.FAULTY, why="silent", since=since)
+    on_disk = Replica.objects.filter(extent__disk=bad).values_list("pk", flat=True)
+    Replica.objects.filter(pk__in=list(on_disk)).update(
+        status=Replica.Status.FAULTY, why="disk", since=since
     )
     hit = list(gone.order_by("mirror_id").values_list("mirror_id", flat=True)[:3])
     for place, mirror in enumerate(hit):
-        legs = list(Leg.objects.filter(mirror=mirror).order_by("status", "pk"))
+        replicas = list(Replica.objects.filter(mirror=mirror).order_by("status", "pk"))
         keep = 0 if place == len(hit) - 1 else 1
-        ids = [leg.pk for leg in legs[keep:]]
-        Leg.objects.filter(pk__in=ids).update(status=Leg.Status.FAULTY, why="io", since=since)
+        ids = [replica.pk for replica in replicas[keep:]]
+        Replica.objects.filter(pk__in=ids).update(
+            status=Replica.Status.FAULTY, why="io", since=since
+        )
 
 
 def _spoil_space(now: datetime) -> None:
@@ -299,12 +303,12 @@ def _spoil_space(now: datetime) -> None:
 
 
 def _add_open_jobs(now: datetime) -> None:
-    ill = Mirror.objects.filter(legs__status=Leg.Status.FAULTY).distinct().order_by("pk")
+    ill = Mirror.objects.filter(replicas__status=Replica.Status.FAULTY).distinct().order_by("pk")
     for place, mirror in enumerate(ill.select_related("volume")[:200]):
         runs = place < 4
-        spare = mirror.legs.filter(status=Leg.Status.FAULTY).first()
+        spare = mirror.replicas.filter(status=Replica.Status.FAULTY).first()
         if runs and spare:
-            Leg.objects.filter(pk=spare.pk).update(status=Leg.Status.SPARE, why="")
+            Replica.objects.filter(pk=spare.pk).update(status=Replica.Status.SPARE, why="")
         Job.objects.create(
             id=_next("event"),
             kind=Job.Kind.REBUILD,

@@ -1,4 +1,4 @@
-"""The app of the iron."""
+"""The app of the hardware."""
 
 from django.apps import AppConfig
 

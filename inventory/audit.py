@@ -33,7 +33,7 @@ class Verb(StrEnum):
     LOSE_HEAD = "lose_head"
     FAIL_STORAGE = "fail_storage"
     FAIL_DISK = "fail_disk"
-    FAIL_COPY = "fail_copy"
+    FAIL_REPLICA = "fail_replica"
     REPORT_BAD_BLOCKS = "report_bad_blocks"
     FINISH_SHRED = "finish_shred"
     FINISH_REBUILD = "finish_rebuild"

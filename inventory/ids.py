@@ -29,7 +29,7 @@ def take(space: str, count: int = 1) -> range:
 def lock(space: str) -> None:
     """Keep everybody else from this space until the transaction ends.
 
-    "volume" comes before any row of servers, disks, extents, volumes and copies: who first changes
-    such a row and then takes this lock may meet somebody who does it the other way round.
+    "volume" comes before any row of servers, disks, extents, volumes and replicas: who first
+    changes such a row and then takes this lock may meet somebody who does it the other way round.
     """
     take(space, 0)

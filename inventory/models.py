@@ -1,4 +1,4 @@
-"""The iron: servers, their addresses, disks, and the extents that tile each disk."""
+"""The hardware: servers, their addresses, disks, and the extents that tile each disk."""
 
 from typing import ClassVar
 

@@ -64,7 +64,7 @@ def register_physical_disk(
 
 
 def delete_physical_disk(*, pdskid: int) -> None:
-    """Delete a disk; EBUSY unless it is OFFLINE or FAULTY and no volume has a copy on it."""
+    """Delete a disk; EBUSY unless it is OFFLINE or FAULTY and no volume has a replica on it."""
     servers.delete_disk(pdskid)
 
 

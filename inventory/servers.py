@@ -78,9 +78,9 @@ def register_disk(
         with transaction.atomic():
             return _record_disk(disk, generation)
     except IntegrityError:
-        # The rule of one copy per server holds for a disk that comes from elsewhere, too.
+        # The rule of one replica per server holds for a disk that comes from elsewhere, too.
         raise Busy(
-            f"{local_path} holds a copy of a mirror that has another on ssvr-{server_id:08x}"
+            f"{local_path} holds a replica of a mirror that has another on ssvr-{server_id:08x}"
         ) from None
 
 
@@ -94,16 +94,16 @@ def delete_head(head_id: int) -> None:
 
 @transaction.atomic
 def delete_storage(storage_id: int) -> None:
-    """Forget a storage server that is down, and its disks, if no volume has a copy on them."""
+    """Forget a storage server that is down, and its disks, if no volume has a replica on them."""
     _claim_deletable(StorageServer, storage_id)
     _delete_disks(Disk.objects.filter(server=storage_id))
-    _delete(StorageServer(pk=storage_id), "holds copies of volumes")
+    _delete(StorageServer(pk=storage_id), "holds replicas of volumes")
     audit.record(Verb.DELETE_STORAGE, StorageServer(pk=storage_id))
 
 
 @transaction.atomic
 def delete_disk(disk_id: int) -> None:
-    """Forget a disk that is down and holds no copy of a volume."""
+    """Forget a disk that is down and holds no replica of a volume."""
     _claim_deletable(Disk, disk_id)
     _delete_disks(Disk.objects.filter(pk=disk_id))
     audit.record(Verb.DELETE_DISK, Disk(pk=disk_id))

@@ -99,7 +99,7 @@ def cut(wanted: Sequence[tuple[int, int]]) -> list[Piece]:
 
 @transaction.atomic
 def release(extent_ids: Collection[int], *, exposed: bool) -> None:
-    """Give back what no leg uses any more.
+    """Give back what no replica uses any more.
 
     What a head may have written is OFFLINE until it is shredded; what was never exposed is still
     zero and FREE at once. EVACUATE space has bad blocks and becomes FAULTY.

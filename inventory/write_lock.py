@@ -9,7 +9,7 @@ from inventory import ids
 
 
 @contextmanager
-def turn() -> Iterator[None]:
+def write_lock() -> Iterator[None]:
     """Hold a transaction that no other change overlaps; also a decorator.
 
     SQLite has one writer anyhow. On PostgreSQL changes that lock the same rows in different orders

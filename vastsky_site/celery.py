@@ -29,14 +29,14 @@ app.autodiscover_tasks()
 
 
 @app.on_after_finalize.connect
-def schedule_sweeps(sender: Celery, **_: Any) -> None:
+def schedule(sender: Celery, **_: Any) -> None:
     """Tick every second; ask the nodes as often as the policy says.
 
     A message that no worker took before the next one is due is not worth keeping.
     """
     for task, seconds in (
         ("volumes.tick", 1),
-        ("volumes.worker.reconcile", settings.VASTSKY_SWEEP_SECONDS),
+        ("volumes.reconcile", settings.VASTSKY_RECONCILE_SECONDS),
     ):
         signature = sender.signature(task, options={"expires": seconds})
         sender.add_periodic_task(seconds, signature, name=task)

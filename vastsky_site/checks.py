@@ -29,13 +29,13 @@ def check_database(*_: Any, **__: Any) -> list[checks.CheckMessage]:
 
 @checks.register()
 def check_patience(*_: Any, **__: Any) -> list[checks.CheckMessage]:
-    """A silent server is first suspected, then OFFLINE; a sweep ends before the next begins."""
+    """A silent server is first suspected, then OFFLINE; nodes answer before they are asked anew."""
     problems: list[checks.CheckMessage] = []
     if settings.VASTSKY_SUSPECT_SECONDS >= settings.VASTSKY_OFFLINE_SECONDS:
         text = "VASTSKY_SUSPECT_SECONDS must be less than VASTSKY_OFFLINE_SECONDS."
         problems.append(checks.Error(text, id="vastsky.E002"))
-    if settings.VASTSKY_AGENT_TIMEOUT > settings.VASTSKY_SWEEP_SECONDS:
-        text = "VASTSKY_AGENT_TIMEOUT is longer than VASTSKY_SWEEP_SECONDS: sweeps overlap."
+    if settings.VASTSKY_AGENT_TIMEOUT > settings.VASTSKY_RECONCILE_SECONDS:
+        text = "VASTSKY_AGENT_TIMEOUT is longer than VASTSKY_RECONCILE_SECONDS: they overlap."
         problems.append(checks.Warning(text, id="vastsky.W004"))
     return problems
 

@@ -165,14 +165,14 @@ VASTSKY_STORAGE_AGENT_PORT = _whole("VASTSKY_STORAGE_AGENT_PORT", 8883, highest=
 VASTSKY_IDENTITY = _identity()
 """Without it only agents on this machine obey (docs/access.md)."""
 VASTSKY_AGENT_TIMEOUT = _whole("VASTSKY_AGENT_TIMEOUT", 2)
-"""Seconds that a node has to answer the sweep's question."""
-VASTSKY_SWEEP_SECONDS = _whole("VASTSKY_SWEEP_SECONDS", 5)
+"""Seconds that a node has to answer reconcile's question."""
+VASTSKY_RECONCILE_SECONDS = _whole("VASTSKY_RECONCILE_SECONDS", _whole("VASTSKY_SWEEP_SECONDS", 5))
 VASTSKY_SUSPECT_SECONDS = _whole("VASTSKY_SUSPECT_SECONDS", 6)
 """A server that was silent for so long is shown as suspected."""
 VASTSKY_OFFLINE_SECONDS = _whole("VASTSKY_OFFLINE_SECONDS", 20)
-"""A server that was silent for so long is OFFLINE and its copies are out."""
+"""A server that was silent for so long is OFFLINE and its replicas are out."""
 VASTSKY_GRACE_SECONDS = _whole("VASTSKY_GRACE_SECONDS", 600, lowest=0)
-"""A copy that is out for so long is replaced on another server."""
+"""A replica that is out for so long is replaced on another server."""
 VASTSKY_BRAKE_PERCENT = _whole("VASTSKY_BRAKE_PERCENT", 30, highest=100)
 """More servers of a kind gone together than this: nothing is replaced without a person."""
 

@@ -7,14 +7,14 @@ from unfold.admin import ModelAdmin
 from inventory.models import Disk, Extent, HeadServer, StorageServer
 from volumes.console.lists.hardware_lists import DiskList, ExtentList, HeadList, StorageList
 from volumes.console.lists.job_lists import JobList
-from volumes.console.lists.volume_lists import AttachmentList, CopyList, MirrorList, VolumeList
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.console.lists.volume_lists import AttachmentList, MirrorList, ReplicaList, VolumeList
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 
 LISTS: dict[type[Model], type[ModelAdmin]] = {
     LogicalVolume: VolumeList,
     Attachment: AttachmentList,
     Mirror: MirrorList,
-    Leg: CopyList,
+    Replica: ReplicaList,
     HeadServer: HeadList,
     StorageServer: StorageList,
     Disk: DiskList,

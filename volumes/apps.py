@@ -1,4 +1,4 @@
-"""The app of what is promised on the iron."""
+"""The app of what is promised on the hardware."""
 
 from django.apps import AppConfig
 

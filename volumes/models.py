@@ -1,4 +1,4 @@
-"""What we promise: volumes, their mirrors and copies, where they are attached, and the jobs."""
+"""What we promise: volumes, their mirrors and replicas, where they are attached, and the jobs."""
 
 from typing import ClassVar
 
@@ -23,13 +23,13 @@ class LogicalVolume(models.Model):
     name = models.CharField(max_length=64, unique=True)
     capacity_gb = models.IntegerField(help_text="what the user asked for and sees")
     store_gb = models.IntegerField(
-        help_text="what each copy occupies: the capacity, or a snapshot's copy-on-write store"
+        help_text="what each replica occupies: the capacity, or a snapshot's copy-on-write store"
     )
     redundancy = models.PositiveSmallIntegerField()
     tags = models.CharField(
         max_length=256,
         blank=True,
-        help_text="words that the disks of its copies must have",
+        help_text="words that the disks of its replicas must have",
     )
     origin = models.ForeignKey(
         "self", models.PROTECT, related_name="snapshots", null=True, blank=True
@@ -38,7 +38,8 @@ class LogicalVolume(models.Model):
         default=0, help_text="of a group: rises at every bind and every eviction, for ever"
     )
     closed_cleanly = models.BooleanField(
-        default=True, help_text="of a group: the last use ended with all copies equal and recorded"
+        default=True,
+        help_text="of a group: the last use ended with all replicas equal and recorded",
     )
     broken = models.BooleanField(
         default=False, help_text="of a snapshot: its store lost data; it can only be deleted"
@@ -71,7 +72,7 @@ class LogicalVolume(models.Model):
 
 
 class Mirror(models.Model):
-    """A stretch of a volume that is kept in several copies."""
+    """A stretch of a volume that is kept in several replicas."""
 
     id = models.IntegerField(primary_key=True, help_text="the mirrorid")
     volume = models.ForeignKey(LogicalVolume, models.CASCADE, related_name="mirrors")
@@ -90,18 +91,18 @@ class Mirror(models.Model):
         return f"mirr-{self.pk:08x}"
 
 
-class LegQuerySet(models.QuerySet["Leg"]):
-    """Carries the one way in which a leg's status may change."""
+class ReplicaQuerySet(models.QuerySet["Replica"]):
+    """Carries the one way in which a replica's status may change."""
 
-    def move(self, was: "Leg.Status", to: "Leg.Status") -> int:
-        """Compare and set: legs that are no longer `was` stay as they are; how many moved."""
-        if to not in Leg.NEXT[was]:
-            raise ValueError(f"a leg never goes from {was.name} to {to.name}")
+    def move(self, was: "Replica.Status", to: "Replica.Status") -> int:
+        """Compare and set: replicas that are no longer `was` stay as they are; how many moved."""
+        if to not in Replica.NEXT[was]:
+            raise ValueError(f"a replica never goes from {was.name} to {to.name}")
         return self.filter(status=was).update(status=to)
 
 
-class Leg(models.Model):
-    """One copy of a mirror, living in one extent. Its id is the extent's: the dextid."""
+class Replica(models.Model):
+    """One replica of a mirror, living in one extent. Its id is the extent's: the dextid."""
 
     class Status(models.IntegerChoices):
         """The wire's mirror_status; NEEDSHRED (exposed to a head once) is shown as ALLOCATED."""
@@ -121,30 +122,32 @@ class Leg(models.Model):
     }
 
     extent = models.OneToOneField(Extent, models.PROTECT, primary_key=True)
-    mirror = models.ForeignKey(Mirror, models.CASCADE, related_name="legs")
+    mirror = models.ForeignKey(Mirror, models.CASCADE, related_name="replicas")
     server = models.ForeignKey(
-        StorageServer, models.PROTECT, related_name="legs", help_text="the server of its disk"
+        StorageServer, models.PROTECT, related_name="replicas", help_text="the server of its disk"
     )
     status = models.PositiveSmallIntegerField(choices=Status, default=Status.ALLOCATED)
     events = models.IntegerField(
-        default=0, help_text="the event count that the head recorded on this copy when last told"
+        default=0, help_text="the event count that the head recorded on this replica when last told"
     )
     since = models.DateTimeField(auto_now_add=True, help_text="of the present status")
     why = models.CharField(
         max_length=16, blank=True, help_text="why it is FAULTY: connection, io, disk, server, ..."
     )
 
-    objects = LegQuerySet.as_manager()
+    objects = ReplicaQuerySet.as_manager()
 
     class Meta:
-        verbose_name = "copy"
-        verbose_name_plural = "copies"
+        verbose_name = "replica"
+        verbose_name_plural = "replicas"
         constraints: ClassVar = [
-            models.UniqueConstraint("mirror", "server", name="leg_one_copy_per_server"),
-            models.CheckConstraint(condition=Q(status__in=range(1, 6)), name="leg_status_known"),
+            models.UniqueConstraint("mirror", "server", name="replica_one_per_server"),
+            models.CheckConstraint(
+                condition=Q(status__in=range(1, 6)), name="replica_status_known"
+            ),
         ]
         indexes: ClassVar = [
-            models.Index("mirror", condition=Q(status__in=[3, 4]), name="leg_needs_repair"),
+            models.Index("mirror", condition=Q(status__in=[3, 4]), name="replica_needs_repair"),
         ]
 
     def __str__(self) -> str:
@@ -209,12 +212,12 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         ATTACH = "attach"
         DETACH = "detach"
-        FENCE = "fence", "take away from a dead head"
+        FENCE = "fence", "fence off a dead head"
         SNAPSHOT = "snapshot", "show a snapshot on the head"
         UNSNAPSHOT = "unsnapshot", "delete a snapshot that the head shows"
         REBUILD = "rebuild"
         SHRED = "shred"
-        EVACUATE = "evacuate", "move all copies away from a server or disk"
+        EVACUATE = "evacuate", "move all replicas away from a server or disk"
         MAINTENANCE = "maintenance", "leave a server or disk alone for a while"
 
     class State(models.TextChoices):
@@ -260,7 +263,7 @@ class Job(models.Model):
         related_name="jobs",
         null=True,
         blank=True,
-        help_text="being shredded, or the copy being built",
+        help_text="being shredded, or the replica being built",
     )
     server = models.ForeignKey(
         StorageServer,
@@ -281,14 +284,14 @@ class Job(models.Model):
     paused = models.BooleanField(default=False, help_text="an evacuation that rests")
     step = models.CharField(max_length=16, blank=True, help_text="what was last asked of a node")
     replaces = models.IntegerField(
-        default=0, help_text="of a rebuild: the dextid of the copy whose place is taken"
+        default=0, help_text="of a rebuild: the dextid of the replica whose place is taken"
     )
     attempts = models.PositiveIntegerField(default=0, help_text="failed tries of the present step")
     order = models.PositiveIntegerField(
         default=0, help_text="numbers this job's orders to nodes: a new try is a new order"
     )
     urgency = models.PositiveSmallIntegerField(
-        default=0, help_text="lower goes first; of a rebuild: the number of good copies left"
+        default=0, help_text="lower goes first; of a rebuild: the number of good replicas left"
     )
     due = models.DateTimeField()
     holder = models.CharField(

@@ -7,10 +7,10 @@ from celery import shared_task
 from django.conf import settings
 
 from volumes.jobs import wakeup
-from volumes.worker import reconcile as sweeping
+from volumes.worker import reconcile as reconciling
 from volumes.worker import runner
 
-_ticking, _sweeping = Lock(), Lock()
+_ticking, _reconciling = Lock(), Lock()
 
 
 @shared_task(name=wakeup.RUN)
@@ -25,10 +25,10 @@ def tick() -> None:
     _unless_running(_ticking, _tick)
 
 
-@shared_task(name="volumes.worker.reconcile")
-def sweep() -> None:
+@shared_task(name="volumes.reconcile")
+def reconcile() -> None:
     """Ask all nodes how they are."""
-    _unless_running(_sweeping, sweeping.sweep)
+    _unless_running(_reconciling, reconciling.reconcile)
 
 
 def _tick() -> None:

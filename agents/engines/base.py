@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from agents.protocol import AttachOrder, CopyState, DeviceSpec, GroupState, LegSpec
+from agents.protocol import AttachOrder, DeviceSpec, GroupState, ReplicaReport, ReplicaSpec
 
 
 class EngineError(Exception):
@@ -69,14 +69,14 @@ class HeadEngine(Protocol):
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
 
-    def attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
+    def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its devices; the same epoch again changes nothing."""
 
-    def detach(self, lvolid: int) -> tuple[CopyState, ...]:
-        """Take a group down and close its copies cleanly; EngineError EBUSY while in use.
+    def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
+        """Take a group down and close its replicas cleanly; EngineError EBUSY while in use.
 
         A group that is not there is down already: (). One whose process died is cleared away,
-        its copies left unclean, and tells no copies.
+        its replicas left unclean, and tells no replicas.
         """
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
@@ -85,11 +85,11 @@ class HeadEngine(Protocol):
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
         """Take a snapshot device away; EBUSY while it is open."""
 
-    def rebuild(self, lvolid: int, mirrorid: int, leg: LegSpec, replaces: int) -> None:
+    def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a copy into sync; its progress is in `groups`."""
 
     def cancel(self, lvolid: int, dextid: int) -> None:
-        """Stop the rebuild of a copy."""
+        """Stop the rebuild of a replica."""
 
     def revive(self, lvolid: int) -> None:
         """Start a group's process anew after it died; what its clients had open is cut off."""

@@ -5,8 +5,8 @@ from agents.engines.userspace.head.head_engine import UserspaceHead
 from agents.engines.userspace.storage.data_server import UserspaceStorage
 from agents.node.config import HeadConfig, StorageConfig
 
-LEG_TIMEOUT = 5.0
-"""A copy that does not answer for so long is left behind."""
+REPLICA_TIMEOUT = 5.0
+"""A replica that does not answer for so long is left behind."""
 
 
 def storage_engine(config: StorageConfig) -> StorageEngine:
@@ -21,5 +21,5 @@ def head_engine(config: HeadConfig) -> HeadEngine:
         run_dir=config.run_dir,
         links_dir=config.links_dir,
         rebuild_mib_per_s=config.rebuild_mib_per_s,
-        leg_timeout=LEG_TIMEOUT,
+        replica_timeout=REPLICA_TIMEOUT,
     )

@@ -23,7 +23,7 @@ class Target(IntEnum):
     HEAD = 1
     STORAGE = 2
     DISK = 3
-    COPY = 4
+    REPLICA = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Outbox:
         self._changed = threading.Condition()
 
     def failure(self, target: Target, targetid: int, reason: str = "") -> None:
-        """Tell that a disk or a copy failed."""
+        """Tell that a disk or a replica failed."""
         struct = {"target": int(target), "targetid": targetid, "reason": reason}
         self._put(Note((target, targetid), "notifyFailure", struct))
 

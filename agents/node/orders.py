@@ -11,7 +11,7 @@ from typing import Protocol
 from agents.engines.base import EngineError
 from agents.node.fences import Fences
 from agents.node.journal import Entry, Journal, Key
-from agents.protocol import VERSION, CancelOrder, CopyState, Progress, Report, to_struct
+from agents.protocol import VERSION, CancelOrder, Progress, ReplicaReport, Report, to_struct
 from agents.xmlrpc import printable
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Task:
         return True
 
 
-Work = Callable[[Task], tuple[CopyState, ...]]
+Work = Callable[[Task], tuple[ReplicaReport, ...]]
 
 
 class Orders:
@@ -155,8 +155,8 @@ class Orders:
         number = f"event {task.key.eventid}.{task.key.order}"
         logger.info("%s: %s begins", number, task.key.method)
         try:
-            copies = work(task)
-            report = replace(task.report, progress=Progress.DONE, copies=copies)
+            replicas = work(task)
+            report = replace(task.report, progress=Progress.DONE, replicas=replicas)
         except (EngineError, OSError) as error:
             report = _failed(task.report, error.errno or errno.EIO, str(error))
         except Exception:

@@ -140,7 +140,7 @@ SSVR = Argument("SSVR", ids.storage, "a storage server: its id, such as ssvr-000
 PDSK = Argument("PDSK", ids.disk, "a disk: its id, such as pdsk-0000000a")
 NAME = Argument("NAME", words.name, "up to 64 of -._a-zA-Z0-9; no other volume has it")
 GB = Argument("GB", words.whole_number, "the capacity, in units of 2^30 bytes")
-REDUNDANCY = Argument("--redundancy", words.whole_number, "copies of the data, 2 to 9; 3 without")
+REDUNDANCY = Argument("--redundancy", words.whole_number, "replicas of the data, 2 to 9; 3 without")
 
 
 def _maybe(argument: Argument) -> Argument:
@@ -179,7 +179,7 @@ COMMANDS: dict[str, Command] = {
         (_maybe(LVOL),),
     ),
     "lvol_show": Command(
-        "Show the mirrors of a volume and where their copies are.",
+        "Show the mirrors of a volume and where their replicas are.",
         "lvol_show lvol-000008d1",
         show_volume,
         (LVOL,),
@@ -191,7 +191,7 @@ COMMANDS: dict[str, Command] = {
         (LVOL, NAME),
     ),
     "hsvr_list": Command(
-        "List head servers with their addresses and the copies being rebuilt.",
+        "List head servers with their addresses and the replicas being rebuilt.",
         "hsvr_list",
         lister("listHeadServers", "hsvrid", lists.heads),
         (_maybe(HSVR),),

@@ -1,4 +1,4 @@
-"""How the tree of a volume is shown: its mirrors in order, and the copies of each."""
+"""How the tree of a volume is shown: its mirrors in order, and the replicas of each."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ Struct = dict[str, Any]
 
 ROW = "%-14s %8s %8s | %-14s %-14s %8s %-14s %-5s"
 PLACE = ("mirror", "offset", "capacity")
-COPY = ("disk-extent", "physical-disk", "offset", "server", "sync")
+REPLICA = ("disk-extent", "physical-disk", "offset", "server", "sync")
 STATUS = {1: "ALLOCATED", 2: "INSYNC", 3: "SPARE", 4: "FAULTY"}
 SNAPSHOT = 7
 """The lvoltype of a snapshot's node."""
@@ -22,7 +22,7 @@ def volume(lvol: Struct) -> list[str]:
         f"lvolid: lvol-{lvol['lvolid']:08x} lvol_name: {spec['lvolname']} "
         f"capacity: {lvol['capacity']} GB redundancy: {spec['redundancy']}"
     )
-    lines = [title, ROW % (*PLACE, *COPY)]
+    lines = [title, ROW % (*PLACE, *REPLICA)]
     offset = 0
     for mirror in linear["components"]:
         lines += _mirror(mirror, offset)
@@ -35,10 +35,10 @@ def volume(lvol: Struct) -> list[str]:
 
 def _mirror(mirror: Struct, offset_gb: int) -> list[str]:
     place = f"mirr-{mirror['lvolid']:08x}", f"{offset_gb} GB", f"{mirror['capacity']} GB"
-    return [ROW % (*place, "", "", "", "", ""), *map(_copy, mirror["components"])]
+    return [ROW % (*place, "", "", "", "", ""), *map(_replica, mirror["components"])]
 
 
-def _copy(extent: Struct) -> str:
+def _replica(extent: Struct) -> str:
     spec = extent["lvolspec"]
     return ROW % (
         *("", "", ""),

@@ -18,7 +18,7 @@ from deploy.local.prepare import ADMIN
 from deploy.local.screen import Screen
 
 IMPATIENT = {
-    "VASTSKY_SWEEP_SECONDS": "1",
+    "VASTSKY_RECONCILE_SECONDS": "1",
     "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",
@@ -27,7 +27,7 @@ IMPATIENT = {
 """A cluster for show heals within seconds; the settings' own defaults suit real hardware."""
 
 
-COPIES = 3
+REPLICAS = 3
 """Of a volume, unless it is asked for otherwise."""
 
 
@@ -104,7 +104,7 @@ def _wait_for_room(place: Place) -> None:
     """Wait, but not for ever, until the first disks are zeroed: a volume needs three servers."""
     call = Calls(place.rpc_url)
     with contextlib.suppress(observe.Failed):
-        observe.wait(lambda: observe.roomy(call) >= COPIES, "room for a volume", 15)
+        observe.wait(lambda: observe.roomy(call) >= REPLICAS, "room for a volume", 15)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -45,7 +45,7 @@ class Device:
         return self._receive(length)
 
     def write(self, offset: int, data: bytes) -> None:
-        """On return the data is on every good copy."""
+        """On return the data is on every good replica."""
         self._request(WRITE, offset, len(data), data, flags=FUA)
 
     def flush(self) -> None:

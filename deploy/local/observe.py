@@ -1,4 +1,4 @@
-"""What /RPC2 tells about servers, copies and work under way, in the story's words."""
+"""What /RPC2 tells about servers, replicas and work under way, in the story's words."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -43,9 +43,9 @@ def space(call: Call) -> tuple[int, int]:
     """Tell the GB that can be allocated and those that no volume has."""
     disks = call("listPhysicalDisks")
     used = sum(
-        copy["capacity"]
+        replica["capacity"]
         for volume in call("listLogicalVolumes")
-        for copy in copies(call, volume["lvolname"])
+        for replica in replicas(call, volume["lvolname"])
     )
     total = sum(disk["capacity"] - 1 for disk in disks)  # one GB holds the label
     return sum(disk["available"] for disk in disks), total - used
@@ -63,17 +63,17 @@ def mirrors(call: Call, name: str) -> list[dict[str, Any]]:
     return list(nodes(call("showLogicalVolume", lvolname=name), MIRROR))
 
 
-def copies(call: Call, name: str) -> list[dict[str, Any]]:
+def replicas(call: Call, name: str) -> list[dict[str, Any]]:
     return list(nodes(call("showLogicalVolume", lvolname=name), DEXT))
 
 
 def in_sync(call: Call, name: str) -> int:
-    return sum(copy["mirror_status"] == INSYNC for copy in copies(call, name))
+    return sum(replica["mirror_status"] == INSYNC for replica in replicas(call, name))
 
 
 def holder(call: Call, place: Place, name: str) -> str:
-    """Name the node that holds most copies of a volume."""
-    holders = [copy["lvolspec"]["ssvrid"] for copy in copies(call, name)]
+    """Name the node that holds most replicas of a volume."""
+    holders = [replica["lvolspec"]["ssvrid"] for replica in replicas(call, name)]
     worst = max(sorted(set(holders)), key=holders.count)
     (server,) = call("listStorageServers", ssvrid=worst)
     return next(n.name for n in place.nodes() if list(n.addresses) == server["ip_data"])

@@ -84,13 +84,13 @@ def _shred(story: Story) -> None:
 def _create(story: Story) -> None:
     taken = {volume["lvolname"] for volume in story.call("listLogicalVolumes")}
     story.name = next(name for n in count(1) if (name := f"story-{n}") not in taken)
-    story.screen.step(f"A volume of {CAPACITY_GB} GB in three copies is created through /RPC2")
+    story.screen.step(f"A volume of {CAPACITY_GB} GB in three replicas is created through /RPC2")
     began = time.monotonic()
     lvolid = story.call(
         "createLogicalVolume", lvolname=story.name, capacity=CAPACITY_GB, redundancy=3
     )
     story.screen.say(f"lvol-{lvolid:08x} {story.name}, {1000 * (time.monotonic() - began):.0f} ms")
-    _show_copies(story)
+    _show_replicas(story)
 
 
 def _attach(story: Story) -> None:
@@ -125,9 +125,11 @@ def _write_and_kill(story: Story) -> None:
 
 
 def _heal(story: Story) -> None:
-    story.screen.step("The lost copies are made anew on another server, while the writing goes on")
+    story.screen.step(
+        "The lost replicas are made anew on another server, while the writing goes on"
+    )
     wanted = 3 * len(observe.mirrors(story.call, story.name))
-    with _busy(story), story.screen.bar("copies in sync") as bar:
+    with _busy(story), story.screen.bar("replicas in sync") as bar:
 
         def healed() -> bool:
             good = observe.in_sync(story.call, story.name)
@@ -137,8 +139,8 @@ def _heal(story: Story) -> None:
             bar.show(min(good + share, wanted), wanted, f"{good} of {wanted}{running}")
             return good == wanted
 
-        observe.wait(healed, "all copies in sync again", 120)
-    _show_copies(story)
+        observe.wait(healed, "all replicas in sync again", 120)
+    _show_replicas(story)
 
 
 def _verify(story: Story) -> None:
@@ -201,12 +203,12 @@ def _available(story: Story, bar: Bar) -> None:
     observe.wait(zeroed, "all space zeroed", 120)
 
 
-def _show_copies(story: Story) -> None:
+def _show_replicas(story: Story) -> None:
     rows = [
         [f"mirr-{mirror['lvolid']:08x}", f"{mirror['capacity']} GB"]
         + [
-            f"ssvr-{copy['lvolspec']['ssvrid']:08x} #{copy['lvolspec']['pdskid']}"
-            for copy in mirror["components"]
+            f"ssvr-{replica['lvolspec']['ssvrid']:08x} #{replica['lvolspec']['pdskid']}"
+            for replica in mirror["components"]
         ]
         for mirror in observe.mirrors(story.call, story.name)
     ]

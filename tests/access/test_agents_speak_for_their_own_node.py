@@ -9,7 +9,7 @@ from tests.access.conftest import FAR, MakeToken, basic, outcome, post
 from tests.contract.api import Api, add_disk, zero_everything
 from vastsky_site.access import tokens
 from vastsky_site.models import ApiToken
-from volumes.models import Attachment, Leg, LogicalVolume
+from volumes.models import Attachment, LogicalVolume, Replica
 
 EEXIST, EACCES = 17, 13
 HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
@@ -139,7 +139,7 @@ def test_an_agent_reports_no_failure_of_another(
     ids = {
         SSVR: Disk.objects.get(pk=other).server_id,
         PDSK: other,
-        LVOL: Extent.objects.get(disk=other, leg__isnull=False).pk,
+        LVOL: Extent.objects.get(disk=other, replica__isnull=False).pk,
     }
 
     assert agent("notifyFailure", target=target, targetid=ids.get(target, 77)) == EACCES
@@ -149,29 +149,29 @@ def test_an_agent_reports_failures_of_its_own(
     agent: Agent, disks: list[int], volume: LogicalVolume
 ) -> None:
     own = disks[0]
-    copy = Extent.objects.get(disk=own, leg__isnull=False).pk
+    replica = Extent.objects.get(disk=own, replica__isnull=False).pk
     server = Disk.objects.get(pk=own).server_id
 
-    for target, number in ((LVOL, copy), (PDSK, own), (SSVR, server)):
+    for target, number in ((LVOL, replica), (PDSK, own), (SSVR, server)):
         assert agent("notifyFailure", target=target, targetid=number) == 0
 
 
-def test_a_head_reports_copies_of_what_is_attached_to_it(
+def test_a_head_reports_replicas_of_what_is_attached_to_it(
     agent: Agent, volume: LogicalVolume
 ) -> None:
     agent("registerHeadServer", ip_data=["10.1.0.1"])
-    legs = list(Leg.objects.filter(mirror__volume=volume).values_list("pk", flat=True))
+    replicas = list(Replica.objects.filter(mirror__volume=volume).values_list("pk", flat=True))
     finished = {
-        "mirrorid": Leg.objects.get(pk=legs[1]).mirror_id,
-        "dexts": [{"dextid": leg, "dext_status": 2} for leg in legs],
+        "mirrorid": Replica.objects.get(pk=replicas[1]).mirror_id,
+        "dexts": [{"dextid": replica, "dext_status": 2} for replica in replicas],
     }
     assert agent("notifyRebuildMirrorFinished", **finished) == EACCES
 
     Attachment.objects.create(volume=volume, head=HeadServer.objects.get())
 
     assert agent("notifyRebuildMirrorFinished", **finished) == 0
-    for leg in legs:
-        assert agent("notifyFailure", target=LVOL, targetid=leg) == 0
+    for replica in replicas:
+        assert agent("notifyFailure", target=LVOL, targetid=replica) == 0
 
 
 def test_an_agent_ends_no_shred_of_another(call: Api, agent: Agent, disks: list[int]) -> None:

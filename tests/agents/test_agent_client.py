@@ -142,7 +142,7 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
         {"eventid": {}},
         {"progress": "x" * 9999},
         {"progress": {}},
-        {"copies": 1},
+        {"replicas": 1},
     ],
 )
 def test_an_answer_of_another_type_is_malformed(

@@ -89,7 +89,7 @@ def test_the_word_initialize_does_not_harm_our_own_disk(store: Store, path: Path
     assert take(store, path, initialize=True).label == first.label
 
 
-def test_a_torn_label_is_read_from_its_second_copy(store: Store, path: Path) -> None:
+def test_a_torn_label_is_read_from_its_second_replica(store: Store, path: Path) -> None:
     first = take(store, path)
     with path.open("r+b") as disk:
         disk.seek(3 * GB)

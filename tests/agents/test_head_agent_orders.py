@@ -18,11 +18,11 @@ from agents.protocol import (
     DetachOrder,
     DeviceSpec,
     ExportOrder,
-    LegSpec,
-    LegState,
     MirrorSpec,
     Progress,
     RebuildOrder,
+    ReplicaSpec,
+    ReplicaState,
     SnapshotOrder,
     UnsnapshotOrder,
     export_name,
@@ -34,7 +34,7 @@ MIB = 1 << 20
 
 
 class Pool:
-    """Two storage nodes; copy 100 of the volume on one, 101 on the other."""
+    """Two storage nodes; replica 100 of the volume on one, 101 on the other."""
 
     def __init__(self, make_node: Callable[[], Any]) -> None:
         self.nodes = [make_node(), make_node()]
@@ -42,27 +42,31 @@ class Pool:
             node.start()
             node.registered()
 
-    def leg(
+    def replica(
         self, number: int, dextid: int, offset_gb: int, epoch: int, size_gb: int = 1
-    ) -> LegSpec:
+    ) -> ReplicaSpec:
         """Export an extent for the epoch; how a head is to use it."""
         node = self.nodes[number]
         extent = node.extent(offset_gb, size_gb, dextid=dextid)
         reply = node.agent.export(ExportOrder(1, 1, LVOL, epoch, "s", (extent,)))
         assert reply.refused == {}
         name = export_name(dextid, epoch, "s")
-        return LegSpec(dextid, tuple(node.settings["addresses"]), reply.port, name, LegState.INSYNC)
+        return ReplicaSpec(
+            dextid, tuple(node.settings["addresses"]), reply.port, name, ReplicaState.INSYNC
+        )
 
     def device(self, epoch: int) -> DeviceSpec:
-        legs = (self.leg(0, 100, 0, epoch), self.leg(1, 101, 0, epoch))
-        return DeviceSpec(LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, doubt=False, legs=legs),))
+        replicas = (self.replica(0, 100, 0, epoch), self.replica(1, 101, 0, epoch))
+        return DeviceSpec(
+            LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, doubt=False, replicas=replicas),)
+        )
 
     def attach_order(self, eventid: int = 1, epoch: int = 1) -> AttachOrder:
         return AttachOrder(eventid, 1, 1, LVOL, epoch, (self.device(epoch),))
 
     def snapshot_order(self, eventid: int = 2) -> SnapshotOrder:
-        legs = (self.leg(0, 102, 1, 1, size_gb=2),)
-        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, doubt=False, legs=legs)
+        replicas = (self.replica(0, 102, 1, 1, size_gb=2),)
+        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, doubt=False, replicas=replicas)
         return SnapshotOrder(eventid, 1, 1, LVOL, 1, DeviceSpec(SNAP, ("was",), 1, (mirror,)))
 
 
@@ -75,10 +79,10 @@ def open_device(head: Any, label: str = "db") -> Device:
     return Device(head.links / label, timeout=20)
 
 
-def copies_told(head: Any) -> dict[int, LegState]:
+def replicas_told(head: Any) -> dict[int, ReplicaState]:
     """Those of mirrors that are not simply in sync."""
     (group,) = head.state().groups
-    return {copy.dextid: copy.state for copy in group.copies}
+    return {replica.dextid: replica.state for replica in group.replicas}
 
 
 def test_a_volume_is_attached_written_detached_and_read_again(head: Any, pool: Pool) -> None:
@@ -89,7 +93,7 @@ def test_a_volume_is_attached_written_detached_and_read_again(head: Any, pool: P
         assert head.agent.detach(DetachOrder(2, 1, 1, LVOL, 1)).errno == errno.EBUSY
     done = head.agent.detach(DetachOrder(2, 2, 1, LVOL, 1))
 
-    assert {copy.state for copy in done.copies} == {LegState.INSYNC}
+    assert {replica.state for replica in done.replicas} == {ReplicaState.INSYNC}
     assert not (head.links / "db").exists()
     assert head.state().groups == ()
     assert head.agent.attach(pool.attach_order(3, epoch=2)).progress is Progress.DONE
@@ -126,7 +130,7 @@ def test_a_detach_of_an_older_epoch_leaves_the_newer_alone(head: Any, pool: Pool
     assert len(head.state().groups) == 1
 
 
-def test_an_attach_that_finds_no_copy_fails_with_a_reason(head: Any, pool: Pool) -> None:
+def test_an_attach_that_finds_no_replica_fails_with_a_reason(head: Any, pool: Pool) -> None:
     order = pool.attach_order()
     for node in pool.nodes:
         node.end()
@@ -154,22 +158,22 @@ def test_a_killed_storage_server_is_reported_within_two_seconds(
 
     assert told == [{"ver": 5, "target": 4, "targetid": 101, "reason": "connection"}]
     assert took < 2
-    assert copies_told(head) == {100: LegState.INSYNC, 101: LegState.FAULTY}
+    assert replicas_told(head) == {100: ReplicaState.INSYNC, 101: ReplicaState.FAULTY}
 
 
-def test_a_rebuild_brings_a_new_copy_into_sync(head: Any, pool: Pool) -> None:
+def test_a_rebuild_brings_a_new_replica_into_sync(head: Any, pool: Pool) -> None:
     head.agent.attach(pool.attach_order())
     with open_device(head) as device:
         device.write(7 * MIB, b"r" * MIB)
-    order = RebuildOrder(5, 1, 1, LVOL, 1, MIRROR, pool.leg(1, 103, 2, 1), 101)
+    order = RebuildOrder(5, 1, 1, LVOL, 1, MIRROR, pool.replica(1, 103, 2, 1), 101)
 
     first = [head.agent.rebuild(order).progress for _ in range(3)]
     report = head.await_end(5)
 
     assert set(first) <= {Progress.RUNNING, Progress.DONE}
     assert (report.progress, report.message) == (Progress.DONE, "")
-    assert copies_told(head) == {}
-    assert {copy.dextid for copy in report.copies} == {100, 103}
+    assert replicas_told(head) == {}
+    assert {replica.dextid for replica in report.replicas} == {100, 103}
     with pool.nodes[1].disk_path.open("rb") as disk:
         disk.seek((2 << 30) + 7 * MIB)
         assert disk.read(MIB) == b"r" * MIB
@@ -185,7 +189,7 @@ def test_a_cancelled_rebuild_fails_and_a_killed_agent_finds_a_running_one(
     with open_device(head) as device:
         for place in range(0, 64 * MIB, MIB):
             device.write(place, b"r" * MIB)
-    order = RebuildOrder(5, 1, 1, LVOL, 1, MIRROR, pool.leg(1, 103, 2, 1), 101)
+    order = RebuildOrder(5, 1, 1, LVOL, 1, MIRROR, pool.replica(1, 103, 2, 1), 101)
     head.agent.rebuild(order)
     head.end(signal.SIGKILL)
     head.start()
@@ -193,7 +197,7 @@ def test_a_cancelled_rebuild_fails_and_a_killed_agent_finds_a_running_one(
     assert head.agent.report(5, 1).progress is Progress.RUNNING
     head.agent.cancel(CancelOrder(5, 1, 1))
     assert head.await_end(5).errno == errno.ECANCELED
-    assert copies_told(head).get(101, LegState.INSYNC) is LegState.INSYNC
+    assert replicas_told(head).get(101, ReplicaState.INSYNC) is ReplicaState.INSYNC
 
 
 def test_a_snapshot_keeps_what_was_and_goes_away_again(head: Any, pool: Pool) -> None:

@@ -9,7 +9,7 @@ import pytest
 from agents.engines.base import EngineError, HeadEngine
 from agents.node.head.groups import Groups
 from agents.node.head.watch import HeadWatch
-from agents.protocol import CopyState, GroupState, LegState
+from agents.protocol import GroupState, ReplicaReport, ReplicaState
 
 
 class FakeEngine:
@@ -34,12 +34,12 @@ def engine() -> FakeEngine:
     return FakeEngine()
 
 
-def group(lvolid: int, *copies: CopyState, alive: bool = True) -> GroupState:
-    return GroupState(lvolid, 1, alive, (), copies)
+def group(lvolid: int, *replicas: ReplicaReport, alive: bool = True) -> GroupState:
+    return GroupState(lvolid, 1, alive, (), replicas)
 
 
-def faulty(dextid: int, why: str) -> CopyState:
-    return CopyState(dextid, 9, LegState.FAULTY, 1, why)
+def faulty(dextid: int, why: str) -> ReplicaReport:
+    return ReplicaReport(dextid, 9, ReplicaState.FAULTY, 1, why)
 
 
 def watch(engine: FakeEngine, told: list[Any], *, may_revive: bool = True) -> HeadWatch:
@@ -47,7 +47,7 @@ def watch(engine: FakeEngine, told: list[Any], *, may_revive: bool = True) -> He
     return HeadWatch(engine_like, lambda *what: told.append(what), lambda _: may_revive)
 
 
-def test_a_failed_copy_is_told_once_and_again_after_it_had_come_back(engine: FakeEngine) -> None:
+def test_a_failed_replica_is_told_once_and_again_after_it_had_come_back(engine: FakeEngine) -> None:
     told: list[Any] = []
     watching = watch(engine, told)
     bad, good = group(1, faulty(5, "io")), group(1)
@@ -58,7 +58,7 @@ def test_a_failed_copy_is_told_once_and_again_after_it_had_come_back(engine: Fak
     assert told == [(5, "io"), (5, "io")]
 
 
-def test_copies_that_the_manager_left_out_are_not_told(engine: FakeEngine) -> None:
+def test_replicas_that_the_manager_left_out_are_not_told(engine: FakeEngine) -> None:
     told: list[Any] = []
 
     watch(engine, told).look(

@@ -13,13 +13,13 @@ from agents.client import AgentFault
 from agents.engines.userspace.nbd.sync_client import BlockingClient
 from agents.protocol import (
     CancelOrder,
-    CopyMark,
-    CopySource,
     EvictOrder,
     ExportOrder,
     ExtentRef,
     Progress,
     PullOrder,
+    ReplicaMark,
+    ReplicaSource,
     ShredOrder,
     export_name,
 )
@@ -47,7 +47,7 @@ def test_an_exported_extent_can_be_opened_and_is_in_the_state(node: Any) -> None
     reply = node.agent.export(export(node.extent(size_gb=2)))
 
     assert (reply.refused, reply.port) == ({}, node.settings["data_port"])
-    assert reply.marks == (CopyMark(100, 0, 0, clean=True),)
+    assert reply.marks == (ReplicaMark(100, 0, 0, clean=True),)
     assert [(e.dextid, e.lvolid, e.epoch) for e in node.state().exports] == [(100, LVOL, 1)]
     assert opens(node, 100, 1)
 
@@ -141,7 +141,7 @@ def test_the_mark_a_head_wrote_is_told(node: Any) -> None:
 
     reply = node.agent.export(export(node.extent(1)))
 
-    assert reply.marks == (CopyMark(100, 3, 17, clean=False),)
+    assert reply.marks == (ReplicaMark(100, 3, 17, clean=False),)
 
 
 def test_a_restarted_agent_finds_what_it_served(node: Any) -> None:
@@ -273,7 +273,7 @@ def test_what_comes_late_for_space_that_was_shredded_is_refused(node: Any) -> No
     node.await_end(9)
 
     reply = node.agent.export(export(node.extent()))
-    nowhere = CopySource(("127.0.0.1",), 9, "nothing")
+    nowhere = ReplicaSource(("127.0.0.1",), 9, "nothing")
     node.agent.pull(PullOrder(10, 1, 1, LVOL, 1, nowhere, node.extent()))
 
     assert "generation 1" in reply.refused["100"]
@@ -283,7 +283,7 @@ def test_what_comes_late_for_space_that_was_shredded_is_refused(node: Any) -> No
     assert node.agent.export(export(node.extent(generation=2))).refused == {}
 
 
-def test_a_pull_makes_an_equal_copy_with_the_same_mark(make_node: Any) -> None:
+def test_a_pull_makes_an_equal_replica_with_the_same_mark(make_node: Any) -> None:
     source, target = make_node(), make_node()
     for each in (source, target):
         each.start()
@@ -301,7 +301,7 @@ def test_a_pull_makes_an_equal_copy_with_the_same_mark(make_node: Any) -> None:
         disk.write(b"left over")
     source.agent.export(export(source.extent()))
 
-    there = CopySource(
+    there = ReplicaSource(
         tuple(source.settings["addresses"]),
         source.settings["data_port"],
         export_name(100, 1, "secret"),
@@ -320,7 +320,7 @@ def test_a_pull_makes_an_equal_copy_with_the_same_mark(make_node: Any) -> None:
 
 
 def test_a_pull_from_a_source_that_is_not_there_fails(node: Any) -> None:
-    nowhere = CopySource(tuple(node.settings["addresses"]), 1, "x")
+    nowhere = ReplicaSource(tuple(node.settings["addresses"]), 1, "x")
     node.agent.pull(PullOrder(9, 1, 1, LVOL, 1, nowhere, node.extent()))
 
     assert node.await_end(9).progress is Progress.FAILED

@@ -100,7 +100,7 @@ def test_a_snapshot_and_its_origin_name_each_other(vas: Vas) -> None:
 
 
 @pytest.mark.usefixtures("pool")
-def test_the_tree_shows_every_mirror_with_its_copies_in_order(vas: Vas, call: Api) -> None:
+def test_the_tree_shows_every_mirror_with_its_replicas_in_order(vas: Vas, call: Api) -> None:
     call("createLogicalVolume", lvolname="foo", capacity=30, redundancy=2)
     lines = stable(vas("lvol_show", "foo"))
     assert lines[:2] == [
@@ -115,10 +115,10 @@ def test_the_tree_shows_every_mirror_with_its_copies_in_order(vas: Vas, call: Ap
         assert int(found[1]) == offset
         offset += int(found[2])
     assert offset == 30
-    copies = [line for line in lines if line.startswith(" ")]
-    assert len(copies) == 2 * len(mirrors)
+    replicas = [line for line in lines if line.startswith(" ")]
+    assert len(replicas) == 2 * len(mirrors)
     row = r" {33}\| dext-\.{8}  pdsk-\.{8} +\d+ GB ssvr-\.{8}  ALLOCATED"
-    assert all(re.fullmatch(row, line) for line in copies)
+    assert all(re.fullmatch(row, line) for line in replicas)
 
 
 def test_storage_servers_follow_a_total(vas: Vas, add_server: AddServer, call: Api) -> None:

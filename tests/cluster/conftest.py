@@ -13,7 +13,7 @@ from tests.cluster.world import World
 
 HASTE = {
     "DATABASE_URL": "",
-    "VASTSKY_SWEEP_SECONDS": "1",
+    "VASTSKY_RECONCILE_SECONDS": "1",
     "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",

@@ -71,7 +71,7 @@ def test_a_disk_that_vanishes_is_replaced(world: World) -> None:
     away = path.rename(path.with_suffix(".away"))
 
     world.wait(lambda: lost["pdskid"] not in _good_disks(world), "the loss was noticed")
-    world.wait(lambda: world.healed("diskless"), "three good copies again")
+    world.wait(lambda: world.healed("diskless"), "three good replicas again")
     assert world.verify("diskless", ledger)
     world.call("deletePhysicalDisk", pdskid=lost["pdskid"])
     away.rename(path)
@@ -95,7 +95,7 @@ def test_detach_of_an_open_volume_is_busy_and_it_stays_attached(world: World) ->
     assert world.state("opened") == UNBOUND
 
 
-def test_delete_while_a_copy_is_being_rebuilt(world: World) -> None:
+def test_delete_while_a_replica_is_being_rebuilt(world: World) -> None:
     world.create("hopeless", capacity=12)
     world.attach("hopeless")
     world.fill("hopeless", blocks=120)
@@ -140,10 +140,10 @@ def _good_disks(world: World) -> set[int]:
 
 
 def _disk_of(world: World, name: str, addresses: list[str]) -> dict[str, object]:
-    """Tell the disk of a server that holds a copy of the volume."""
+    """Tell the disk of a server that holds a replica of the volume."""
     servers = world.call("listStorageServers")
     (ssvrid,) = [server["ssvrid"] for server in servers if server["ip_data"] == addresses]
-    copies = observe.copies(world.call, name)
-    (pdskid,) = {c["lvolspec"]["pdskid"] for c in copies if c["lvolspec"]["ssvrid"] == ssvrid}
+    replicas = observe.replicas(world.call, name)
+    (pdskid,) = {c["lvolspec"]["pdskid"] for c in replicas if c["lvolspec"]["ssvrid"] == ssvrid}
     disks: list[dict[str, object]] = world.call("listPhysicalDisks", ssvrid=ssvrid)
     return next(disk for disk in disks if disk["pdskid"] == pdskid)

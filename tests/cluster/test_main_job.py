@@ -44,7 +44,7 @@ def test_no_acknowledged_byte_is_lost_when_a_storage_server_is_killed(world: Wor
         assert world.cluster.kill(victim) > 1
         for n in range(32):
             ledger.write(device, (7 + 100 * n) * BLOCK)
-        world.wait(lambda: world.healed("survivor"), "three good copies of every mirror again")
+        world.wait(lambda: world.healed("survivor"), "three good replicas of every mirror again")
         assert ledger.verify(device) == []
 
     world.detach("survivor")
@@ -61,7 +61,7 @@ def test_a_server_that_comes_back_in_time_catches_up(world: World) -> None:
 
     world.cluster.launch(victim)
 
-    world.wait(lambda: world.healed("brief"), "three good copies again")
+    world.wait(lambda: world.healed("brief"), "three good replicas again")
     assert world.verify("brief", ledger)
 
 

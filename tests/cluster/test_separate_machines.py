@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not can_be_made(), reason="needs root and iprout
 ALL_UP = (2, 4, 4)
 OFFLINE = 4
 STALL = 10
-"""Seconds that a write may take while a copy is being given up: the engine's patience, twice."""
+"""Seconds that a write may take while a replica is being given up: the engine's patience, twice."""
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +76,9 @@ def fill(device: Device, ledger: Ledger, start: int = 0) -> None:
 
 
 def holder(machines: Machines) -> Machine:
-    """Name a machine that holds a copy."""
-    copy = observe.copies(machines.call, "db")[0]
-    (server,) = machines.call("listStorageServers", ssvrid=copy["lvolspec"]["ssvrid"])
+    """Name a machine that holds a replica."""
+    replica = observe.replicas(machines.call, "db")[0]
+    (server,) = machines.call("listStorageServers", ssvrid=replica["lvolspec"]["ssvrid"])
     return next(node for node in machines.nodes if node.addresses == server["ip_data"])
 
 

@@ -24,7 +24,7 @@ def test_all_storage_servers_die_and_come_back(world: World) -> None:
     for name in storages:
         world.cluster.launch(name)
 
-    world.wait(lambda: _is_whole(world, "dark", ledger), "every byte and every copy is back", 90)
+    world.wait(lambda: _is_whole(world, "dark", ledger), "every byte and every replica is back", 90)
     assert world.settle("dark") == BOUND
 
 
@@ -42,7 +42,7 @@ def test_a_head_that_loses_its_power_gives_its_volume_to_the_next_boot(world: Wo
 
     world.attach("orphan")
     assert world.verify("orphan", ledger)
-    world.wait(lambda: world.healed("orphan"), "all copies are in sync")
+    world.wait(lambda: world.healed("orphan"), "all replicas are in sync")
 
 
 def _is_whole(world: World, name: str, ledger: Ledger) -> bool:

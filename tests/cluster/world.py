@@ -68,11 +68,11 @@ class World:
         return self.state(name)
 
     def healed(self, name: str) -> bool:
-        """Tell whether every mirror has its three good copies, and none too many."""
+        """Tell whether every mirror has its three good replicas, and none too many."""
         mirrors = observe.mirrors(self.call, name)
-        copies = [copy for mirror in mirrors for copy in mirror["components"]]
-        good = [copy for copy in copies if copy["mirror_status"] == observe.INSYNC]
-        return len(good) == len(copies) == 3 * len(mirrors)
+        replicas = [replica for mirror in mirrors for replica in mirror["components"]]
+        good = [replica for replica in replicas if replica["mirror_status"] == observe.INSYNC]
+        return len(good) == len(replicas) == 3 * len(mirrors)
 
     def zeroed(self) -> bool:
         """Tell whether all space that no volume has can be allocated."""

@@ -87,12 +87,14 @@ def test_declaring_a_server_failed_names_what_it_hits(well: None, console: Clien
 
     _post(console, "fail-storage", on=1)
 
-    assert "good copies of" in preview
+    assert "good replicas of" in preview
     assert "at stake" not in preview
     assert StorageServer.objects.get(pk=1).priority == Priority.OFFLINE
 
 
-def test_the_last_copy_is_not_given_up_without_its_name_typed(well: None, console: Client) -> None:
+def test_the_last_replica_is_not_given_up_without_its_name_typed(
+    well: None, console: Client
+) -> None:
     _post(console, "fail-storage", on=1)
     _post(console, "fail-storage", on=2)
 
@@ -159,8 +161,8 @@ def test_a_new_volume_is_where_the_preview_said(well: None, console: Client) -> 
     console.post("/admin/console/volumes/new/", wanted)
 
     volume = LogicalVolume.objects.get(name="fresh")
-    for leg in volume.mirrors.get(offset_gb=0).legs.select_related("extent__disk"):
-        assert str(leg.extent.disk) in preview
+    for replica in volume.mirrors.get(offset_gb=0).replicas.select_related("extent__disk"):
+        assert str(replica.extent.disk) in preview
 
 
 def test_the_preview_writes_nothing_and_says_why_not(well: None, console: Client) -> None:
@@ -171,7 +173,7 @@ def test_the_preview_writes_nothing_and_says_why_not(well: None, console: Client
         {"name": "huge", "capacity_gb": "1048576", "redundancy": "9"},
     ).content.decode()
 
-    assert "no room for 1048576 GB in 9 copies" in page
+    assert "no room for 1048576 GB in 9 replicas" in page
     assert LogicalVolume.objects.count() == before
 
 

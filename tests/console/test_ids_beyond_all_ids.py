@@ -32,6 +32,6 @@ def test_rows_of_lists_are_not_there(well: None, console: Client, number: str) -
 def test_lists_filtered_by_them_are_shown(well: None, console: Client, number: str) -> None:
     for model in admin.site._registry:
         place = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
-        for wanted in ("pk", "head", "server", "groups", "q", "p", "copies"):
+        for wanted in ("pk", "head", "server", "groups", "q", "p", "replicas"):
             shown = console.get(place, {wanted: number}, follow=True)
             assert shown.status_code in {200, 400}, f"{place}?{wanted}"

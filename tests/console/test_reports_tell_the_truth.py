@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from inventory.models import Disk, Extent
-from volumes.models import Attachment, Leg, LogicalVolume
+from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.replicas.rows import GOOD
 from volumes.reports import capacity, problems, protection
 from volumes.reports.problems import Risk
@@ -15,7 +15,7 @@ from volumes.reports.problems import Risk
 def _fewest_by_hand() -> dict[int, int]:
     return {
         volume.pk: min(
-            mirror.legs.filter(status__in=GOOD).count() for mirror in volume.mirrors.all()
+            mirror.replicas.filter(status__in=GOOD).count() for mirror in volume.mirrors.all()
         )
         for volume in LogicalVolume.objects.all()
     }
@@ -31,25 +31,25 @@ def test_protection_is_that_of_the_weakest_part(ill: None) -> None:
     assert protection.histogram(weak) == dict(sorted(Counter(by_hand.values()).items()))
 
 
-def test_a_copy_that_is_not_there_at_all_counts_as_missing(well: None) -> None:
-    leg = Leg.objects.select_related("mirror").earliest("pk")
-    volume = leg.mirror.volume_id
-    leg.delete()
+def test_a_replica_that_is_not_there_at_all_counts_as_missing(well: None) -> None:
+    replica = Replica.objects.select_related("mirror").earliest("pk")
+    volume = replica.mirror.volume_id
+    replica.delete()
 
     assert protection.weak_volumes().keys() == {volume}
     assert protection.weak_volumes([volume]).keys() == {volume}
     assert protection.weak_volumes([volume + 1]) == {}
 
 
-@pytest.mark.parametrize("copies", ["0", "1", "2", "3"])
+@pytest.mark.parametrize("replicas", ["0", "1", "2", "3"])
 def test_a_bar_of_the_histogram_leads_to_just_its_volumes(
-    ill: None, console: Client, copies: str
+    ill: None, console: Client, replicas: str
 ) -> None:
     by_hand = Counter(_fewest_by_hand().values())
 
-    page = console.get(f"/admin/volumes/logicalvolume/?copies={copies}")
+    page = console.get(f"/admin/volumes/logicalvolume/?replicas={replicas}")
 
-    assert page.context["cl"].result_count == by_hand[int(copies)]
+    assert page.context["cl"].result_count == by_hand[int(replicas)]
 
 
 def test_space_adds_up(ill: None) -> None:
@@ -74,7 +74,13 @@ def test_problems_are_told_most_dangerous_first(ill: None) -> None:
     assert found[0].risk == Risk.UNREACHABLE
     assert problems.is_anything_wrong()
     told = " ".join(f"{problem.title} {problem.cause}" for problem in found)
-    for what in ("last good copy", "could not be attached", "overdue", "does not answer", "faulty"):
+    for what in (
+        "last good replica",
+        "could not be attached",
+        "overdue",
+        "does not answer",
+        "faulty",
+    ):
         assert what in told
 
 

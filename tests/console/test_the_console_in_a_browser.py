@@ -21,7 +21,7 @@ from tests.console.browsing import (
 )
 from tests.console.conftest import SMALL
 from volumes.jobs import wakeup
-from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 
 PAGES = [
     "/admin/",
@@ -87,18 +87,20 @@ def test_the_overview_refreshes_itself(person: Person) -> None:
     page = person.go("/admin/")
     expect(page.get_by_text("All data is safe")).to_be_visible()
 
-    leg = Leg.objects.earliest("pk")
-    Leg.objects.filter(mirror=leg.mirror_id).exclude(pk=leg.pk).update(status=Leg.Status.FAULTY)
+    replica = Replica.objects.earliest("pk")
+    Replica.objects.filter(mirror=replica.mirror_id).exclude(pk=replica.pk).update(
+        status=Replica.Status.FAULTY
+    )
 
     expect(page.get_by_text("Data is at risk")).to_be_visible(timeout=15_000)
-    page.get_by_role("link", name="1 volume on one copy").click()
+    page.get_by_role("link", name="1 volume on one replica").click()
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
 def test_a_refresh_leaves_the_keyboard_where_it_was(person: Person) -> None:
     fill(SMALL)
     page = person.go("/admin/")
-    link = page.get_by_role("link", name="every volume has all its copies")
+    link = page.get_by_role("link", name="every volume has all its replicas")
     link.focus()
 
     with page.expect_response("**/overview/live/", timeout=15_000):
@@ -139,11 +141,11 @@ def test_a_rebuild_moves_on_a_volumes_page(person: Person) -> None:
     job = Job.objects.filter(kind=Job.Kind.REBUILD).exclude(extent=None).earliest("pk")
     assert job.mirror is not None
     page = person.go(f"/admin/volumes/logicalvolume/{job.mirror.volume_id}/change/")
-    copy = page.locator(".vs-copy", has_text="rebuilding").first
+    replica = page.locator(".vs-replica", has_text="rebuilding").first
 
     Job.objects.filter(pk=job.pk).update(done_mib=job.total_mib * 9 // 10)
 
-    expect(copy).to_contain_text("90 %", timeout=10_000)
+    expect(replica).to_contain_text("90 %", timeout=10_000)
 
 
 def test_a_person_creates_snapshots_and_deletes_a_volume(person: Person) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from inventory.models import Disk, Extent, Priority
 from tests.contract.api import Api, add_disk
-from volumes.models import Job, Leg, Mirror
+from volumes.models import Job, Mirror, Replica
 
 ENOENT, EINVAL = 2, 22
 HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
@@ -127,12 +127,12 @@ def test_space_that_nobody_was_told_to_zero_does_not_become_free(api: Api, disk:
 
 def test_a_rebuild_of_an_unknown_mirror_or_a_stranger_is_einval(api: Api, volume: int) -> None:
     mirror = Mirror.objects.get(volume=volume)
-    stranger = Extent.objects.filter(leg=None).first()
+    stranger = Extent.objects.filter(replica=None).first()
     assert stranger
 
     assert api.fault("notifyRebuildMirrorFinished", mirrorid=9999, dexts=[]) == EINVAL
     for number in (stranger.pk, 0x7FFFFFFF, -1):
-        for status in Leg.Status:
+        for status in Replica.Status:
             told = [{"dextid": number, "dext_status": int(status)}]
             wrong = api.fault("notifyRebuildMirrorFinished", mirrorid=mirror.pk, dexts=told)
             assert wrong == EINVAL
@@ -141,15 +141,15 @@ def test_a_rebuild_of_an_unknown_mirror_or_a_stranger_is_einval(api: Api, volume
 @pytest.mark.parametrize(
     ("status", "answer"), [(-1, 22), (0, 22), (1, 0), (4, 0), (6, 22), (99, 22)]
 )
-def test_a_copy_is_reported_in_a_state_that_there_is(
+def test_a_replica_is_reported_in_a_state_that_there_is(
     api: Api, volume: int, status: int, answer: int
 ) -> None:
-    leg = Leg.objects.first()
-    assert leg
-    told = [{"dextid": leg.pk, "dext_status": status}]
+    replica = Replica.objects.first()
+    assert replica
+    told = [{"dextid": replica.pk, "dext_status": status}]
 
     def report() -> None:
-        api("notifyRebuildMirrorFinished", mirrorid=leg.mirror_id, dexts=told)
+        api("notifyRebuildMirrorFinished", mirrorid=replica.mirror_id, dexts=told)
 
     if answer:
         assert api.fault_of(report) == answer
@@ -157,18 +157,18 @@ def test_a_copy_is_reported_in_a_state_that_there_is(
         report()
 
 
-def test_a_copy_that_nobody_rebuilds_does_not_become_good_by_being_reported(
+def test_a_replica_that_nobody_rebuilds_does_not_become_good_by_being_reported(
     api: Api, pool: list[int], volume: int
 ) -> None:
     api("notifyFailure", target=PDSK, targetid=pool[0])
     mirror = Mirror.objects.get(volume=volume)
-    leg = Leg.objects.get(mirror=mirror, status=Leg.Status.FAULTY)
+    replica = Replica.objects.get(mirror=mirror, status=Replica.Status.FAULTY)
 
-    done = [{"dextid": leg.pk, "dext_status": 2}]
+    done = [{"dextid": replica.pk, "dext_status": 2}]
     assert api("notifyRebuildMirrorFinished", mirrorid=mirror.pk, dexts=done) == 0
 
-    leg.refresh_from_db()
-    assert leg.status == Leg.Status.FAULTY
+    replica.refresh_from_db()
+    assert replica.status == Replica.Status.FAULTY
 
 
 # -- listEvents, vastsky.listJobs -----------------------------------------------------------------

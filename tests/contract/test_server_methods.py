@@ -264,7 +264,7 @@ def test_a_storage_server_takes_its_disks_with_it(api: Api, storage: int, disk: 
     assert api("listPhysicalDisks") == []
 
 
-def test_what_holds_copies_of_a_volume_stays(api: Api, pool: list[int], volume: int) -> None:
+def test_what_holds_replicas_of_a_volume_stays(api: Api, pool: list[int], volume: int) -> None:
     disk = Disk.objects.get(pk=pool[0])
     put_down(Disk, disk.pk, Priority.FAULTY)
     put_down(StorageServer, disk.server_id, Priority.OFFLINE)

@@ -34,7 +34,7 @@ def python(home: Path, *command: str, **env: str) -> subprocess.CompletedProcess
         ("VASTSKY_BRAKE_PERCENT", "many"),
         ("VASTSKY_BRAKE_PERCENT", "101"),
         ("VASTSKY_HEAD_AGENT_PORT", "65536"),
-        ("VASTSKY_SWEEP_SECONDS", "0"),
+        ("VASTSKY_RECONCILE_SECONDS", "0"),
         ("VASTSKY_DEBUG", "perhaps"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "sqlite://"),
@@ -126,7 +126,7 @@ def test_a_sqlite_url_is_a_path() -> None:
 WRONG = {
     "vastsky.E002": {"VASTSKY_SUSPECT_SECONDS": 20, "VASTSKY_OFFLINE_SECONDS": 20},
     "vastsky.E003": {"VASTSKY_REBUILDS_PER_DISK": 3, "VASTSKY_REBUILDS_PER_SERVER": 2},
-    "vastsky.W004": {"VASTSKY_AGENT_TIMEOUT": 6, "VASTSKY_SWEEP_SECONDS": 5},
+    "vastsky.W004": {"VASTSKY_AGENT_TIMEOUT": 6, "VASTSKY_RECONCILE_SECONDS": 5},
     "vastsky.E005": {"VASTSKY_HEAD_AGENT_PORT": 8883, "VASTSKY_STORAGE_AGENT_PORT": 8883},
 }
 

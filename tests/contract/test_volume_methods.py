@@ -8,7 +8,7 @@ import pytest
 
 from inventory.models import Disk, Extent, HeadServer, IdSpace, Priority
 from tests.contract.api import Api, put_down
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 
 ENOENT, EAGAIN, EBUSY, EEXIST, EINVAL, ENOSPC = 2, 11, 16, 17, 22, 28
 
@@ -30,12 +30,12 @@ def snapshot(api: Api, volume: int) -> Any:
 # -- createLogicalVolume --------------------------------------------------------------------------
 
 
-def test_a_volume_has_three_copies_unless_told_otherwise(api: Api, pool: list[int]) -> None:
+def test_a_volume_has_three_replicas_unless_told_otherwise(api: Api, pool: list[int]) -> None:
     number = api("createLogicalVolume", lvolname="data", capacity=5)
     other = api("createLogicalVolume", lvolname="other", capacity=5, redundancy=2)
 
-    assert Leg.objects.filter(mirror__volume=number).values("server").distinct().count() == 3
-    assert Leg.objects.filter(mirror__volume=other).count() == 2
+    assert Replica.objects.filter(mirror__volume=number).values("server").distinct().count() == 3
+    assert Replica.objects.filter(mirror__volume=other).count() == 2
 
 
 @pytest.mark.parametrize(

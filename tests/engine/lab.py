@@ -16,11 +16,11 @@ from agents.engines.userspace.storage.data_server import UserspaceStorage
 from agents.protocol import (
     GB,
     AttachOrder,
-    CopyState,
     DeviceSpec,
-    LegSpec,
-    LegState,
     MirrorSpec,
+    ReplicaReport,
+    ReplicaSpec,
+    ReplicaState,
     export_name,
 )
 
@@ -83,9 +83,11 @@ class Store:
         self.engine.export([lease])
         return lease
 
-    def leg(self, dextid: int, epoch: int = 1, state: LegState = LegState.INSYNC) -> LegSpec:
+    def replica(
+        self, dextid: int, epoch: int = 1, state: ReplicaState = ReplicaState.INSYNC
+    ) -> ReplicaSpec:
         name = export_name(dextid, epoch, "secret")
-        return LegSpec(dextid, ("127.0.0.1",), self.engine.port, name, state)
+        return ReplicaSpec(dextid, ("127.0.0.1",), self.engine.port, name, state)
 
     def mark(self, offset_gb: int) -> Mark:
         with self.disk.open("rb") as disk:
@@ -100,14 +102,14 @@ class Store:
 
 
 class Lab:
-    """Mirrors 100, 101, ... whose copy on server s is extent 10 * (mirror + 1) + s."""
+    """Mirrors 100, 101, ... whose replica on server s is extent 10 * (mirror + 1) + s."""
 
     def __init__(self, folder: Path, sizes: Sequence[int] = (1,), servers: int = 3) -> None:
         self.folder = folder
         self.sizes = list(sizes)
         self.stores = [Store(folder / f"s{n}", sum(sizes) + 4) for n in range(servers)]
         self.head_folders = (folder / "h", folder / "h", folder / "dev")
-        self.head = UserspaceHead(*self.head_folders, leg_timeout=TIMEOUT)
+        self.head = UserspaceHead(*self.head_folders, replica_timeout=TIMEOUT)
         self.device = folder / "dev" / "vol"
         self.snapshot_device = folder / "dev" / "snap"
 
@@ -121,7 +123,7 @@ class Lab:
         return sum(self.sizes[:mirror])
 
     def export(self, server: int, epoch: int = 1) -> None:
-        """Export this server's copies of all mirrors."""
+        """Export this server's replicas of all mirrors."""
         for mirror, size in enumerate(self.sizes):
             offset = self.offset_gb(mirror)
             self.stores[server].lease(10 * (mirror + 1) + server, offset, size, epoch)
@@ -135,7 +137,7 @@ class Lab:
                 size,
                 events,
                 doubt,
-                tuple(self.stores[s].leg(10 * (mirror + 1) + s, epoch) for s in servers),
+                tuple(self.stores[s].replica(10 * (mirror + 1) + s, epoch) for s in servers),
             )
             for mirror, size in enumerate(self.sizes)
         )
@@ -148,7 +150,7 @@ class Lab:
         *,
         doubt: bool = False,
         snapshots: Sequence[DeviceSpec] = (),
-    ) -> tuple[CopyState, ...]:
+    ) -> tuple[ReplicaReport, ...]:
         """Export everywhere and attach."""
         for server in servers:
             self.export(server, epoch)
@@ -170,31 +172,31 @@ class Lab:
     ) -> DeviceSpec:
         """Export room for a snapshot's store on each server; gives the device to order."""
         size = sum(self.sizes) + 1
-        legs = []
+        replicas = []
         for server in servers:
             self.stores[server].lease(90 + server, sum(self.sizes), size, epoch)
-            legs.append(self.stores[server].leg(90 + server, epoch))
-        mirror = MirrorSpec(109, size, events, doubt=False, legs=tuple(legs))
+            replicas.append(self.stores[server].replica(90 + server, epoch))
+        mirror = MirrorSpec(109, size, events, doubt=False, replicas=tuple(replicas))
         return DeviceSpec(SNAPSHOT, ("snap",), size, (mirror,))
 
-    def copies(self) -> dict[int, CopyState]:
+    def replicas(self) -> dict[int, ReplicaReport]:
         (group,) = self.head.groups()
-        return {copy.dextid: copy for copy in group.copies}
+        return {replica.dextid: replica for replica in group.replicas}
 
-    def states(self) -> dict[int, LegState]:
-        return {dextid: copy.state for dextid, copy in self.copies().items()}
+    def states(self) -> dict[int, ReplicaState]:
+        return {dextid: replica.state for dextid, replica in self.replicas().items()}
 
-    def wait_for(self, dextid: int, state: LegState) -> None:
+    def wait_for(self, dextid: int, state: ReplicaState) -> None:
         wait_until(lambda: self.states().get(dextid) == state)
 
     def rebuild(
         self, server: int, dextid: int, replaces: int = 0, mirror: int = 0, epoch: int = 1
     ) -> None:
-        leg = self.stores[server].leg(dextid, epoch, LegState.SPARE)
-        self.head.rebuild(VOLUME, 100 + mirror, leg, replaces)
+        replica = self.stores[server].replica(dextid, epoch, ReplicaState.SPARE)
+        self.head.rebuild(VOLUME, 100 + mirror, replica, replaces)
 
     def wait_until_flushed(self) -> None:
-        """Wait until the write-intent map says that all copies are equal and durable."""
+        """Wait until the write-intent map says that all replicas are equal and durable."""
         path = self.folder / "h" / "groups" / f"{VOLUME:08x}" / f"intent-{VOLUME:08x}"
         wait_until(lambda: not any(path.read_bytes()[4096:]))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.protocol import AttachOrder, DeviceSpec, LegSpec, LegState, MirrorSpec
+from agents.protocol import AttachOrder, DeviceSpec, MirrorSpec, ReplicaSpec, ReplicaState
 from tests.engine.client import NbdClient
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import VOLUME, Lab, free_port, wait_until
@@ -24,8 +24,8 @@ def template_of(lab: Lab) -> int:
 def order_of_another_volume(lab: Lab) -> AttachOrder:
     for server, store in enumerate(lab.stores):
         store.lease(30 + server, 2, 1)
-    legs = tuple(store.leg(30 + server) for server, store in enumerate(lab.stores))
-    mirror = MirrorSpec(200, 1, 0, doubt=False, legs=legs)
+    replicas = tuple(store.replica(30 + server) for server, store in enumerate(lab.stores))
+    mirror = MirrorSpec(200, 1, 0, doubt=False, replicas=replicas)
     return AttachOrder(1, 1, 1, VOLUME + 1, 1, (DeviceSpec(VOLUME + 1, ("two",), 1, (mirror,)),))
 
 
@@ -47,7 +47,7 @@ def test_heads_outlive_their_killed_template_and_the_next_is_forked_of_another(
     os.kill(template, signal.SIGKILL)
     wait_until(lambda: ended(template))
 
-    assert lab.states() == dict.fromkeys((10, 11, 12), LegState.INSYNC)
+    assert lab.states() == dict.fromkeys((10, 11, 12), ReplicaState.INSYNC)
     assert lab.head_pid == head
     lab.head.attach(order_of_another_volume(lab))
     assert [group.alive for group in lab.head.groups()] == [True, True]
@@ -64,7 +64,7 @@ def test_a_template_ends_with_its_agent_and_the_heads_do_not(make_lab: MakeLab) 
     assert [group.alive for group in lab.head.groups()] == [True]
 
 
-def test_a_copy_left_out_at_the_attach_is_known_to_the_revived_group(make_lab: MakeLab) -> None:
+def test_a_replica_left_out_at_the_attach_is_known_to_the_revived_group(make_lab: MakeLab) -> None:
     lab = make_lab((1, 1))
     lab.export(2)
     lab.stores[2].kill()
@@ -77,12 +77,12 @@ def test_a_copy_left_out_at_the_attach_is_known_to_the_revived_group(make_lab: M
     found = lab.states()
 
     assert found == {
-        10: LegState.INSYNC,
-        11: LegState.INSYNC,
-        12: LegState.FAULTY,
-        20: LegState.INSYNC,
-        21: LegState.INSYNC,
-        22: LegState.FAULTY,
+        10: ReplicaState.INSYNC,
+        11: ReplicaState.INSYNC,
+        12: ReplicaState.FAULTY,
+        20: ReplicaState.INSYNC,
+        21: ReplicaState.INSYNC,
+        22: ReplicaState.FAULTY,
     }
     lab.head.revive(VOLUME)
     assert lab.states() == found
@@ -127,32 +127,40 @@ def rude_peer() -> Iterator[int]:
         thread.join()
 
 
-def test_a_copy_that_something_else_answers_for_is_left_out(
+def test_a_replica_that_something_else_answers_for_is_left_out(
     make_lab: MakeLab, rude_peer: int
 ) -> None:
     lab = make_lab(servers=2)
     for server in (0, 1):
         lab.export(server)
-    rude = LegSpec(12, ("127.0.0.1",), rude_peer, "12.1-secret", LegState.INSYNC)
-    legs = (lab.stores[0].leg(10), lab.stores[1].leg(11), rude)
-    device = DeviceSpec(VOLUME, ("vol",), 1, (MirrorSpec(100, 1, 0, doubt=False, legs=legs),))
+    rude = ReplicaSpec(12, ("127.0.0.1",), rude_peer, "12.1-secret", ReplicaState.INSYNC)
+    replicas = (lab.stores[0].replica(10), lab.stores[1].replica(11), rude)
+    device = DeviceSpec(
+        VOLUME, ("vol",), 1, (MirrorSpec(100, 1, 0, doubt=False, replicas=replicas),)
+    )
 
     lab.head.attach(AttachOrder(1, 1, 1, VOLUME, 1, (device,)))
 
-    assert lab.copies()[12].why == "connection"
-    assert lab.states() == {10: LegState.INSYNC, 11: LegState.INSYNC, 12: LegState.FAULTY}
+    assert lab.replicas()[12].why == "connection"
+    assert lab.states() == {
+        10: ReplicaState.INSYNC,
+        11: ReplicaState.INSYNC,
+        12: ReplicaState.FAULTY,
+    }
 
 
-def test_a_copy_is_reached_by_its_second_address(make_lab: MakeLab) -> None:
+def test_a_replica_is_reached_by_its_second_address(make_lab: MakeLab) -> None:
     lab = make_lab()
     for server in (0, 1, 2):
         lab.export(server)
     (mirror,) = lab.mirrors(1, (0, 1, 2), 0, doubt=False)
-    legs = tuple(
-        LegSpec(leg.dextid, ("127.0.9.9", "127.0.0.1"), leg.port, leg.export, leg.state)
-        for leg in mirror.legs
+    replicas = tuple(
+        ReplicaSpec(
+            replica.dextid, ("127.0.9.9", "127.0.0.1"), replica.port, replica.export, replica.state
+        )
+        for replica in mirror.replicas
     )
-    lab.head.attach(lab.order(1, (MirrorSpec(100, 1, 0, doubt=False, legs=legs),)))
+    lab.head.attach(lab.order(1, (MirrorSpec(100, 1, 0, doubt=False, replicas=replicas),)))
 
     with NbdClient(lab.device) as client:
         client.write(0, b"x" * 4096)

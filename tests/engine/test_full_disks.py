@@ -9,7 +9,7 @@ from agents.engines.base import EngineError
 from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
 from agents.engines.userspace.mirror.marks import mark_offset
 from agents.engines.userspace.storage.leased_range import libc
-from agents.protocol import GB, LegState
+from agents.protocol import GB, ReplicaState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
 from tests.engine.lab import VOLUME, Lab, wait_until
@@ -23,8 +23,8 @@ def head_state(lab: Lab) -> Path:
 
 def recorded_states(lab: Lab) -> dict[int, str]:
     record = json.loads((head_state(lab) / f"{VOLUME:08x}" / "group.json").read_text())
-    legs = record["devices"][0]["mirrors"][0]["legs"]
-    return {leg["dextid"]: leg["state"] for leg in legs}
+    replicas = record["devices"][0]["mirrors"][0]["legs"]
+    return {replica["dextid"]: replica["state"] for replica in replicas}
 
 
 def is_alive(pid: int) -> bool:
@@ -58,7 +58,7 @@ def test_writes_go_on_while_the_state_of_the_head_has_no_room(
 
     assert lab.head_pid == pid
     assert is_alive(pid)
-    assert set(lab.states().values()) == {LegState.INSYNC}
+    assert set(lab.states().values()) == {ReplicaState.INSYNC}
 
 
 def test_a_group_killed_while_its_state_has_no_room_is_revived(
@@ -97,7 +97,7 @@ def test_no_volume_is_attached_where_its_state_has_no_room(
         client.write(0, bytes(4096))
 
 
-def test_a_copy_is_left_behind_while_the_state_of_the_head_has_no_room(
+def test_a_replica_is_left_behind_while_the_state_of_the_head_has_no_room(
     mount_small_disk: MountSmallDisk, make_lab: MakeLab
 ) -> None:
     lab = make_lab()
@@ -119,12 +119,12 @@ def test_a_copy_is_left_behind_while_the_state_of_the_head_has_no_room(
     lab.stores[0].restart()
     lab.export(0)
     lab.rebuild(0, 10)
-    lab.wait_for(10, LegState.INSYNC)
+    lab.wait_for(10, ReplicaState.INSYNC)
     lab.settle()
     assert lab.stores[0].extent(0, 512 * MIB) == lab.stores[1].extent(0, 512 * MIB)
 
 
-def test_a_write_that_missed_a_copy_is_an_error_until_the_record_tells(
+def test_a_write_that_missed_a_replica_is_an_error_until_the_record_tells(
     mount_small_disk: MountSmallDisk, make_lab: MakeLab
 ) -> None:
     lab = make_lab()
@@ -145,7 +145,7 @@ def test_a_write_that_missed_a_copy_is_an_error_until_the_record_tells(
     assert recorded_states(lab) == {10: "faulty", 11: "insync", 12: "insync"}
 
 
-def test_nothing_is_acknowledged_that_no_copy_has_room_for(
+def test_nothing_is_acknowledged_that_no_replica_has_room_for(
     mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
 ) -> None:
     small = mount_small_disk(short_path)
@@ -165,10 +165,10 @@ def test_nothing_is_acknowledged_that_no_copy_has_room_for(
         assert client.read(300 * MIB, 8192) == b"b" * 8192
 
     assert all(map(is_alive, pids))
-    assert list(lab.states().values()).count(LegState.INSYNC) == 1
+    assert list(lab.states().values()).count(ReplicaState.INSYNC) == 1
 
 
-def test_a_copy_without_room_is_left_behind_and_the_others_serve(
+def test_a_replica_without_room_is_left_behind_and_the_others_serve(
     mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
 ) -> None:
     lab = make_lab()
@@ -185,21 +185,25 @@ def test_a_copy_without_room_is_left_behind_and_the_others_serve(
         client.write(300 * MIB, b"a" * 8192)
         client.flush()
 
-    assert lab.states() == {10: LegState.FAULTY, 11: LegState.INSYNC, 12: LegState.INSYNC}
+    assert lab.states() == {
+        10: ReplicaState.FAULTY,
+        11: ReplicaState.INSYNC,
+        12: ReplicaState.INSYNC,
+    }
     small.make_room()
     lab.rebuild(0, 10)
-    lab.wait_for(10, LegState.INSYNC)
+    lab.wait_for(10, ReplicaState.INSYNC)
     lab.settle()
     assert lab.stores[0].extent(0, 512 * MIB) == lab.stores[1].extent(0, 512 * MIB)
 
 
-def test_the_last_copy_is_marked_before_it_acknowledges_anything(
+def test_the_last_replica_is_marked_before_it_acknowledges_anything(
     mount_small_disk: MountSmallDisk, make_lab: MakeLab, short_path: Path
 ) -> None:
     small = mount_small_disk(short_path)
     lab = make_lab()
     lab.attach()
-    wait_until(lambda: lab.states() == dict.fromkeys((10, 11, 12), LegState.INSYNC))
+    wait_until(lambda: lab.states() == dict.fromkeys((10, 11, 12), ReplicaState.INSYNC))
     for store in lab.stores:
         punch(store.disk, mark_offset(store.capacity_gb, 0))
     small.fill()
@@ -211,7 +215,7 @@ def test_the_last_copy_is_marked_before_it_acknowledges_anything(
 
         client.write(300 * MIB, b"b" * 8192)
 
-    (last,) = (dextid for dextid, state in lab.states().items() if state == LegState.INSYNC)
+    (last,) = (dextid for dextid, state in lab.states().items() if state == ReplicaState.INSYNC)
     events = [store.mark(0).events for store in lab.stores]
     assert events[last - 10] > max(one for n, one in enumerate(events) if n != last - 10)
 

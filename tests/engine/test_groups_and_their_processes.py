@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from agents.engines.base import EngineError
-from agents.protocol import LegState
+from agents.protocol import ReplicaState
 from tests.engine.client import CheckedLoad, NbdClient
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
@@ -24,12 +24,12 @@ def kill_head(lab: Lab) -> None:
 def test_attach_publishes_the_device_under_each_name(make_lab: MakeLab) -> None:
     lab = make_lab()
 
-    copies = lab.attach(events=3)
+    replicas = lab.attach(events=3)
 
-    assert {copy.dextid: (copy.state, copy.events) for copy in copies} == {
-        10: (LegState.INSYNC, 4),
-        11: (LegState.INSYNC, 4),
-        12: (LegState.INSYNC, 4),
+    assert {replica.dextid: (replica.state, replica.events) for replica in replicas} == {
+        10: (ReplicaState.INSYNC, 4),
+        11: (ReplicaState.INSYNC, 4),
+        12: (ReplicaState.INSYNC, 4),
     }
     assert sorted(path.name for path in lab.head.links().iterdir()) == ["lvol-00000007", "vol"]
 
@@ -67,7 +67,7 @@ def test_an_attach_of_a_newer_epoch_ends_the_older(make_lab: MakeLab) -> None:
     assert [group.epoch for group in lab.head.groups()] == [2]
 
 
-def test_an_attach_without_any_good_copy_fails_and_leaves_nothing(make_lab: MakeLab) -> None:
+def test_an_attach_without_any_good_replica_fails_and_leaves_nothing(make_lab: MakeLab) -> None:
     lab = make_lab()
     for store in lab.stores:
         store.engine.stop()
@@ -81,21 +81,21 @@ def test_an_attach_without_any_good_copy_fails_and_leaves_nothing(make_lab: Make
     assert list(lab.head.links().iterdir()) == []
 
 
-def test_a_copy_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeLab) -> None:
+def test_a_replica_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeLab) -> None:
     lab = make_lab()
     for server in (0, 1):
         lab.export(server)
 
     lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, doubt=False)))
 
-    assert lab.states()[12] == LegState.FAULTY
-    assert lab.copies()[12].why == "connection"
+    assert lab.states()[12] == ReplicaState.FAULTY
+    assert lab.replicas()[12].why == "connection"
     lab.export(2)
     with NbdClient(lab.device) as client:
         client.write(5 * MIB, b"a" * 4096)
     lab.rebuild(2, 12)
-    lab.wait_for(12, LegState.INSYNC)
-    assert lab.copies()[12].total_mib == 1
+    lab.wait_for(12, ReplicaState.INSYNC)
+    assert lab.replicas()[12].total_mib == 1
 
 
 def test_detach_of_an_open_volume_is_busy(make_lab: MakeLab) -> None:
@@ -115,9 +115,9 @@ def test_detach_leaves_clean_marks_and_no_links(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach(epoch=5, events=7)
 
-    copies = lab.head.detach(VOLUME)
+    replicas = lab.head.detach(VOLUME)
 
-    assert {copy.state for copy in copies} == {LegState.INSYNC}
+    assert {replica.state for replica in replicas} == {ReplicaState.INSYNC}
     assert {tuple(store.mark(0)) for store in lab.stores} == {(5, 8, True)}
     assert list(lab.head.links().iterdir()) == []
     assert lab.head.detach(VOLUME) == ()
@@ -131,14 +131,14 @@ def test_a_killed_head_process_is_told_dead_and_its_marks_stay_unclean(make_lab:
 
     (group,) = lab.head.groups()
     assert (group.lvolid, group.epoch, group.alive) == (VOLUME, 1, False)
-    assert {copy.state for copy in group.copies} == {LegState.INSYNC}
+    assert {replica.state for replica in group.replicas} == {ReplicaState.INSYNC}
     assert {store.mark(0).clean for store in lab.stores} == {False}
     assert lab.head.detach(VOLUME) == ()
     assert lab.head.groups() == []
     assert list(lab.head.links().iterdir()) == []
 
 
-def test_a_revived_group_has_lost_nothing_and_its_copies_become_equal(make_lab: MakeLab) -> None:
+def test_a_revived_group_has_lost_nothing_and_its_replicas_become_equal(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
     load = CheckedLoad(lab.device, 400, stride=3)
@@ -156,13 +156,13 @@ def test_a_revived_group_has_lost_nothing_and_its_copies_become_equal(make_lab: 
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
 
 
-def test_copies_made_unequal_by_a_crash_are_made_equal_after_revival(make_lab: MakeLab) -> None:
+def test_replicas_made_unequal_by_a_crash_are_made_equal_after_revival(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
     with NbdClient(lab.device) as client:
         client.write(3 * MIB, b"a" * 4096)
         kill_head(lab)
-    # A write that reached one copy only when the process died.
+    # A write that reached one replica only when the process died.
     with lab.stores[2].disk.open("r+b") as disk:
         disk.seek(3 * MIB)
         disk.write(b"b" * 4096)
@@ -179,7 +179,7 @@ def test_copies_made_unequal_by_a_crash_are_made_equal_after_revival(make_lab: M
 
 def test_what_is_in_doubt_reads_the_same_until_it_is_made_equal(make_lab: MakeLab) -> None:
     lab = make_lab()
-    slow = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=1, leg_timeout=TIMEOUT)
+    slow = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=1, replica_timeout=TIMEOUT)
     lab.attach()
     places = [3 * MIB, 200 * MIB, 300 * MIB]
     with NbdClient(lab.device) as client:
@@ -202,7 +202,7 @@ def test_what_is_in_doubt_reads_the_same_until_it_is_made_equal(make_lab: MakeLa
     assert set(seen) == {b"a" * 4096}
 
 
-def test_a_revived_group_still_knows_what_a_faulty_copy_missed(make_lab: MakeLab) -> None:
+def test_a_revived_group_still_knows_what_a_faulty_replica_missed(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
     with NbdClient(lab.device) as client:
@@ -215,11 +215,11 @@ def test_a_revived_group_still_knows_what_a_faulty_copy_missed(make_lab: MakeLab
     lab.export(0)
 
     lab.head.revive(VOLUME)
-    assert lab.states()[10] == LegState.FAULTY
+    assert lab.states()[10] == ReplicaState.FAULTY
     lab.rebuild(0, 10)
-    lab.wait_for(10, LegState.INSYNC)
+    lab.wait_for(10, ReplicaState.INSYNC)
 
-    assert lab.copies()[10].total_mib < 8
+    assert lab.replicas()[10].total_mib < 8
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
@@ -244,9 +244,9 @@ def test_a_revived_group_trusts_marks_more_than_its_record(make_lab: MakeLab) ->
         seen = {client.read(0, 4096) for _ in range(20)}
 
     assert seen == {b"b" * 4096}
-    assert lab.states() == {10: LegState.FAULTY, 11: LegState.INSYNC}
+    assert lab.states() == {10: ReplicaState.FAULTY, 11: ReplicaState.INSYNC}
     lab.rebuild(0, 10)
-    lab.wait_for(10, LegState.INSYNC)
+    lab.wait_for(10, ReplicaState.INSYNC)
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
@@ -325,9 +325,9 @@ def test_detach_in_the_middle_of_a_rebuild_ends_it(make_lab: MakeLab) -> None:
     lab.rebuild(3, 13, replaces=10)
     wait_until(lambda: lab.head.groups()[0].devices[0].clients == 0)
 
-    copies = {copy.dextid: copy for copy in lab.head.detach(VOLUME)}
+    replicas = {replica.dextid: replica for replica in lab.head.detach(VOLUME)}
 
-    assert {copies[dextid].state for dextid in (11, 12)} == {LegState.INSYNC}
-    if 13 in copies and 10 in copies:
-        assert (copies[13].state, copies[13].why) == (LegState.FAULTY, "asked")
+    assert {replicas[dextid].state for dextid in (11, 12)} == {ReplicaState.INSYNC}
+    if 13 in replicas and 10 in replicas:
+        assert (replicas[13].state, replicas[13].why) == (ReplicaState.FAULTY, "asked")
     assert lab.stores[1].mark(0).clean

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from agents.engines.userspace.mirror.marks import Mark, mark_offset, pack_mark
-from agents.protocol import GB, LegState
+from agents.protocol import GB, ReplicaState
 from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import TIMEOUT, VOLUME, wait_until
@@ -25,14 +25,14 @@ def test_nothing_acknowledged_is_lost_when_a_storage_process_is_killed(make_lab:
     load.stop()
 
     assert load.errors == 0
-    assert lab.states()[10] == LegState.FAULTY
-    assert lab.copies()[10].why == "connection"
+    assert lab.states()[10] == ReplicaState.FAULTY
+    assert lab.replicas()[10].why == "connection"
     assert load.lost(lab.device) == []
     lab.settle()
     assert lab.stores[1].extent(0) == lab.stores[2].extent(0)
 
 
-def test_survivors_carry_a_newer_mark_than_the_copy_left_behind(make_lab: MakeLab) -> None:
+def test_survivors_carry_a_newer_mark_than_the_replica_left_behind(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach(events=4)
     with NbdClient(lab.device) as client:
@@ -47,7 +47,7 @@ def test_survivors_carry_a_newer_mark_than_the_copy_left_behind(make_lab: MakeLa
     assert [store.mark(0).clean for store in lab.stores] == [False, True, True]
 
 
-def test_a_returning_copy_gets_only_what_it_missed(make_lab: MakeLab) -> None:
+def test_a_returning_replica_gets_only_what_it_missed(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
     with NbdClient(lab.device) as client:
@@ -59,15 +59,15 @@ def test_a_returning_copy_gets_only_what_it_missed(make_lab: MakeLab) -> None:
         lab.stores[0].restart()
         lab.export(0)
         lab.rebuild(0, 10)
-        lab.wait_for(10, LegState.INSYNC)
-        copy = lab.copies()[10]
+        lab.wait_for(10, ReplicaState.INSYNC)
+        replica = lab.replicas()[10]
 
-    assert copy.total_mib == 2
+    assert replica.total_mib == 2
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
 
 
-def test_a_returning_copy_that_is_an_older_one_is_copied_as_a_whole(make_lab: MakeLab) -> None:
+def test_a_returning_replica_that_is_an_older_one_is_copied_as_a_whole(make_lab: MakeLab) -> None:
     lab = make_lab()
     image = lab.stores[0].extent(0, MIB)
     lab.attach()
@@ -84,14 +84,14 @@ def test_a_returning_copy_that_is_an_older_one_is_copied_as_a_whole(make_lab: Ma
         lab.stores[0].restart()
         lab.export(0)
         lab.rebuild(0, 10)
-        lab.wait_for(10, LegState.INSYNC)
+        lab.wait_for(10, ReplicaState.INSYNC)
 
     lab.settle()
 
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
 
-def test_a_copy_is_replaced_on_another_server_under_load(make_lab: MakeLab) -> None:
+def test_a_replica_is_replaced_on_another_server_under_load(make_lab: MakeLab) -> None:
     lab = make_lab(servers=4)
     lab.attach()
     load = CheckedLoad(lab.device, 2000, stride=7)
@@ -100,7 +100,7 @@ def test_a_copy_is_replaced_on_another_server_under_load(make_lab: MakeLab) -> N
 
     lab.stores[3].lease(13, 0, 1)
     lab.rebuild(3, 13, replaces=10)
-    lab.wait_for(13, LegState.INSYNC)
+    lab.wait_for(13, ReplicaState.INSYNC)
     load.wait_for(100)
     load.stop()
 
@@ -111,18 +111,18 @@ def test_a_copy_is_replaced_on_another_server_under_load(make_lab: MakeLab) -> N
     assert lab.stores[3].mark(0) == lab.stores[1].mark(0)
 
 
-def test_a_good_copy_serves_until_its_replacement_is_in_sync(make_lab: MakeLab) -> None:
+def test_a_good_replica_serves_until_its_replacement_is_in_sync(make_lab: MakeLab) -> None:
     lab = make_lab(servers=4)
     lab.attach()
     with NbdClient(lab.device) as client:
         client.write(0, os.urandom(8 * MIB))
         lab.stores[3].lease(13, 0, 1)
         lab.rebuild(3, 13, replaces=10)
-        assert lab.states()[10] == LegState.INSYNC or 13 in lab.states()
+        assert lab.states()[10] == ReplicaState.INSYNC or 13 in lab.states()
         wait_until(lambda: 10 not in lab.states())
         client.write(0, b"x" * 4096)
 
-    assert set(lab.states().values()) == {LegState.INSYNC}
+    assert set(lab.states().values()) == {ReplicaState.INSYNC}
     lab.settle()
     assert lab.stores[3].extent(0) == lab.stores[1].extent(0)
     assert lab.stores[0].mark(0).events < lab.stores[3].mark(0).events
@@ -156,7 +156,7 @@ def test_two_servers_killed_at_once_cost_no_write(make_lab: MakeLab) -> None:
 
     assert load.errors == 0
     assert load.lost(lab.device) == []
-    assert lab.states()[12] == LegState.INSYNC
+    assert lab.states()[12] == ReplicaState.INSYNC
 
 
 def test_all_servers_killed_answer_errors_and_lose_nothing(make_lab: MakeLab) -> None:
@@ -175,18 +175,18 @@ def test_all_servers_killed_answer_errors_and_lose_nothing(make_lab: MakeLab) ->
     for server, store in enumerate(lab.stores):
         store.restart()
         lab.export(server)
-    (last,) = [dextid for dextid, state in lab.states().items() if state == LegState.INSYNC]
-    wait_until(lambda: lab.copies()[last].why == "")
+    (last,) = [dextid for dextid, state in lab.states().items() if state == ReplicaState.INSYNC]
+    wait_until(lambda: lab.replicas()[last].why == "")
 
     assert load.lost(lab.device) == []
     for server in range(3):
         lab.rebuild(server, 10 + server)
-    wait_until(lambda: set(lab.states().values()) == {LegState.INSYNC})
+    wait_until(lambda: set(lab.states().values()) == {ReplicaState.INSYNC})
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
 
 
-def test_a_flush_after_the_last_copy_was_away_tells_of_the_doubt_once(make_lab: MakeLab) -> None:
+def test_a_flush_after_the_last_replica_was_away_tells_of_the_doubt_once(make_lab: MakeLab) -> None:
     lab = make_lab(servers=1)
     lab.attach(servers=(0,))
     with NbdClient(lab.device) as client:
@@ -194,8 +194,8 @@ def test_a_flush_after_the_last_copy_was_away_tells_of_the_doubt_once(make_lab: 
         lab.stores[0].kill()
         lab.stores[0].restart()
         lab.export(0)
-        wait_until(lambda: lab.copies()[10].why == "connection")
-        wait_until(lambda: lab.copies()[10].why == "")
+        wait_until(lambda: lab.replicas()[10].why == "connection")
+        wait_until(lambda: lab.replicas()[10].why == "")
 
         with pytest.raises(NbdError):
             client.flush()
@@ -209,7 +209,7 @@ def test_a_stopped_server_stalls_writes_once(make_lab: MakeLab) -> None:
     load.wait_for(100)
 
     os.kill(lab.stores[0].pid, signal.SIGSTOP)
-    lab.wait_for(10, LegState.FAULTY)
+    lab.wait_for(10, ReplicaState.FAULTY)
     load.wait_for(200)
     load.stop()
 
@@ -226,14 +226,14 @@ def test_requests_of_a_former_connection_never_reach_the_disk(make_lab: MakeLab)
         client.write(0, b"old" * 4096)
         os.kill(lab.stores[0].pid, signal.SIGCONT)
         lab.rebuild(0, 10)
-        lab.wait_for(10, LegState.INSYNC)
+        lab.wait_for(10, ReplicaState.INSYNC)
         client.write(0, b"new" * 4096)
 
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
 
-def test_a_cancelled_rebuild_leaves_the_copy_faulty(make_lab: MakeLab) -> None:
+def test_a_cancelled_rebuild_leaves_the_replica_faulty(make_lab: MakeLab) -> None:
     lab = make_lab(servers=4)
     lab.attach()
     with NbdClient(lab.device) as client:
@@ -243,8 +243,8 @@ def test_a_cancelled_rebuild_leaves_the_copy_faulty(make_lab: MakeLab) -> None:
     lab.rebuild(3, 13)
     lab.head.cancel(VOLUME, 13)
 
-    lab.wait_for(13, LegState.FAULTY)
-    assert lab.copies()[13].why == "asked"
+    lab.wait_for(13, ReplicaState.FAULTY)
+    assert lab.replicas()[13].why == "asked"
 
 
 def test_a_rebuild_to_nowhere_fails_for_its_connection(make_lab: MakeLab) -> None:
@@ -253,11 +253,11 @@ def test_a_rebuild_to_nowhere_fails_for_its_connection(make_lab: MakeLab) -> Non
 
     lab.rebuild(3, 13)
 
-    lab.wait_for(13, LegState.FAULTY)
-    assert lab.copies()[13].why == "connection"
+    lab.wait_for(13, ReplicaState.FAULTY)
+    assert lab.replicas()[13].why == "connection"
 
 
-def test_a_disk_that_vanishes_takes_its_copy_out(make_lab: MakeLab) -> None:
+def test_a_disk_that_vanishes_takes_its_replica_out(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
     lab.stores[0].disk.unlink()
@@ -265,11 +265,11 @@ def test_a_disk_that_vanishes_takes_its_copy_out(make_lab: MakeLab) -> None:
 
         def is_out() -> bool:
             client.write(0, content(0, 1))
-            return lab.states()[10] == LegState.FAULTY
+            return lab.states()[10] == ReplicaState.FAULTY
 
         wait_until(is_out)
 
-    assert lab.copies()[10].why == "io"
+    assert lab.replicas()[10].why == "io"
     assert lab.stores[0].engine.leases()
 
 
@@ -300,11 +300,11 @@ def test_a_trim_of_everything_is_served(make_lab: MakeLab) -> None:
         assert not any(client.read(2 * GB - 4096, 8192))
 
 
-def test_a_copy_that_waits_for_its_rebuild_still_gets_what_is_written_meanwhile(
+def test_a_replica_that_waits_for_its_rebuild_still_gets_what_is_written_meanwhile(
     make_lab: MakeLab,
 ) -> None:
     lab = make_lab(sizes=(1, 1), servers=4)
-    lab.head = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=5, leg_timeout=TIMEOUT)
+    lab.head = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=5, replica_timeout=TIMEOUT)
     lab.attach()
     with NbdClient(lab.device) as client:
         client.write(GB, os.urandom(32 * MIB))
@@ -319,8 +319,8 @@ def test_a_copy_that_waits_for_its_rebuild_still_gets_what_is_written_meanwhile(
         lab.rebuild(0, 10)
         client.write(5 * MIB, b"b" * 4096)
         lab.wait_until_flushed()
-        assert lab.states()[10] == LegState.SPARE
-        lab.wait_for(10, LegState.INSYNC)
+        assert lab.states()[10] == ReplicaState.SPARE
+        lab.wait_for(10, ReplicaState.INSYNC)
 
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
@@ -328,7 +328,7 @@ def test_a_copy_that_waits_for_its_rebuild_still_gets_what_is_written_meanwhile(
 
 def test_a_rebuild_keeps_to_its_rate(make_lab: MakeLab) -> None:
     lab = make_lab(servers=4)
-    lab.head = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=20, leg_timeout=TIMEOUT)
+    lab.head = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=20, replica_timeout=TIMEOUT)
     lab.attach()
     with NbdClient(lab.device) as client:
         client.write(0, os.urandom(20 * MIB))
@@ -336,7 +336,7 @@ def test_a_rebuild_keeps_to_its_rate(make_lab: MakeLab) -> None:
 
     began = time.monotonic()
     lab.rebuild(3, 13)
-    lab.wait_for(13, LegState.INSYNC)
+    lab.wait_for(13, ReplicaState.INSYNC)
 
     assert 0.8 < time.monotonic() - began < 5
-    assert lab.copies()[13].done_mib == lab.copies()[13].total_mib == 1024
+    assert lab.replicas()[13].done_mib == lab.replicas()[13].total_mib == 1024

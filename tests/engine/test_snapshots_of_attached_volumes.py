@@ -108,7 +108,7 @@ def test_a_broken_store_breaks_the_snapshot_and_not_the_origin(make_lab: MakeLab
     spec = lab.store_spec()
     lab.head.snapshot(VOLUME, spec)
     for server, store in enumerate(lab.stores):
-        store.engine.drop([spec.mirrors[0].legs[server].export])
+        store.engine.drop([spec.mirrors[0].replicas[server].export])
 
     with NbdClient(lab.device) as client:
         client.write(0, b"x" * 4096)
@@ -197,7 +197,7 @@ def test_a_snapshot_asked_for_again_while_it_is_being_made_is_not_there_too_earl
     lab.attach()
     spec = lab.store_spec()
     os.kill(lab.stores[2].pid, signal.SIGSTOP)
-    again = type(lab.head)(*lab.head_folders, leg_timeout=TIMEOUT)
+    again = type(lab.head)(*lab.head_folders, replica_timeout=TIMEOUT)
     first = threading.Thread(target=lab.head.snapshot, args=(VOLUME, spec))
     first.start()
     time.sleep(0.2)

@@ -6,7 +6,7 @@ import pytest
 
 from inventory.models import Disk, Extent, Priority, StorageServer
 from tests.contract.api import SECTORS_PER_GB, Api, put_down
-from volumes.models import Leg
+from volumes.models import Replica
 
 EBUSY, EEXIST, EINVAL, ENOENT = 16, 17, 22, 2
 Status = Extent.Status
@@ -149,33 +149,33 @@ def test_a_disk_that_shrank_is_invalid(call: Api, here: int) -> None:
     assert Disk.objects.get().capacity_gb == 10
 
 
-def test_copies_follow_a_disk_that_moves(call: Api, add_server: Any) -> None:
+def test_replicas_follow_a_disk_that_moves(call: Api, add_server: Any) -> None:
     servers = [add_server() for _ in range(3)]
     call("createLogicalVolume", lvolname="v", capacity=5, redundancy=2)
-    leg = Leg.objects.select_related("extent__disk").first()
-    assert leg is not None
-    empty = next(s for s in servers if not Leg.objects.filter(server=s).exists())
-    put_down(Disk, leg.extent.disk_id, Priority.OFFLINE)
-    struct = {"local_path": leg.extent.disk.local_path, "capacity": sectors(101)}
+    replica = Replica.objects.select_related("extent__disk").first()
+    assert replica is not None
+    empty = next(s for s in servers if not Replica.objects.filter(server=s).exists())
+    put_down(Disk, replica.extent.disk_id, Priority.OFFLINE)
+    struct = {"local_path": replica.extent.disk.local_path, "capacity": sectors(101)}
 
-    assert call("registerPhysicalDisk", ssvrid=empty, **struct) == leg.extent.disk_id
+    assert call("registerPhysicalDisk", ssvrid=empty, **struct) == replica.extent.disk_id
 
-    leg.refresh_from_db()
-    assert leg.server_id == empty
+    replica.refresh_from_db()
+    assert replica.server_id == empty
 
 
-def test_a_disk_does_not_move_to_a_server_with_another_copy(call: Api, add_server: Any) -> None:
+def test_a_disk_does_not_move_to_a_server_with_another_replica(call: Api, add_server: Any) -> None:
     for _ in range(2):
         add_server()
     call("createLogicalVolume", lvolname="v", capacity=5, redundancy=2)
-    one, two = Leg.objects.select_related("extent__disk")
+    one, two = Replica.objects.select_related("extent__disk")
     put_down(Disk, one.extent.disk_id, Priority.OFFLINE)
     struct = {"local_path": one.extent.disk.local_path, "capacity": sectors(101)}
 
     assert call.fault("registerPhysicalDisk", ssvrid=two.server_id, **struct) == EBUSY
 
 
-def test_a_disk_is_deleted_only_when_down_and_without_copies(call: Api, add_server: Any) -> None:
+def test_a_disk_is_deleted_only_when_down_and_without_replicas(call: Api, add_server: Any) -> None:
     for _ in range(2):
         add_server()
     call("createLogicalVolume", lvolname="v", capacity=5, redundancy=2)
@@ -189,7 +189,7 @@ def test_a_disk_is_deleted_only_when_down_and_without_copies(call: Api, add_serv
     assert not Extent.objects.filter(disk=1).exists()
 
 
-def test_a_storage_server_goes_with_its_disks_but_not_with_copies(
+def test_a_storage_server_goes_with_its_disks_but_not_with_replicas(
     call: Api, add_server: Any
 ) -> None:
     first = add_server(disks=2)

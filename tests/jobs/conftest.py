@@ -16,7 +16,7 @@ from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.simulator import Head, Storage, World, simulated_world
 from volumes.attach import detach as detachment
 from volumes.jobs import queue, wakeup
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.worker import reconcile, runner
 
 
@@ -61,15 +61,15 @@ class Cluster:
         row = Attachment.objects.filter(volume=volume).first()
         return row.state if row else "detached"
 
-    def legs(self, volume: LogicalVolume, *statuses: Leg.Status) -> list[Leg]:
-        legs = Leg.objects.filter(mirror__volume=volume).order_by("pk")
-        return list(legs.filter(status__in=statuses) if statuses else legs)
+    def replicas(self, volume: LogicalVolume, *statuses: Replica.Status) -> list[Replica]:
+        replicas = Replica.objects.filter(mirror__volume=volume).order_by("pk")
+        return list(replicas.filter(status__in=statuses) if statuses else replicas)
 
     def mirror(self, volume: LogicalVolume) -> Mirror:
         return Mirror.objects.get(volume=volume)
 
-    def node_of(self, leg: Leg) -> Storage:
-        return self.world.storages[leg.server_id]
+    def node_of(self, replica: Replica) -> Storage:
+        return self.world.storages[replica.server_id]
 
     def work(self, rounds: int = 1) -> None:
         """Take the steps of all open jobs, as if time had passed in between."""
@@ -82,8 +82,8 @@ class Cluster:
         """Close the database connection of this thread."""
         connections.close_all()
 
-    def sweep(self) -> None:
-        reconcile.sweep()
+    def reconcile(self) -> None:
+        reconcile.reconcile()
 
     def silence(self, node: Storage, seconds: int) -> None:
         """Let a storage server be dead, and have been silent for so long."""
@@ -112,8 +112,8 @@ class Cluster:
     def free_gb(self) -> int:
         return sum(Extent.objects.filter(status=2).values_list("size_gb", flat=True))
 
-    def disk_of(self, leg: Leg) -> Disk:
-        return Extent.objects.select_related("disk").get(pk=leg.pk).disk
+    def disk_of(self, replica: Replica) -> Disk:
+        return Extent.objects.select_related("disk").get(pk=replica.pk).disk
 
 
 @contextmanager

@@ -19,8 +19,6 @@ from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 from agents.protocol import (
     AttachOrder,
-    CopyMark,
-    CopyState,
     DetachOrder,
     DeviceState,
     DiskState,
@@ -30,10 +28,12 @@ from agents.protocol import (
     ExportState,
     GroupState,
     HeadState,
-    LegState,
     Progress,
     PullOrder,
     RebuildOrder,
+    ReplicaMark,
+    ReplicaReport,
+    ReplicaState,
     Report,
     ShredOrder,
     SnapshotOrder,
@@ -189,7 +189,7 @@ class Storage(Node):
 class Group:
     order: AttachOrder
     events: dict[int, int] = field(default_factory=dict)
-    copies: dict[int, CopyState] = field(default_factory=dict)
+    replicas: dict[int, ReplicaReport] = field(default_factory=dict)
     open: bool = False
     broken: set[int] = field(default_factory=set)
     snapshots: set[int] = field(default_factory=set)
@@ -214,7 +214,7 @@ class Head(Node):
                     DeviceState(lvolid, 0, broken=lvolid in group.broken)
                     for lvolid in group.devices
                 ),
-                copies=tuple(group.copies.values()),
+                replicas=tuple(group.replicas.values()),
             )
             for lvolid, group in self.groups.items()
         )
@@ -227,36 +227,38 @@ class Head(Node):
         group = self.groups[order.lvolid] = Group(order)
         for device in order.devices:
             self._assemble(group, device.mirrors)
-        copies = tuple(group.copies.values())
-        return Report(order.eventid, order.order, Progress.DONE, copies=copies)
+        replicas = tuple(group.replicas.values())
+        return Report(order.eventid, order.order, Progress.DONE, replicas=replicas)
 
     def _assemble(self, group: Group, mirrors: Any) -> None:
         for mirror in mirrors:
             events = group.events[mirror.mirrorid] = mirror.events + 1
-            for leg in mirror.legs:
-                self.world.marks[leg.dextid] = CopyMark(
-                    leg.dextid, group.order.epoch, events, clean=False
+            for replica in mirror.replicas:
+                self.world.marks[replica.dextid] = ReplicaMark(
+                    replica.dextid, group.order.epoch, events, clean=False
                 )
-                group.copies[leg.dextid] = CopyState(
-                    leg.dextid, mirror.mirrorid, LegState.INSYNC, events
+                group.replicas[replica.dextid] = ReplicaReport(
+                    replica.dextid, mirror.mirrorid, ReplicaState.INSYNC, events
                 )
 
     def lose(self, dextid: int, why: str = "connection") -> None:
-        """Leave a copy behind, as a head does when a write to it fails."""
-        group = next(g for g in self.groups.values() if dextid in g.copies)
-        lost = group.copies[dextid]
-        group.copies[dextid] = replace(lost, state=LegState.FAULTY, why=why)
+        """Leave a replica behind, as a head does when a write to it fails."""
+        group = next(g for g in self.groups.values() if dextid in g.replicas)
+        lost = group.replicas[dextid]
+        group.replicas[dextid] = replace(lost, state=ReplicaState.FAULTY, why=why)
         group.events[lost.mirrorid] += 1
-        for copy in list(group.copies.values()):
-            if copy.mirrorid == lost.mirrorid and copy.state == LegState.INSYNC:
+        for replica in list(group.replicas.values()):
+            if replica.mirrorid == lost.mirrorid and replica.state == ReplicaState.INSYNC:
                 events = group.events[lost.mirrorid]
-                group.copies[copy.dextid] = replace(copy, events=events)
-                self.world.marks[copy.dextid] = replace(self.world.mark(copy.dextid), events=events)
+                group.replicas[replica.dextid] = replace(replica, events=events)
+                self.world.marks[replica.dextid] = replace(
+                    self.world.mark(replica.dextid), events=events
+                )
 
     def cut_off(self, dextid: int) -> None:
-        """Lose the connection to a last good copy."""
-        group = next(g for g in self.groups.values() if dextid in g.copies)
-        group.copies[dextid] = replace(group.copies[dextid], why="connection")
+        """Lose the connection to a last good replica."""
+        group = next(g for g in self.groups.values() if dextid in g.replicas)
+        group.replicas[dextid] = replace(group.replicas[dextid], why="connection")
 
     def on_detach(self, order: DetachOrder) -> Report:
         return self.journal(order, lambda: self._detach(order))
@@ -270,13 +272,13 @@ class Head(Node):
                 order.eventid, order.order, Progress.FAILED, errno=errno.EBUSY, message="open"
             )
         del self.groups[order.lvolid]
-        copies = tuple(group.copies.values())
-        for copy in copies:
-            if copy.state == LegState.INSYNC:
-                self.world.marks[copy.dextid] = CopyMark(
-                    copy.dextid, group.order.epoch, copy.events, clean=True
+        replicas = tuple(group.replicas.values())
+        for replica in replicas:
+            if replica.state == ReplicaState.INSYNC:
+                self.world.marks[replica.dextid] = ReplicaMark(
+                    replica.dextid, group.order.epoch, replica.events, clean=True
                 )
-        return Report(order.eventid, order.order, Progress.DONE, copies=copies)
+        return Report(order.eventid, order.order, Progress.DONE, replicas=replicas)
 
     def on_snapshot(self, order: SnapshotOrder) -> Report:
         self.groups[order.lvolid].snapshots.add(order.device.lvolid)
@@ -293,21 +295,21 @@ class Head(Node):
         )
 
     def finish(self, order: RebuildOrder, progress: Progress = Progress.DONE) -> None:
-        """Let a rebuild end; a copy that it replaces is dropped."""
+        """Let a rebuild end; a replica that it replaces is dropped."""
         key = (order.eventid, order.order)
         self.reports[key] = Report(*key, progress, 100, 100, message="it broke")
         if progress == Progress.DONE:
             group = self.groups[order.lvolid]
-            group.copies.pop(order.replaces, None)
+            group.replicas.pop(order.replaces, None)
             events = group.events[order.mirrorid]
-            group.copies[order.leg.dextid] = CopyState(
-                order.leg.dextid, order.mirrorid, LegState.INSYNC, events
+            group.replicas[order.replica.dextid] = ReplicaReport(
+                order.replica.dextid, order.mirrorid, ReplicaState.INSYNC, events
             )
-            self.world.marks[order.leg.dextid] = CopyMark(
-                order.leg.dextid, group.order.epoch, events, clean=False
+            self.world.marks[order.replica.dextid] = ReplicaMark(
+                order.replica.dextid, group.order.epoch, events, clean=False
             )
-            copies = tuple(group.copies.values())
-            self.reports[key] = replace(self.reports[key], copies=copies)
+            replicas = tuple(group.replicas.values())
+            self.reports[key] = replace(self.reports[key], replicas=replicas)
 
 
 ORDERS: dict[str, Any] = {
@@ -329,13 +331,13 @@ class World:
 
     head_port: int
     storage_port: int
-    marks: dict[int, CopyMark] = field(default_factory=dict)
+    marks: dict[int, ReplicaMark] = field(default_factory=dict)
     heads: dict[int, Head] = field(default_factory=dict)
     storages: dict[int, Storage] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.RLock)
 
-    def mark(self, dextid: int) -> CopyMark:
-        return self.marks.get(dextid, CopyMark(dextid, 0, 0, clean=True))
+    def mark(self, dextid: int) -> ReplicaMark:
+        return self.marks.get(dextid, ReplicaMark(dextid, 0, 0, clean=True))
 
     def new_storage(self) -> Storage:
         node = Storage(self, f"127.21.0.{next(_hosts) % 240}", self.storage_port)

@@ -9,28 +9,28 @@ from xmlrpc.client import Fault
 import pytest
 from django.utils import timezone
 
-from agents.protocol import AttachOrder, CopyMark, CopyState, LegState, Progress, Report
+from agents.protocol import AttachOrder, Progress, ReplicaMark, ReplicaReport, ReplicaState, Report
 from inventory.models import HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head, Storage
 from volumes.attach import attach
-from volumes.models import Attachment, Job, Leg
+from volumes.models import Attachment, Job, Replica
 from volumes.worker import runner
 
-Status = Leg.Status
+Status = Replica.Status
 
 
-def test_attach_exports_every_copy_and_binds(four: Cluster, head: Head) -> None:
+def test_attach_exports_every_replica_and_binds(four: Cluster, head: Head) -> None:
     volume = four.create()
 
     four.attach(volume, head)
 
     assert four.state(volume) == "bound"
-    assert len(four.legs(volume, Status.INSYNC)) == 3
+    assert len(four.replicas(volume, Status.INSYNC)) == 3
     (order,) = head.told("attach")
     assert order.epoch == 1
-    assert {leg.dextid for leg in order.devices[0].mirrors[0].legs} == {
-        leg.pk for leg in four.legs(volume)
+    assert {replica.dextid for replica in order.devices[0].mirrors[0].replicas} == {
+        replica.pk for replica in four.replicas(volume)
     }
     assert order.devices[0].labels == ("data", str(volume))
 
@@ -45,7 +45,7 @@ def test_detach_records_a_clean_end_and_evicts(four: Cluster, head: Head) -> Non
     assert four.state(volume) == "detached"
     assert volume.closed_cleanly
     assert volume.epoch == 2
-    assert {leg.events for leg in four.legs(volume)} == {1}
+    assert {replica.events for replica in four.replicas(volume)} == {1}
     assert not any(node.exports for node in four.world.storages.values())
 
 
@@ -77,14 +77,14 @@ def test_detach_of_an_open_volume_is_busy_and_it_stays_bound(four: Cluster, head
 
 def test_a_silent_storage_server_is_left_out(four: Cluster, head: Head) -> None:
     volume = four.create()
-    missing = four.legs(volume)[0]
+    missing = four.replicas(volume)[0]
     four.node_of(missing).die()
 
     four.attach(volume, head)
 
-    assert [leg.pk for leg in four.legs(volume, Status.FAULTY)] == [missing.pk]
+    assert [replica.pk for replica in four.replicas(volume, Status.FAULTY)] == [missing.pk]
     order = head.told("attach")[0]
-    assert missing.pk not in {leg.dextid for leg in order.devices[0].mirrors[0].legs}
+    assert missing.pk not in {replica.dextid for replica in order.devices[0].mirrors[0].replicas}
     shown = four.call("listLogicalVolumes", lvolid=volume.pk)[0]
     assert shown["fault"] is True
 
@@ -94,12 +94,12 @@ def test_a_hung_storage_server_is_left_out(
 ) -> None:
     monkeypatch.setattr("agents.client.SYNCHRONOUS", 0.3)
     volume = four.create()
-    missing = four.legs(volume)[0]
+    missing = four.replicas(volume)[0]
     four.node_of(missing).hang()
 
     four.attach(volume, head)
 
-    assert [leg.pk for leg in four.legs(volume, Status.FAULTY)] == [missing.pk]
+    assert [replica.pk for replica in four.replicas(volume, Status.FAULTY)] == [missing.pk]
 
 
 def test_a_head_that_refuses_makes_an_error_that_a_detach_clears(four: Cluster, head: Head) -> None:
@@ -154,7 +154,7 @@ def test_a_worker_that_died_before_it_recorded_the_attach_costs_nothing(
     assert len({(o.eventid, o.order) for o in head.told("attach")}) == 1
 
 
-def test_an_unclean_end_with_an_unreadable_copy_is_not_attached(
+def test_an_unclean_end_with_an_unreadable_replica_is_not_attached(
     four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = four.create()
@@ -162,7 +162,7 @@ def test_an_unclean_end_with_an_unreadable_copy_is_not_attached(
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work()
     four.call("registerHeadServer", ip_data=[head.address])
-    four.node_of(four.legs(volume)[0]).die()
+    four.node_of(four.replicas(volume)[0]).die()
     monkeypatch.setattr("volumes.worker.runner._is_over", lambda job: True)
 
     with pytest.raises(Fault) as caught:
@@ -170,7 +170,7 @@ def test_an_unclean_end_with_an_unreadable_copy_is_not_attached(
 
     assert caught.value.faultCode == errno.EHOSTDOWN
     assert "newest" in caught.value.faultString
-    assert len(four.legs(volume, Status.INSYNC)) == 3
+    assert len(four.replicas(volume, Status.INSYNC)) == 3
 
 
 def test_the_operator_may_force_an_uncertain_attach(
@@ -181,41 +181,41 @@ def test_the_operator_may_force_an_uncertain_attach(
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work()
     four.call("registerHeadServer", ip_data=[head.address])
-    four.node_of(four.legs(volume)[0]).die()
+    four.node_of(four.replicas(volume)[0]).die()
 
     four.call("vastsky.forceAttach", lvolid=volume.pk, hsvrid=head.server_id)
 
     assert four.state(volume) == "bound"
-    assert len(four.legs(volume, Status.FAULTY)) == 1
+    assert len(four.replicas(volume, Status.FAULTY)) == 1
 
 
-def test_by_force_a_volume_lives_on_from_a_copy_that_was_left_behind(
+def test_by_force_a_volume_lives_on_from_a_replica_that_was_left_behind(
     four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    back, *gone = four.legs(volume)
+    back, *gone = four.replicas(volume)
     node = four.node_of(back)
     node.die()
     four.call("notifyFailure", target=2, targetid=back.server_id, reason="silent")
-    for leg in gone:
-        four.node_of(leg).die()
-        four.call("notifyFailure", target=2, targetid=leg.server_id)
+    for replica in gone:
+        four.node_of(replica).die()
+        four.call("notifyFailure", target=2, targetid=replica.server_id)
     four.comes_back(node)
 
     four.call("vastsky.forceAttach", lvolid=volume.pk, hsvrid=head.server_id)
 
-    assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [back.pk]
+    assert [replica.pk for replica in four.replicas(volume, Status.INSYNC)] == [back.pk]
     assert four.state(volume) == "bound"
 
 
-def test_a_copy_left_behind_just_before_the_head_died_is_found_out(
+def test_a_replica_left_behind_just_before_the_head_died_is_found_out(
     four: Cluster, head: Head
 ) -> None:
     volume = four.create()
     four.attach(volume, head)
-    stale = four.legs(volume)[0]
+    stale = four.replicas(volume)[0]
     head.lose(stale.pk)
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work()
@@ -223,23 +223,23 @@ def test_a_copy_left_behind_just_before_the_head_died_is_found_out(
 
     four.attach(volume, head)
 
-    assert [leg.pk for leg in four.legs(volume, Status.FAULTY)] == [stale.pk]
+    assert [replica.pk for replica in four.replicas(volume, Status.FAULTY)] == [stale.pk]
     mirror = head.told("attach")[-1].devices[0].mirrors[0]
     assert mirror.doubt
-    assert stale.pk not in {leg.dextid for leg in mirror.legs}
+    assert stale.pk not in {replica.dextid for replica in mirror.replicas}
 
 
 def test_what_the_head_closed_in_sync_is_so_whatever_we_thought(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)
-    cut_off_from_us, *lost = four.legs(volume)
+    cut_off_from_us, *lost = four.replicas(volume)
     four.call("notifyFailure", target=2, targetid=cut_off_from_us.server_id, reason="silent")
-    for leg in lost:
-        head.lose(leg.pk)
+    for replica in lost:
+        head.lose(replica.pk)
 
     four.detach(volume)
 
-    assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [cut_off_from_us.pk]
+    assert [replica.pk for replica in four.replicas(volume, Status.INSYNC)] == [cut_off_from_us.pk]
     volume.refresh_from_db()
     assert volume.closed_cleanly
 
@@ -259,7 +259,7 @@ def test_a_failed_head_is_fenced_off_before_its_volume_is_free(four: Cluster, he
     assert other.told("attach")[0].epoch == 3
 
 
-def test_what_a_fenced_head_says_of_its_copies_costs_the_volume_none(
+def test_what_a_fenced_head_says_of_its_replicas_costs_the_volume_none(
     four: Cluster, head: Head
 ) -> None:
     volume = four.create()
@@ -267,13 +267,13 @@ def test_what_a_fenced_head_says_of_its_copies_costs_the_volume_none(
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work()
     four.call("registerHeadServer", ip_data=[head.address])
-    for leg in four.legs(volume)[:2]:
-        head.lose(leg.pk, "connection")
-        four.call("notifyFailure", target=4, targetid=leg.pk, reason="connection")
+    for replica in four.replicas(volume)[:2]:
+        head.lose(replica.pk, "connection")
+        four.call("notifyFailure", target=4, targetid=replica.pk, reason="connection")
 
-    four.sweep()
+    four.reconcile()
 
-    assert len(four.legs(volume, Status.INSYNC)) == 3
+    assert len(four.replicas(volume, Status.INSYNC)) == 3
 
 
 def test_failure_of_a_head_ends_the_attach_that_is_under_way(four: Cluster, head: Head) -> None:
@@ -289,10 +289,10 @@ def test_a_silent_head_keeps_its_volumes(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)
     head.die()
-    four.sweep()
+    four.reconcile()
     _silent_for_an_hour(head)
 
-    four.sweep()
+    four.reconcile()
 
     assert four.call("listHeadServers", hsvrid=head.server_id)[0]["priority"] == 4
     assert four.state(volume) == "bound"
@@ -305,7 +305,7 @@ def test_a_detach_from_a_head_that_is_out_says_that_nobody_was_asked(
     four.attach(volume, head)
     head.die()
     _silent_for_an_hour(head)
-    four.sweep()
+    four.reconcile()
 
     four.detach(volume)
 
@@ -321,7 +321,7 @@ def test_a_head_that_lost_a_volume_in_a_reboot_is_fenced(four: Cluster, head: He
     _bound_an_hour_ago()
     head.groups.clear()
 
-    four.sweep()
+    four.reconcile()
     four.work()
 
     assert four.state(volume) == "detached"
@@ -338,7 +338,7 @@ def test_old_news_of_a_head_says_nothing_of_a_volume_that_was_bound_since(
     head.groups.clear()
     head.age = 30
 
-    four.sweep()
+    four.reconcile()
 
     assert four.state(volume) == "bound"
 
@@ -350,7 +350,7 @@ def test_a_group_that_nobody_knows_is_taken_down(four: Cluster, head: Head) -> N
     four.detach(volume)
     head.groups[volume.pk] = group
 
-    four.sweep()
+    four.reconcile()
 
     assert not head.groups
 
@@ -358,12 +358,12 @@ def test_a_group_that_nobody_knows_is_taken_down(four: Cluster, head: Head) -> N
 def test_an_export_of_an_old_epoch_is_evicted(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)
-    node = four.node_of(four.legs(volume)[0])
+    node = four.node_of(four.replicas(volume)[0])
     kept = dict(node.exports)
     four.detach(volume)
     node.exports = kept
 
-    four.sweep()
+    four.reconcile()
 
     assert not node.exports
 
@@ -386,17 +386,17 @@ def _an_hour_ago() -> datetime:
     return timezone.now() - timedelta(hours=1)
 
 
-def test_an_attach_asked_again_while_marks_are_written_costs_no_copy(
+def test_an_attach_asked_again_while_marks_are_written_costs_no_replica(
     four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    slow = four.legs(volume)[0].pk
+    slow = four.replicas(volume)[0].pk
     before, assemble = four.world.mark(slow), head.on_attach
 
     def assemble_slowly(order: AttachOrder) -> Report:
-        """Mark one copy after the others, and be asked again in between."""
+        """Mark one replica after the others, and be asked again in between."""
         asked_again = (order.eventid, order.order) in head.reports
         done = assemble(order)
         if asked_again:
@@ -410,56 +410,60 @@ def test_an_attach_asked_again_while_marks_are_written_costs_no_copy(
 
     job.refresh_from_db()
     assert job.state == "done"
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
 
 
-def test_a_head_cannot_speak_of_copies_of_other_groups(
+def test_a_head_cannot_speak_of_replicas_of_other_groups(
     four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume, other = four.create(), four.create("other")
     four.attach(other, head)
-    strange = four.legs(other)[0].pk
-    state = CopyState(strange, four.mirror(other).pk, LegState.FAULTY, 1, "io")
+    strange = four.replicas(other)[0].pk
+    state = ReplicaReport(strange, four.mirror(other).pk, ReplicaState.FAULTY, 1, "io")
     assemble = head.on_attach
-    monkeypatch.setattr(head, "on_attach", lambda order: replace(assemble(order), copies=(state,)))
+    monkeypatch.setattr(
+        head, "on_attach", lambda order: replace(assemble(order), replicas=(state,))
+    )
 
     four.attach(volume, head)
 
-    assert len(four.legs(other, Status.INSYNC)) == 3
+    assert len(four.replicas(other, Status.INSYNC)) == 3
 
 
-def test_after_a_total_outage_the_copies_that_are_as_new_as_the_lost_one_serve(
+def test_after_a_total_outage_the_replicas_that_are_as_new_as_the_lost_one_serve(
     four: Cluster, head: Head
 ) -> None:
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    for leg in four.legs(volume):
-        four.call("notifyFailure", target=2, targetid=leg.server_id, reason="restarted")
-        four.node_of(leg).die()
-    (last,) = four.legs(volume, Status.INSYNC)
-    others = [leg for leg in four.legs(volume) if leg != last]
-    for leg in others:
-        four.comes_back(four.node_of(leg))
+    for replica in four.replicas(volume):
+        four.call("notifyFailure", target=2, targetid=replica.server_id, reason="restarted")
+        four.node_of(replica).die()
+    (last,) = four.replicas(volume, Status.INSYNC)
+    others = [replica for replica in four.replicas(volume) if replica != last]
+    for replica in others:
+        four.comes_back(four.node_of(replica))
 
     four.attach(volume, head)
 
-    assert four.legs(volume, Status.INSYNC) == others
+    assert four.replicas(volume, Status.INSYNC) == others
 
 
-def test_a_copy_that_was_left_out_once_never_counts_by_its_mark(four: Cluster, head: Head) -> None:
+def test_a_replica_that_was_left_out_once_never_counts_by_its_mark(
+    four: Cluster, head: Head
+) -> None:
     volume = four.create(redundancy=2)
     four.attach(volume, head)
     four.detach(volume)
-    away, used = four.legs(volume)
+    away, used = four.replicas(volume)
     four.silence(four.node_of(away), 30)
-    four.sweep()
+    four.reconcile()
     four.attach(volume, head)
     four.detach(volume)
     four.node_of(away).start()
     four.node_of(used).die()
     mark = four.world.mark(used.pk)
-    four.world.marks[away.pk] = CopyMark(away.pk, 1, mark.events, clean=True)
+    four.world.marks[away.pk] = ReplicaMark(away.pk, 1, mark.events, clean=True)
     StorageServer.objects.update(priority=1)
 
     job = attach.request_attach(volume, head.server_id)
@@ -475,8 +479,8 @@ def test_space_that_counts_as_zero_but_bears_a_mark_is_shown_to_nobody(
 ) -> None:
     """As after a database was restored from a backup: it knows nothing of who wrote there since."""
     volume = four.create()
-    for leg in four.legs(volume):
-        four.world.marks[leg.pk] = CopyMark(leg.pk, 7, 3, clean=True)
+    for replica in four.replicas(volume):
+        four.world.marks[replica.pk] = ReplicaMark(replica.pk, 7, 3, clean=True)
 
     job = attach.request_attach(volume, head.server_id, force=force)
     four.work(2)

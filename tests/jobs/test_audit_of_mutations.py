@@ -15,7 +15,7 @@ from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
-from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import drain, failures, rebuild, shred
 from volumes.worker import operations, runner
 
@@ -80,14 +80,14 @@ def shredding(four: Cluster) -> Job:
 
 def rebuilding(four: Cluster) -> Job:
     volume = attached(four)
-    failures.fail_copy(four.legs(volume)[0].pk, "io")
+    failures.fail_replica(four.replicas(volume)[0].pk, "io")
     four.work(2)
     return Job.objects.get(kind=Job.Kind.REBUILD, step__gt="")
 
 
 def finish_rebuild(four: Cluster) -> Mutation:
     job = rebuilding(four)
-    reported = [(job.extent_id or 0, Leg.Status.INSYNC)]
+    reported = [(job.extent_id or 0, Replica.Status.INSYNC)]
     return lambda: rebuild.finish_rebuild(job.mirror_id or 0, reported, job.pk)
 
 
@@ -96,9 +96,9 @@ def finish_shred(four: Cluster) -> Mutation:
     return lambda: shred.finish_shred(job.extent_id or 0, job.pk)
 
 
-def with_copy(four: Cluster) -> Mutation:
-    dextid = four.legs(attached(four))[0].pk
-    return lambda: failures.fail_copy(dextid, "io")
+def with_replica(four: Cluster) -> Mutation:
+    dextid = four.replicas(attached(four))[0].pk
+    return lambda: failures.fail_replica(dextid, "io")
 
 
 def fence(four: Cluster) -> Mutation:
@@ -144,7 +144,7 @@ SCENARIOS: dict[Verb, Callable[[Cluster], Mutation]] = {
     Verb.LOSE_HEAD: lambda four: call(failures.lose_head, a_head(four).pk),
     Verb.FAIL_STORAGE: lambda four: call(failures.fail_storage, a_disk(four).server_id),
     Verb.FAIL_DISK: lambda four: call(failures.fail_disk, a_disk(four).pk),
-    Verb.FAIL_COPY: with_copy,
+    Verb.FAIL_REPLICA: with_replica,
     Verb.REPORT_BAD_BLOCKS: lambda four: call(failures.report_bad_blocks, a_disk(four).pk, [50]),
     Verb.FINISH_SHRED: finish_shred,
     Verb.FINISH_REBUILD: finish_rebuild,
@@ -163,7 +163,7 @@ AGAIN_CHANGES_NOTHING = [
     Verb.LOSE_HEAD,
     Verb.FAIL_STORAGE,
     Verb.FAIL_DISK,
-    Verb.FAIL_COPY,
+    Verb.FAIL_REPLICA,
     Verb.REPORT_BAD_BLOCKS,
     Verb.FINISH_SHRED,
     Verb.FINISH_REBUILD,
@@ -262,7 +262,7 @@ def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
 def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster) -> None:
     volume = attached(four)
     with audit.acting_as("node-1", Way.NODE):
-        failures.fail_copy(four.legs(volume)[0].pk, "io")
+        failures.fail_replica(four.replicas(volume)[0].pk, "io")
     with audit.acting_as("alice", Way.CONSOLE):
         detach.request_detach(volume)
 

@@ -81,6 +81,6 @@ def test_a_server_that_fell_silent_before_the_clock_was_set_back_is_noticed(four
     later = timezone.now() + timedelta(hours=1)
     StorageServer.objects.filter(pk=node.server_id).update(last_answer=later)
 
-    four.sweep()
+    four.reconcile()
 
     assert StorageServer.objects.get(pk=node.server_id).priority == 4

@@ -9,11 +9,11 @@ from inventory.errors import Busy, Invalid
 from inventory.models import Disk, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes.models import Job, Leg, LogicalVolume
+from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import drain
 from volumes.worker import operations
 
-Status = Leg.Status
+Status = Replica.Status
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def volume(four: Cluster, head: Head) -> LogicalVolume:
 
 @pytest.fixture
 def server(four: Cluster, volume: LogicalVolume) -> StorageServer:
-    return four.legs(volume)[0].server
+    return four.replicas(volume)[0].server
 
 
 def finish_rebuilds(four: Cluster, head: Head) -> None:
@@ -40,7 +40,7 @@ def test_a_plan_tells_what_would_move_and_changes_nothing(
 ) -> None:
     plan = drain.plan_evacuation(server)
 
-    assert (plan.copies, plan.gb, plan.stuck) == (1, 5, 0)
+    assert (plan.replicas, plan.gb, plan.stuck) == (1, 5, 0)
     server.refresh_from_db()
     assert server.priority == 1
 
@@ -50,13 +50,13 @@ def test_a_plan_says_what_has_no_other_place(cluster: Cluster) -> None:
         cluster.add_storage()
     volume = cluster.create()
 
-    plan = drain.plan_evacuation(cluster.legs(volume)[0].server)
+    plan = drain.plan_evacuation(cluster.replicas(volume)[0].server)
 
     assert plan.stuck == 1
     assert plan.reason
 
 
-def test_a_plan_knows_that_copies_move_only_to_disks_with_their_tags(
+def test_a_plan_knows_that_replicas_move_only_to_disks_with_their_tags(
     four: Cluster, volume: LogicalVolume, server: StorageServer
 ) -> None:
     LogicalVolume.objects.filter(pk=volume.pk).update(tags="ssd")
@@ -67,7 +67,7 @@ def test_a_plan_knows_that_copies_move_only_to_disks_with_their_tags(
     assert "without the tags ssd" in plan.reason
 
 
-def test_an_evacuation_moves_every_copy_and_ends(
+def test_an_evacuation_moves_every_replica_and_ends(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
     job = drain.start_evacuation(server)
@@ -76,8 +76,8 @@ def test_an_evacuation_moves_every_copy_and_ends(
 
     job.refresh_from_db()
     assert job.state == "done"
-    assert not Leg.objects.filter(server=server).exists()
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert not Replica.objects.filter(server=server).exists()
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
 
 
 def test_a_paused_evacuation_moves_nothing_until_it_goes_on(
@@ -92,7 +92,7 @@ def test_a_paused_evacuation_moves_nothing_until_it_goes_on(
 
     drain.pause(job, paused=False)
     finish_rebuilds(four, head)
-    assert not Leg.objects.filter(server=server).exists()
+    assert not Replica.objects.filter(server=server).exists()
 
 
 def test_a_canceled_evacuation_gives_the_server_back(
@@ -113,12 +113,12 @@ def test_a_canceled_evacuation_gives_the_server_back(
 def test_a_disk_can_be_evacuated_by_itself(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    disk = four.disk_of(four.legs(volume)[0])
+    disk = four.disk_of(four.replicas(volume)[0])
 
     drain.start_evacuation(disk)
     finish_rebuilds(four, head)
 
-    assert not Leg.objects.filter(extent__disk=disk).exists()
+    assert not Replica.objects.filter(extent__disk=disk).exists()
     assert Disk.objects.get(pk=disk.pk).priority == 3
 
 
@@ -130,13 +130,13 @@ def test_what_is_out_cannot_be_evacuated(four: Cluster, server: StorageServer) -
         drain.start_evacuation(server)
 
 
-def test_maintenance_keeps_silence_from_replacing_copies(
+def test_maintenance_keeps_silence_from_replacing_replicas(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
     job = drain.start_maintenance(server, 30)
     four.silence(four.world.storages[server.pk], 100_000)
 
-    four.sweep()
+    four.reconcile()
     four.work(2)
     assert not head.told("rebuild")
     assert "maintenance" in four.job(Job.Kind.REBUILD).waiting
@@ -151,13 +151,13 @@ def test_nothing_new_lands_on_what_is_in_maintenance(four: Cluster, server: Stor
 
     other = four.create("other")
 
-    assert server.pk not in {leg.server_id for leg in four.legs(other)}
+    assert server.pk not in {replica.server_id for replica in four.replicas(other)}
 
 
-def test_the_only_good_copy_is_not_taken_away_for_maintenance(
+def test_the_only_good_replica_is_not_taken_away_for_maintenance(
     four: Cluster, volume: LogicalVolume
 ) -> None:
-    first, second, last = (leg.server for leg in four.legs(volume))
+    first, second, last = (replica.server for replica in four.replicas(volume))
     for server in (first, second):
         four.call("notifyFailure", target=2, targetid=server.pk)
 
@@ -169,7 +169,7 @@ def test_a_forced_rebuild_does_not_wait_for_the_grace(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
     four.silence(four.world.storages[server.pk], 30)
-    four.sweep()
+    four.reconcile()
     four.work()
 
     operations.force_job(four.job(Job.Kind.REBUILD))
@@ -205,7 +205,7 @@ def test_trying_again_takes_a_waiting_job_up_at_once(
     four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
 ) -> None:
     four.silence(four.world.storages[server.pk], 30)
-    four.sweep()
+    four.reconcile()
     four.work()
     job = four.job(Job.Kind.REBUILD)
     assert job.due > timezone.now()
@@ -216,28 +216,28 @@ def test_trying_again_takes_a_waiting_job_up_at_once(
     assert job.due <= timezone.now()
 
 
-def test_a_second_evacuation_does_not_cost_the_copy_that_the_head_still_uses(
+def test_a_second_evacuation_does_not_cost_the_replica_that_the_head_still_uses(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    first, _, last = four.legs(volume)
+    first, _, last = four.replicas(volume)
     drain.start_evacuation(last.server)
     four.work()
     drain.start_evacuation(first.server)
     finish_rebuilds(four, head)
 
-    used = set(head.groups[volume.pk].copies)
-    assert {leg.pk for leg in four.legs(volume, Status.INSYNC)} == used
+    used = set(head.groups[volume.pk].replicas)
+    assert {replica.pk for replica in four.replicas(volume, Status.INSYNC)} == used
 
 
-def test_a_copy_that_the_head_let_go_is_not_counted_though_another_was_lost_meanwhile(
+def test_a_replica_that_the_head_let_go_is_not_counted_though_another_was_lost_meanwhile(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    moved, lost, _ = four.legs(volume)
+    moved, lost, _ = four.replicas(volume)
     drain.start_evacuation(moved.server)
     four.work()
     head.lose(lost.pk)
-    four.sweep()
+    four.reconcile()
     finish_rebuilds(four, head)
 
-    used = {c.dextid for c in head.groups[volume.pk].copies.values() if c.state == "insync"}
-    assert {leg.pk for leg in four.legs(volume, Status.INSYNC)} == used
+    used = {c.dextid for c in head.groups[volume.pk].replicas.values() if c.state == "insync"}
+    assert {replica.pk for replica in four.replicas(volume, Status.INSYNC)} == used

@@ -12,18 +12,18 @@ from agents.protocol import DiskState
 from inventory.models import Address, Disk, HeadServer, Priority, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes.models import Job, Leg
+from volumes.models import Job, Replica
 from volumes.reports import problems
 
 
 def test_a_storage_server_that_answers_garbage_is_left_out(four: Cluster, head: Head) -> None:
     volume = four.create()
-    mad = four.legs(volume)[0]
+    mad = four.replicas(volume)[0]
     four.node_of(mad).babbles = True
 
     four.attach(volume, head)
 
-    assert four.legs(volume, Leg.Status.FAULTY) == [mad]
+    assert four.replicas(volume, Replica.Status.FAULTY) == [mad]
 
 
 def test_a_head_that_answers_garbage_is_a_fault_and_detach_is_allowed(
@@ -54,7 +54,7 @@ def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
     node, *others = four.world.storages.values()
     {"dead": node.die, "hung": node.hang, "garbage": node.babble}[way]()
 
-    four.sweep()
+    four.reconcile()
 
     assert StorageServer.objects.get(pk=node.server_id).silent_since is not None
     answered = StorageServer.objects.filter(silent_since=None, last_answer__isnull=False)
@@ -65,7 +65,7 @@ def test_a_node_without_a_sane_answer_counts_as_silent_and_holds_up_nobody(
     rows = StorageServer.objects.filter(pk=node.server_id)
     rows.update(silent_since=an_hour_ago, last_answer=an_hour_ago)
     assert why in _told_of(rows.get())
-    four.sweep()
+    four.reconcile()
     assert rows.get().priority == Priority.OFFLINE
     assert why in _told_of(rows.get())
 
@@ -82,7 +82,7 @@ def test_a_server_with_one_dead_network_is_up_and_the_network_is_told(cluster: C
     node.server_id = cluster.call("registerStorageServer", ip_data=[node.address, unplugged])
     cluster.world.storages[node.server_id] = node
 
-    cluster.sweep()
+    cluster.reconcile()
 
     assert StorageServer.objects.get().silent_since is None
     silent = Address.objects.filter(silent_since__isnull=False)
@@ -92,10 +92,10 @@ def test_a_server_with_one_dead_network_is_up_and_the_network_is_told(cluster: C
 def test_a_server_that_answers_again_is_not_silent_any_more(four: Cluster) -> None:
     node = next(iter(four.world.storages.values()))
     node.die()
-    four.sweep()
+    four.reconcile()
     node.start()
 
-    four.sweep()
+    four.reconcile()
 
     assert StorageServer.objects.get(pk=node.server_id).silent_since is None
     assert not Address.objects.exclude(silence="").exists()
@@ -105,7 +105,7 @@ def test_an_answer_in_another_servers_name_is_no_answer(four: Cluster) -> None:
     liar, other, *_ = four.world.storages.values()
     true_id, liar.server_id = liar.server_id, other.server_id
 
-    four.sweep()
+    four.reconcile()
 
     assert StorageServer.objects.get(pk=true_id).silent_since is not None
     assert "another node" in Address.objects.get(storage=true_id).silence
@@ -116,8 +116,8 @@ def test_a_job_tells_its_story_once_and_is_forgotten_with_it(
 ) -> None:
     volume = four.create()
     four.attach(volume, head)
-    four.silence(four.node_of(four.legs(volume)[0]), 30)
-    four.sweep()
+    four.silence(four.node_of(four.replicas(volume)[0]), 30)
+    four.reconcile()
     four.work(3)
     rebuild = four.job(Job.Kind.REBUILD)
 
@@ -128,7 +128,7 @@ def test_a_job_tells_its_story_once_and_is_forgotten_with_it(
 
     long_ago = timezone.now() - timedelta(days=settings.VASTSKY_KEEP_JOBS_DAYS + 1)
     Job.objects.filter(pk=attach.pk).update(finished=long_ago)
-    four.sweep()
+    four.reconcile()
     assert not Job.objects.filter(pk=attach.pk).exists()
 
 
@@ -137,7 +137,7 @@ def test_a_server_speaks_of_its_own_disks_only(four: Cluster) -> None:
     disk = Disk.objects.get(server=real.server_id)
     clone.disks = [DiskState("copied", "/disk/copy", disk.pk, 100, error="it was a clone")]
 
-    four.sweep()
+    four.reconcile()
 
     disk.refresh_from_db()
     assert disk.priority == 1

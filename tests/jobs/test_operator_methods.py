@@ -23,8 +23,8 @@ def volume(four: Cluster, head: Head) -> LogicalVolume:
 
 @pytest.fixture(params=["ssvrid", "pdskid"])
 def place(request: Any, four: Cluster, volume: LogicalVolume) -> dict[str, int]:
-    """A server, or a disk, that holds a copy."""
-    disk = four.disk_of(four.legs(volume)[0])
+    """A server, or a disk, that holds a replica."""
+    disk = four.disk_of(four.replicas(volume)[0])
     return {request.param: disk.server_id if request.param == "ssvrid" else disk.pk}
 
 

@@ -12,7 +12,7 @@ from pytest_django import Settings
 from tests.conftest import Race
 from tests.jobs.conftest import Cluster
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, Leg
+from volumes.models import Attachment, Job, Replica
 from volumes.repair import shred
 from volumes.worker import runner
 
@@ -49,7 +49,7 @@ def test_an_attach_against_a_delete_leaves_one_of_them(racing_four: Cluster, rac
 def test_a_failing_server_and_an_attach_do_not_deadlock(racing_four: Cluster, race: Race) -> None:
     volumes = [racing_four.create(f"v{n}", gb=2) for n in range(4)]
     head = next(iter(racing_four.world.heads.values()))
-    server = Leg.objects.values_list("server", flat=True)[0]
+    server = Replica.objects.values_list("server", flat=True)[0]
 
     results = race(
         *(lambda v=volume: racing_four.attach(v, head) for volume in volumes),

@@ -12,9 +12,9 @@ from inventory.models import Disk, Extent, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.attach import attach
-from volumes.models import Job, Leg, LogicalVolume
+from volumes.models import Job, LogicalVolume, Replica
 
-Status = Leg.Status
+Status = Replica.Status
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ def idle(four: Cluster, head: Head) -> LogicalVolume:
 
 
 def spare(four: Cluster) -> int:
-    """The server that holds no copy of the only volume."""
-    held = set(Leg.objects.values_list("server", flat=True))
+    """The server that holds no replica of the only volume."""
+    held = set(Replica.objects.values_list("server", flat=True))
     (free,) = set(four.world.storages) - held
     return free
 
@@ -44,7 +44,7 @@ def spare(four: Cluster) -> int:
 def test_a_server_said_lost_is_replaced_at_once(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     free = spare(four)
     four.node_of(lost).die()
 
@@ -53,18 +53,18 @@ def test_a_server_said_lost_is_replaced_at_once(
 
     (order,) = head.told("rebuild")
     assert order.replaces == lost.pk
-    assert order.leg.dextid == four.legs(volume, Status.SPARE)[0].pk
-    assert four.legs(volume, Status.SPARE)[0].server_id == free
+    assert order.replica.dextid == four.replicas(volume, Status.SPARE)[0].pk
+    assert four.replicas(volume, Status.SPARE)[0].server_id == free
     head.finish(order)
     four.work()
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
-    assert len(four.legs(volume)) == 3
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
+    assert len(four.replicas(volume)) == 3
 
 
 def test_the_old_place_is_shredded_once_its_server_is_back(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     node = four.node_of(lost)
     node.die()
     four.call("notifyFailure", target=2, targetid=lost.server_id)
@@ -73,11 +73,11 @@ def test_the_old_place_is_shredded_once_its_server_is_back(
     head.finish(head.told("rebuild")[0])
     four.work()
     assert Extent.objects.get(pk=lost.pk).status == Extent.Status.OFFLINE
-    four.sweep()
+    four.reconcile()
     assert not Job.objects.filter(kind="shred").exists()
 
     four.comes_back(node)
-    four.sweep()
+    four.reconcile()
     four.work()
 
     assert node.shredded == [lost.pk]
@@ -86,13 +86,13 @@ def test_the_old_place_is_shredded_once_its_server_is_back(
 def test_a_silent_server_has_its_grace(
     four: Cluster, head: Head, volume: LogicalVolume, settings: Settings
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     four.silence(four.node_of(lost), 30)
 
-    four.sweep()
+    four.reconcile()
     four.work()
 
-    assert four.legs(volume, Status.FAULTY) == [lost]
+    assert four.replicas(volume, Status.FAULTY) == [lost]
     assert not head.told("rebuild")
     assert "silent" in four.job(Job.Kind.REBUILD).waiting
     StorageServer.objects.filter(pk=lost.server_id).update(silent_since="2020-01-01T00:00Z")
@@ -100,12 +100,14 @@ def test_a_silent_server_has_its_grace(
     assert head.told("rebuild")
 
 
-def test_a_mirror_on_its_last_copy_does_not_wait_for_the_grace(four: Cluster, head: Head) -> None:
+def test_a_mirror_on_its_last_replica_does_not_wait_for_the_grace(
+    four: Cluster, head: Head
+) -> None:
     volume = four.create(redundancy=2)
     four.attach(volume, head)
-    four.silence(four.node_of(four.legs(volume)[0]), 30)
+    four.silence(four.node_of(four.replicas(volume)[0]), 30)
 
-    four.sweep()
+    four.reconcile()
     four.work()
 
     assert len(head.told("rebuild")) == 1
@@ -114,93 +116,93 @@ def test_a_mirror_on_its_last_copy_does_not_wait_for_the_grace(four: Cluster, he
 def test_a_server_that_comes_back_in_time_is_caught_up(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     node = four.node_of(lost)
     four.silence(node, 30)
-    four.sweep()
+    four.reconcile()
     four.work()
 
     four.comes_back(node)
     four.work()
 
     (order,) = head.told("rebuild")
-    assert order.leg.dextid == lost.pk
+    assert order.replica.dextid == lost.pk
     assert order.replaces == 0
     head.finish(order)
     four.work()
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
 
 
 def test_too_many_servers_gone_together_pull_the_brake(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    for leg in four.legs(volume)[:2]:
-        four.silence(four.node_of(leg), 100_000)
+    for replica in four.replicas(volume)[:2]:
+        four.silence(four.node_of(replica), 100_000)
 
-    four.sweep()
+    four.reconcile()
     four.work()
 
     assert not head.told("rebuild")
     assert "too many" in four.job(Job.Kind.REBUILD).waiting
 
 
-def test_the_last_good_copy_is_never_given_up(
+def test_the_last_good_replica_is_never_given_up(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
     for server in list(four.world.storages):
         four.call("notifyFailure", target=2, targetid=server)
 
-    assert len(four.legs(volume, Status.INSYNC)) == 1
+    assert len(four.replicas(volume, Status.INSYNC)) == 1
 
 
-def test_a_copy_that_its_head_lost_by_an_io_error_is_replaced(
+def test_a_replica_that_its_head_lost_by_an_io_error_is_replaced(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    bad = four.legs(volume)[0]
+    bad = four.replicas(volume)[0]
     head.lose(bad.pk, "io")
 
     four.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
     four.work()
 
     (order,) = head.told("rebuild")
-    assert order.leg.dextid != bad.pk
+    assert order.replica.dextid != bad.pk
     assert order.replaces == bad.pk
 
 
-def test_a_lost_copy_is_noticed_by_the_sweep_too(
+def test_a_lost_replica_is_noticed_by_the_sweep_too(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     head.lose(lost.pk, "connection")
 
-    four.sweep()
+    four.reconcile()
 
-    assert four.legs(volume, Status.FAULTY) == [lost]
+    assert four.replicas(volume, Status.FAULTY) == [lost]
 
 
-def test_a_last_copy_that_is_cut_off_is_exported_anew_when_its_server_is_back(
+def test_a_last_replica_that_is_cut_off_is_exported_anew_when_its_server_is_back(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    for leg in four.legs(volume)[:2]:
-        head.lose(leg.pk)
-        four.call("notifyFailure", target=4, targetid=leg.pk, reason="connection")
-    (last,) = four.legs(volume, Status.INSYNC)
+    for replica in four.replicas(volume)[:2]:
+        head.lose(replica.pk)
+        four.call("notifyFailure", target=4, targetid=replica.pk, reason="connection")
+    (last,) = four.replicas(volume, Status.INSYNC)
     head.cut_off(last.pk)
     before = len(four.node_of(last).told("export"))
 
-    four.sweep()
+    four.reconcile()
     four.work()
 
     assert len(four.node_of(last).told("export")) == before + 1
     (order,) = head.told("rebuild")
-    assert order.leg.dextid == last.pk
+    assert order.replica.dextid == last.pk
     head.finish(order)
     four.work()
     last.refresh_from_db()
     assert (last.status, last.why) == (Status.INSYNC, "")
 
 
-def test_with_no_other_server_a_bad_copy_is_built_anew_in_its_place(
+def test_with_no_other_server_a_bad_replica_is_built_anew_in_its_place(
     cluster: Cluster,
 ) -> None:
     for _ in range(3):
@@ -208,17 +210,17 @@ def test_with_no_other_server_a_bad_copy_is_built_anew_in_its_place(
     head = cluster.add_head()
     volume = cluster.create()
     cluster.attach(volume, head)
-    bad = cluster.legs(volume)[0]
+    bad = cluster.replicas(volume)[0]
     head.lose(bad.pk, "io")
 
     cluster.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
     cluster.work(2)
 
     (order,) = head.told("rebuild")
-    assert Leg.objects.get(pk=order.leg.dextid).server_id == bad.server_id
+    assert Replica.objects.get(pk=order.replica.dextid).server_id == bad.server_id
     head.finish(order)
     cluster.work()
-    assert {leg.status for leg in cluster.legs(volume)} == {Status.INSYNC}
+    assert {replica.status for replica in cluster.replicas(volume)} == {Status.INSYNC}
 
 
 def test_an_unknown_extent_is_enoent_and_a_free_one_changes_nothing(four: Cluster) -> None:
@@ -231,7 +233,7 @@ def test_an_unknown_extent_is_enoent_and_a_free_one_changes_nothing(four: Cluste
 def test_a_detached_volume_is_healed_between_the_storage_servers(
     four: Cluster, idle: LogicalVolume
 ) -> None:
-    lost = four.legs(idle)[0]
+    lost = four.replicas(idle)[0]
     target = four.world.storages[spare(four)]
     four.node_of(lost).die()
 
@@ -242,14 +244,14 @@ def test_a_detached_volume_is_healed_between_the_storage_servers(
     target.finish(order)
     four.work()
 
-    assert {leg.status for leg in four.legs(idle)} == {Status.INSYNC}
-    assert {leg.events for leg in four.legs(idle)} == {1}
+    assert {replica.status for replica in four.replicas(idle)} == {Status.INSYNC}
+    assert {replica.events for replica in four.replicas(idle)} == {1}
 
 
 def test_an_attach_during_a_pull_takes_the_rebuild_over(
     four: Cluster, head: Head, idle: LogicalVolume
 ) -> None:
-    lost = four.legs(idle)[0]
+    lost = four.replicas(idle)[0]
     target = four.world.storages[spare(four)]
     four.node_of(lost).die()
     four.call("notifyFailure", target=2, targetid=lost.server_id)
@@ -260,16 +262,16 @@ def test_an_attach_during_a_pull_takes_the_rebuild_over(
     target.finish(pull)
     four.work(2)
 
-    assert four.legs(idle, Status.SPARE)
+    assert four.replicas(idle, Status.SPARE)
     (order,) = head.told("rebuild")
-    assert order.leg.dextid == pull.target.dextid
+    assert order.replica.dextid == pull.target.dextid
 
 
 def test_a_failed_rebuild_is_tried_again_and_then_elsewhere(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
     four.add_storage()
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     four.call("notifyFailure", target=2, targetid=lost.server_id)
     four.work()
     first = head.told("rebuild")[0]
@@ -278,61 +280,61 @@ def test_a_failed_rebuild_is_tried_again_and_then_elsewhere(
         head.finish(head.told("rebuild")[-1], Progress.FAILED)
         four.work(2)
 
-    places = [order.leg.dextid for order in head.told("rebuild")]
-    assert places[:3] == [first.leg.dextid] * 3
-    assert places[3] != first.leg.dextid
+    places = [order.replica.dextid for order in head.told("rebuild")]
+    assert places[:3] == [first.replica.dextid] * 3
+    assert places[3] != first.replica.dextid
 
 
 def test_a_volume_never_attached_needs_no_copying(four: Cluster) -> None:
     volume = four.create()
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
 
     four.call("notifyFailure", target=2, targetid=lost.server_id)
     four.work()
 
-    assert [leg.status for leg in four.legs(volume)] == [Status.ALLOCATED] * 3
+    assert [replica.status for replica in four.replicas(volume)] == [Status.ALLOCATED] * 3
     assert four.job(Job.Kind.REBUILD).state == "done"
 
 
-def test_an_evacuated_disk_serves_until_its_copies_are_elsewhere(
+def test_an_evacuated_disk_serves_until_its_replicas_are_elsewhere(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    leaving = four.legs(volume)[0]
+    leaving = four.replicas(volume)[0]
     Disk.objects.filter(pk=four.disk_of(leaving).pk).update(priority=3)
 
-    four.sweep()
+    four.reconcile()
     four.work()
-    assert len(four.legs(volume, Status.INSYNC)) == 3
+    assert len(four.replicas(volume, Status.INSYNC)) == 3
     (order,) = head.told("rebuild")
     assert order.replaces == leaving.pk
     head.finish(order)
     four.work()
 
-    assert leaving.pk not in {leg.pk for leg in four.legs(volume)}
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert leaving.pk not in {replica.pk for replica in four.replicas(volume)}
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
 
 
-def test_a_bad_block_moves_the_copy_and_never_comes_back(
+def test_a_bad_block_moves_the_replica_and_never_comes_back(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    leg = four.legs(volume)[0]
-    disk = four.disk_of(leg)
-    offset = Extent.objects.get(pk=leg.pk).offset_gb
+    replica = four.replicas(volume)[0]
+    disk = four.disk_of(replica)
+    offset = Extent.objects.get(pk=replica.pk).offset_gb
 
     four.call("notifyBadBlocks", pdskid=disk.pk, blocks=[offset])
     four.work()
     head.finish(head.told("rebuild")[0])
     four.work()
 
-    assert Extent.objects.get(pk=leg.pk).status == Extent.Status.FAULTY
+    assert Extent.objects.get(pk=replica.pk).status == Extent.Status.FAULTY
     disk.refresh_from_db()
     assert disk.get_priority_display() == "Low"
 
 
-def test_a_failed_disk_is_faulty_and_its_copies_are_replaced(
+def test_a_failed_disk_is_faulty_and_its_replicas_are_replaced(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    disk = four.disk_of(four.legs(volume)[0])
+    disk = four.disk_of(four.replicas(volume)[0])
 
     for _ in range(2):
         four.call("notifyFailure", target=3, targetid=disk.pk)
@@ -350,7 +352,9 @@ def test_rebuilds_honour_the_limit_and_the_neediest_goes_first(
     rich, poor = four.create("rich"), four.create("poor", redundancy=2)
     for volume in (rich, poor):
         four.attach(volume, head)
-    shared = {leg.server_id for leg in four.legs(rich)} & {leg.server_id for leg in four.legs(poor)}
+    shared = {replica.server_id for replica in four.replicas(rich)} & {
+        replica.server_id for replica in four.replicas(poor)
+    }
 
     four.call("notifyFailure", target=2, targetid=shared.pop())
     four.work(3)
@@ -360,33 +364,33 @@ def test_rebuilds_honour_the_limit_and_the_neediest_goes_first(
 
 
 def test_delete_while_rebuilding_ends_the_rebuild(four: Cluster, idle: LogicalVolume) -> None:
-    four.call("notifyFailure", target=2, targetid=four.legs(idle)[0].server_id)
+    four.call("notifyFailure", target=2, targetid=four.replicas(idle)[0].server_id)
     four.work()
 
     four.call("deleteLogicalVolume", lvolid=idle.pk)
     four.work()
 
     assert four.job(Job.Kind.REBUILD).state == "canceled"
-    assert not Leg.objects.exists()
+    assert not Replica.objects.exists()
     call_command("fsck")
 
 
 def test_the_nodes_word_ends_a_rebuild_under_way(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    four.call("notifyFailure", target=2, targetid=four.legs(volume)[0].server_id)
+    four.call("notifyFailure", target=2, targetid=four.replicas(volume)[0].server_id)
     four.work()
-    new = four.legs(volume, Status.SPARE)[0]
+    new = four.replicas(volume, Status.SPARE)[0]
     told = {"mirrorid": new.mirror_id, "dexts": [{"dextid": new.pk, "dext_status": 2}]}
 
     for _ in range(2):
         four.call("notifyRebuildMirrorFinished", **told)
 
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
     assert four.job(Job.Kind.REBUILD).state == "done"
 
 
-def test_a_storage_server_with_many_copies_fails_in_a_constant_number_of_queries(
+def test_a_storage_server_with_many_replicas_fails_in_a_constant_number_of_queries(
     four: Cluster, django_assert_max_num_queries: object
 ) -> None:
     for number in range(12):
@@ -400,10 +404,10 @@ def test_a_storage_server_with_many_copies_fails_in_a_constant_number_of_queries
 def test_a_disk_that_did_not_come_back_with_its_server_is_replaced_after_the_grace(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     node = four.node_of(lost)
     four.silence(node, 30)
-    four.sweep()
+    four.reconcile()
     node.start()
     four.call("registerStorageServer", ip_data=[node.address])
     Disk.objects.filter(server=lost.server_id).update(priority_since="2020-01-01T00:00Z")
@@ -414,10 +418,10 @@ def test_a_disk_that_did_not_come_back_with_its_server_is_replaced_after_the_gra
     assert order.replaces == lost.pk
 
 
-def test_a_copy_left_behind_on_bad_blocks_is_replaced(
+def test_a_replica_left_behind_on_bad_blocks_is_replaced(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     head.lose(lost.pk, "connection")
     four.call("notifyFailure", target=4, targetid=lost.pk, reason="connection")
     extent = Extent.objects.get(pk=lost.pk)
@@ -426,10 +430,10 @@ def test_a_copy_left_behind_on_bad_blocks_is_replaced(
     four.work()
 
     (order,) = head.told("rebuild")
-    assert (order.leg.dextid != lost.pk, order.replaces) == (True, lost.pk)
+    assert (order.replica.dextid != lost.pk, order.replaces) == (True, lost.pk)
 
 
-def test_with_no_room_a_copy_on_bad_blocks_waits_and_is_not_built_there_again(
+def test_with_no_room_a_replica_on_bad_blocks_waits_and_is_not_built_there_again(
     cluster: Cluster,
 ) -> None:
     for _ in range(2):
@@ -437,7 +441,7 @@ def test_with_no_room_a_copy_on_bad_blocks_waits_and_is_not_built_there_again(
     head = cluster.add_head()
     volume = cluster.create(redundancy=2, gb=95)
     cluster.attach(volume, head)
-    lost = cluster.legs(volume)[0]
+    lost = cluster.replicas(volume)[0]
     head.lose(lost.pk, "io")
     cluster.call("notifyFailure", target=4, targetid=lost.pk, reason="io")
     extent = Extent.objects.get(pk=lost.pk)
@@ -451,21 +455,21 @@ def test_with_no_room_a_copy_on_bad_blocks_waits_and_is_not_built_there_again(
 
 def test_a_volume_never_attached_leaves_an_evacuated_server_at_once(four: Cluster) -> None:
     volume = four.create()
-    leaving = four.legs(volume)[0]
+    leaving = four.replicas(volume)[0]
     StorageServer.objects.filter(pk=leaving.server_id).update(priority=3)
 
-    four.sweep()
+    four.reconcile()
     four.work(2)
 
-    assert leaving.pk not in {leg.pk for leg in four.legs(volume)}
-    assert [leg.status for leg in four.legs(volume)] == [Status.ALLOCATED] * 3
+    assert leaving.pk not in {replica.pk for replica in four.replicas(volume)}
+    assert [replica.status for replica in four.replicas(volume)] == [Status.ALLOCATED] * 3
     assert four.free_gb() == 4 * 99 - 3 * 5
 
 
 def test_news_of_a_rebuild_from_before_a_detach_counts_for_nothing(
     four: Cluster, head: Head, volume: LogicalVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    four.call("notifyFailure", target=2, targetid=four.legs(volume)[0].server_id)
+    four.call("notifyFailure", target=2, targetid=four.replicas(volume)[0].server_id)
     four.work()
     (order,) = head.told("rebuild")
 
@@ -478,15 +482,15 @@ def test_news_of_a_rebuild_from_before_a_detach_counts_for_nothing(
     monkeypatch.setattr("volumes.repair.transfer.agent", lambda *_: SlowToBeHeard())
     four.work()
 
-    assert Leg.objects.get(pk=order.leg.dextid).status == Status.SPARE
+    assert Replica.objects.get(pk=order.replica.dextid).status == Status.SPARE
 
 
 def test_the_nodes_word_on_a_rebuild_of_an_older_epoch_changes_nothing(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    four.call("notifyFailure", target=2, targetid=four.legs(volume)[0].server_id)
+    four.call("notifyFailure", target=2, targetid=four.replicas(volume)[0].server_id)
     four.work()
-    new = four.legs(volume, Status.SPARE)[0]
+    new = four.replicas(volume, Status.SPARE)[0]
     four.detach(volume)
 
     told = [{"dextid": new.pk, "dext_status": 2}]
@@ -496,7 +500,7 @@ def test_the_nodes_word_on_a_rebuild_of_an_older_epoch_changes_nothing(
     assert new.status == Status.SPARE
 
 
-def test_a_copy_that_only_the_manager_cannot_reach_is_kept_until_another_is_good(
+def test_a_replica_that_only_the_manager_cannot_reach_is_kept_until_another_is_good(
     cluster: Cluster,
 ) -> None:
     for _ in range(3):
@@ -504,28 +508,28 @@ def test_a_copy_that_only_the_manager_cannot_reach_is_kept_until_another_is_good
     head = cluster.add_head()
     volume = cluster.create(redundancy=2)
     cluster.attach(volume, head)
-    unreached = cluster.legs(volume)[0]
+    unreached = cluster.replicas(volume)[0]
     node = cluster.node_of(unreached)
     cluster.silence(node, 30)
-    cluster.sweep()
+    cluster.reconcile()
     cluster.work()
 
     cluster.comes_back(node)
-    cluster.sweep()
+    cluster.reconcile()
     cluster.work()
 
     assert not node.shredded
     (order,) = head.told("rebuild")
     head.finish(order)
     cluster.work()
-    cluster.sweep()
+    cluster.reconcile()
     cluster.work()
     assert node.shredded == [unreached.pk]
 
 
-def test_each_try_pulls_from_the_next_good_copy(four: Cluster, idle: LogicalVolume) -> None:
+def test_each_try_pulls_from_the_next_good_replica(four: Cluster, idle: LogicalVolume) -> None:
     target = four.world.storages[spare(four)]
-    four.call("notifyFailure", target=2, targetid=four.legs(idle)[0].server_id)
+    four.call("notifyFailure", target=2, targetid=four.replicas(idle)[0].server_id)
     four.work()
 
     target.finish(target.told("pull")[0], Progress.FAILED, "the source cannot be read")
@@ -537,14 +541,14 @@ def test_each_try_pulls_from_the_next_good_copy(four: Cluster, idle: LogicalVolu
 
 def test_what_a_pull_left_exported_is_dropped(four: Cluster, idle: LogicalVolume) -> None:
     target = four.world.storages[spare(four)]
-    four.call("notifyFailure", target=2, targetid=four.legs(idle)[0].server_id)
+    four.call("notifyFailure", target=2, targetid=four.replicas(idle)[0].server_id)
     four.work()
-    four.sweep()
+    four.reconcile()
     assert any(node.exports for node in four.world.storages.values())
     target.finish(target.told("pull")[0])
     four.work(3)
 
-    four.sweep()
+    four.reconcile()
 
     assert not any(node.exports for node in four.world.storages.values())
     assert set(target.min_epoch.values()) <= {2}
@@ -553,34 +557,34 @@ def test_what_a_pull_left_exported_is_dropped(four: Cluster, idle: LogicalVolume
 def test_a_server_lost_while_it_was_unknown_who_is_newest_is_replaced_once_that_is_known(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    lost = four.legs(volume)[0]
+    lost = four.replicas(volume)[0]
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work()
     four.call("notifyFailure", target=2, targetid=lost.server_id)
-    assert four.legs(volume, Status.FAULTY) == []
+    assert four.replicas(volume, Status.FAULTY) == []
 
     LogicalVolume.objects.filter(pk=volume.pk).update(closed_cleanly=True)
-    four.sweep()
+    four.reconcile()
 
-    assert four.legs(volume, Status.FAULTY) == [lost]
+    assert four.replicas(volume, Status.FAULTY) == [lost]
     assert four.job(Job.Kind.REBUILD).state == Job.State.OPEN
 
 
-def test_a_sweep_keeps_the_last_good_copy_when_all_servers_are_out(
+def test_a_sweep_keeps_the_last_good_replica_when_all_servers_are_out(
     four: Cluster, idle: LogicalVolume
 ) -> None:
     StorageServer.objects.update(priority=4)
 
     for _ in range(2):
-        four.sweep()
+        four.reconcile()
 
-    assert len(four.legs(idle, Status.INSYNC)) == 1
+    assert len(four.replicas(idle, Status.INSYNC)) == 1
 
 
 def test_a_volume_that_was_not_closed_in_order_is_examined_and_healed(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    stale, bad, newest = four.legs(volume)
+    stale, bad, newest = four.replicas(volume)
     four.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
     head.lose(stale.pk)
     head.die()
@@ -591,14 +595,14 @@ def test_a_volume_that_was_not_closed_in_order_is_examined_and_healed(
 
     volume.refresh_from_db()
     assert volume.closed_cleanly
-    assert four.legs(volume, Status.INSYNC) == [newest]
+    assert four.replicas(volume, Status.INSYNC) == [newest]
     assert pulls[0].source.export.startswith(f"{newest.pk}.")
 
 
-def test_a_volume_whose_newest_copy_may_be_out_of_reach_is_left_alone(
+def test_a_volume_whose_newest_replica_may_be_out_of_reach_is_left_alone(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    silent, bad, _ = four.legs(volume)
+    silent, bad, _ = four.replicas(volume)
     four.call("notifyFailure", target=4, targetid=bad.pk, reason="io")
     head.die()
     four.node_of(silent).die()
@@ -612,39 +616,39 @@ def test_a_volume_whose_newest_copy_may_be_out_of_reach_is_left_alone(
     assert "newest" in four.job(Job.Kind.REBUILD).waiting
 
 
-def test_where_all_copies_went_at_once_the_heads_last_one_counts_not_ours(
+def test_where_all_replicas_went_at_once_the_heads_last_one_counts_not_ours(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    heads_last, *others = four.legs(volume)
-    for leg in (heads_last, *others):
-        four.call("notifyFailure", target=2, targetid=leg.server_id, reason="restarted")
-    for leg in others:
-        head.lose(leg.pk)
+    heads_last, *others = four.replicas(volume)
+    for replica in (heads_last, *others):
+        four.call("notifyFailure", target=2, targetid=replica.server_id, reason="restarted")
+    for replica in others:
+        head.lose(replica.pk)
     head.cut_off(heads_last.pk)
-    assert heads_last.pk not in {leg.pk for leg in four.legs(volume, Status.INSYNC)}
-    for leg in four.legs(volume):
-        node = four.node_of(leg)
+    assert heads_last.pk not in {replica.pk for replica in four.replicas(volume, Status.INSYNC)}
+    for replica in four.replicas(volume):
+        node = four.node_of(replica)
         node.die()
         four.comes_back(node)
 
     for _ in range(2):
-        four.sweep()
+        four.reconcile()
     four.work()
 
-    assert heads_last.pk in {order.leg.dextid for order in head.told("rebuild")}
-    assert [leg.pk for leg in four.legs(volume, Status.INSYNC)] == [heads_last.pk]
+    assert heads_last.pk in {order.replica.dextid for order in head.told("rebuild")}
+    assert [replica.pk for replica in four.replicas(volume, Status.INSYNC)] == [heads_last.pk]
 
 
-def test_a_copy_that_the_head_alone_reaches_counts_once_it_is_the_only_one_in_use(
+def test_a_replica_that_the_head_alone_reaches_counts_once_it_is_the_only_one_in_use(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    newest, *others = four.legs(volume)
+    newest, *others = four.replicas(volume)
     four.silence(four.node_of(newest), 30)
-    four.sweep()
-    for leg in others:
-        head.lose(leg.pk)
-        four.call("notifyFailure", target=4, targetid=leg.pk, reason="connection")
-    four.sweep()
+    four.reconcile()
+    for replica in others:
+        head.lose(replica.pk)
+        four.call("notifyFailure", target=4, targetid=replica.pk, reason="connection")
+    four.reconcile()
 
     head.die()
     four.call("notifyFailure", target=1, targetid=head.server_id)
@@ -658,15 +662,15 @@ def test_a_copy_that_the_head_alone_reaches_counts_once_it_is_the_only_one_in_us
 
 
 @pytest.mark.parametrize(("reason", "goes"), [("", True), ("connection", False)])
-def test_a_lost_copy_that_its_head_closes_in_sync_never_leads_to_one_too_many(
+def test_a_lost_replica_that_its_head_closes_in_sync_never_leads_to_one_too_many(
     four: Cluster, head: Head, reason: str, *, goes: bool
 ) -> None:
     volume = four.create(redundancy=2)
     four.attach(volume, head)
-    lost, kept = four.legs(volume)
+    lost, kept = four.replicas(volume)
     four.call("notifyFailure", target=4, targetid=lost.pk, reason=reason)
     four.work()
-    assert four.legs(volume, Status.SPARE)
+    assert four.replicas(volume, Status.SPARE)
 
     four.detach(volume)
     four.work(4)
@@ -674,10 +678,10 @@ def test_a_lost_copy_that_its_head_closes_in_sync_never_leads_to_one_too_many(
         for order in node.told("pull"):
             node.finish(order)
     four.work(6)
-    four.sweep()
+    four.reconcile()
 
-    assert {leg.status for leg in four.legs(volume)} == {Status.INSYNC}
-    assert (lost not in four.legs(volume), kept in four.legs(volume)) == (goes, True)
-    assert len(four.legs(volume)) == 2
+    assert {replica.status for replica in four.replicas(volume)} == {Status.INSYNC}
+    assert (lost not in four.replicas(volume), kept in four.replicas(volume)) == (goes, True)
+    assert len(four.replicas(volume)) == 2
     assert not Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN).exists()
     call_command("fsck")

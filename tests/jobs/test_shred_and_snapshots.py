@@ -12,7 +12,7 @@ from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.attach import attach
 from volumes.lifecycle import snapshots
-from volumes.models import Job, Leg, LogicalVolume
+from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import shred
 
 
@@ -24,7 +24,7 @@ def test_a_new_disk_is_shredded_and_then_free(cluster: Cluster) -> None:
         "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(100 << 21)
     )
 
-    cluster.sweep()
+    cluster.reconcile()
     cluster.work()
 
     assert cluster.free_gb() == 99
@@ -38,11 +38,11 @@ def test_what_a_head_may_have_written_is_zeroed_before_it_is_free(
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    extents = {leg.pk for leg in four.legs(volume)}
+    extents = {replica.pk for replica in four.replicas(volume)}
 
     four.call("deleteLogicalVolume", lvolid=volume.pk)
     assert four.free_gb() == before - 15
-    four.sweep()
+    four.reconcile()
     four.work()
 
     assert four.free_gb() == before
@@ -83,7 +83,7 @@ def test_nobody_talks_us_into_space_that_was_not_zeroed(four: Cluster, head: Hea
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    extent = four.legs(volume)[0].pk
+    extent = four.replicas(volume)[0].pk
     four.call("deleteLogicalVolume", lvolid=volume.pk)
 
     four.call("notifyShredFinished", dextid=extent)
@@ -97,13 +97,13 @@ def test_a_shred_that_keeps_failing_ends_with_its_cause_and_the_space_rests(
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    poisoned = four.node_of(four.legs(volume)[0])
+    poisoned = four.node_of(four.replicas(volume)[0])
     poisoned.refuse["shred"] = (errno.EIO, "the disk is ill")
     four.call("deleteLogicalVolume", lvolid=volume.pk)
 
-    four.sweep()
+    four.reconcile()
     four.work(shred.TRIES)
-    four.sweep()
+    four.reconcile()
 
     failed = Job.objects.get(kind="shred", state="failed")
     assert failed.error == "the disk is ill"
@@ -122,7 +122,7 @@ def test_space_of_a_server_that_went_out_is_shredded_as_soon_as_it_is_back(
     node.hold_shreds = False
 
     four.comes_back(node)
-    four.sweep()
+    four.reconcile()
     four.work()
 
     job.refresh_from_db()
@@ -139,11 +139,11 @@ def test_a_large_stretch_is_zeroed_piece_by_piece(cluster: Cluster) -> None:
         "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(2000 << 21)
     )
 
-    cluster.sweep()
+    cluster.reconcile()
     cluster.work()
     assert cluster.free_gb() == shred.PIECE_GB
     for _ in range(3):
-        cluster.sweep()
+        cluster.reconcile()
         cluster.work()
 
     assert cluster.free_gb() == 1999
@@ -154,10 +154,10 @@ def _begin_long_shred(four: Cluster, head: Head) -> Job:
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)
-    four.node_of(four.legs(volume)[0]).hold_shreds = True
-    slow = four.legs(volume)[0].pk
+    four.node_of(four.replicas(volume)[0]).hold_shreds = True
+    slow = four.replicas(volume)[0].pk
     four.call("deleteLogicalVolume", lvolid=volume.pk)
-    four.sweep()
+    four.reconcile()
     four.work()
     return Job.objects.get(kind="shred", extent=slow)
 
@@ -184,7 +184,7 @@ def test_a_snapshot_of_an_attached_origin_appears_on_its_head(
 
     (order,) = head.told("snapshot")
     assert order.device.lvolid == snapshot.pk
-    assert {leg.status for leg in four.legs(snapshot)} == {Leg.Status.INSYNC}
+    assert {replica.status for replica in four.replicas(snapshot)} == {Replica.Status.INSYNC}
     shown = four.call("listLogicalVolumes", lvolid=origin.pk)[0]
     assert shown["associated_from"] == [{"lvolid": snapshot.pk, "type": "snapshot"}]
 
@@ -274,7 +274,7 @@ def test_a_snapshot_that_was_given_up_while_its_head_made_it_is_taken_down(
 ) -> None:
     head.groups[origin.pk].snapshots.add(4711)
 
-    four.sweep()
+    four.reconcile()
 
     assert [order.snapshot for order in head.told("unsnapshot")] == [4711]
 
@@ -287,8 +287,8 @@ def test_a_broken_snapshot_never_keeps_its_origin_from_being_attached(
     four: Cluster, head: Head, origin: LogicalVolume
 ) -> None:
     snapshot = snapshot_of(four, origin)
-    for leg in four.legs(snapshot):
-        head.lose(leg.pk, "io")
+    for replica in four.replicas(snapshot):
+        head.lose(replica.pk, "io")
 
     four.detach(origin)
     four.attach(origin, head)
@@ -306,7 +306,7 @@ def test_a_snapshot_that_the_head_calls_broken_is_not_assembled_again(
     snapshot = snapshot_of(four, origin)
     head.groups[origin.pk].broken.add(snapshot.pk)
 
-    four.sweep()
+    four.reconcile()
 
     snapshot.refresh_from_db()
     assert snapshot.broken
@@ -342,11 +342,11 @@ def test_a_forced_attach_shows_no_snapshot_whose_store_was_left_behind(
     four.attach(volume, head)
     four.call("createSnapshot", origin_lvolid=volume.pk, snapshot_lvolname="was")
     snapshot = LogicalVolume.objects.get(name="was")
-    behind, *newest = four.legs(snapshot)
+    behind, *newest = four.replicas(snapshot)
     head.lose(behind.pk)
     four.call("notifyFailure", target=4, targetid=behind.pk, reason="connection")
-    for leg in newest:
-        four.node_of(leg).die()
+    for replica in newest:
+        four.node_of(replica).die()
     head.die()
     four.call("notifyFailure", target=1, targetid=head.server_id)
     four.work(5)

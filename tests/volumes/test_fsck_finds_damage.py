@@ -15,7 +15,7 @@ from inventory.models import Extent, HeadServer, Priority, StorageServer
 from tests.contract.api import Api
 from volumes.integrity.fsck import violations
 from volumes.integrity.invariants import CHECKS
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 
 pytestmark = pytest.mark.django_db
 
@@ -39,8 +39,8 @@ def attached(state: Attachment.State) -> Callable[[World], Any]:
 
 
 EPOCH = "UPDATE volumes_logicalvolume SET epoch = 1"
-FAILED = "UPDATE volumes_leg SET status = 4 WHERE %s"
-LONG_AGO = "UPDATE volumes_leg SET since = '2020-01-01'"
+FAILED = "UPDATE volumes_replica SET status = 4 WHERE %s"
+LONG_AGO = "UPDATE volumes_replica SET since = '2020-01-01'"
 
 DAMAGE: list[tuple[str, list[Damage]]] = [
     (
@@ -64,51 +64,54 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         ["UPDATE inventory_extent SET status = 2, zeroed_generation = 0 WHERE id = {super}"],
     ),
     (
-        "I2 an extent in use belongs to no copy: dext-{leg:08x} on pdsk-{disk:08x}",
-        ["DELETE FROM volumes_leg WHERE extent_id = {leg}"],
+        "I2 an extent in use belongs to no replica: dext-{replica:08x} on pdsk-{disk:08x}",
+        ["DELETE FROM volumes_replica WHERE extent_id = {replica}"],
     ),
     (
-        "I2 a copy lives in an extent that is not in use: mirr-{mirror:08x}: dext-{leg:08x}",
-        ["UPDATE inventory_extent SET status = 4 WHERE id = {leg}"],
+        "I2 a replica lives in an extent that is not in use: mirr-{mirror:08x}: dext-{replica:08x}",
+        ["UPDATE inventory_extent SET status = 4 WHERE id = {replica}"],
     ),
     (
-        "I19 space in use was not certified zero before: dext-{leg:08x}: generation 7",
-        ["UPDATE inventory_extent SET generation = 7 WHERE id = {leg}"],
+        "I19 space in use was not certified zero before: dext-{replica:08x}: generation 7",
+        ["UPDATE inventory_extent SET generation = 7 WHERE id = {replica}"],
     ),
     (
         "I19 free space is not certified zero: dext-{free:08x}: generation 7",
         ["UPDATE inventory_extent SET generation = 7 WHERE id = {free}"],
     ),
     (
-        "I20 an extent that is being shredded is in use: job 1: dext-{leg:08x}",
-        [job(Job.Kind.SHRED, "leg")],
+        "I20 an extent that is being shredded is in use: job 1: dext-{replica:08x}",
+        [job(Job.Kind.SHRED, "replica")],
     ),
     (
-        "I3 two copies on one server: mirr-{mirror:08x}: dext-{leg:08x}, dext-{other:08x}",
+        "I3 two replicas on one server: mirr-{mirror:08x}: dext-{replica:08x}, dext-{other:08x}",
         ["UPDATE inventory_disk SET server_id = {server}"],
     ),
     (
-        "I3 a copy is recorded on another server than its disk: dext-{leg:08x}: ssvr-",
-        ["UPDATE volumes_leg SET server_id = {third} WHERE extent_id = {leg}"],
+        "I3 a replica is recorded on another server than its disk: dext-{replica:08x}: ssvr-",
+        ["UPDATE volumes_replica SET server_id = {third} WHERE extent_id = {replica}"],
     ),
     (
-        "I4 too many usable copies: mirr-{mirror:08x}: 3 of 2",
-        ["UPDATE volumes_leg SET mirror_id = {mirror} WHERE extent_id = {alien}"],
+        "I4 too many usable replicas: mirr-{mirror:08x}: 3 of 2",
+        ["UPDATE volumes_replica SET mirror_id = {mirror} WHERE extent_id = {alien}"],
     ),
     (
-        "I4 too few usable copies and no repair under way: mirr-{mirror:08x}: 1 of 2",
-        [FAILED % "extent_id = {leg}", LONG_AGO],
+        "I4 too few usable replicas and no repair under way: mirr-{mirror:08x}: 1 of 2",
+        [FAILED % "extent_id = {replica}", LONG_AGO],
     ),
     (
-        "I5 a mirror has no good copy left: mirr-{mirror:08x} of lvol-{volume:08x}",
+        "I5 a mirror has no good replica left: mirr-{mirror:08x} of lvol-{volume:08x}",
         [FAILED % "mirror_id = {mirror}"],
     ),
     (
-        "I5 an attached volume's mirror has no copy in sync: mirr-{mirror:08x} of lvol-",
+        "I5 an attached volume's mirror has no replica in sync: mirr-{mirror:08x} of lvol-",
         [EPOCH, attached(Attachment.State.BOUND)],
     ),
     (
-        "I14 a copy is not as large as its mirror: mirr-{mirror:08x}: 9 GB, dext-{leg:08x}: 10 GB",
+        (
+            "I14 a replica is not as large as its mirror: mirr-{mirror:08x}: 9 GB, "
+            "dext-{replica:08x}: 10 GB"
+        ),
         ["UPDATE volumes_mirror SET size_gb = 9 WHERE id = {mirror}"],
     ),
     (
@@ -124,7 +127,10 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         ["UPDATE volumes_logicalvolume SET capacity_gb = 24 WHERE id = {volume}"],
     ),
     (
-        "I22 a copy was placed on a disk or server that was not usable: dext-{leg:08x} on pdsk-",
+        (
+            "I22 a replica was placed on a disk or server that was not usable: "
+            "dext-{replica:08x} on pdsk-"
+        ),
         ["UPDATE inventory_disk SET priority = 4, priority_since = '2020-01-01' WHERE id = {disk}"],
     ),
     (
@@ -197,22 +203,22 @@ CANNOT_BE_DONE = {
 
 @pytest.fixture
 def world(call: Api, add_server: Callable[..., int]) -> World:
-    """Two volumes in whole copies, and the ids of the first one's parts."""
+    """Two volumes in whole replicas, and the ids of the first one's parts."""
     for _ in range(3):
         add_server(gb=100)
     volume = call("createLogicalVolume", lvolname="data", capacity=25, redundancy=2)
     parent = call("createLogicalVolume", lvolname="other", capacity=25, redundancy=2)
     mirror = Mirror.objects.filter(volume=volume).order_by("offset_gb")[0]
-    one, other = mirror.legs.order_by("pk")
+    one, other = mirror.replicas.order_by("pk")
     disk = one.extent.disk
-    alien = Leg.objects.filter(mirror__volume=parent).exclude(
+    alien = Replica.objects.filter(mirror__volume=parent).exclude(
         server__in=[one.server_id, other.server_id]
     )[0]
     return {
         "volume": volume,
         "parent": parent,
         "mirror": mirror.pk,
-        "leg": one.pk,
+        "replica": one.pk,
         "other": other.pk,
         "alien": alien.pk,
         "third": alien.server_id,
@@ -259,7 +265,7 @@ def _drop_guards_of_postgresql(cursor: Any) -> None:
     )
     for (name,) in cursor.fetchall():
         cursor.execute(f'DROP INDEX "{name}"')
-    for model in (Extent, Leg, LogicalVolume):
+    for model in (Extent, Replica, LogicalVolume):
         cursor.execute(f"ALTER TABLE {model._meta.db_table} DISABLE TRIGGER USER")
     cursor.execute("ALTER TABLE inventory_disk DISABLE TRIGGER USER")
     cursor.execute("ALTER TABLE inventory_idspace DISABLE TRIGGER USER")

@@ -1,4 +1,4 @@
-"""Copies land apart, on trusted and empty disks, and a refusal explains itself."""
+"""Replicas land apart, on trusted and empty disks, and a refusal explains itself."""
 
 import pytest
 from hypothesis import given
@@ -55,24 +55,24 @@ def cut(rooms: list[Room], placed: list[Placed]) -> None:
 
 
 @given(pools(), requests, st.integers(2, 4), ssd_or_any, st.sets(st.integers(0, 7)))
-def test_copies_land_on_distinct_allowed_servers_with_room(
-    rooms: list[Room], sizes: list[int], copies: int, tags: set[str], avoid: set[int]
+def test_replicas_land_on_distinct_allowed_servers_with_room(
+    rooms: list[Room], sizes: list[int], replicas: int, tags: set[str], avoid: set[int]
 ) -> None:
     by_disk = {r.disk: r for r in rooms}
     able = [r for r in rooms if r.usable and r.tags >= tags and r.server not in avoid]
     try:
-        placed = place(rooms, sizes, copies, tags=tags, avoid_servers=avoid)
+        placed = place(rooms, sizes, replicas, tags=tags, avoid_servers=avoid)
     except NoSpace:
         return
     assert sum(piece.size_gb for piece in placed) == sum(sizes)
     for piece in placed:
-        assert len({by_disk[disk].server for disk in piece.disks}) == copies
+        assert len({by_disk[disk].server for disk in piece.disks}) == replicas
         assert {by_disk[disk] for disk in piece.disks} <= set(able)
     cut(rooms, placed)
 
 
 @given(pools(), st.integers(1, 24), ssd_or_any, st.sets(st.integers(0, 7)))
-def test_an_opening_is_told_just_where_one_more_copy_is_placed(
+def test_an_opening_is_told_just_where_one_more_replica_is_placed(
     rooms: list[Room], size_gb: int, tags: set[str], avoid: set[int]
 ) -> None:
     try:
@@ -87,24 +87,24 @@ def test_an_opening_is_told_just_where_one_more_copy_is_placed(
 
 @given(pools(), st.integers(1, 12), st.integers(2, 4))
 def test_one_gb_is_refused_only_when_too_few_servers_have_one(
-    rooms: list[Room], pieces: int, copies: int
+    rooms: list[Room], pieces: int, replicas: int
 ) -> None:
     able = {r.server for r in rooms if r.usable and r.free_gb}
 
-    if len(able) < copies:
+    if len(able) < replicas:
         with pytest.raises(NoSpace):
-            place(rooms, [1], copies)
+            place(rooms, [1], replicas)
     else:
-        assert place(rooms, [1], copies)
+        assert place(rooms, [1], replicas)
 
 
 @given(pools(), requests, st.integers(2, 4))
 def test_placement_is_deterministic_whatever_the_order_of_rooms(
-    rooms: list[Room], sizes: list[int], copies: int
+    rooms: list[Room], sizes: list[int], replicas: int
 ) -> None:
     def outcome(given_rooms: list[Room]) -> object:
         try:
-            return place(given_rooms, sizes, copies)
+            return place(given_rooms, sizes, replicas)
         except NoSpace:
             return None
 
@@ -156,7 +156,7 @@ def test_the_emptiest_server_and_its_emptiest_disk_come_first() -> None:
     assert place(rooms, [10], 2) == [Placed(10, (3, 1))]
 
 
-def test_copies_spread_over_sites_then_racks() -> None:
+def test_replicas_spread_over_sites_then_racks() -> None:
     labels = [("a", "1"), ("a", "1"), ("a", "2"), ("b", "1")]
     rooms = [room(n, n, 90 - n, domain=label) for n, label in enumerate(labels)]
 
@@ -174,7 +174,7 @@ def test_another_site_counts_more_than_another_rack_or_an_emptier_disk() -> None
     assert set(placed.disks) == {0, 2}
 
 
-def test_a_replacement_keeps_away_from_the_domains_that_have_a_copy() -> None:
+def test_a_replacement_keeps_away_from_the_domains_that_have_a_replica() -> None:
     rooms = [room(1, 1, 90, domain=("a", "1")), room(2, 2, 20, domain=("b", "1"))]
 
     assert place(rooms, [10], 1, beside=[("a", "2")]) == [Placed(10, (2,))]
@@ -193,7 +193,7 @@ def test_a_refusal_tells_in_numbers_what_each_filter_removed() -> None:
         place(rooms, [10, 10], 2, tags=["ssd"], avoid_servers=[9])
 
     assert str(refusal.value) == (
-        "no room for 20 GB in 2 copies on separate servers: of 5 disks on 4 servers, "
+        "no room for 20 GB in 2 replicas on separate servers: of 5 disks on 4 servers, "
         "2 disks (1 whole servers) are not HIGH or LOW, "
         "1 disks (1 whole servers) are without the tags ssd, "
         "1 disks (1 whole servers) are full or not yet zeroed; "

@@ -1,4 +1,4 @@
-"""Volumes are created with every copy in its place, found, and deleted without a trace."""
+"""Volumes are created with every replica in its place, found, and deleted without a trace."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,7 @@ from inventory import space
 from inventory.models import Disk, Extent, HeadServer, IdSpace, Priority, StorageServer
 from tests.contract.api import Api, put_down, zero_everything
 from volumes.integrity import fsck
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 
 ENOENT, EBUSY, EEXIST, EINVAL, ENOSPC = 2, 16, 17, 22, 28
 AddServer = Callable[..., int]
@@ -45,7 +45,7 @@ def test_a_volume_is_exactly_as_large_as_asked(
     assert volume.mirrors.count() == mirrors
     assert before - free_gb() == 3 * capacity
     for mirror in volume.mirrors.all():
-        assert set(mirror.legs.values_list("server", flat=True)) == set(three)
+        assert set(mirror.replicas.values_list("server", flat=True)) == set(three)
     assert clean()
 
 
@@ -102,7 +102,7 @@ def test_nothing_lands_on_what_is_not_usable(
         assert call.fault("createLogicalVolume", lvolname="v", capacity=5) == code
     else:
         call("createLogicalVolume", lvolname="v", capacity=5)
-        assert not Leg.objects.filter(extent__disk=chosen).exists()
+        assert not Replica.objects.filter(extent__disk=chosen).exists()
 
 
 def test_tags_choose_the_disks(call: Api, three: list[int]) -> None:
@@ -111,7 +111,7 @@ def test_tags_choose_the_disks(call: Api, three: list[int]) -> None:
 
     call("createLogicalVolume", lvolname="v", capacity=100, tags="ssd")
 
-    assert set(Leg.objects.values_list("extent__disk", flat=True)) == set(fast)
+    assert set(Replica.objects.values_list("extent__disk", flat=True)) == set(fast)
     assert call.fault("createLogicalVolume", lvolname="w", capacity=1, tags="ssd") == ENOSPC
 
 
@@ -201,8 +201,8 @@ def test_exposed_space_waits_for_shredding_and_the_rest_is_free(
     call: Api, three: list[int]
 ) -> None:
     call("createLogicalVolume", lvolname="v", capacity=10)
-    first = Leg.objects.values_list("extent_id", flat=True)[0]
-    Leg.objects.filter(pk=first).update(status=Leg.Status.NEEDSHRED)
+    first = Replica.objects.values_list("extent_id", flat=True)[0]
+    Replica.objects.filter(pk=first).update(status=Replica.Status.NEEDSHRED)
 
     call("deleteLogicalVolume", lvolname="v")
 
@@ -215,8 +215,8 @@ def test_exposed_space_waits_for_shredding_and_the_rest_is_free(
 def test_deletion_cancels_an_open_rebuild(call: Api, three: list[int]) -> None:
     call("createLogicalVolume", lvolname="v", capacity=10)
     mirror = Mirror.objects.get()
-    Leg.objects.filter(mirror=mirror).update(status=Leg.Status.INSYNC)
-    Leg.objects.filter(pk=mirror.legs.all()[0].pk).update(status=Leg.Status.SPARE)
+    Replica.objects.filter(mirror=mirror).update(status=Replica.Status.INSYNC)
+    Replica.objects.filter(pk=mirror.replicas.all()[0].pk).update(status=Replica.Status.SPARE)
     Job.objects.create(
         id=1,
         kind=Job.Kind.REBUILD,
@@ -234,16 +234,16 @@ def test_deletion_cancels_an_open_rebuild(call: Api, three: list[int]) -> None:
     assert Extent.objects.filter(status=Extent.Status.OFFLINE).count() == 3
 
 
-def test_a_copy_lives_only_in_busy_space(call: Api, three: list[int]) -> None:
+def test_a_replica_lives_only_in_busy_space(call: Api, three: list[int]) -> None:
     call("createLogicalVolume", lvolname="v", capacity=10)
-    leg = Leg.objects.all()[0]
+    replica = Replica.objects.all()[0]
 
     with pytest.raises(IntegrityError), transaction.atomic():
-        Extent.objects.filter(pk=leg.pk).update(status=Extent.Status.OFFLINE)
-    elsewhere = next(server for server in three if server != leg.server_id)
-    Leg.objects.exclude(pk=leg.pk).delete()
+        Extent.objects.filter(pk=replica.pk).update(status=Extent.Status.OFFLINE)
+    elsewhere = next(server for server in three if server != replica.server_id)
+    Replica.objects.exclude(pk=replica.pk).delete()
     with pytest.raises(IntegrityError), transaction.atomic():
-        Leg.objects.filter(pk=leg.pk).update(server=elsewhere)
+        Replica.objects.filter(pk=replica.pk).update(server=elsewhere)
 
 
 def test_an_epoch_never_falls(call: Api, three: list[int]) -> None:

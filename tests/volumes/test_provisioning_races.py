@@ -88,5 +88,5 @@ def test_nothing_lands_on_a_disk_that_fails_meanwhile(
 
     disk.refresh_from_db()
     assert disk.priority == Priority.FAULTY
-    late = disk.extents.filter(leg__status=1, leg__since__gt=disk.priority_since)
+    late = disk.extents.filter(replica__status=1, replica__since__gt=disk.priority_since)
     assert not late.exists()

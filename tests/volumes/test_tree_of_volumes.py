@@ -10,7 +10,7 @@ from django.utils import timezone
 from inventory.models import Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import Api, put_down
 from volumes.lifecycle import volumes
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.placement import allocation
 
 ENOENT = 2
@@ -147,8 +147,8 @@ def test_the_fault_flag_is_exact(
     call: Api, volume: LogicalVolume, status: int, shown: int, *, fault: bool
 ) -> None:
     other = call("createLogicalVolume", lvolname="other", capacity=5, redundancy=2)
-    leg = Leg.objects.filter(mirror__volume=volume)[0]
-    Leg.objects.filter(pk=leg.pk).update(status=status)
+    replica = Replica.objects.filter(mirror__volume=volume)[0]
+    Replica.objects.filter(pk=replica.pk).update(status=status)
 
     flags = {listed["lvolid"]: listed["fault"] for listed in call("listLogicalVolumes")}
 
@@ -156,7 +156,7 @@ def test_the_fault_flag_is_exact(
     assert call("listLogicalVolumes", lvolid=volume.pk)[0]["fault"] is fault
     assert call("listLogicalVolumes", lvolid=other)[0]["fault"] is False
     tree = call("showLogicalVolume", lvolid=volume.pk)
-    (node,) = [node for node in every_node(tree) if node["lvolid"] == leg.pk]
+    (node,) = [node for node in every_node(tree) if node["lvolid"] == replica.pk]
     assert node["mirror_status"] == shown
 
 
@@ -190,25 +190,25 @@ def test_an_extent_tells_where_it_is(call: Api, volume: LogicalVolume) -> None:
 
     shown = lvol["components"][0]["components"][0]["components"][2]["components"]
 
-    legs = mirror.legs.select_related("extent").order_by("pk")
+    replicas = mirror.replicas.select_related("extent").order_by("pk")
     assert shown == [
         {
-            "lvolid": leg.pk,
+            "lvolid": replica.pk,
             "lvoltype": DEXT,
             "capacity": 5,
             "mirror_status": 1,
             "lvolspec": {
-                "pdskid": leg.extent.disk_id,
-                "offset": leg.extent.offset_gb,
-                "ssvrid": leg.server_id,
+                "pdskid": replica.extent.disk_id,
+                "offset": replica.extent.offset_gb,
+                "ssvrid": replica.server_id,
                 "iscsi_path": [
-                    f"nbd://10.{net}.0.{leg.server_id}/dext-{leg.pk:08x}" for net in (8, 9)
+                    f"nbd://10.{net}.0.{replica.server_id}/dext-{replica.pk:08x}" for net in (8, 9)
                 ],
             },
             "labels": [],
             "components": [],
         }
-        for leg in legs
+        for replica in replicas
     ]
 
 
@@ -229,8 +229,8 @@ def test_associated_volumes_are_shown_whole(call: Api, volume: LogicalVolume) ->
     assert node["components"][0]["capacity"] == 26
 
 
-def test_a_mirror_without_copies_is_still_shown(call: Api, volume: LogicalVolume) -> None:
-    Leg.objects.all().delete()
+def test_a_mirror_without_replicas_is_still_shown(call: Api, volume: LogicalVolume) -> None:
+    Replica.objects.all().delete()
 
     lvol = call("showLogicalVolume", lvolid=volume.pk)
 
@@ -241,15 +241,15 @@ def test_a_mirror_without_copies_is_still_shown(call: Api, volume: LogicalVolume
 # -- servers and disks ----------------------------------------------------------------------------
 
 
-def rebuild(volume: LogicalVolume, leg: Leg | None = None) -> None:
-    mirror = leg.mirror if leg else volume.mirrors.all()[0]
+def rebuild(volume: LogicalVolume, replica: Replica | None = None) -> None:
+    mirror = replica.mirror if replica else volume.mirrors.all()[0]
     Job.objects.create(
         id=Job.objects.count() + 1,
         kind=Job.Kind.REBUILD,
         subject="x",
         volume=volume,
         mirror=mirror,
-        extent_id=leg.pk if leg else None,
+        extent_id=replica.pk if replica else None,
         due=timezone.now(),
     )
 
@@ -270,17 +270,19 @@ def test_a_head_counts_the_rebuilds_of_what_is_attached_there(
 
 
 def test_a_storage_server_sums_up_its_disks_and_rebuilds(call: Api, volume: LogicalVolume) -> None:
-    leg = Leg.objects.filter(mirror__volume=volume)[0]
-    rebuild(volume, leg)
+    replica = Replica.objects.filter(mirror__volume=volume)[0]
+    rebuild(volume, replica)
     Job.objects.create(
-        id=9, kind="rebuild", state="done", subject="x", extent=leg.extent, due=timezone.now(),
+        id=9, kind="rebuild", state="done", subject="x", extent=replica.extent, due=timezone.now(),
         finished=timezone.now(),
     )  # fmt: skip
 
-    (listed,) = call("listStorageServers", ssvrid=leg.server_id)
+    (listed,) = call("listStorageServers", ssvrid=replica.server_id)
 
-    used = sum(Leg.objects.filter(server=leg.server_id).values_list("extent__size_gb", flat=True))
-    number = leg.server_id
+    used = sum(
+        Replica.objects.filter(server=replica.server_id).values_list("extent__size_gb", flat=True)
+    )
+    number = replica.server_id
     assert listed == {
         "ssvrid": number,
         "priority": 1,
@@ -295,13 +297,15 @@ def test_a_storage_server_sums_up_its_disks_and_rebuilds(call: Api, volume: Logi
 
 
 def test_a_disk_is_listed_with_its_room(call: Api, volume: LogicalVolume) -> None:
-    leg = Leg.objects.filter(mirror__volume=volume).select_related("extent__disk")[0]
-    rebuild(volume, leg)
+    replica = Replica.objects.filter(mirror__volume=volume).select_related("extent__disk")[0]
+    rebuild(volume, replica)
 
-    (listed,) = call("listPhysicalDisks", ssvrid=leg.server_id)
+    (listed,) = call("listPhysicalDisks", ssvrid=replica.server_id)
 
-    used = sum(Leg.objects.filter(server=leg.server_id).values_list("extent__size_gb", flat=True))
-    number, disk = leg.server_id, leg.extent.disk
+    used = sum(
+        Replica.objects.filter(server=replica.server_id).values_list("extent__size_gb", flat=True)
+    )
+    number, disk = replica.server_id, replica.extent.disk
     assert listed == {
         "ssvrid": number,
         "pdskid": disk.pk,

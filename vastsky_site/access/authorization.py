@@ -11,11 +11,11 @@ from inventory import audit
 from inventory.errors import Forbidden
 from inventory.models import Address, Disk, Extent
 from inventory.rpc import parse_addresses
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from vastsky_site.access import tokens
 from vastsky_site.access.authentication import Caller
 from vastsky_site.models import ApiToken
-from volumes.models import Leg
+from volumes.models import Replica
 from volumes.repair import failures
 
 Role = ApiToken.Role
@@ -123,7 +123,7 @@ def _register(
         _bind(kind, caller, bound)
     if bound and known != {bound}:
         raise Forbidden(f"{caller.name} speaks for another {kind} server")
-    with turn():
+    with write_lock():
         server = procedure(**arguments)
         if not bound:
             _bind(kind, caller, server)
@@ -131,7 +131,7 @@ def _register(
 
 
 def _bind(kind: str, caller: Caller, server: int) -> None:
-    with turn():
+    with write_lock():
         others = ApiToken.objects.filter(revoked=None, **{kind: server}).exclude(pk=caller.token)
         if others.exists() or not tokens.bind_token(caller.token, **{kind: server}):
             raise Forbidden(
@@ -158,10 +158,10 @@ def _own_extent(caller: Caller, *, dextid: int, **_: Any) -> bool:
     return Extent.objects.filter(pk=dextid, disk__server=caller.storage).exists()
 
 
-def _own_copies(caller: Caller, dextids: Collection[int]) -> bool:
+def _own_replicas(caller: Caller, dextids: Collection[int]) -> bool:
     """Tell whether all these are on the agent's disks, or of volumes attached to its head."""
     on_disks = Extent.objects.filter(pk__in=dextids, disk__server=caller.storage)
-    used = Leg.objects.filter(pk__in=dextids).filter(
+    used = Replica.objects.filter(pk__in=dextids).filter(
         Q(mirror__volume__attachment__head=caller.head)
         | Q(mirror__volume__origin__attachment__head=caller.head)
     )
@@ -178,11 +178,11 @@ def _own_failure(caller: Caller, *, target: int, targetid: int, **_: Any) -> boo
         case failures.PDSK:
             return _own_disk(caller, pdskid=targetid)
         case _:
-            return _own_copies(caller, [targetid])
+            return _own_replicas(caller, [targetid])
 
 
 def _own_rebuild(caller: Caller, *, dexts: list[dict[str, int]], **_: Any) -> bool:
-    return _own_copies(caller, [copy["dextid"] for copy in dexts])
+    return _own_replicas(caller, [replica["dextid"] for replica in dexts])
 
 
 OWN: dict[str, Callable[..., bool]] = {

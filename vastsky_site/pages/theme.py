@@ -85,12 +85,12 @@ UNFOLD: dict[str, Any] = {
                         permission=f"{_PERMISSIONS}.operates",
                     ),
                     _item("Attachments", "link", "admin:volumes_attachment_changelist"),
-                    _item("Copies", "content_copy", "admin:volumes_leg_changelist"),
+                    _item("Copies", "content_replica", "admin:volumes_replica_changelist"),
                     _item("Mirrors", "view_week", "admin:volumes_mirror_changelist"),
                 ],
             },
             {
-                "title": "Iron",
+                "title": "Hardware",
                 "separator": True,
                 "items": [
                     _item("Storage servers", "dns", "admin:inventory_storageserver_changelist"),

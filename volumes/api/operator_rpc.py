@@ -1,4 +1,4 @@
-"""The methods of the API for operators: empty a place, leave it alone, steer jobs."""
+"""The methods of the API for operators: evacuate a place, leave it alone, steer jobs."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +13,14 @@ INT_MAX = 0x7FFFFFFF
 
 
 def plan_evacuation(*, ssvrid: int = 0, pdskid: int = 0) -> dict[str, Any]:
-    """Return what emptying a server or disk would move, and what has no other place; a question."""
+    """Return what evacuating a server or disk would move, and what has no other place."""
     plan = drain.plan_evacuation(_find_place(ssvrid, pdskid))
     gb = min(plan.gb, INT_MAX)
-    return {"copies": plan.copies, "gb": gb, "stuck": plan.stuck, "reason": plan.reason}
+    return {"copies": plan.replicas, "gb": gb, "stuck": plan.stuck, "reason": plan.reason}
 
 
 def evacuate(*, ssvrid: int = 0, pdskid: int = 0) -> int:
-    """Begin to move every copy away from a server or disk; the job's eventid."""
+    """Begin to move every replica away from a server or disk; the job's eventid."""
     return drain.start_evacuation(_find_place(ssvrid, pdskid)).pk
 
 

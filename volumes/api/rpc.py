@@ -10,7 +10,7 @@ from volumes.api import structs
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
 from volumes.lifecycle.volumes import find_volume
-from volumes.models import Job, Leg, LogicalVolume
+from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import failures, rebuild, shred
 from volumes.worker import runner
 
@@ -63,7 +63,7 @@ class CopyReport(TypedDict):
 def create_logical_volume(
     *, lvolname: Name, capacity: int, redundancy: int = 3, tags: Annotated[str, 256] = ""
 ) -> int:
-    """Create a volume of capacity GB in redundancy copies and return its id."""
+    """Create a volume of capacity GB in redundancy replicas and return its id."""
     volume = volumes.create_volume(
         name=lvolname, capacity_gb=capacity, redundancy=redundancy, tags=tags
     )
@@ -113,7 +113,7 @@ def detach_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> None:
 
 
 def force_attach(*, hsvrid: int, lvolid: int = 0, lvolname: Name = "") -> None:
-    """Attach although a copy that cannot be read might be the newest: the operator's word."""
+    """Attach although a replica that cannot be read might be the newest: the operator's word."""
     volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     runner.wait(attach.request_attach(volume, hsvrid, force=True))
 
@@ -169,16 +169,16 @@ def notify_shred_finished(*, dextid: int, eventid: int = 0) -> None:
 def notify_rebuild_mirror_finished(
     *, mirrorid: int, dexts: list[CopyReport], eventid: int = 0
 ) -> None:
-    """Take note that copies of a mirror are in sync (dext_status 2); idempotent."""
-    for copy in dexts:
-        _check_status(copy["dext_status"])
-    reported = [(copy["dextid"], copy["dext_status"]) for copy in dexts]
+    """Take note that replicas of a mirror are in sync (dext_status 2); idempotent."""
+    for replica in dexts:
+        _check_status(replica["dext_status"])
+    reported = [(replica["dextid"], replica["dext_status"]) for replica in dexts]
     rebuild.finish_rebuild(mirrorid, reported, eventid)
 
 
 def _check_status(number: int) -> None:
-    if number not in Leg.Status.values:
-        raise Invalid(f"{number} is no dext_status of a copy")
+    if number not in Replica.Status.values:
+        raise Invalid(f"{number} is no dext_status of a replica")
 
 
 def shutdown_all() -> None:

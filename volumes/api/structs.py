@@ -9,15 +9,15 @@ from typing import Any
 from django.db.models import Q
 
 from inventory.errors import NotFound
-from volumes.models import Attachment, Leg
+from volumes.models import Attachment, Replica
 from volumes.reports import tree
-from volumes.reports.tree import CopyRow, DiskRow, VolumeRow
+from volumes.reports.tree import DiskRow, MirrorReplicaRow, VolumeRow
 
 Struct = dict[str, Any]
 
 LARGEST = 0x7FFFFFFF
 """XML-RPC's int has 32 bits: what is larger is shown as this."""
-SHOWN_AS_ALLOCATED = Leg.Status.NEEDSHRED
+SHOWN_AS_ALLOCATED = Replica.Status.NEEDSHRED
 
 
 class VolumeType(IntEnum):
@@ -82,10 +82,10 @@ def volume_tree(*, lvolid: int = 0, lvolname: str = "") -> Struct:
     origins = tree.volumes(Q(pk=volume.origin_id)) if volume.origin_id else []
     group = [volume, *origins, *snapshots]
     nodes = {row.id: row.node_id for row in group}
-    copies = tree.copies(list(nodes))
+    replicas = tree.replicas(list(nodes))
     addresses = tree.addresses("storage")
     root, *associated = [
-        _lvol(row, nodes.get(row.origin_id or 0), copies[row.id], addresses) for row in group
+        _lvol(row, nodes.get(row.origin_id or 0), replicas[row.id], addresses) for row in group
     ]
     root["lvolspec"]["assoc"] = associated
     return root
@@ -176,16 +176,16 @@ def _association(lvolid: int) -> Struct:
 def _lvol(
     row: VolumeRow,
     origin_node_id: int | None,
-    copies: Sequence[CopyRow],
+    replicas: Sequence[MirrorReplicaRow],
     addresses: dict[int, list[str]],
 ) -> Struct:
     mirrors: dict[int, Struct] = {}
-    for copy in copies:
+    for replica in replicas:
         mirror = mirrors.setdefault(
-            copy.mirror_id, _node(copy.mirror_id, VolumeType.MIRROR, copy.mirror_gb)
+            replica.mirror_id, _node(replica.mirror_id, VolumeType.MIRROR, replica.mirror_gb)
         )
-        if copy.dextid is not None:
-            mirror["components"].append(_dext(copy, copy.dextid, addresses))
+        if replica.dextid is not None:
+            mirror["components"].append(_dext(replica, replica.dextid, addresses))
     linear = _node(row.linear_id, VolumeType.LINEAR, row.store_gb)
     linear["components"] = list(mirrors.values())
     kind = VolumeType.SNAPSHOT if origin_node_id else VolumeType.SNAPSHOT_ORIGIN
@@ -204,15 +204,15 @@ def _lvol(
     return lvol
 
 
-def _dext(copy: CopyRow, dextid: int, addresses: dict[int, list[str]]) -> Struct:
-    shown = Leg.Status.ALLOCATED if copy.status == SHOWN_AS_ALLOCATED else copy.status
-    node = _node(dextid, VolumeType.DEXT, copy.size_gb)
+def _dext(replica: MirrorReplicaRow, dextid: int, addresses: dict[int, list[str]]) -> Struct:
+    shown = Replica.Status.ALLOCATED if replica.status == SHOWN_AS_ALLOCATED else replica.status
+    node = _node(dextid, VolumeType.DEXT, replica.size_gb)
     node["mirror_status"] = int(shown)
     node["lvolspec"] = {
-        "pdskid": copy.disk_id,
-        "offset": min(copy.offset_gb, LARGEST),
-        "ssvrid": copy.server_id,
-        "iscsi_path": _paths(addresses.get(copy.server_id, []), f"dext-{dextid:08x}"),
+        "pdskid": replica.disk_id,
+        "offset": min(replica.offset_gb, LARGEST),
+        "ssvrid": replica.server_id,
+        "iscsi_path": _paths(addresses.get(replica.server_id, []), f"dext-{dextid:08x}"),
     }
     return node
 

@@ -1,4 +1,4 @@
-"""What a head is told to assemble: the newest copies, as reached through their exports."""
+"""What a head is told to assemble: the newest replicas, as reached through their exports."""
 
 from collections.abc import Iterable, Mapping
 from itertools import groupby
@@ -6,36 +6,36 @@ from itertools import groupby
 from django.db.models import Q
 from django.utils import timezone
 
-from agents.protocol import DeviceSpec, LegState, MirrorSpec
+from agents.protocol import DeviceSpec, MirrorSpec, ReplicaState
 from inventory.errors import HostDown
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.attach import newest
 from volumes.attach.exports import Exports
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.replicas import rows, states
-from volumes.replicas.rows import Copy
+from volumes.replicas.rows import ReplicaRow
 
 Choices = Mapping[int, newest.Choice]
 
 
-def choose(found: Iterable[Copy], exported: Exports, *, clean: bool, force: bool) -> Choices:
-    """Choose each mirror's newest copies; HostDown tells why not, and what the servers said."""
+def choose(found: Iterable[ReplicaRow], exported: Exports, *, clean: bool, force: bool) -> Choices:
+    """Choose each mirror's newest replicas; HostDown tells why not, and what the servers said."""
     try:
         return {
-            mirror: newest.choose(legs, exported.marks, clean=clean, force=force)
-            for mirror, legs in rows.by_mirror(found).items()
+            mirror: newest.choose(replicas, exported.marks, clean=clean, force=force)
+            for mirror, replicas in rows.by_mirror(found).items()
         }
     except HostDown as refusal:
         said = sorted(set(exported.failed.values()))
         raise HostDown("; ".join([str(refusal), *said[:3]])) from None
 
 
-@turn()
+@write_lock()
 def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     """Record who is left out before any head writes without them.
 
-    From here on the end is unclean until a detach says otherwise, and the copies that are still
+    From here on the end is unclean until a detach says otherwise, and the replicas that are still
     good are exactly the chosen ones.
     """
     queue.record(job, started=job.started or timezone.now())
@@ -43,17 +43,17 @@ def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     if not moved.exists():
         raise queue.LeaseLost(str(job))
     LogicalVolume.objects.filter(pk=attachment.volume_id).update(closed_cleanly=False)
-    taken = [copy.dextid for c in chosen.values() for copy in c.taken]
-    legs = Leg.objects.filter(pk__in=taken)
-    legs.move(Leg.Status.ALLOCATED, Leg.Status.NEEDSHRED)
-    forced = legs.filter(status=Leg.Status.FAULTY).values_list("pk", flat=True)
-    states.believe(list(forced))
+    taken = [replica.dextid for c in chosen.values() for replica in c.taken]
+    replicas = Replica.objects.filter(pk__in=taken)
+    replicas.move(Replica.Status.ALLOCATED, Replica.Status.NEEDSHRED)
+    forced = replicas.filter(status=Replica.Status.FAULTY).values_list("pk", flat=True)
+    states.mark_in_sync(list(forced))
     _break_stores([mirror for mirror, c in chosen.items() if c.behind])
     for why in ("silent", "stale"):
-        left = [d for c in chosen.values() for d, w in c.left_out.items() if w == why]
-        states.leave_out(left, why)
+        left = [d for c in chosen.values() for d, w in c.out_of_sync.items() if w == why]
+        states.mark_out_of_sync(left, why)
     # What was recorded of the others is over: the chosen ones come to the same counts without them.
-    Leg.objects.filter(mirror__in=chosen, events__gt=0).exclude(pk__in=taken).update(events=0)
+    Replica.objects.filter(mirror__in=chosen, events__gt=0).exclude(pk__in=taken).update(events=0)
 
 
 def _break_stores(behind: list[int]) -> None:
@@ -79,5 +79,5 @@ def devices(which: Q, chosen: Choices, exported: Exports) -> tuple[DeviceSpec, .
 
 
 def _mirror(mirror: int, size_gb: int, chosen: newest.Choice, exported: Exports) -> MirrorSpec:
-    legs = tuple(exported.leg(copy, LegState.INSYNC) for copy in chosen.taken)
-    return MirrorSpec(mirror, size_gb, chosen.events, chosen.doubt, legs)
+    replicas = tuple(exported.replica(replica, ReplicaState.INSYNC) for replica in chosen.taken)
+    return MirrorSpec(mirror, size_gb, chosen.events, chosen.doubt, replicas)

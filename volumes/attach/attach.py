@@ -10,7 +10,7 @@ from agents.protocol import AttachOrder, Progress, Report
 from inventory import audit, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import assemble, exports
 from volumes.jobs import queue
@@ -26,11 +26,11 @@ FORCE = "force"
 # -- what a person asks ---------------------------------------------------------------------------
 
 
-@turn()
+@write_lock()
 def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) -> Job:
     """Claim the group for a head and queue the work; the attachment's row is the lock.
 
-    `force` is the operator's word that a copy which cannot be read is not the newest.
+    `force` is the operator's word that a replica which cannot be read is not the newest.
     """
     if volume.origin_id:
         raise Invalid(f"{volume} is a snapshot: it is attached together with its origin")
@@ -54,7 +54,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
         subject=f"{volume} {volume.name} to {head}",
         volume=volume,
         step=FORCE if force else "",
-        deadline=queue.patience(),
+        deadline=queue.deadline(),
     )
 
 
@@ -69,7 +69,7 @@ def _raise_epoch(volume: LogicalVolume) -> None:
 
 
 def attach_step(job: Job) -> Again | None:
-    """Export every copy, choose the newest, assemble them on the head, and record it.
+    """Export every replica, choose the newest, assemble them on the head, and record it.
 
     Each part is idempotent, so the step is simply taken again after any failure.
     """
@@ -107,10 +107,10 @@ def attach_step(job: Job) -> Again | None:
 def _settle(job: Job, report: Report) -> Again | None:
     match report.progress:
         case Progress.DONE:
-            with turn():
+            with write_lock():
                 queue.finish(job)
                 Attachment.objects.filter(volume=job.volume_id).move(State.BINDING, State.BOUND)
-                states.record_copies(job.volume_id or 0, report.copies)
+                states.record_replicas(job.volume_id or 0, report.replicas)
             return None
         case Progress.FAILED:
             give_up_attach(job, report.errno or errnos.EIO, report.message)
@@ -119,7 +119,7 @@ def _settle(job: Job, report: Report) -> Again | None:
             return Again(POLL, "the head is assembling the volume")
 
 
-@turn()
+@write_lock()
 def give_up_attach(job: Job, errno: int, error: str) -> None:
     """End an attach as ERROR with its cause; a detach cleans up from there."""
     queue.finish(job, errno, error)

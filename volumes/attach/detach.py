@@ -5,16 +5,16 @@ from datetime import timedelta
 
 from django.db.models import Q
 
-from agents.protocol import CopyState, DetachOrder, LegState, Progress, Report
+from agents.protocol import DetachOrder, Progress, ReplicaReport, ReplicaState, Report
 from inventory import audit, servers
 from inventory.errors import Invalid, TryAgain
 from inventory.models import ALIVE, HeadServer
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import exports
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
-from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.placement import allocation
 from volumes.replicas import rows, states
 
@@ -25,7 +25,7 @@ POLL = timedelta(milliseconds=300)
 # -- what a person, or a head's end, asks ---------------------------------------------------------
 
 
-@turn()
+@write_lock()
 def request_detach(volume: LogicalVolume) -> Job | None:
     """Begin to take the group away from its head; None when it is not attached.
 
@@ -77,7 +77,7 @@ def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer) -> J
         kind,
         subject=f"{volume} {volume.name} from {head}",
         volume=volume,
-        deadline=queue.patience(),
+        deadline=queue.deadline(),
     )
 
 
@@ -97,14 +97,14 @@ def detach_step(job: Job) -> Again | None:
     if attachment is None:
         queue.finish(job, errnos.ECANCELED, "the attachment went away")
         return None
-    closed: tuple[CopyState, ...] = ()
+    closed: tuple[ReplicaReport, ...] = ()
     if attachment.head.priority in ALIVE and job.kind == Job.Kind.DETACH:
         report = _take_down(job, attachment)
         if report.progress == Progress.FAILED:
             return _refuse_detach(job, attachment, report)
         if report.progress != Progress.DONE:
             return Again(POLL, "the head is closing the volume")
-        closed = report.copies
+        closed = report.replicas
     return _evict_and_settle(job, attachment, closed)
 
 
@@ -119,7 +119,7 @@ def _take_down(job: Job, attachment: Attachment) -> Report:
     return nodes.head(attachment.head_id).detach(order)
 
 
-@turn()
+@write_lock()
 def _refuse_detach(job: Job, attachment: Attachment, report: Report) -> None:
     """Put the attachment back as it was: the head would not let go."""
     queue.finish(job, report.errno or errnos.EIO, report.message)
@@ -128,24 +128,24 @@ def _refuse_detach(job: Job, attachment: Attachment, report: Report) -> None:
 
 
 def _evict_and_settle(
-    job: Job, attachment: Attachment, closed: tuple[CopyState, ...]
+    job: Job, attachment: Attachment, closed: tuple[ReplicaReport, ...]
 ) -> Again | None:
     """Evict this epoch everywhere. A server that stays silent is left out by the next attach."""
     volume = attachment.volume
     found = rows.of_group(volume.pk)
-    alive = {copy.server for copy in found if copy.alive}
+    alive = {replica.server for replica in found if replica.alive}
     failed = exports.evict(job.pk, volume.pk, volume.epoch, alive)
     if failed and job.attempts < 3:  # noqa: PLR2004 - a few seconds, then the next export evicts
         names = ", ".join(f"ssvr-{server:08x}" for server in failed)
         return queue.retry(job, f"{names} must drop the exports first", slowest=2)
-    with turn():
+    with write_lock():
         if attachment.head.priority not in ALIVE:
             _tell_not_asked(job, attachment.head)
         queue.finish(job)
         states.record_closed(volume.pk, closed)
-        used = (Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
+        used = (Replica.Status.INSYNC, Replica.Status.NEEDSHRED)
         good = {c.dextid for c in rows.of_group(volume.pk) if c.status in used}
-        clean = good <= {c.dextid for c in closed if c.state == LegState.INSYNC}
+        clean = good <= {c.dextid for c in closed if c.state == ReplicaState.INSYNC}
         volume.refresh_from_db(fields=["closed_cleanly", "epoch"])
         volume.closed_cleanly = volume.closed_cleanly or (bool(closed) and clean)
         volume.epoch += 1
@@ -159,7 +159,7 @@ def _tell_not_asked(job: Job, head: HeadServer) -> None:
     queue.tell(job, f"{out}: it was not asked whether the volume is in use")
 
 
-@turn()
+@write_lock()
 def give_up_detach(job: Job, errno: int, error: str) -> None:
     """End a detach as ERROR with its cause; it may be asked for again at any time."""
     queue.finish(job, errno, error)

@@ -1,22 +1,22 @@
-"""Make storage servers export, or evict, the copies of one epoch of a group."""
+"""Make storage servers export, or evict, the replicas of one epoch of a group."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from agents.protocol import (
-    CopyMark,
-    CopySource,
     EvictOrder,
     ExportOrder,
     ExportReply,
-    LegSpec,
-    LegState,
+    ReplicaMark,
+    ReplicaSource,
+    ReplicaSpec,
+    ReplicaState,
     export_name,
 )
 from inventory import servers
 from volumes import nodes
-from volumes.replicas.rows import Copy, by_server, secret, storage_addresses
+from volumes.replicas.rows import ReplicaRow, by_server, secret, storage_addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,20 @@ class Exports:
     """What answered: marks by dextid, where each is served, and who failed with which reason."""
 
     epoch: int
-    marks: Mapping[int, CopyMark]
-    sources: Mapping[int, CopySource]
+    marks: Mapping[int, ReplicaMark]
+    sources: Mapping[int, ReplicaSource]
     failed: Mapping[int, str]
 
-    def leg(self, copy: Copy, state: LegState) -> LegSpec:
-        """Describe a copy to a head as reached through its export."""
-        source = self.sources[copy.dextid]
-        return LegSpec(copy.dextid, source.addresses, source.port, source.export, state)
+    def replica(self, replica: ReplicaRow, state: ReplicaState) -> ReplicaSpec:
+        """Describe a replica to a head as reached through its export."""
+        source = self.sources[replica.dextid]
+        return ReplicaSpec(replica.dextid, source.addresses, source.port, source.export, state)
 
 
-def export(eventid: int, group: int, epoch: int, copies: Iterable[Copy]) -> Exports:
-    """Have every server evict older epochs of the group and export these copies for this one."""
+def export(eventid: int, group: int, epoch: int, replicas: Iterable[ReplicaRow]) -> Exports:
+    """Have every server evict older epochs of the group and export these replicas for this one."""
     incarnation = servers.cluster().incarnation
-    chosen = by_server(copies)
+    chosen = by_server(replicas)
     agents = nodes.storages(list(chosen))
     word = secret(group, epoch)
     answers = nodes.ask_all(
@@ -55,27 +55,27 @@ def export(eventid: int, group: int, epoch: int, copies: Iterable[Copy]) -> Expo
 def _collect(
     epoch: int,
     word: str,
-    chosen: Mapping[int, list[Copy]],
+    chosen: Mapping[int, list[ReplicaRow]],
     answers: Mapping[int, ExportReply | nodes.Failure],
 ) -> Exports:
     addresses = storage_addresses(chosen)
-    marks: dict[int, CopyMark] = {}
-    sources: dict[int, CopySource] = {}
+    marks: dict[int, ReplicaMark] = {}
+    sources: dict[int, ReplicaSource] = {}
     failed: dict[int, str] = {}
     for server, wanted in chosen.items():
         answer = answers[server]
         if not isinstance(answer, ExportReply):
-            failed.update({copy.dextid: f"ssvr-{server:08x}: {answer}" for copy in wanted})
+            failed.update({replica.dextid: f"ssvr-{server:08x}: {answer}" for replica in wanted})
             continue
-        asked = {copy.dextid for copy in wanted}
+        asked = {replica.dextid for replica in wanted}
         marks.update({m.dextid: m for m in answer.marks if m.dextid in asked})
-        for copy in wanted:
-            if copy.dextid in marks:
-                name = export_name(copy.dextid, epoch, word)
-                sources[copy.dextid] = CopySource(addresses[server], answer.port, name)
+        for replica in wanted:
+            if replica.dextid in marks:
+                name = export_name(replica.dextid, epoch, word)
+                sources[replica.dextid] = ReplicaSource(addresses[server], answer.port, name)
             else:
-                reason = answer.refused.get(str(copy.dextid), "not exported")
-                failed[copy.dextid] = f"ssvr-{server:08x}: {reason}"
+                reason = answer.refused.get(str(replica.dextid), "not exported")
+                failed[replica.dextid] = f"ssvr-{server:08x}: {reason}"
     return Exports(epoch, marks, sources, failed)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from django.db.models.options import Options
 
 SETTLING = timedelta(minutes=1)
-"""A failure and the sweep that acts on it may lie so far apart."""
+"""A failure and the reconciling that acts on it may lie so far apart."""
 
 
 def violations() -> Iterator[str]:

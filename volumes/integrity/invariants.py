@@ -18,7 +18,7 @@ class Check:
 
 
 GOOD = "(1, 2, 5)"
-"""ALLOCATED, INSYNC, NEEDSHRED: copies that hold all that was acknowledged."""
+"""ALLOCATED, INSYNC, NEEDSHRED: replicas that hold all that was acknowledged."""
 
 NUMBERS = """
     SELECT id, 'lvol' AS kind FROM volumes_logicalvolume
@@ -27,16 +27,17 @@ NUMBERS = """
     UNION ALL SELECT id, 'mirr' FROM volumes_mirror
     UNION ALL SELECT id, 'dext' FROM inventory_extent"""
 
-USABLE_COPIES = f"""
+USABLE_REPLICAS = f"""
     SELECT m.id, v.redundancy,
-      (SELECT COUNT(*) FROM volumes_leg l WHERE l.mirror_id = m.id AND l.status IN {GOOD}) AS good,
+      (SELECT COUNT(*) FROM volumes_replica l
+        WHERE l.mirror_id = m.id AND l.status IN {GOOD}) AS good,
       (SELECT COUNT(*) FROM volumes_job j WHERE j.mirror_id = m.id AND j.state = 'open'
         AND j.kind = 'rebuild') AS repairs,
-      (SELECT MAX(l.since) FROM volumes_leg l WHERE l.mirror_id = m.id) AS since
+      (SELECT MAX(l.since) FROM volumes_replica l WHERE l.mirror_id = m.id) AS since
     FROM volumes_mirror m JOIN volumes_logicalvolume v ON v.id = m.volume_id"""
 
 PLACED = """
-    volumes_leg l JOIN inventory_extent e ON e.id = l.extent_id
+    volumes_replica l JOIN inventory_extent e ON e.id = l.extent_id
     JOIN inventory_disk d ON d.id = e.disk_id
     JOIN inventory_storageserver s ON s.id = d.server_id"""
 
@@ -75,15 +76,15 @@ CHECKS = [
            WHERE a.status = 2 AND b.status = 2""",
     ),
     Check(
-        "I2 an extent in use belongs to no copy",
+        "I2 an extent in use belongs to no replica",
         "dext-{0:08x} on pdsk-{1:08x}",
-        """SELECT e.id, e.disk_id FROM inventory_extent e LEFT JOIN volumes_leg l
+        """SELECT e.id, e.disk_id FROM inventory_extent e LEFT JOIN volumes_replica l
            ON l.extent_id = e.id WHERE e.status IN (1, 3) AND l.extent_id IS NULL""",
     ),
     Check(
-        "I2 a copy lives in an extent that is not in use",
+        "I2 a replica lives in an extent that is not in use",
         "mirr-{0:08x}: dext-{1:08x} has status {2}",
-        """SELECT l.mirror_id, e.id, e.status FROM volumes_leg l JOIN inventory_extent e
+        """SELECT l.mirror_id, e.id, e.status FROM volumes_replica l JOIN inventory_extent e
            ON e.id = l.extent_id WHERE e.status NOT IN (1, 3)""",
     ),
     Check(
@@ -104,13 +105,13 @@ CHECKS = [
         """SELECT j.id, e.id FROM volumes_job j JOIN inventory_extent e ON e.id = j.extent_id
            WHERE j.state = 'open' AND j.kind = 'shred'
              AND (e.status IN (1, 3)
-                  OR EXISTS (SELECT 1 FROM volumes_leg l WHERE l.extent_id = e.id))""",
+                  OR EXISTS (SELECT 1 FROM volumes_replica l WHERE l.extent_id = e.id))""",
     ),
-    # -- copies
+    # -- replicas
     Check(
-        "I3 two copies on one server",
+        "I3 two replicas on one server",
         "mirr-{0:08x}: dext-{1:08x}, dext-{2:08x}",
-        """WITH placed AS (SELECT l.mirror_id, l.extent_id, d.server_id FROM volumes_leg l
+        """WITH placed AS (SELECT l.mirror_id, l.extent_id, d.server_id FROM volumes_replica l
              JOIN inventory_extent e ON e.id = l.extent_id
              JOIN inventory_disk d ON d.id = e.disk_id)
            SELECT a.mirror_id, a.extent_id, b.extent_id FROM placed a JOIN placed b
@@ -118,50 +119,50 @@ CHECKS = [
              AND b.extent_id > a.extent_id""",
     ),
     Check(
-        "I3 a copy is recorded on another server than its disk",
+        "I3 a replica is recorded on another server than its disk",
         "dext-{0:08x}: ssvr-{1:08x}, its disk is on ssvr-{2:08x}",
         f"SELECT l.extent_id, l.server_id, d.server_id FROM {PLACED}"
         " WHERE l.server_id <> d.server_id",
     ),
     Check(
-        "I4 too many usable copies",
+        "I4 too many usable replicas",
         "mirr-{0:08x}: {1} of {2}",
-        f"SELECT id, good, redundancy FROM ({USABLE_COPIES}) t"
+        f"SELECT id, good, redundancy FROM ({USABLE_REPLICAS}) t"
         " WHERE good > redundancy + CASE WHEN repairs > 0 THEN 1 ELSE 0 END",
     ),
     Check(
-        "I4 too few usable copies and no repair under way",
+        "I4 too few usable replicas and no repair under way",
         "mirr-{0:08x}: {1} of {2}",
-        f"SELECT id, good, redundancy FROM ({USABLE_COPIES}) t"
+        f"SELECT id, good, redundancy FROM ({USABLE_REPLICAS}) t"
         " WHERE good < redundancy AND repairs = 0 AND (since IS NULL OR since < %(settled)s)",
     ),
     Check(
-        "I5 a mirror has no good copy left",
+        "I5 a mirror has no good replica left",
         "mirr-{0:08x} of lvol-{1:08x}",
         f"""SELECT m.id, m.volume_id FROM volumes_mirror m
             JOIN volumes_logicalvolume v ON v.id = m.volume_id
             WHERE NOT v.broken AND NOT EXISTS (
-            SELECT 1 FROM volumes_leg l WHERE l.mirror_id = m.id AND l.status IN {GOOD})""",
+            SELECT 1 FROM volumes_replica l WHERE l.mirror_id = m.id AND l.status IN {GOOD})""",
     ),
     Check(
-        "I5 an attached volume's mirror has no copy in sync",
+        "I5 an attached volume's mirror has no replica in sync",
         "mirr-{0:08x} of lvol-{1:08x}",
         # A snapshot that is being made is in use from the end of its job on.
         """SELECT m.id, m.volume_id FROM volumes_mirror m
            JOIN volumes_logicalvolume v ON v.id = m.volume_id
            JOIN volumes_attachment a ON a.volume_id = COALESCE(v.origin_id, v.id)
            WHERE a.state = 'bound' AND NOT v.broken
-             AND EXISTS (SELECT 1 FROM volumes_leg l
+             AND EXISTS (SELECT 1 FROM volumes_replica l
                WHERE l.mirror_id = m.id AND l.status IN (1, 5))
-             AND NOT EXISTS (SELECT 1 FROM volumes_leg l
+             AND NOT EXISTS (SELECT 1 FROM volumes_replica l
                WHERE l.mirror_id = m.id AND l.status = 2)
              AND NOT EXISTS (SELECT 1 FROM volumes_job j
                WHERE j.snapshot_id = v.id AND j.state = 'open' AND j.kind = 'snapshot')""",
     ),
     Check(
-        "I14 a copy is not as large as its mirror",
+        "I14 a replica is not as large as its mirror",
         "mirr-{0:08x}: {1} GB, dext-{2:08x}: {3} GB",
-        """SELECT m.id, m.size_gb, e.id, e.size_gb FROM volumes_leg l
+        """SELECT m.id, m.size_gb, e.id, e.size_gb FROM volumes_replica l
            JOIN volumes_mirror m ON m.id = l.mirror_id
            JOIN inventory_extent e ON e.id = l.extent_id WHERE e.size_gb <> m.size_gb""",
     ),
@@ -187,7 +188,7 @@ CHECKS = [
            WHERE origin_id IS NULL AND capacity_gb <> store_gb""",
     ),
     Check(
-        "I22 a copy was placed on a disk or server that was not usable",
+        "I22 a replica was placed on a disk or server that was not usable",
         "dext-{0:08x} on pdsk-{1:08x} of ssvr-{2:08x}",
         f"""SELECT l.extent_id, d.id, s.id FROM {PLACED} WHERE l.status = 1
             AND ((d.priority > 2 AND d.priority_since < l.since)

@@ -25,7 +25,7 @@ from volumes.models import Job, JobLine, LogicalVolume
 logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=12)
-"""How long a job waits for a worker that died; one that lives renews its lease (`kept`)."""
+"""How long a job waits for a worker that died; one that lives renews its lease (`renewing`)."""
 LONGEST = timedelta(minutes=1)
 """No step is put off for longer: what seems to be was dated before the clock was set back."""
 
@@ -100,7 +100,7 @@ def claim(job_id: int) -> Job | None:
 
 
 @contextmanager
-def kept(job: Job) -> Iterator[None]:
+def renewing(job: Job) -> Iterator[None]:
     """Renew the lease while the block runs: a step may wait for a node longer than LEASE."""
     over = threading.Event()
     keeper = threading.Thread(target=_keep, args=(job, over), name=f"keep-{job.pk}", daemon=True)
@@ -193,7 +193,7 @@ def _gist(text: str) -> str:
 
 
 def forget_old(limit: int = 500) -> int:
-    """Remove jobs with their stories VASTSKY_KEEP_JOBS_DAYS after their end, for the sweep."""
+    """Remove jobs with their stories VASTSKY_KEEP_JOBS_DAYS after their end, for reconcile."""
     kept_since = timezone.now() - timedelta(days=settings.VASTSKY_KEEP_JOBS_DAYS)
     old = Job.objects.filter(finished__lt=kept_since).values_list("pk", flat=True)[:limit]
     return Job.objects.filter(pk__in=list(old)).delete()[0]
@@ -211,7 +211,7 @@ def exclusive(volume: LogicalVolume) -> Job | None:
     return Job.objects.filter(volume=volume, state=Job.State.OPEN, kind__in=Job.EXCLUSIVE).first()
 
 
-def patience() -> datetime:
+def deadline() -> datetime:
     """Until when failures are retried: a node that died is surely noticed as OFFLINE by then."""
     return timezone.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.models import Job
 
 
@@ -19,7 +19,7 @@ class Limits:
 
 
 def rebuilds() -> Limits:
-    """Read the limits of rebuilds; the disk and server are those of the new copy."""
+    """Read the limits of rebuilds; the disk and server are those of the new replica."""
     return Limits(
         settings.VASTSKY_REBUILDS_PER_DISK,
         settings.VASTSKY_REBUILDS_PER_SERVER,
@@ -42,7 +42,7 @@ def begin(
     """Start one more here, if no limit forbids it now; "" if it was started, else which does."""
     if limit := _refusal(kind, limits, disk, server):
         return limit  # most that wait end here, without taking a turn
-    with turn():
+    with write_lock():
         # Others may have begun since then.
         if not (limit := _refusal(kind, limits, disk, server)):
             start()

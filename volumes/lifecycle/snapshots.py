@@ -8,13 +8,13 @@ from django.db.models import Q
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory import audit, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import assemble, exports
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.lifecycle import volumes
-from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.placement import allocation, layout
 from volumes.replicas import rows
 
@@ -24,7 +24,7 @@ WHOLE, BROKEN = "whole", "broken"
 """Job.step of a deletion that the head was told of: what the snapshot was before."""
 
 
-@turn()
+@write_lock()
 def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume, Job | None]:
     """Reserve a snapshot of an origin; with a job where a head must make it appear.
 
@@ -56,12 +56,12 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
         subject=f"{snapshot} {name} of {origin} {origin.name}",
         volume=origin,
         snapshot=snapshot,
-        deadline=queue.patience(),
+        deadline=queue.deadline(),
     )
     return snapshot, job
 
 
-@turn()
+@write_lock()
 def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
     """Delete a snapshot; with a job where a head must let go of it first."""
     if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
@@ -78,7 +78,7 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
         subject=f"{snapshot} {snapshot.name}",
         volume_id=snapshot.origin_id,
         snapshot=snapshot,
-        deadline=queue.patience(),
+        deadline=queue.deadline(),
     )
 
 
@@ -86,7 +86,7 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
 
 
 def snapshot_step(job: Job) -> Again | None:
-    """Export the store's copies and have the head freeze the origin into a new device."""
+    """Export the store's replicas and have the head freeze the origin into a new device."""
     attached = _bound(job)
     if attached is None or job.snapshot is None:
         give_up_snapshot(job, errnos.ECANCELED, "the origin was detached meanwhile")
@@ -118,10 +118,10 @@ def _bound(job: Job) -> Attachment | None:
 def _settle_snapshot(job: Job, report: Report) -> Again | None:
     match report.progress:
         case Progress.DONE:
-            with turn():
+            with write_lock():
                 queue.finish(job)
-                legs = Leg.objects.filter(mirror__volume=job.snapshot_id)
-                legs.move(Leg.Status.NEEDSHRED, Leg.Status.INSYNC)
+                replicas = Replica.objects.filter(mirror__volume=job.snapshot_id)
+                replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC)
             return None
         case Progress.FAILED:
             give_up_snapshot(job, report.errno or errnos.EIO, report.message)
@@ -130,7 +130,7 @@ def _settle_snapshot(job: Job, report: Report) -> Again | None:
             return Again(POLL, "the head is making the snapshot")
 
 
-@turn()
+@write_lock()
 def give_up_snapshot(job: Job, errno: int, error: str) -> None:
     """End the job and keep nothing of the snapshot."""
     snapshot = job.snapshot
@@ -166,16 +166,16 @@ def unsnapshot_step(job: Job) -> Again | None:
         return Again(POLL, "the head is closing the snapshot")
     # A server that does not answer drops the export before it shreds, at the latest.
     found = rows.load(Q(mirror__volume=job.snapshot_id))
-    alive = {copy.server for copy in found if copy.alive}
-    exports.evict(job.pk, group.pk, group.epoch, alive, [copy.dextid for copy in found])
-    with turn():
+    alive = {replica.server for replica in found if replica.alive}
+    exports.evict(job.pk, group.pk, group.epoch, alive, [replica.dextid for replica in found])
+    with write_lock():
         snapshot = job.snapshot
         queue.finish(job)
         allocation.give_back(snapshot)
     return None
 
 
-@turn()
+@write_lock()
 def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
     """From the order on the head may keep nothing for the snapshot: never assemble it again."""
     if not job.step:
@@ -183,7 +183,7 @@ def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
         LogicalVolume.objects.filter(pk=snapshot.pk).update(broken=True)
 
 
-@turn()
+@write_lock()
 def give_up_unsnapshot(job: Job, errno: int, error: str) -> None:
     """End the job. Only a snapshot that is in use is surely whole; others may be half gone."""
     queue.finish(job, errno, error)

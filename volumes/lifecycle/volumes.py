@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from inventory import audit, ids
 from inventory.errors import Busy, Exists, Invalid, NotFound
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import Attachment, LogicalVolume
 from volumes.placement import allocation
@@ -27,16 +27,16 @@ def check_name(name: str) -> None:
         raise Invalid(f"{name!r} has another meaning and cannot name a volume")
 
 
-@turn()
+@write_lock()
 def create_volume(
     *, name: str, capacity_gb: int, redundancy: int = 3, tags: str = ""
 ) -> LogicalVolume:
-    """Reserve room for every copy and record the volume; all or nothing."""
+    """Reserve room for every replica and record the volume; all or nothing."""
     check_name(name)
     if capacity_gb not in CAPACITY_GB:
         raise Invalid(f"a volume has 1 to {CAPACITY_GB[-1]} GB, not {capacity_gb}")
     if redundancy not in REDUNDANCY:
-        raise Invalid(f"a volume is kept in 2 to {REDUNDANCY[-1]} copies, not {redundancy}")
+        raise Invalid(f"a volume is kept in 2 to {REDUNDANCY[-1]} replicas, not {redundancy}")
     volume = LogicalVolume(
         name=name,
         capacity_gb=capacity_gb,
@@ -46,7 +46,7 @@ def create_volume(
     )
     record(volume)
     allocation.reserve(volume, mirror_sizes(capacity_gb))
-    detail = f"{name}, {capacity_gb} GB in {redundancy} copies"
+    detail = f"{name}, {capacity_gb} GB in {redundancy} replicas"
     audit.record(audit.Verb.CREATE_VOLUME, volume, detail)
     return volume
 
@@ -72,7 +72,7 @@ def find_volume(*, lvolid: int = 0, lvolname: str = "") -> LogicalVolume:
     return volume
 
 
-@turn()
+@write_lock()
 def delete_volume(volume: LogicalVolume) -> None:
     """Delete a volume that nobody uses; its space is shredded before anybody gets it again."""
     held = LogicalVolume.objects.filter(pk=volume.pk).first()

@@ -1,4 +1,4 @@
-"""Copies get their places: room read under the allocation lock, chosen purely, cut and recorded."""
+"""Replicas get places: room is read under the allocation lock, chosen purely, cut, recorded."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
@@ -11,23 +11,23 @@ from django.utils import timezone
 from inventory import ids, space
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from volumes.jobs import queue
-from volumes.models import Job, Leg, LogicalVolume, Mirror
+from volumes.models import Job, LogicalVolume, Mirror, Replica
 from volumes.placement.policy import Room, place
-from volumes.replicas.rows import Copy
+from volumes.replicas.rows import ReplicaRow
 
-ALLOCATED = int(Leg.Status.ALLOCATED)
+ALLOCATED = int(Replica.Status.ALLOCATED)
 # A volume of 1 TB has 250 rows: bulk_create takes half of the whole call's time to build them.
 INSERT_MIRROR = (
     "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb) VALUES (%s, %s, %s, %s)"
 )
-INSERT_LEG = (
-    "INSERT INTO volumes_leg (extent_id, mirror_id, server_id, status, events, since, why)"
+INSERT_REPLICA = (
+    "INSERT INTO volumes_replica (extent_id, mirror_id, server_id, status, events, since, why)"
     " VALUES (%s, %s, %s, %s, 0, %s, '')"
 )
 
 
 def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
-    """Give a recorded volume its mirrors and copies; NoSpace says in numbers why not.
+    """Give a recorded volume its mirrors and replicas; NoSpace says in numbers why not.
 
     Inside the caller's transaction. Fragmented space may make more and smaller mirrors than asked.
     """
@@ -39,25 +39,25 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
     servers = {room.disk: room.server for room in found}
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     mirrors: list[tuple[int, ...]] = []
-    legs: list[tuple[int | str | None, ...]] = []
+    replicas: list[tuple[int | str | None, ...]] = []
     offset_gb = 0
     for number, mirror in zip(numbers, placed, strict=True):
         mirrors.append((number, volume.pk, offset_gb, mirror.size_gb))
         offset_gb += mirror.size_gb
-        legs += [
+        replicas += [
             (piece.extent_id, number, servers[piece.disk_id], ALLOCATED, now)
             for piece in islice(pieces, volume.redundancy)
         ]
     with connection.cursor() as cursor:
         cursor.executemany(INSERT_MIRROR, mirrors)
-        cursor.executemany(INSERT_LEG, legs)
+        cursor.executemany(INSERT_REPLICA, replicas)
 
 
-def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
-    """Give a mirror one more copy, still to be filled, away from the servers and domains it has."""
+def reserve_replica(mirror: Mirror, *, avoid_servers: Collection[int]) -> Replica:
+    """Give a mirror one more replica, still to be filled, away from its servers and domains."""
     ids.lock("volume")
     found = rooms()
-    beside = StorageServer.objects.filter(legs__mirror=mirror).values_list("site", "rack")
+    beside = StorageServer.objects.filter(replicas__mirror=mirror).values_list("site", "rack")
     (placed,) = place(
         found,
         [mirror.size_gb],
@@ -69,33 +69,33 @@ def reserve_copy(mirror: Mirror, *, avoid_servers: Collection[int]) -> Leg:
     )
     (piece,) = space.cut([(placed.disks[0], placed.size_gb)])
     server = next(room.server for room in found if room.disk == piece.disk_id)
-    return Leg.objects.create(
-        extent_id=piece.extent_id, mirror=mirror, server_id=server, status=Leg.Status.SPARE
+    return Replica.objects.create(
+        extent_id=piece.extent_id, mirror=mirror, server_id=server, status=Replica.Status.SPARE
     )
 
 
-def discard(copy: Copy) -> None:
-    """Remove a copy and give its space back, to be shredded if a head ever saw it.
+def discard(replica: ReplicaRow) -> None:
+    """Remove a replica and give its space back, to be shredded if a head ever saw it.
 
     Inside the caller's transaction.
     """
-    Leg.objects.filter(pk=copy.dextid).delete()
-    space.release([copy.dextid], exposed=copy.status != Leg.Status.ALLOCATED)
+    Replica.objects.filter(pk=replica.dextid).delete()
+    space.release([replica.dextid], exposed=replica.status != Replica.Status.ALLOCATED)
 
 
 def give_back(volume: LogicalVolume) -> None:
-    """Remove a volume's copies, mirrors and row; what a head may have written awaits shredding.
+    """Remove a volume's replicas, mirrors and row; what a head may have written awaits shredding.
 
     Inside the caller's transaction, which has made sure that nobody uses the volume.
     """
     ids.lock("volume")
     queue.cancel(Q(mirror__volume=volume), f"{volume} was deleted")
-    legs = Leg.objects.filter(mirror__volume=volume)
+    replicas = Replica.objects.filter(mirror__volume=volume)
     unexposed: list[int] = []
     exposed: list[int] = []
-    for extent_id, status in legs.values_list("extent_id", "status"):
-        (unexposed if status == Leg.Status.ALLOCATED else exposed).append(extent_id)
-    legs.delete()
+    for extent_id, status in replicas.values_list("extent_id", "status"):
+        (unexposed if status == Replica.Status.ALLOCATED else exposed).append(extent_id)
+    replicas.delete()
     volume.delete()
     space.release(exposed, exposed=True)
     space.release(unexposed, exposed=False)

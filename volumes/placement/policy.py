@@ -1,4 +1,4 @@
-"""Which disks get the copies of a volume, or why none do: filters, then weighers, all pure."""
+"""Which disks get the replicas of a volume, or why none do: filters, then weighers, all pure."""
 
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
@@ -31,7 +31,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One mirror: its size and the disks of its copies."""
+    """One mirror: its size and the disks of its replicas."""
 
     size_gb: int
     disks: tuple[int, ...]
@@ -40,36 +40,36 @@ class Placed:
 def place(
     rooms: Iterable[Room],
     sizes: Sequence[int],
-    copies: int,
+    replicas: int,
     *,
     tags: Collection[str] = (),
     avoid_servers: Collection[int] = (),
     beside: Iterable[Domain] = (),
     divisible: bool = True,
 ) -> list[Placed]:
-    """Choose disks on `copies` different servers for each size, in order; NoSpace says why not.
+    """Choose disks on `replicas` different servers for each size, in order; NoSpace says why not.
 
-    `beside` are the domains of copies that exist already. Where free space is too fragmented for a
-    size, a divisible one is halved: a volume then has more mirrors, of the same total.
+    `beside` are the domains of replicas that exist already. Where free space is too fragmented for
+    a size, a divisible one is halved: a volume then has more mirrors, of the same total.
     """
     found = _Found(rooms, tags, avoid_servers)
     asked_gb = sum(sizes)
-    if not found.could_hold(asked_gb, copies):
-        raise NoSpace(found.refusal(asked_gb, copies))
+    if not found.could_hold(asked_gb, replicas):
+        raise NoSpace(found.refusal(asked_gb, replicas))
     pool = _Pool(found.left, Counter(beside))
     placed: list[Placed] = []
     waiting = list(reversed(sizes))
     most_gb = max(sizes, default=0)
     while waiting:
         size_gb = waiting.pop()
-        disks = pool.take(size_gb, copies) if size_gb <= most_gb else ()
+        disks = pool.take(size_gb, replicas) if size_gb <= most_gb else ()
         if disks:
             placed.append(Placed(size_gb, disks))
             continue
         # Room only shrinks here: what does not fit now will not fit later.
         most_gb = min(most_gb, (size_gb + 1) // 2)
         if not divisible or size_gb == 1 or len(placed) + len(waiting) >= MOST_PIECES:
-            raise NoSpace(found.refusal(asked_gb, copies))
+            raise NoSpace(found.refusal(asked_gb, replicas))
         waiting += [size_gb // 2, size_gb - size_gb // 2]
     return placed
 
@@ -120,19 +120,19 @@ class _Found:
                 self.story.append(f"{disks} disks ({servers} whole servers) are {name}")
             self.left = kept
 
-    def could_hold(self, asked_gb: int, copies: int) -> bool:
-        """Tell at once what can never fit: a server holds one copy at most."""
+    def could_hold(self, asked_gb: int, replicas: int) -> bool:
+        """Tell at once what can never fit: a server holds one replica at most."""
         free_gb: Counter[int] = Counter()
         for room in self.left:
             free_gb[room.server] += sum(room.free_gb)
-        return sum(min(free, asked_gb) for free in free_gb.values()) >= asked_gb * copies
+        return sum(min(free, asked_gb) for free in free_gb.values()) >= asked_gb * replicas
 
-    def refusal(self, asked_gb: int, copies: int) -> str:
+    def refusal(self, asked_gb: int, replicas: int) -> str:
         """Say in numbers what was asked for and what was found."""
         free_gb = sum(sum(room.free_gb) for room in self.left)
         largest_gb = max((room.free_gb[-1] for room in self.left), default=0)
         return (
-            f"no room for {asked_gb} GB in {copies} copies on separate servers: "
+            f"no room for {asked_gb} GB in {replicas} replicas on separate servers: "
             + ", ".join(self.story)
             + f"; {_count(self.left)} remain with {free_gb} GB free, {largest_gb} GB in one piece"
         )
@@ -200,18 +200,18 @@ class _Pool:
             server.capacity_gb += room.capacity_gb
             server.free_gb += disk.free_gb
 
-    def take(self, size_gb: int, copies: int) -> tuple[int, ...]:
+    def take(self, size_gb: int, replicas: int) -> tuple[int, ...]:
         """Take a piece from the best disk of each of the best servers; () if there are too few."""
         if size_gb != self.size_gb:
             self._weigh_all(size_gb)
-        chosen = self._choose(copies)
-        if len(chosen) == copies:
+        chosen = self._choose(replicas)
+        if len(chosen) == replicas:
             for *_, disk in chosen:
                 disk.take(size_gb)
                 self.servers[disk.room.server].free_gb -= size_gb
         for *_, disk in chosen:
             self._offer(self.servers[disk.room.server])
-        return tuple(disk.room.disk for *_, disk in chosen) if len(chosen) == copies else ()
+        return tuple(disk.room.disk for *_, disk in chosen) if len(chosen) == replicas else ()
 
     def _weigh_all(self, size_gb: int) -> None:
         self.size_gb = size_gb
@@ -226,12 +226,12 @@ class _Pool:
             candidate = (disk.room.second_choice, -share, server.server, disk)
             heappush(self.heaps[server.domain], candidate)
 
-    def _choose(self, copies: int) -> list[Candidate]:
-        """Draw candidates from the domains that have the fewest copies of this mirror so far."""
+    def _choose(self, replicas: int) -> list[Candidate]:
+        """Draw candidates from the domains that have the fewest replicas of this mirror so far."""
         in_rack = Counter(self.beside)
         in_site = Counter(site for site, _ in self.beside.elements())
         chosen: list[Candidate] = []
-        while len(chosen) < copies:
+        while len(chosen) < replicas:
             tops = [
                 (heap[0][0], in_site[domain[0]], in_rack[domain], heap[0][1], heap[0][2], domain)
                 for domain, heap in self.heaps.items()

@@ -11,10 +11,10 @@ from django.utils import timezone
 from inventory import audit, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
-from volumes.models import Job, Leg
+from volumes.models import Job, Replica
 from volumes.placement import allocation, policy
 from volumes.repair import requests
 from volumes.replicas.rows import GOOD
@@ -27,68 +27,68 @@ Place = StorageServer | Disk
 class Plan:
     """What an evacuation would move, and what has no other place to go."""
 
-    copies: int
+    replicas: int
     gb: int
     stuck: int
     reason: str
 
 
 def plan_evacuation(place: Place) -> Plan:
-    """Tell what emptying this server or disk would move, without changing anything.
+    """Tell what evacuating this server or disk would move, without changing anything.
 
-    `stuck` copies find no other server with room as things are now; `reason` says in numbers why
+    `stuck` replicas find no other server with room as things are now; `reason` says in numbers why
     the largest of them does not.
     """
-    legs = _copies_on(place).order_by("extent__size_gb", "pk")
-    copies = list(legs.values_list("mirror", "extent__size_gb", "mirror__volume__tags"))
+    moving = _replicas_on(place).order_by("extent__size_gb", "pk")
+    replicas = list(moving.values_list("mirror", "extent__size_gb", "mirror__volume__tags"))
     servers_of: dict[int, set[int]] = defaultdict(set)
-    beside = Leg.objects.filter(mirror__in=legs.order_by().values("mirror"))
+    beside = Replica.objects.filter(mirror__in=moving.order_by().values("mirror"))
     for mirror, server in beside.values_list("mirror", "server"):
         servers_of[mirror].add(server)
     rooms = [room for room in allocation.rooms() if not _is_at(room, place)]
     openings = policy.Openings(rooms)
     stuck = [
         (size_gb, tags, servers_of[mirror])
-        for mirror, size_gb, tags in copies
+        for mirror, size_gb, tags in replicas
         if not openings.fit(size_gb, frozenset(tags.split()), servers_of[mirror])
     ]
     reason = _why_stuck(rooms, *stuck[-1]) if stuck else ""
-    return Plan(len(copies), sum(size_gb for _, size_gb, _ in copies), len(stuck), reason)
+    return Plan(len(replicas), sum(size_gb for _, size_gb, _ in replicas), len(stuck), reason)
 
 
-@turn()
+@write_lock()
 def start_evacuation(place: Place) -> Job:
-    """Begin to move every copy away; the place serves on until they are elsewhere."""
+    """Begin to move every replica away; the place serves on until they are elsewhere."""
     if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
         raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
-    total = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
-    requests.request(_copies_on(place).values_list("mirror", flat=True))
+    requests.request(_replicas_on(place).values_list("mirror", flat=True))
     audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
     return job
 
 
-@turn()
+@write_lock()
 def start_maintenance(place: Place, minutes: int) -> Job:
     """Leave a place alone for a while: nothing new lands there, and its silence replaces nothing.
 
-    A mirror on its last copy is repaired all the same. Busy where the place has the only good copy
-    of something: it must be evacuated instead.
+    A mirror on its last replica is repaired all the same. Busy where the place has the only good
+    replica of something: it must be evacuated instead.
     """
     if minutes not in range(1, 7 * 24 * 60 + 1):
         raise Invalid(f"maintenance takes 1 minute to 7 days, not {minutes} minutes")
-    alone = _copies_on(place).exclude(mirror__legs__in=_good_elsewhere(place))
+    alone = _replicas_on(place).exclude(mirror__replicas__in=_good_elsewhere(place))
     if last := alone.filter(status__in=GOOD).count():
-        raise Busy(f"{place} holds the only good copy of {last} mirrors")
+        raise Busy(f"{place} holds the only good replica of {last} mirrors")
     audit.record(audit.Verb.START_MAINTENANCE, place, f"for {minutes} minutes")
     return _submit(
         Job.Kind.MAINTENANCE, place, deadline=timezone.now() + timedelta(minutes=minutes)
     )
 
 
-@turn()
+@write_lock()
 def pause(job: Job, *, paused: bool) -> None:
-    """Let an evacuation rest, or go on; copies that are being moved now are finished."""
+    """Let an evacuation rest, or go on; replicas that are being moved now are finished."""
     if job.kind != Job.Kind.EVACUATE:
         raise Invalid(f"{job} is no evacuation, it cannot be paused")
     before = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
@@ -99,7 +99,7 @@ def pause(job: Job, *, paused: bool) -> None:
         raise Busy(f"{job} is over")
 
 
-@turn()
+@write_lock()
 def end(job: Job, reason: str) -> None:
     """End an evacuation or maintenance before its time; the place may be used again."""
     if not queue.cancel(Q(pk=job.pk), reason):
@@ -119,7 +119,7 @@ def evacuate_step(job: Job) -> Again | None:
     if place is None or place.priority != Priority.EVACUATE:
         queue.finish(job, errnos.ECANCELED, "it is not being evacuated any more")
         return None
-    left = _copies_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
+    left = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     if not left:
         queue.record(job, done_mib=job.total_mib)
         queue.finish(job)
@@ -159,14 +159,14 @@ def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
     return queue.submit(kind, subject=str(place), server=place, **about)
 
 
-def _copies_on(place: Place) -> QuerySet[Leg]:
+def _replicas_on(place: Place) -> QuerySet[Replica]:
     if isinstance(place, Disk):
-        return Leg.objects.filter(extent__disk=place)
-    return Leg.objects.filter(server=place)
+        return Replica.objects.filter(extent__disk=place)
+    return Replica.objects.filter(server=place)
 
 
-def _good_elsewhere(place: Place) -> QuerySet[Leg]:
-    good = Leg.objects.filter(status__in=GOOD)
+def _good_elsewhere(place: Place) -> QuerySet[Replica]:
+    good = Replica.objects.filter(status__in=GOOD)
     if isinstance(place, Disk):
         return good.exclude(extent__disk=place)
     return good.exclude(server=place)

@@ -1,4 +1,4 @@
-"""What a failure means for the copies and volumes it touches; every report may come twice."""
+"""What a failure means for the replicas and volumes it touches; every report may come twice."""
 
 from collections.abc import Collection
 
@@ -8,16 +8,16 @@ from inventory import audit, servers, space
 from inventory.audit import Verb
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.attach import detach
-from volumes.models import Attachment, Leg, LogicalVolume
+from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.repair import requests
 from volumes.replicas import states
 from volumes.replicas.rows import GOOD
 
 UP = (*ALIVE, Priority.HALT)
 OF_A_HEAD = frozenset({"connection", "io"})
-"""Why a head leaves a copy behind by itself."""
+"""Why a head leaves a replica behind by itself."""
 HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
 """The wire's targets of notifyFailure."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
@@ -38,12 +38,12 @@ def fail(target: int, target_id: int, reason: str = "") -> None:
         case 3:
             fail_disk(target_id)
         case 4:
-            fail_copy(target_id, reason)
+            fail_replica(target_id, reason)
         case _:
             raise Invalid(f"target is 1 to 4, not {target}")
 
 
-@turn()
+@write_lock()
 def fail_head(head_id: int, reason: str = "") -> None:
     """Put a head out of service and take its volumes away from it, fencing it off."""
     head = HeadServer.objects.filter(pk=head_id).first()
@@ -57,7 +57,7 @@ def fail_head(head_id: int, reason: str = "") -> None:
         audit.record(Verb.FAIL_HEAD, head, reason)
 
 
-@turn()
+@write_lock()
 def lose_head(head_id: int) -> None:
     """Put a silent head out of service. Its volumes stay its own: it may well be using them.
 
@@ -68,108 +68,108 @@ def lose_head(head_id: int) -> None:
         audit.record(Verb.LOSE_HEAD, head, "silent")
 
 
-@turn()
+@write_lock()
 def fail_storage(storage_id: int, reason: str = "") -> None:
-    """Put a storage server and its disks out of service and have its copies replaced.
+    """Put a storage server and its disks out of service and have its replicas replaced.
 
-    With a reason such as "silent" or "restarted" the copies have their grace; without one somebody
-    said that the server is lost, and they are replaced at once.
+    With a reason such as "silent" or "restarted" the replicas have their grace; without one
+    somebody said that the server is lost, and they are replaced at once.
     """
     server = StorageServer.objects.filter(pk=storage_id).first()
     if server is None or not servers.set_priority(server, Priority.OFFLINE, was=UP):
         return
     for disk in Disk.objects.filter(server=server, priority__in=UP):
         servers.set_priority(disk, Priority.OFFLINE)
-    _drop(Leg.objects.filter(server=server), reason or "failed")
+    _drop(Replica.objects.filter(server=server), reason or "failed")
     audit.record(Verb.FAIL_STORAGE, server, reason)
 
 
-@turn()
+@write_lock()
 def fail_disk(disk_id: int) -> None:
-    """Put a disk out of service for good and have its copies replaced."""
+    """Put a disk out of service for good and have its replicas replaced."""
     disk = Disk.objects.filter(pk=disk_id).first()
     if disk is None or disk.priority in (Priority.OFFLINE, Priority.FAULTY):
         return
     servers.set_priority(disk, Priority.FAULTY)
-    _drop(Leg.objects.filter(extent__disk=disk), "disk")
+    _drop(Replica.objects.filter(extent__disk=disk), "disk")
     audit.record(Verb.FAIL_DISK, disk)
 
 
-@turn()
-def fail_copy(extent_id: int, reason: str = "") -> None:
-    """Take a head's word that a copy went bad, and have it caught up or replaced.
+@write_lock()
+def fail_replica(extent_id: int, reason: str = "") -> None:
+    """Take a head's word that a replica went bad, and have it caught up or replaced.
 
-    A head that was fenced off loses all its copies by that. What it says then must not cost the
-    volume its good copies, so a head's own reasons count only while its volume is bound.
+    A head that was fenced off loses all its replicas by that. What it says then must not cost the
+    volume its good replicas, so a head's own reasons count only while its volume is bound.
     """
-    leg = Leg.objects.select_related("mirror__volume").filter(pk=extent_id).first()
-    if leg is None:
+    replica = Replica.objects.select_related("mirror__volume").filter(pk=extent_id).first()
+    if replica is None:
         if not Extent.objects.filter(pk=extent_id).exists():
             raise NotFound(f"there is no extent dext-{extent_id:08x}")
         return
-    group = leg.mirror.volume.origin_id or leg.mirror.volume_id
+    group = replica.mirror.volume.origin_id or replica.mirror.volume_id
     bound = Attachment.objects.filter(volume=group, state=Attachment.State.BOUND).exists()
     if reason in OF_A_HEAD and not bound:
         return
-    if leg.status not in GOOD:
-        changed = requests.request([leg.mirror_id])
+    if replica.status not in GOOD:
+        changed = requests.request([replica.mirror_id])
     else:
-        changed = _drop(Leg.objects.filter(pk=extent_id), reason or "failed", trusted=bound)
+        changed = _drop(Replica.objects.filter(pk=extent_id), reason or "failed", trusted=bound)
     if changed:
-        audit.record(Verb.FAIL_COPY, leg, reason)
+        audit.record(Verb.FAIL_REPLICA, replica, reason)
 
 
-@turn()
+@write_lock()
 def drop_absent() -> None:
-    """Leave out copies on servers and disks that are out, now that it is known which are newest.
+    """Leave out replicas on servers and disks that are out, now that it is known which are newest.
 
     When these went out it was not: their volume was being attached, or its head had failed.
     """
     out = (Priority.OFFLINE, Priority.FAULTY)
     absent = Q(extent__disk__priority__in=out) | Q(server__priority__in=out)
-    good = Leg.objects.filter(absent, status__in=GOOD)
-    # One disk after the other: the last good copy of a mirror shows only that way.
+    good = Replica.objects.filter(absent, status__in=GOOD)
+    # One disk after the other: the last good replica of a mirror shows only that way.
     places = good.values_list("extent__disk", "extent__disk__priority").distinct()
     for disk, priority in places.order_by("extent__disk"):
         why = "disk" if priority == Priority.FAULTY else "silent"
-        _drop(Leg.objects.filter(extent__disk=disk), why)
+        _drop(Replica.objects.filter(extent__disk=disk), why)
 
 
-@turn()
+@write_lock()
 def note_cut_off(extent_ids: Collection[int]) -> None:
-    """Take note of last good copies that their heads cannot reach: they are to be exported anew.
+    """Take note of last good replicas that their heads cannot reach: they are to be exported anew.
 
     Where all went at once, we may have thought that another one was the last: the head knows.
     """
-    legs = Leg.objects.filter(pk__in=extent_ids)
-    states.believe(list(legs.exclude(status__in=GOOD).values_list("pk", flat=True)))
-    cut_off = legs.filter(status=Leg.Status.INSYNC)
+    replicas = Replica.objects.filter(pk__in=extent_ids)
+    states.mark_in_sync(list(replicas.exclude(status__in=GOOD).values_list("pk", flat=True)))
+    cut_off = replicas.filter(status=Replica.Status.INSYNC)
     cut_off.filter(why="").update(why="connection")
     requests.request(cut_off.values_list("mirror", flat=True))
 
 
-@turn()
+@write_lock()
 def trust_head(insync: Collection[int], faulty: Collection[int]) -> None:
-    """Count copies that a head has in sync where it lost all others that we count.
+    """Count replicas that a head has in sync where it lost all others that we count.
 
     We may not reach them, but nobody else has the newest data.
     """
-    lost = Leg.objects.filter(pk__in=faulty, status__in=GOOD).values("mirror")
-    others = Leg.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD)
+    lost = Replica.objects.filter(pk__in=faulty, status__in=GOOD).values("mirror")
+    others = Replica.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD)
     kept = Exists(others.exclude(pk__in=faulty))
-    left = Leg.objects.filter(~kept, pk__in=insync, mirror__in=lost)
-    states.believe(list(left.values_list("pk", flat=True)))
+    left = Replica.objects.filter(~kept, pk__in=insync, mirror__in=lost)
+    states.mark_in_sync(list(left.values_list("pk", flat=True)))
 
 
-@turn()
+@write_lock()
 def break_snapshots(volume_ids: Collection[int]) -> None:
     """Take a head's word that snapshots lost data of their stores: they can only be deleted."""
     LogicalVolume.objects.filter(pk__in=volume_ids, origin__isnull=False).update(broken=True)
 
 
-@turn()
+@write_lock()
 def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
-    """Take bad GB of a disk out of use; copies that live on them are replaced first."""
+    """Take bad GB of a disk out of use; replicas that live on them are replaced first."""
     disk = Disk.objects.filter(pk=disk_id).first()
     if disk is None:
         raise Invalid(f"there is no disk pdsk-{disk_id:08x}")
@@ -177,12 +177,12 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     hit = space.retire(disk, blocks)
     spoilt = blocks and disk.priority == Priority.HIGH
     lowered = spoilt and servers.set_priority(disk, Priority.LOW)
-    asked = requests.request(Leg.objects.filter(pk__in=hit).values_list("mirror", flat=True))
+    asked = requests.request(Replica.objects.filter(pk__in=hit).values_list("mirror", flat=True))
     if lowered or asked or _bad_extents(disk) != before:
         audit.record(Verb.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
 
 
-@turn()
+@write_lock()
 def shut_down() -> None:
     """Take all servers out of service until they register again; Busy while any is attached to."""
     if attached := Attachment.objects.count():
@@ -202,30 +202,30 @@ def _bad_extents(disk: Disk) -> tuple[int, int]:
     return faulty or 0, extents.filter(status=Extent.Status.EVACUATE).count()
 
 
-def _drop(legs: QuerySet[Leg], why: str, *, trusted: bool = False) -> bool:
-    """Leave copies out and queue the repair of their mirrors; whether that changed anything.
+def _drop(replicas: QuerySet[Replica], why: str, *, trusted: bool = False) -> bool:
+    """Leave replicas out and queue the repair of their mirrors; whether that changed anything.
 
-    The last good copy stays. A volume that was not closed in order, and whose head cannot tell
+    The last good replica stays. A volume that was not closed cleanly, and whose head cannot tell
     which copies it still used, keeps all of them: one that looks lost may be the only one with the
     newest data. `trusted`: the head itself says so.
     """
-    chosen = Leg.objects.filter(pk__in=legs, status__in=GOOD)
+    chosen = Replica.objects.filter(pk__in=replicas, status__in=GOOD)
     if not trusted:
         chosen = chosen.filter(_knowable("mirror__volume") | _knowable("mirror__volume__origin"))
-    others = Leg.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD).exclude(
+    others = Replica.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD).exclude(
         pk=OuterRef("pk")
     )
     spare = chosen.annotate(not_last=Exists(others))
     rows = list(spare.values_list("pk", "mirror", "not_last"))
-    left = states.leave_out([pk for pk, _, not_last in rows if not_last], why)
-    last = Leg.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last])
+    left = states.mark_out_of_sync([pk for pk, _, not_last in rows if not_last], why)
+    last = Replica.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last])
     marked = last.exclude(why=why).update(why=why)
     asked = requests.request({mirror for _, mirror, _ in rows})
     return bool(left or marked or asked)
 
 
 def _knowable(volume: str) -> Q:
-    """Match groups of which it is known which copies are the newest."""
+    """Match groups of which it is known which replicas are the newest."""
     unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{

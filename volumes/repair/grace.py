@@ -1,4 +1,4 @@
-"""How long copies have been out of reach, and what is not to be replaced by itself for now."""
+"""How long replicas have been out of reach, and what is not to be replaced by itself for now."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -9,16 +9,16 @@ from django.db.models import Q
 from django.utils import timezone
 
 from inventory.models import Priority, StorageServer
-from volumes.models import Job, Leg
-from volumes.replicas.rows import Copy
+from volumes.models import Job, Replica
+from volumes.replicas.rows import ReplicaRow
 
 OUT = (Priority.OFFLINE, Priority.FAULTY)
 
 
-def silences(legs: Iterable[Copy]) -> dict[int, float]:
-    """Tell for how many seconds the servers or disks of copies have been silent or out, else 0."""
+def silences(replicas: Iterable[ReplicaRow]) -> dict[int, float]:
+    """Tell for how many seconds servers or disks of replicas have been silent or out, else 0."""
     now = timezone.now()
-    rows = Leg.objects.filter(pk__in=[copy.dextid for copy in legs]).values_list(
+    rows = Replica.objects.filter(pk__in=[replica.dextid for replica in replicas]).values_list(
         "pk",
         "server__silent_since",
         "server__priority",
@@ -39,8 +39,8 @@ def _absent_since(now: datetime, silent: datetime | None, places: list[Any]) -> 
             yield since
 
 
-def held(legs: Iterable[Copy]) -> dict[int, str]:
-    """Say which copies are left alone for now, and why: maintenance, or a paused evacuation."""
+def held(replicas: Iterable[ReplicaRow]) -> dict[int, str]:
+    """Say which replicas are left alone for now, and why: maintenance, or a paused evacuation."""
     resting = Job.objects.filter(
         Q(kind=Job.Kind.MAINTENANCE) | Q(kind=Job.Kind.EVACUATE, paused=True),
         state=Job.State.OPEN,
@@ -50,9 +50,9 @@ def held(legs: Iterable[Copy]) -> dict[int, str]:
         for server, disk, kind, subject in resting.values_list("server", "disk", "kind", "subject")
     }
     return {
-        copy.dextid: why[place]
-        for copy in legs
-        for place in [(copy.server, None), (None, copy.disk)]
+        replica.dextid: why[place]
+        for replica in replicas
+        for place in [(replica.server, None), (None, replica.disk)]
         if place in why
     }
 

@@ -14,21 +14,21 @@ from agents.protocol import Progress, Report
 from inventory import audit
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.attach import examine
 from volumes.jobs import queue, slots
 from volumes.jobs.queue import Again
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.placement import allocation
 from volumes.repair import grace, needs, requests, transfer
 from volumes.replicas import rows, states
-from volumes.replicas.rows import Copy
+from volumes.replicas.rows import ReplicaRow
 
 POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=2)
 EXAMINE = timedelta(seconds=15)
 TRIES = 3
-Status = Leg.Status
+Status = Replica.Status
 
 
 # -- one step -------------------------------------------------------------------------------------
@@ -47,24 +47,24 @@ def rebuild_step(job: Job) -> Again | None:
         return _look(job, mirror, attachment)
     if unknown := _examine(job, attachment):
         return Again(EXAMINE, unknown)
-    legs = rows.of_mirror(mirror.pk)
+    replicas = rows.of_mirror(mirror.pk)
     need = needs.next_need(
-        legs,
+        replicas,
         redundancy=mirror.volume.redundancy,
         attached=attachment is not None,
-        silent_for=grace.silences(legs),
-        held=grace.held(legs),
+        silent_for=grace.silences(replicas),
+        held=grace.held(replicas),
         grace=settings.VASTSKY_GRACE_SECONDS,
         brake=grace.brake_is_on(),
     )
-    return _meet(job, mirror, attachment, legs, need)
+    return _meet(job, mirror, attachment, replicas, need)
 
 
 def _meet(
     job: Job,
     mirror: Mirror,
     attachment: Attachment | None,
-    legs: list[Copy],
+    replicas: list[ReplicaRow],
     need: needs.Need,
 ) -> Again | None:
     match need:
@@ -74,87 +74,96 @@ def _meet(
         case needs.Wait(reason):
             return Again(LOOK, reason)
         case needs.Replace(lost, moved):
-            return _make_room(job, mirror, legs, lost=lost, moved=moved)
+            return _make_room(job, mirror, replicas, lost=lost, moved=moved)
         case needs.Drop(needless):
-            return _drop(job, mirror, legs, needless)
-        case needs.CatchUp(copy) | needs.Copying(copy):
-            return _copy(job, mirror, attachment, copy)
+            return _drop(job, mirror, replicas, needless)
+        case needs.CatchUp(replica) | needs.Copying(replica):
+            return _replica(job, mirror, attachment, replica)
 
 
 def _make_room(
-    job: Job, mirror: Mirror, legs: list[Copy], *, lost: Copy | None, moved: Copy | None
+    job: Job,
+    mirror: Mirror,
+    replicas: list[ReplicaRow],
+    *,
+    lost: ReplicaRow | None,
+    moved: ReplicaRow | None,
 ) -> Again:
-    """Take a new place. A lost copy is kept until the new one is good, if that is possible.
+    """Take a new place. A lost replica is kept until the new one is good, if that is possible.
 
     It may not be lost at all: perhaps its head still uses it and only we cannot reach it.
     """
-    fresh = needs.never_written(legs)
+    fresh = needs.never_written(replicas)
     given_up = lost if lost and (fresh or lost.status == Status.SPARE) else None
     try:
-        with turn():
-            if not _is_unchanged(job, mirror, legs):
-                return Again(LOOK, "the copies have just changed")
-            leg = _reserve(mirror, legs, lost, given_up)
+        with write_lock():
+            if not _is_unchanged(job, mirror, replicas):
+                return Again(LOOK, "the replicas have just changed")
+            replica = _reserve(mirror, replicas, lost, given_up)
             if fresh:
-                Leg.objects.filter(pk=leg.pk).update(status=Status.ALLOCATED)
+                Replica.objects.filter(pk=replica.pk).update(status=Status.ALLOCATED)
             replaced = lost or moved
             queue.record(
-                job, extent_id=leg.pk, replaces=replaced.dextid if replaced else 0, attempts=0
+                job, extent_id=replica.pk, replaces=replaced.dextid if replaced else 0, attempts=0
             )
     except NoSpace as refusal:
         return _without_room(job, lost, str(refusal))
     return Again()
 
 
-def _reserve(mirror: Mirror, legs: list[Copy], lost: Copy | None, given_up: Copy | None) -> Leg:
-    """Find a new place away from all copies, or else on the server of the lost one."""
+def _reserve(
+    mirror: Mirror, replicas: list[ReplicaRow], lost: ReplicaRow | None, given_up: ReplicaRow | None
+) -> Replica:
+    """Find a new place away from all replicas, or else on the server of the lost one."""
     if lost is not None and lost is not given_up:
         try:
             with transaction.atomic():
-                away = needs.servers_to_avoid(legs, None)
-                return allocation.reserve_copy(mirror, avoid_servers=away)
+                away = needs.servers_to_avoid(replicas, None)
+                return allocation.reserve_replica(mirror, avoid_servers=away)
         except NoSpace:
             if not lost.alive and needs.is_sound(lost):
                 raise
             given_up = lost
     if given_up is not None:
         allocation.discard(given_up)
-    away = needs.servers_to_avoid(legs, given_up)
-    return allocation.reserve_copy(mirror, avoid_servers=away)
+    away = needs.servers_to_avoid(replicas, given_up)
+    return allocation.reserve_replica(mirror, avoid_servers=away)
 
 
-def _without_room(job: Job, lost: Copy | None, refusal: str) -> Again:
-    """No other place: a lost copy whose disk still answers is built anew where it was."""
+def _without_room(job: Job, lost: ReplicaRow | None, refusal: str) -> Again:
+    """No other place: a lost replica whose disk still answers is built anew where it was."""
     sound = lost is not None and lost.extent_status == Extent.Status.BUSY
     if lost and sound and lost.alive and lost.status == Status.FAULTY:
-        Leg.objects.filter(pk=lost.dextid).update(why="asked")
+        Replica.objects.filter(pk=lost.dextid).update(why="asked")
         return Again()
     queue.record(job, extent_id=None)
     return Again(LOOK, refusal)
 
 
-@turn()
-def _drop(job: Job, mirror: Mirror, legs: list[Copy], needless: Iterable[Copy]) -> Again:
-    """Let go of copies that are not needed any more."""
-    if _is_unchanged(job, mirror, legs):
-        for copy in needless:
-            allocation.discard(copy)
+@write_lock()
+def _drop(
+    job: Job, mirror: Mirror, replicas: list[ReplicaRow], needless: Iterable[ReplicaRow]
+) -> Again:
+    """Let go of replicas that are not needed any more."""
+    if _is_unchanged(job, mirror, replicas):
+        for replica in needless:
+            allocation.discard(replica)
     return Again()
 
 
-def _is_unchanged(job: Job, mirror: Mirror, legs: list[Copy]) -> bool:
-    """Tell whether all is as it was when this step looked; in a turn.
+def _is_unchanged(job: Job, mirror: Mirror, replicas: list[ReplicaRow]) -> bool:
+    """Tell whether all is as it was when this step looked; under the write lock.
 
-    An attach that has begun since then may have chosen among these copies already.
+    An attach that has begun since then may have chosen among these replicas already.
     """
     changing = Attachment.objects.filter(volume=job.volume_id).exclude(state=Attachment.State.BOUND)
-    return rows.of_mirror(mirror.pk) == legs and not changing.exists()
+    return rows.of_mirror(mirror.pk) == replicas and not changing.exists()
 
 
-# -- while a copy is being built ------------------------------------------------------------------
+# -- while a replica is being built ---------------------------------------------------------------
 
 
-def _copy(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy) -> Again:
+def _replica(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Again:
     """Begin to copy, if the limits allow."""
     kind, allowed = Job.Kind.REBUILD, slots.rebuilds()
     start = partial(transfer.begin, job, target, attachment)
@@ -163,7 +172,7 @@ def _copy(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy)
     return _send(job, mirror, attachment, target)
 
 
-def _send(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy) -> Again:
+def _send(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Again:
     try:
         report = transfer.send(job, mirror, attachment, target)
     except transfer.CannotCopy as error:
@@ -180,7 +189,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
     """Ask how the copying goes; begin again where the volume has changed hands meanwhile."""
     target = next((c for c in rows.of_mirror(mirror.pk) if c.dextid == job.extent_id), None)
     if target is None or not target.alive:
-        return _abandon(job, "the place of the new copy went away")
+        return _abandon(job, "the place of the new replica went away")
     if job.step != transfer.step(job, attachment):
         return _abandon(job, "the volume was attached or detached meanwhile")
     report = transfer.agent(attachment, target).report(job.pk, job.order)
@@ -190,62 +199,62 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
         case Progress.RUNNING:
             return _go_on(job, report)
         case Progress.DONE:
-            _settle(job, mirror, {copy.dextid for copy in report.copies})
+            _settle(job, mirror, {replica.dextid for replica in report.replicas})
             return None
         case Progress.FAILED:
             return _abandon(job, report.message)
 
 
-@turn()
+@write_lock()
 def _abandon(job: Job, cause: str) -> Again:
     """Stop this try; the next step decides anew. A place that failed thrice is given up."""
     queue.record(job, step="", done_mib=0, total_mib=0)
     again = queue.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
-        spare = Leg.objects.filter(pk=job.extent_id, status=Status.SPARE)
+        spare = Replica.objects.filter(pk=job.extent_id, status=Status.SPARE)
         spare.update(why="io", since=timezone.now())
         spare.move(Status.SPARE, Status.FAULTY)
     return again
 
 
 def _settle(job: Job, mirror: Mirror, used: Collection[int]) -> None:
-    """Count the new copy as good and let go of the one that it replaces.
+    """Count the new replica as good and let go of the one that it replaces.
 
-    `used` names what the head has now, if it told: a copy that it let go is behind from then on.
+    `used` names what the head has now, if it told: a replica that it let go is behind from then on.
     """
-    with turn():
+    with write_lock():
         if not transfer.is_current(job):
             raise queue.LeaseLost(str(job))
         queue.record(job, done_mib=F("total_mib"))
         queue.finish(job)
         if used:
-            gone = mirror.legs.exclude(pk__in=used).values_list("pk", flat=True)
-            states.leave_out(list(gone), "stale")
+            gone = mirror.replicas.exclude(pk__in=used).values_list("pk", flat=True)
+            states.mark_out_of_sync(list(gone), "stale")
         _count_as_good(job, mirror)
-    if any(not copy.good or needs.is_leaving(copy) for copy in rows.of_mirror(mirror.pk)):
+    if any(not replica.good or needs.is_leaving(replica) for replica in rows.of_mirror(mirror.pk)):
         requests.request([mirror.pk])
 
 
 def _count_as_good(job: Job, mirror: Mirror) -> None:
-    """Record a copy as in sync, as new as the others, and drop one that was moving away.
+    """Record a replica as in sync, as new as the others, and drop one that was moving away.
 
-    A head has dropped the copy that was to be replaced, whatever else has changed since.
+    A head has dropped the replica that was to be replaced, whatever else has changed since.
     """
-    newest = mirror.legs.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
-    legs = Leg.objects.filter(pk=job.extent_id)
-    legs.move(Status.SPARE, Status.INSYNC)
-    legs.update(why="", since=timezone.now(), events=newest or 0)
+    newest = mirror.replicas.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
+    replicas = Replica.objects.filter(pk=job.extent_id)
+    replicas.move(Status.SPARE, Status.INSYNC)
+    replicas.update(why="", since=timezone.now(), events=newest or 0)
     if job.step.startswith(transfer.HEAD) and job.replaces != job.extent_id:
-        for copy in rows.load(Q(pk=job.replaces, mirror=mirror)):
-            allocation.discard(copy)
-    for copy in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):
-        allocation.discard(copy)
+        for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
+            allocation.discard(replica)
+    for replica in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):
+        allocation.discard(replica)
 
 
 def _examine(job: Job, attachment: Attachment | None) -> str:
-    """See to it that it is known which copies are the newest; "" if so, else why it is not.
+    """See to it that it is known which replicas are the newest; "" if so, else why it is not.
 
-    The head that uses them knows; else they were closed in order, or have to be examined.
+    The head that uses them knows; else they were closed cleanly, or have to be examined.
     """
     volume = LogicalVolume.objects.filter(pk=job.volume_id or 0).first()
     if attachment is not None or volume is None or volume.closed_cleanly:
@@ -256,11 +265,11 @@ def _examine(job: Job, attachment: Attachment | None) -> str:
 # -- told by a node -------------------------------------------------------------------------------
 
 
-@turn()
+@write_lock()
 def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventid: int = 0) -> None:
-    """Take a node's word that copies whose rebuild is under way are in sync now; idempotent.
+    """Take a node's word that replicas whose rebuild is under way are in sync now; idempotent.
 
-    `reported` are dextids with their states; Invalid if any is no copy of the mirror.
+    `reported` are dextids with their states; Invalid if any is no replica of the mirror.
     """
     mirror = Mirror.objects.select_related("volume").filter(pk=mirror_id).first()
     if mirror is None:

@@ -5,22 +5,22 @@ from collections.abc import Iterable
 from django.db.models import Count, Q
 
 from inventory.models import Extent, Priority
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.jobs import queue
-from volumes.models import Job, Leg, Mirror
+from volumes.models import Job, Mirror, Replica
 from volumes.replicas import rows
 from volumes.replicas.rows import GOOD
 
-Status = Leg.Status
+Status = Replica.Status
 
 
-@turn()
+@write_lock()
 def request(mirrors: Iterable[int]) -> int:
-    """Queue the repair of mirrors that have none yet; fewest good copies first."""
+    """Queue the repair of mirrors that have none yet; fewest good replicas first."""
     wanted = Mirror.objects.filter(pk__in=list(mirrors), volume__broken=False).exclude(
         jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
     )
-    wanting = wanted.annotate(good=Count("legs", filter=Q(legs__status__in=GOOD)))
+    wanting = wanted.annotate(good=Count("replicas", filter=Q(replicas__status__in=GOOD)))
     works = [
         {
             "subject": f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
@@ -36,15 +36,15 @@ def request(mirrors: Iterable[int]) -> int:
 
 
 def request_missing(limit: int = 1000) -> int:
-    """Queue the repair of whatever mirror needs one and has none: the sweep's safety net."""
-    ill = Q(legs__status__in=[Status.SPARE, Status.FAULTY])
-    bad_blocks = Q(legs__extent__status=Extent.Status.EVACUATE)
-    emptied = Q(legs__extent__disk__priority=Priority.EVACUATE) | Q(
-        legs__server__priority=Priority.EVACUATE
+    """Queue the repair of whatever mirror needs one and has none: reconcile's safety net."""
+    degraded = Q(replicas__status__in=[Status.SPARE, Status.FAULTY])
+    bad_blocks = Q(replicas__extent__status=Extent.Status.EVACUATE)
+    evacuated = Q(replicas__extent__disk__priority=Priority.EVACUATE) | Q(
+        replicas__server__priority=Priority.EVACUATE
     )
     found: set[int] = set()
-    said_lost = Q(legs__status__in=GOOD, legs__why__in=rows.EXPLICIT)
-    for need in (ill, bad_blocks, emptied, said_lost):
+    said_lost = Q(replicas__status__in=GOOD, replicas__why__in=rows.EXPLICIT)
+    for need in (degraded, bad_blocks, evacuated, said_lost):
         mirrors = Mirror.objects.filter(need, volume__broken=False).exclude(
             jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
         )

@@ -11,7 +11,7 @@ from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 from inventory import audit, servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.jobs import queue, slots
 from volumes.jobs.queue import Again
@@ -28,7 +28,7 @@ SHREDDING = "shredding"
 
 
 def request_missing(limit: int = 500) -> int:
-    """Queue the shredding of space that needs it, on disks that answer; the sweep calls this."""
+    """Queue the shredding of space that needs it, on disks that answer; reconcile calls this."""
     open_jobs = Job.objects.filter(kind=Job.Kind.SHRED, state=Job.State.OPEN)
     room = limit - open_jobs.count()
     if room <= 0:
@@ -44,7 +44,7 @@ def request_missing(limit: int = 500) -> int:
         .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.FAILED, jobs__finished__gt=rested)
         .order_by("pk")
     )
-    with turn():
+    with write_lock():
         rows = list(wanted.values_list("pk", "disk", "offset_gb", "size_gb")[:room])
         return queue.submit_all(Job.Kind.SHRED, [_work(*row) for row in rows])
 
@@ -103,7 +103,7 @@ def _send(job: Job, extent: Extent) -> Report:
 def _take_up(job: Job, extent: Extent, report: Report) -> Again | None:
     match report.progress:
         case Progress.DONE:
-            with turn():
+            with write_lock():
                 queue.record(job, done_mib=F("total_mib"))
                 queue.finish(job)
                 space.certify(extent.pk, extent.generation)
@@ -125,7 +125,7 @@ def give_up_or_retry(job: Job, errno: int, error: str) -> Again | None:
     return None
 
 
-@turn()
+@write_lock()
 def finish_shred(extent_id: int, eventid: int = 0) -> None:
     """Take a storage server's word that the extent it was zeroing is zero now; idempotent.
 

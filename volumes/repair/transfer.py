@@ -1,37 +1,37 @@
-"""Have nodes copy one good copy of a mirror into another: by its head, or between servers."""
+"""Have nodes copy one good replica of a mirror into another: by its head, or between servers."""
 
 from django.utils import timezone
 
 from agents.client import HeadAgent, StorageAgent
-from agents.protocol import LegState, PullOrder, RebuildOrder, Report
+from agents.protocol import PullOrder, RebuildOrder, ReplicaState, Report
 from inventory import servers
 from inventory.errors import HostDown
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import exports, newest
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.repair import needs
 from volumes.replicas import rows
-from volumes.replicas.rows import Copy
+from volumes.replicas.rows import ReplicaRow
 
 HEAD, PULL = "head:", "pull:"
-"""Job.step while a copy is being built: who copies, and the epoch that it belongs to."""
+"""Job.step while a replica is being built: who replicas, and the epoch that it belongs to."""
 
 
 class CannotCopy(Exception):
     """This try ends here; the text says why."""
 
 
-@turn()
-def begin(job: Job, copy: Copy, attachment: Attachment | None) -> None:
-    """Record the copy as being built and number the order that is about to be sent."""
-    legs = Leg.objects.filter(pk=copy.dextid)
-    if copy.status == Leg.Status.FAULTY:
-        legs.move(Leg.Status.FAULTY, Leg.Status.SPARE)
-        legs.update(since=timezone.now())
+@write_lock()
+def begin(job: Job, replica: ReplicaRow, attachment: Attachment | None) -> None:
+    """Record the replica as being built and number the order that is about to be sent."""
+    replicas = Replica.objects.filter(pk=replica.dextid)
+    if replica.status == Replica.Status.FAULTY:
+        replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
+        replicas.update(since=timezone.now())
     queue.start(job, step(job, attachment))
-    queue.record(job, extent_id=copy.dextid)
+    queue.record(job, extent_id=replica.dextid)
 
 
 def step(job: Job, attachment: Attachment | None) -> str:
@@ -41,26 +41,27 @@ def step(job: Job, attachment: Attachment | None) -> str:
 
 
 def is_current(job: Job) -> bool:
-    """Tell whether the volume is still as it was when this copying was ordered; in a turn."""
+    """Tell whether the volume is still as it was when this copying was ordered; under the write
+    lock."""
     bound = Attachment.objects.filter(volume=job.volume_id, state=Attachment.State.BOUND).first()
     return step(job, bound) == job.step
 
 
-def agent(attachment: Attachment | None, target: Copy) -> HeadAgent | StorageAgent:
+def agent(attachment: Attachment | None, target: ReplicaRow) -> HeadAgent | StorageAgent:
     """Reach the node that does the copying."""
     if attachment:
         return nodes.head(attachment.head_id)
     return nodes.storage(target.server)
 
 
-def send(job: Job, mirror: Mirror, attachment: Attachment | None, target: Copy) -> Report:
+def send(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Report:
     """Order the copying; the same order again changes nothing on the node."""
     if attachment:
         return _send_to_head(job, mirror, attachment, target)
     return _send_pull(job, mirror, target)
 
 
-def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: Copy) -> Report:
+def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: ReplicaRow) -> Report:
     volume = attachment.volume
     exported = exports.export(job.pk, volume.pk, volume.epoch, [target])
     if target.dextid in exported.failed:
@@ -73,20 +74,20 @@ def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: Copy
             lvolid=volume.pk,
             epoch=volume.epoch,
             mirrorid=mirror.pk,
-            leg=exported.leg(target, LegState.SPARE),
+            replica=exported.replica(target, ReplicaState.SPARE),
             replaces=job.replaces,
         )
     )
 
 
-def _send_pull(job: Job, mirror: Mirror, target: Copy) -> Report:
-    """Let the target's server copy from the newest copy of a mirror that no head uses."""
+def _send_pull(job: Job, mirror: Mirror, target: ReplicaRow) -> Report:
+    """Let the target's server replica from the newest replica of a mirror that no head uses."""
     volume = LogicalVolume.objects.get(pk=job.volume_id or 0)
-    legs = [copy for copy in rows.of_mirror(mirror.pk) if copy.dextid != target.dextid]
-    readable = [copy for copy in legs if needs.can_be_source(copy)]
+    replicas = [replica for replica in rows.of_mirror(mirror.pk) if replica.dextid != target.dextid]
+    readable = [replica for replica in replicas if needs.can_be_source(replica)]
     exported = exports.export(job.pk, volume.pk, volume.epoch, readable)
     try:
-        chosen = newest.choose(legs, exported.marks, clean=volume.closed_cleanly, force=False)
+        chosen = newest.choose(replicas, exported.marks, clean=volume.closed_cleanly, force=False)
     except HostDown as refused:
         raise CannotCopy(str(refused)) from None
     # Each try reads from the next one: the first may be the one that cannot be read.

@@ -1,4 +1,4 @@
-"""The copies of a group or a mirror as nodes need to hear of them: one query, frozen rows."""
+"""The replicas of a group or a mirror as nodes need to hear of them: one query, frozen rows."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from django.utils.crypto import salted_hmac
 from agents.protocol import ExtentRef
 from inventory.errors import Invalid
 from inventory.models import ALIVE, Address
-from volumes.models import Leg, LogicalVolume
+from volumes.models import LogicalVolume, Replica
 
-GOOD = (Leg.Status.ALLOCATED, Leg.Status.INSYNC, Leg.Status.NEEDSHRED)
-"""Statuses of copies that hold all that was ever acknowledged."""
+GOOD = (Replica.Status.ALLOCATED, Replica.Status.INSYNC, Replica.Status.NEEDSHRED)
+"""Statuses of replicas that hold all that was ever acknowledged."""
 EXPLICIT = frozenset({"failed", "io", "disk"})
-"""Somebody said that the copy is lost: no grace, and never to be trusted again."""
+"""Somebody said that the replica is lost: no grace, and never to be trusted again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """One copy with all that places it."""
+class ReplicaRow:
+    """One replica with all that places it."""
 
     dextid: int
     mirror: int
@@ -59,11 +59,11 @@ class Copy:
         )
 
 
-def load(which: Q) -> list[Copy]:
-    """Read the copies of all legs that match, by volume, place in the volume, and id."""
-    rows = Leg.objects.filter(which).order_by("mirror__volume", "mirror__offset_gb", "pk")
+def load(which: Q) -> list[ReplicaRow]:
+    """Read the replicas of all replicas that match, by volume, place in the volume, and id."""
+    rows = Replica.objects.filter(which).order_by("mirror__volume", "mirror__offset_gb", "pk")
     return [
-        Copy(*row[:10], row[10] or row[11], *row[12:])
+        ReplicaRow(*row[:10], row[10] or row[11], *row[12:])
         for row in rows.values_list(
             "pk",
             "mirror",
@@ -85,39 +85,39 @@ def load(which: Q) -> list[Copy]:
     ]
 
 
-def of_group(volume_id: int) -> list[Copy]:
-    """Read the copies of an origin and of its snapshots, but for those that are broken."""
+def of_group(volume_id: int) -> list[ReplicaRow]:
+    """Read the replicas of an origin and of its snapshots, but for those that are broken."""
     return load(
         Q(mirror__volume=volume_id)
         | Q(mirror__volume__origin=volume_id, mirror__volume__broken=False)
     )
 
 
-def of_mirror(mirror_id: int) -> list[Copy]:
-    """Read the copies of one mirror."""
+def of_mirror(mirror_id: int) -> list[ReplicaRow]:
+    """Read the replicas of one mirror."""
     return load(Q(mirror=mirror_id))
 
 
 def require_of_mirror(mirror_id: int, dextids: Collection[int]) -> None:
-    """Refuse extents that are no copies of a mirror."""
-    own = Leg.objects.filter(mirror=mirror_id).values_list("pk", flat=True)
+    """Refuse extents that are no replicas of a mirror."""
+    own = Replica.objects.filter(mirror=mirror_id).values_list("pk", flat=True)
     if strangers := set(dextids) - set(own):
-        raise Invalid(f"dext-{min(strangers):08x} is no copy of mirr-{mirror_id:08x}")
+        raise Invalid(f"dext-{min(strangers):08x} is no replica of mirr-{mirror_id:08x}")
 
 
-def by_mirror(copies: Iterable[Copy]) -> dict[int, list[Copy]]:
-    """Group copies by mirror, in the order given."""
-    found: dict[int, list[Copy]] = {}
-    for copy in copies:
-        found.setdefault(copy.mirror, []).append(copy)
+def by_mirror(replicas: Iterable[ReplicaRow]) -> dict[int, list[ReplicaRow]]:
+    """Group replicas by mirror, in the order given."""
+    found: dict[int, list[ReplicaRow]] = {}
+    for replica in replicas:
+        found.setdefault(replica.mirror, []).append(replica)
     return found
 
 
-def by_server(copies: Iterable[Copy]) -> dict[int, list[Copy]]:
-    """Group copies by storage server."""
-    found: dict[int, list[Copy]] = {}
-    for copy in copies:
-        found.setdefault(copy.server, []).append(copy)
+def by_server(replicas: Iterable[ReplicaRow]) -> dict[int, list[ReplicaRow]]:
+    """Group replicas by storage server."""
+    found: dict[int, list[ReplicaRow]] = {}
+    for replica in replicas:
+        found.setdefault(replica.server, []).append(replica)
     return found
 
 

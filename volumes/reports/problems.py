@@ -11,7 +11,7 @@ from django.db.models import Model, Q, Sum
 from django.utils import timezone
 
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
-from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import grace
 from volumes.reports import networks, progress, protection
 
@@ -25,7 +25,7 @@ class Risk(IntEnum):
     """How near data is to being lost or out of reach; lower is worse."""
 
     UNREACHABLE = 0
-    LAST_COPY = 1
+    LAST_REPLICA = 1
     STOPPED = 2
     FAILED = 3
     NETWORK = 4
@@ -69,19 +69,19 @@ def _weak(weak: dict[int, protection.Weak]) -> Iterator[Problem]:
     worst = sorted(weak.values(), key=lambda volume: (volume.fewest, volume.volume_id))
     worst = [volume for volume in worst if volume.fewest <= 1][:LISTED]
     rows = LogicalVolume.objects.in_bulk([volume.volume_id for volume in worst])
-    ill = _ill_copies(rows)
+    degraded = _degraded_replicas(rows)
     for volume in worst:
-        # It may have been deleted since its copies were counted.
+        # It may have been deleted since its replicas were counted.
         if row := rows.get(volume.volume_id):
-            yield _worst(row, volume, *ill.get(row.pk, ("copies are missing", None)))
+            yield _worst(row, volume, *degraded.get(row.pk, ("replicas are missing", None)))
     reduced = [volume for volume in weak.values() if volume.fewest > 1]
     if reduced:
         yield Problem(
             Risk.REDUCED,
             None,
-            f"{len(reduced)} volume{'s have' if reduced[1:] else ' has'} fewer copies than promised"
-            ", but more than one",
-            "copies are being rebuilt, or wait for their server's grace to end",
+            f"{len(reduced)} volume{'s have' if reduced[1:] else ' has'} fewer replicas than "
+            "promised, but more than one",
+            "replicas are being rebuilt, or wait for their server's grace to end",
         )
 
 
@@ -89,19 +89,23 @@ def _worst(
     row: LogicalVolume, volume: protection.Weak, places: str, since: datetime | None
 ) -> Problem:
     lack = "lacks" if volume.mirrors == 1 else "lack"
-    cause = f"{volume.mirrors} of its parts {lack} copies; {places}"
+    cause = f"{volume.mirrors} of its parts {lack} replicas; {places}"
     if volume.fewest:
-        return Problem(Risk.LAST_COPY, row, f"{row.name} is on its last good copy", cause, since)
-    return Problem(Risk.UNREACHABLE, row, f"{row.name} has no good copy", cause, since)
+        return Problem(
+            Risk.LAST_REPLICA, row, f"{row.name} is on its last good replica", cause, since
+        )
+    return Problem(Risk.UNREACHABLE, row, f"{row.name} has no good replica", cause, since)
 
 
-def _ill_copies(volumes: Iterable[int]) -> dict[int, tuple[str, datetime | None]]:
-    """Say where the copies were that volumes lack, and since when."""
-    ill = Leg.objects.filter(
-        mirror__volume__in=volumes, status__in=[Leg.Status.FAULTY, Leg.Status.SPARE]
+def _degraded_replicas(volumes: Iterable[int]) -> dict[int, tuple[str, datetime | None]]:
+    """Say where the replicas were that volumes lack, and since when."""
+    degraded = Replica.objects.filter(
+        mirror__volume__in=volumes, status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]
     )
     found: dict[int, tuple[set[str], datetime]] = {}
-    for volume, server, why, since in ill.values_list("mirror__volume", "server", "why", "since"):
+    for volume, server, why, since in degraded.values_list(
+        "mirror__volume", "server", "why", "since"
+    ):
         places, first = found.get(volume, (set(), since))
         places.add(f"ssvr-{server:08x} ({why or 'rebuilding'})")
         found[volume] = (places, min(first, since))
@@ -170,7 +174,7 @@ def _brake() -> Iterator[Problem]:
         )
 
 
-# -- iron -----------------------------------------------------------------------------------------
+# -- hardware -------------------------------------------------------------------------------------
 
 
 def _servers(now: datetime) -> Iterator[Problem]:
@@ -254,13 +258,13 @@ def is_anything_wrong() -> bool:
     """Tell whether a person should look, cheaply enough for every page."""
     now = timezone.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
-    ill = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
+    degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
     return any(
         rows.exists()
         for rows in (
-            Leg.objects.filter(status__in=[Leg.Status.FAULTY, Leg.Status.SPARE]),
-            StorageServer.objects.filter(ill),
-            HeadServer.objects.filter(ill),
+            Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
+            StorageServer.objects.filter(degraded),
+            HeadServer.objects.filter(degraded),
             networks.half_silent(),
             Disk.objects.filter(priority__in=OUT),
             Attachment.objects.filter(state=Attachment.State.ERROR),

@@ -1,4 +1,4 @@
-"""How well volumes are protected: who has fewer good copies than promised."""
+"""How well volumes are protected: who has fewer good replicas than promised."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 
-from volumes.models import Leg, LogicalVolume, Mirror
+from volumes.models import LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
 
 MirrorRow = tuple[int, int, int, int]
@@ -15,7 +15,7 @@ MirrorRow = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Weak:
-    """A volume some part of which has fewer good copies than promised."""
+    """A volume some part of which has fewer good replicas than promised."""
 
     volume_id: int
     redundancy: int
@@ -24,7 +24,7 @@ class Weak:
 
 
 def weak_volumes(among: Collection[int] | None = None) -> dict[int, Weak]:
-    """Find the volumes below their redundancy, each with the fewest good copies of any part."""
+    """Find the volumes below their redundancy, each with the fewest good replicas of any part."""
     found: dict[int, Weak] = {}
     for _, volume_id, redundancy, good in {*_ill(among), *_short(among)}:
         known = found.get(volume_id, Weak(volume_id, redundancy, good, 0))
@@ -34,23 +34,23 @@ def weak_volumes(among: Collection[int] | None = None) -> dict[int, Weak]:
 
 
 def histogram(weak: dict[int, Weak]) -> dict[int, int]:
-    """Count all volumes by the fewest good copies that any part of them has, fewest first."""
+    """Count all volumes by the fewest good replicas that any part of them has, fewest first."""
     promised = LogicalVolume.objects.values_list("redundancy").annotate(Count("pk")).order_by()
     counts = dict(promised)
     for volume in weak.values():
         counts[volume.redundancy] = counts.get(volume.redundancy, 0) - 1
         counts[volume.fewest] = counts.get(volume.fewest, 0) + 1
-    return {copies: counts[copies] for copies in sorted(counts) if counts[copies] > 0}
+    return {replicas: counts[replicas] for replicas in sorted(counts) if counts[replicas] > 0}
 
 
 def _ill(among: Collection[int] | None) -> list[MirrorRow]:
-    """Find the mirrors with a copy that is not good, by its index, and too few that are."""
-    ill = Leg.objects.filter(status__in=[Leg.Status.SPARE, Leg.Status.FAULTY])
-    legs = Leg.objects.filter(mirror__in=ill.values("mirror"))
+    """Find the mirrors with a replica that is not good, by its index, and too few that are."""
+    degraded = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    replicas = Replica.objects.filter(mirror__in=degraded.values("mirror"))
     if among is not None:
-        legs = Leg.objects.filter(mirror__volume__in=among)
+        replicas = Replica.objects.filter(mirror__volume__in=among)
     is_good = Case(When(status__in=GOOD, then=1), default=0, output_field=IntegerField())
-    mirrors = legs.order_by().values("mirror", "mirror__volume", "mirror__volume__redundancy")
+    mirrors = replicas.order_by().values("mirror", "mirror__volume", "mirror__volume__redundancy")
     rows = mirrors.annotate(good=Sum(is_good)).values_list(
         "mirror", "mirror__volume", "mirror__volume__redundancy", "good"
     )
@@ -58,8 +58,8 @@ def _ill(among: Collection[int] | None) -> list[MirrorRow]:
 
 
 def _short(among: Collection[int] | None) -> list[MirrorRow]:
-    """Find the mirrors that lack a copy altogether; the index of mirror and server counts them."""
-    own = Leg.objects.filter(mirror=OuterRef("pk")).order_by()
+    """Find the mirrors that lack a replica altogether; an index counts them."""
+    own = Replica.objects.filter(mirror=OuterRef("pk")).order_by()
     there = own.values("mirror").annotate(count=Count("*")).values("count")
     mirrors = Mirror.objects.annotate(there=Coalesce(Subquery(there), 0))
     if among is not None:
@@ -71,11 +71,11 @@ def _short(among: Collection[int] | None) -> list[MirrorRow]:
 
 
 def only_there(place: Q) -> list[tuple[int, str]]:
-    """Name the volumes some part of which has good copies on nothing but these legs' places.
+    """Name the volumes some part of which has good replicas on nothing but these replicas' places.
 
-    `place` selects legs, by server or by disk.
+    `place` selects replicas, by server or by disk.
     """
-    good = Leg.objects.filter(status__in=GOOD)
+    good = Replica.objects.filter(status__in=GOOD)
     elsewhere = good.filter(mirror=OuterRef("mirror")).exclude(place)
     alone = good.filter(place).exclude(Exists(elsewhere))
     named = alone.values_list("mirror__volume", "mirror__volume__name").distinct()

@@ -9,11 +9,11 @@ from django.db.models import Count, F, Q, Sum
 
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 
 
 class VolumeRow(NamedTuple):
-    """A volume without its copies."""
+    """A volume without its replicas."""
 
     id: int
     node_id: int
@@ -26,8 +26,8 @@ class VolumeRow(NamedTuple):
     created: datetime
 
 
-class CopyRow(NamedTuple):
-    """A mirror with one of its copies; the copy's members are None where it has none."""
+class MirrorReplicaRow(NamedTuple):
+    """A mirror with one of its replicas; the replica's members are None where it has none."""
 
     volume_id: int
     mirror_id: int
@@ -75,25 +75,25 @@ def with_snapshots(*, lvolid: int = 0, lvolname: str = "") -> list[VolumeRow]:
     return rows  # in the order of ids, and a snapshot's is above its origin's
 
 
-def copies(volume_ids: Collection[int]) -> dict[int, list[CopyRow]]:
-    """Read the mirrors and copies of volumes, each volume's in the order of their place in it."""
+def replicas(volume_ids: Collection[int]) -> dict[int, list[MirrorReplicaRow]]:
+    """Read the mirrors and replicas of volumes, each volume's in the order of their place in it."""
     rows = (
         Mirror.objects.filter(volume__in=volume_ids)
-        .order_by("volume_id", "offset_gb", "legs__extent_id")
+        .order_by("volume_id", "offset_gb", "replicas__extent_id")
         .values_list(
             "volume_id",
             "id",
             "size_gb",
-            "legs__extent_id",
-            "legs__status",
-            "legs__extent__disk_id",
-            "legs__extent__offset_gb",
-            "legs__extent__size_gb",
-            "legs__server_id",
+            "replicas__extent_id",
+            "replicas__status",
+            "replicas__extent__disk_id",
+            "replicas__extent__offset_gb",
+            "replicas__extent__size_gb",
+            "replicas__server_id",
         )
     )
-    found: dict[int, list[CopyRow]] = defaultdict(list)
-    for row in map(CopyRow._make, rows):
+    found: dict[int, list[MirrorReplicaRow]] = defaultdict(list)
+    for row in map(MirrorReplicaRow._make, rows):
         found[row.volume_id].append(row)
     return found
 
@@ -105,9 +105,9 @@ def attachments(which: Q) -> dict[int, tuple[str, int]]:
 
 
 def faulty_volumes(which: Q) -> set[int]:
-    """Name the volumes that have a copy which is neither in sync nor as new."""
-    faulty = Q(status__in=[Leg.Status.SPARE, Leg.Status.FAULTY])
-    rows = Leg.objects.filter(faulty, which).values_list("mirror__volume_id", flat=True)
+    """Name the volumes that have a replica which is neither in sync nor as new."""
+    faulty = Q(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    rows = Replica.objects.filter(faulty, which).values_list("mirror__volume_id", flat=True)
     return set(rows.distinct())
 
 

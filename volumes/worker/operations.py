@@ -6,16 +6,16 @@ from django.utils import timezone
 
 from inventory import audit
 from inventory.errors import Busy, Invalid
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes.attach import attach
 from volumes.jobs import queue, wakeup
-from volumes.models import Attachment, Job, Leg
+from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain
 
 CANCELED = "canceled by an operator"
 
 
-@turn()
+@write_lock()
 def retry_job(job: Job) -> None:
     """Take the next step now instead of later; what is over is not begun again."""
     if job.state != Job.State.OPEN:
@@ -27,7 +27,7 @@ def retry_job(job: Job) -> None:
     transaction.on_commit(lambda: wakeup.ring(job.pk), robust=True)
 
 
-@turn()
+@write_lock()
 def cancel_job(job: Job) -> None:
     """Stop work that may be stopped without leaving anything half done."""
     match job.kind:
@@ -48,12 +48,12 @@ def cancel_job(job: Job) -> None:
             raise Invalid(f"{job.kind} cannot be stopped half-way; force it or wait")
 
 
-@turn()
+@write_lock()
 def force_job(job: Job) -> None:
     """Take responsibility for what the job waits for.
 
-    An attach takes the copies that answer as the newest; a detach gives up the head, which is
-    fenced off; a rebuild replaces a silent copy before its grace is over.
+    An attach takes the replicas that answer as the newest; a detach gives up the head, which is
+    fenced off; a rebuild replaces a silent replica before its grace is over.
     """
     waiting = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
     match job.kind:
@@ -62,7 +62,7 @@ def force_job(job: Job) -> None:
         case Job.Kind.DETACH:
             done = waiting.update(kind=Job.Kind.FENCE, due=timezone.now(), order=F("order") + 1)
         case Job.Kind.REBUILD:
-            silent = Leg.objects.filter(mirror=job.mirror_id, status=Leg.Status.FAULTY)
+            silent = Replica.objects.filter(mirror=job.mirror_id, status=Replica.Status.FAULTY)
             silent.update(why="failed")
             done = waiting.update(due=timezone.now())
         case _:

@@ -16,18 +16,18 @@ from agents.protocol import (
     ExportState,
     GroupState,
     HeadState,
-    LegState,
     Malformed,
+    ReplicaState,
     StorageState,
     UnsnapshotOrder,
 )
 from inventory import ids, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer
-from inventory.write_lock import turn
+from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import detach, exports
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, Leg, LogicalVolume
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import failures, requests, shred
 from volumes.replicas.rows import GOOD
 
@@ -39,19 +39,19 @@ SETTLED = timedelta(seconds=5)
 """A group that was bound more recently than this may be missing from an older answer."""
 
 
-def sweep() -> None:
+def reconcile() -> None:
     """Look after everything once; each part goes on where another fails."""
     for part in PARTS:
         try:
             part()
         except Exception:
-            logger.exception("a part of the sweep failed: %s", part.__name__)
+            logger.exception("a part of reconciling failed: %s", part.__name__)
 
 
 # -- storage servers ------------------------------------------------------------------------------
 
 
-def sweep_storage() -> None:
+def reconcile_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     asked = timezone.now()
     states = _ask(StorageServer, StorageState, nodes.storage_doors(), asked)
@@ -102,8 +102,8 @@ def _event() -> int:
 # -- head servers ---------------------------------------------------------------------------------
 
 
-def sweep_heads() -> None:
-    """Ask the heads; note silence, copies that went bad, and groups that should not be there."""
+def reconcile_heads() -> None:
+    """Ask the heads; note silence, replicas that went bad, and groups that should not be there."""
     asked = timezone.now()
     states = _ask(HeadServer, HeadState, nodes.head_doors(), asked)
     for head in _gone(HeadServer):
@@ -114,7 +114,7 @@ def sweep_heads() -> None:
         _fence_missing(head, state, asked)
         own = _bound_groups(head, state)
         _take_down_snapshots(head, own)
-        _fail_copies(own)
+        _fail_replicas(own)
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
@@ -151,34 +151,40 @@ def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
     for attachment in bound:
         if (attachment.volume_id, attachment.volume.epoch) not in running:
             logger.warning("hsvr-%08x lost lvol-%08x", head, attachment.volume_id)
-            with turn():
+            with write_lock():
                 detach.request_fence(attachment, f"hsvr-{head:08x} does not run it any more")
 
 
 def _bound_groups(head: int, state: HeadState) -> list[GroupState]:
-    """Pick the groups that are the head's own: one that was fenced off has lost its copies to that.
+    """Pick the groups that are the head's own: one that was fenced off has lost its replicas to
+    that.
 
-    What it says of them is no news of the copies, which by now may be used elsewhere.
+    What it says of them is no news of the replicas, which by now may be used elsewhere.
     """
     bound = Attachment.objects.filter(head=head, state=Attachment.State.BOUND)
     own = set(bound.values_list("volume", "volume__epoch"))
     return [group for group in state.groups if (group.lvolid, group.epoch) in own]
 
 
-def _fail_copies(groups: list[GroupState]) -> None:
-    """Take over the copies that a head lost, in case its own report did not come through.
+def _fail_replicas(groups: list[GroupState]) -> None:
+    """Take over the replicas that a head lost, in case its own report did not come through.
 
-    A last good copy that is out of reach stays good; it is exported anew once its server is back.
+    A last good replica that is out of reach stays good; it is exported anew once its server is
+    back.
     """
-    told = {copy.dextid: copy for group in groups for copy in group.copies}
-    faulty = [dextid for dextid, copy in told.items() if copy.state == LegState.FAULTY]
-    unknown = Leg.objects.filter(pk__in=faulty, status__in=GOOD)
+    told = {replica.dextid: replica for group in groups for replica in group.replicas}
+    faulty = [dextid for dextid, replica in told.items() if replica.state == ReplicaState.FAULTY]
+    unknown = Replica.objects.filter(pk__in=faulty, status__in=GOOD)
     if unknown.exists():
-        insync = [dextid for dextid, copy in told.items() if copy.state == LegState.INSYNC]
+        insync = [
+            dextid for dextid, replica in told.items() if replica.state == ReplicaState.INSYNC
+        ]
         failures.trust_head(insync, faulty)
     for dextid in unknown.values_list("pk", flat=True):
-        failures.fail_copy(dextid, told[dextid].why or "io")
-    cut_off = [d for d, copy in told.items() if copy.state == LegState.INSYNC and copy.why]
+        failures.fail_replica(dextid, told[dextid].why or "io")
+    cut_off = [
+        d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.why
+    ]
     if cut_off:
         failures.note_cut_off(cut_off)
     broken = [d.lvolid for group in groups for d in group.devices if d.broken]
@@ -229,8 +235,8 @@ def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
 
 
 PARTS = (
-    sweep_storage,
-    sweep_heads,
+    reconcile_storage,
+    reconcile_heads,
     failures.drop_absent,
     requests.request_missing,
     shred.request_missing,

@@ -70,7 +70,7 @@ def _run(job_id: int) -> None:
     job = queue.claim(job_id)
     while job is not None:
         try:
-            with queue.kept(job):
+            with queue.renewing(job):
                 again = _step(job)
         except queue.LeaseLost:
             logger.info("job %s is another worker's by now", job_id)

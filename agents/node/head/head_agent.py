@@ -18,8 +18,8 @@ from agents.protocol import (
     DetachOrder,
     GroupState,
     HeadState,
-    LegState,
     RebuildOrder,
+    ReplicaState,
     SnapshotOrder,
     UnsnapshotOrder,
 )
@@ -39,7 +39,7 @@ class HeadRole:
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
-        failed = partial(parts.outbox.failure, Target.COPY)
+        failed = partial(parts.outbox.failure, Target.REPLICA)
         self._watch = HeadWatch(engine, failed, self._is_of_this_boot)
         self._registration = Registration(
             kind=HEAD,
@@ -103,13 +103,13 @@ class HeadRole:
 
 
 def _remarkable(group: GroupState) -> GroupState:
-    """Leave out mirrors whose copies are simply in sync: there may be a hundred thousand.
+    """Leave out mirrors whose replicas are simply in sync: there may be a hundred thousand.
 
-    Of the others all are told: which copies are left matters as much as which are lost.
+    Of the others all are told: which replicas are left matters as much as which are lost.
     """
-    plain = (LegState.INSYNC, "")
-    told = {copy.mirrorid for copy in group.copies if (copy.state, copy.why) != plain}
-    return replace(group, copies=tuple(c for c in group.copies if c.mirrorid in told))
+    plain = (ReplicaState.INSYNC, "")
+    told = {replica.mirrorid for replica in group.replicas if (replica.state, replica.why) != plain}
+    return replace(group, replicas=tuple(c for c in group.replicas if c.mirrorid in told))
 
 
 def _memory(lvolid: int) -> str:

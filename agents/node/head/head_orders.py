@@ -12,11 +12,11 @@ from agents.node.journal import Journal
 from agents.node.orders import Cancelled, Orders, Task
 from agents.protocol import (
     AttachOrder,
-    CopyState,
     DetachOrder,
     GroupState,
-    LegState,
     RebuildOrder,
+    ReplicaReport,
+    ReplicaState,
     Report,
     SnapshotOrder,
     UnsnapshotOrder,
@@ -89,63 +89,65 @@ class HeadOrders:
         method: str,
         order: AttachOrder | DetachOrder | SnapshotOrder | UnsnapshotOrder,
         lvolid: int,
-        act: Callable[[], tuple[CopyState, ...]],
+        act: Callable[[], tuple[ReplicaReport, ...]],
     ) -> Report:
-        def work(_: Task) -> tuple[CopyState, ...]:
+        def work(_: Task) -> tuple[ReplicaReport, ...]:
             with self._groups[lvolid]:
                 return act()
 
         return self._orders.take(method, order, work, wait=ANSWER_SECONDS)
 
-    def _attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
+    def _attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         self._fences.check(order.lvolid, order.epoch)  # a detach may have come in between
         self._assembled(order.lvolid)
         return self._engine.attach(order)
 
-    def _detach(self, order: DetachOrder) -> tuple[CopyState, ...]:
+    def _detach(self, order: DetachOrder) -> tuple[ReplicaReport, ...]:
         group = self._find(order.lvolid)
         if group is not None and group.epoch > order.epoch:
             raise Stale(f"epoch {group.epoch} of group {order.lvolid} is attached")
-        copies = self._engine.detach(order.lvolid)
+        replicas = self._engine.detach(order.lvolid)
         self._fences.close_below(order.lvolid, order.epoch + 1)
-        return copies
+        return replicas
 
-    def _snapshot(self, order: SnapshotOrder) -> tuple[CopyState, ...]:
+    def _snapshot(self, order: SnapshotOrder) -> tuple[ReplicaReport, ...]:
         group = self._attached(order.lvolid, order.epoch)
         if order.device.lvolid not in {device.lvolid for device in group.devices}:
             self._engine.snapshot(order.lvolid, order.device)
-        return self._attached(order.lvolid, order.epoch).copies
+        return self._attached(order.lvolid, order.epoch).replicas
 
-    def _unsnapshot(self, order: UnsnapshotOrder) -> tuple[CopyState, ...]:
+    def _unsnapshot(self, order: UnsnapshotOrder) -> tuple[ReplicaReport, ...]:
         group = self._attached(order.lvolid, order.epoch)
         if order.snapshot in {device.lvolid for device in group.devices}:
             self._engine.unsnapshot(order.lvolid, order.snapshot)
-        return self._attached(order.lvolid, order.epoch).copies
+        return self._attached(order.lvolid, order.epoch).replicas
 
-    def _rebuild(self, order: RebuildOrder, task: Task) -> tuple[CopyState, ...]:
+    def _rebuild(self, order: RebuildOrder, task: Task) -> tuple[ReplicaReport, ...]:
         """Start the rebuild, which changes nothing if it runs or is done; watch it to its end."""
-        dextid = order.leg.dextid
+        dextid = order.replica.dextid
         with self._groups[order.lvolid]:
             self._attached(order.lvolid, order.epoch)
-            self._engine.rebuild(order.lvolid, order.mirrorid, order.leg, order.replaces)
+            self._engine.rebuild(order.lvolid, order.mirrorid, order.replica, order.replaces)
         while True:
-            copy = self._copy(order)
-            if copy is None:
-                raise EngineError(errno.ENOENT, f"copy {dextid} is no longer in the group")
-            if copy.state is LegState.FAULTY:
-                raise EngineError(errno.EIO, f"copy {dextid} failed: {copy.why}")
+            replica = self._replica(order)
+            if replica is None:
+                raise EngineError(errno.ENOENT, f"replica {dextid} is no longer in the group")
+            if replica.state is ReplicaState.FAULTY:
+                raise EngineError(errno.EIO, f"replica {dextid} failed: {replica.why}")
             try:
-                task.progress(copy.done_mib, copy.total_mib)
+                task.progress(replica.done_mib, replica.total_mib)
             except Cancelled:
                 self._engine.cancel(order.lvolid, dextid)
                 raise
-            if copy.state is LegState.INSYNC:
-                return self._attached(order.lvolid, order.epoch).copies
+            if replica.state is ReplicaState.INSYNC:
+                return self._attached(order.lvolid, order.epoch).replicas
             task.cancelled.wait(POLL_SECONDS)
 
-    def _copy(self, order: RebuildOrder) -> CopyState | None:
-        copies = self._attached(order.lvolid, order.epoch).copies
-        return next((copy for copy in copies if copy.dextid == order.leg.dextid), None)
+    def _replica(self, order: RebuildOrder) -> ReplicaReport | None:
+        replicas = self._attached(order.lvolid, order.epoch).replicas
+        return next(
+            (replica for replica in replicas if replica.dextid == order.replica.dextid), None
+        )
 
     def _attached(self, lvolid: int, epoch: int) -> GroupState:
         group = self._find(lvolid)

@@ -1,4 +1,4 @@
-"""Watch the groups of a head: tell copies that went bad, bring back groups whose process died."""
+"""Watch the groups of a head: tell replicas that went bad, bring back groups whose process died."""
 
 import logging
 import threading
@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 
 from agents.engines.base import EngineError, HeadEngine
-from agents.protocol import GroupState, LegState
+from agents.protocol import GroupState, ReplicaState
 
 logger = logging.getLogger(__name__)
 
 OWN_REASONS = {"connection", "io"}
-"""Why a copy can fail by itself. The manager knows of those it left out or took away."""
+"""Why a replica can fail by itself. The manager knows of those it left out or took away."""
 REVIVAL_PAUSE = 5.0
 
 
@@ -31,21 +31,21 @@ class HeadWatch:
         self._reviving: set[int] = set()
 
     def look(self, groups: Iterable[GroupState]) -> None:
-        """Look once; each failure of a copy is told once."""
+        """Look once; each failure of a replica is told once."""
         faulty: set[tuple[int, int]] = set()
         for group in groups:
             if not group.alive and self._may_revive(group.lvolid):
                 self._revive_soon(group.lvolid)
-            for copy in group.copies:
-                if copy.state is LegState.FAULTY and copy.why in OWN_REASONS:
-                    faulty.add((group.lvolid, copy.dextid))
-                    self._tell(group.lvolid, copy.dextid, copy.why)
+            for replica in group.replicas:
+                if replica.state is ReplicaState.FAULTY and replica.why in OWN_REASONS:
+                    faulty.add((group.lvolid, replica.dextid))
+                    self._tell(group.lvolid, replica.dextid, replica.why)
         self._told &= faulty
 
     def _tell(self, lvolid: int, dextid: int, why: str) -> None:
         if (lvolid, dextid) in self._told:
             return
-        logger.warning("group %d: copy %d failed: %s", lvolid, dextid, why)
+        logger.warning("group %d: replica %d failed: %s", lvolid, dextid, why)
         self._told.add((lvolid, dextid))
         self._failed(dextid, why)
 

@@ -1,4 +1,4 @@
-"""Copy a good copy from another storage server into a local extent, its mark last."""
+"""Copy a good replica from another storage server into a local extent, its mark last."""
 
 import errno
 import os
@@ -11,31 +11,34 @@ from agents.node.orders import Task
 from agents.node.storage.blocks import clear, data_segments, write_all
 from agents.node.storage.disks import Disk
 from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, META_BYTES, MIB, CopySource, ExtentRef
+from agents.protocol import GB, META_BYTES, MIB, ExtentRef, ReplicaSource
 
 CHUNK = MIB
 TIMEOUT = 15.0
 SAVE_SECONDS = 2.0
 
 
-def pull(source: CopySource, disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
+def pull(
+    source: ReplicaSource, disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle
+) -> None:
     """Make the extent equal to the source; goes on where an earlier process was.
 
-    Without a mark the half-made copy counts as blank; it gets the source's only once it is whole.
+    Without a mark the half-made replica counts as blank; it gets the source's only once it is
+    whole.
     """
     size = extent.size_gb * GB
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
     with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
         if client.size != size + META_BYTES:
             raise EngineError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
-        _copy(client, disk.fd, extent, task, throttle)
+        _replica(client, disk.fd, extent, task, throttle)
         mark = client.read(size, META_BYTES)
     os.fdatasync(disk.fd)
     write_all(disk.fd, bytes(mark), disk.super_extent.mark_offset(extent.offset_gb))
     disk.super_extent.flush()
 
 
-def _copy(
+def _replica(
     client: BlockingClient, fd: int, extent: ExtentRef, task: Task, throttle: Throttle
 ) -> None:
     base, size = extent.offset_gb * GB, extent.size_gb * GB

@@ -19,13 +19,13 @@ from agents.node.storage.super_extent import age_of
 from agents.node.storage.throttle import Throttle
 from agents.protocol import (
     GB,
-    CopyMark,
-    CopyState,
     EvictOrder,
     ExportOrder,
     ExportReply,
     ExtentRef,
     PullOrder,
+    ReplicaMark,
+    ReplicaReport,
     Report,
     ShredOrder,
     export_name,
@@ -111,7 +111,7 @@ class StorageOrders:
 
     def _leases_for(
         self, order: ExportOrder, uses: list[LeaseUse]
-    ) -> tuple[list[Lease], list[CopyMark], dict[str, str]]:
+    ) -> tuple[list[Lease], list[ReplicaMark], dict[str, str]]:
         leases, marks, refused = [], [], {}
         touched: dict[str, Disk] = {}
         for extent in order.extents:
@@ -158,7 +158,7 @@ class StorageOrders:
             self._engine.drop([use.lease.name for use in uses])
             logger.info("dropped %s", " ".join(str(use.lease.dextid) for use in uses))
 
-    def _shred(self, order: ShredOrder, task: Task) -> tuple[CopyState, ...]:
+    def _shred(self, order: ShredOrder, task: Task) -> tuple[ReplicaReport, ...]:
         with self._claimed(order.extent, shredded=True) as disk:
             try:
                 shred(disk, order.extent, task, self._throttle)
@@ -168,7 +168,7 @@ class StorageOrders:
         self._events.shredded(order.extent.dextid, order.eventid)
         return ()
 
-    def _pull(self, order: PullOrder, task: Task) -> tuple[CopyState, ...]:
+    def _pull(self, order: PullOrder, task: Task) -> tuple[ReplicaReport, ...]:
         with self._claimed(order.target) as disk:
             pull(order.source, disk, order.target, task, self._throttle)
         return ()

@@ -7,12 +7,12 @@ import zlib
 from dataclasses import asdict, dataclass
 
 from agents.node.storage.blocks import clear, write_all
-from agents.protocol import GB, META_BYTES, MIB, CopyMark, Malformed, from_struct
+from agents.protocol import GB, META_BYTES, MIB, Malformed, ReplicaMark, from_struct
 
 MAGIC = b"VASLABL1"
 HEADER = struct.Struct("<8sII")
 LABEL_BYTES = 4096
-LABEL_COPIES = (0, LABEL_BYTES)
+LABEL_REPLICAS = (0, LABEL_BYTES)
 """A write that a power cut tears leaves the other one whole."""
 GENERATIONS = MIB
 MARKS = 64 * MIB
@@ -52,18 +52,18 @@ class Super:
 
     def read_label(self) -> Label | None:
         """Read the label; None when there is none, or none that is whole."""
-        for copy in LABEL_COPIES:
-            label = _parse_label(os.pread(self._fd, LABEL_BYTES, self._start + copy))
+        for replica in LABEL_REPLICAS:
+            label = _parse_label(os.pread(self._fd, LABEL_BYTES, self._start + replica))
             if label is not None:
                 return label
         return None
 
     def write_label(self, label: Label) -> None:
-        """Write the label, one copy after the other."""
+        """Write the label, one replica after the other."""
         text = json.dumps(asdict(label)).encode()
         block = (HEADER.pack(MAGIC, len(text), zlib.crc32(text)) + text).ljust(LABEL_BYTES, b"\0")
-        for copy in LABEL_COPIES:
-            write_all(self._fd, block, self._start + copy)
+        for replica in LABEL_REPLICAS:
+            write_all(self._fd, block, self._start + replica)
             os.fdatasync(self._fd)
 
     def format(self, label: Label) -> None:
@@ -95,13 +95,13 @@ class Super:
         """Tell where on the disk the mark block of the extent that begins there lies."""
         return self._start + MARKS + offset_gb * META_BYTES
 
-    def read_mark(self, dextid: int, offset_gb: int) -> CopyMark:
+    def read_mark(self, dextid: int, offset_gb: int) -> ReplicaMark:
         """Read what the last head wrote; zeros where none did."""
         block = os.pread(self._fd, MARK.size, self.mark_offset(offset_gb))
         magic, epoch, events, clean, crc = MARK.unpack(block)
         if magic != MARK_MAGIC or crc != zlib.crc32(block[:-4]):
-            return CopyMark(dextid, 0, 0, clean=True)
-        return CopyMark(dextid, epoch, events, clean=bool(clean))
+            return ReplicaMark(dextid, 0, 0, clean=True)
+        return ReplicaMark(dextid, epoch, events, clean=bool(clean))
 
     def clear_marks(self, offset_gb: int, size_gb: int) -> None:
         """Zero the mark blocks of a range, durably."""

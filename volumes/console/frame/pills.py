@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory.models import Extent, Priority
-from volumes.models import Attachment, Job, Leg
+from volumes.models import Attachment, Job, Replica
 
 OK, WARN, BAD, BUSY, IDLE = "ok", "warn", "bad", "busy", "idle"
 MARKS = {OK: "✓", WARN: "!", BAD: "✕", BUSY: "↻", IDLE: "\N{EN DASH}"}
@@ -54,12 +54,12 @@ ATTACHMENTS = {
     Attachment.State.UNBINDING: Pill("detaching", BUSY),
     Attachment.State.ERROR: Pill("error", BAD),
 }
-LEGS = {
-    Leg.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
-    Leg.Status.INSYNC: Pill("in sync", OK),
-    Leg.Status.SPARE: Pill("rebuilding", BUSY, "SPARE: not yet equal to the others"),
-    Leg.Status.FAULTY: Pill("faulty", BAD, "out; being caught up or replaced"),
-    Leg.Status.NEEDSHRED: Pill("new, exposed", OK, "NEEDSHRED: a head has been given it"),
+REPLICAS = {
+    Replica.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
+    Replica.Status.INSYNC: Pill("in sync", OK),
+    Replica.Status.SPARE: Pill("rebuilding", BUSY, "SPARE: not yet equal to the others"),
+    Replica.Status.FAULTY: Pill("faulty", BAD, "out; being caught up or replaced"),
+    Replica.Status.NEEDSHRED: Pill("new, exposed", OK, "NEEDSHRED: a head has been given it"),
 }
 EXTENTS = {
     Extent.Status.BUSY: Pill("used", OK),
@@ -85,14 +85,14 @@ def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     return Pill("silent", WARN, f"no answer since {silent_since:%H:%M:%S} UTC")
 
 
-def copies_pill(good: int, redundancy: int) -> Pill:
-    """Show how many good copies the weakest part of a volume has."""
+def replicas_pill(good: int, redundancy: int) -> Pill:
+    """Show how many good replicas the weakest part of a volume has."""
     text = f"{good} of {redundancy}"
     if good >= redundancy:
-        return Pill(text, OK, "every part has all its copies")
+        return Pill(text, OK, "every part has all its replicas")
     if good > 1:
         return Pill(text, WARN, "redundancy is reduced")
-    return Pill(f"{text}: last copy" if good else f"{text}: none", BAD)
+    return Pill(f"{text}: last replica" if good else f"{text}: none", BAD)
 
 
 def job_pill(state: str, *, started: bool, paused: bool, overdue: bool) -> Pill:

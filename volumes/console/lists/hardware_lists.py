@@ -193,7 +193,7 @@ class ExtentList(Listing):
 
     list_display = ("__str__", "state", "on_disk", "begins", "gb", "generation", "of_volume")
     list_filter = ("status",)
-    list_select_related = ("disk", "leg__mirror__volume")
+    list_select_related = ("disk", "replica__mirror__volume")
     search_fields = ("disk__local_path",)
     ordering = ("pk",)
 
@@ -218,5 +218,5 @@ class ExtentList(Listing):
 
     @admin.display(description="Volume")
     def of_volume(self, row: Extent) -> SafeString | str:
-        leg = getattr(row, "leg", None)
-        return link(leg.mirror.volume, leg.mirror.volume.name) if leg else NOTHING
+        replica = getattr(row, "replica", None)
+        return link(replica.mirror.volume, replica.mirror.volume.name) if replica else NOTHING

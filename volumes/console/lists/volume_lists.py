@@ -1,4 +1,4 @@
-"""Lists of volumes, their attachments, mirrors and copies."""
+"""Lists of volumes, their attachments, mirrors and replicas."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +11,10 @@ from django.utils.safestring import SafeString
 from volumes.console.frame.cells import link, named
 from volumes.console.frame.formats import NOTHING, since, size
 from volumes.console.frame.page import number
-from volumes.console.frame.pills import ATTACHMENTS, LEGS, Pill, copies_pill
+from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import volume_page
-from volumes.models import Attachment, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, LogicalVolume, Mirror, Replica
 from volumes.reports import protection
 
 State = Attachment.State
@@ -41,11 +41,11 @@ class ByState(admin.SimpleListFilter):
         return queryset
 
 
-class ByCopies(admin.SimpleListFilter):
-    """Volumes by the fewest good copies that any part has."""
+class ByReplicas(admin.SimpleListFilter):
+    """Volumes by the fewest good replicas that any part has."""
 
-    title = "good copies"
-    parameter_name = "copies"
+    title = "good replicas"
+    parameter_name = "replicas"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
@@ -53,7 +53,7 @@ class ByCopies(admin.SimpleListFilter):
             ("1", "the last one"),
             ("fewer", "fewer than promised"),
             ("all", "all"),
-            *((str(copies), f"{copies} copies") for copies in range(2, 10)),
+            *((str(replicas), f"{replicas} replicas") for replicas in range(2, 10)),
         ]
 
     def queryset(
@@ -67,10 +67,10 @@ class ByCopies(admin.SimpleListFilter):
             return queryset.exclude(pk__in=weak.keys())
         if wanted == "fewer":
             return queryset.filter(pk__in=weak.keys())
-        if (copies := number(wanted)) < 0:
+        if (replicas := number(wanted)) < 0:
             return queryset
-        fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == copies]
-        whole = queryset.filter(redundancy=copies).exclude(pk__in=weak.keys())
+        fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == replicas]
+        whole = queryset.filter(redundancy=replicas).exclude(pk__in=weak.keys())
         return queryset.filter(pk__in=fewest) | whole
 
 
@@ -94,8 +94,8 @@ class ByKind(admin.SimpleListFilter):
 class VolumeList(Listing):
     """Volumes with their protection and where they are attached."""
 
-    list_display = ("name_and_id", "copies", "attached", "where", "gb", "snapshot_of", "made")
-    list_filter = (ByCopies, ByState, ByKind, "redundancy")
+    list_display = ("name_and_id", "replicas", "attached", "where", "gb", "snapshot_of", "made")
+    list_filter = (ByReplicas, ByState, ByKind, "redundancy")
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
     ordering = ("pk",)
@@ -117,9 +117,9 @@ class VolumeList(Listing):
     def name_and_id(self, row: LogicalVolume) -> SafeString:
         return named(row.name, row)
 
-    @admin.display(description="Good copies")
-    def copies(self, row: Any) -> Pill:
-        return copies_pill(row.fewest, row.redundancy)
+    @admin.display(description="Good replicas")
+    def replicas(self, row: Any) -> Pill:
+        return replicas_pill(row.fewest, row.redundancy)
 
     @admin.display(description="State")
     def attached(self, row: LogicalVolume) -> Pill:
@@ -181,49 +181,58 @@ class AttachmentList(Listing):
         return since(row.since)
 
 
-class CopyList(Listing):
-    """Every copy of every mirror."""
+class ReplicaList(Listing):
+    """Every replica of every mirror."""
 
-    list_display = ("copy", "status_pill", "of_volume", "on_disk", "on_server", "gb", "why", "when")
+    list_display = (
+        "replica",
+        "status_pill",
+        "of_volume",
+        "on_disk",
+        "on_server",
+        "gb",
+        "why",
+        "when",
+    )
     list_filter = ("status", "why")
     list_select_related = ("mirror__volume", "extent__disk", "server")
     search_fields = ("mirror__volume__name",)
     ordering = ("pk",)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
-        return volume_page.lead_from_copy(object_id)
+        return volume_page.lead_from_replica(object_id)
 
     @admin.display(description="Copy", ordering="pk")
-    def copy(self, row: Leg) -> SafeString:
+    def replica(self, row: Replica) -> SafeString:
         return named(str(row), row.mirror)
 
     @admin.display(description="Status", ordering="status")
-    def status_pill(self, row: Leg) -> Pill:
-        return LEGS[Leg.Status(row.status)]
+    def status_pill(self, row: Replica) -> Pill:
+        return REPLICAS[Replica.Status(row.status)]
 
     @admin.display(description="Volume")
-    def of_volume(self, row: Leg) -> SafeString | str:
+    def of_volume(self, row: Replica) -> SafeString | str:
         return link(row.mirror.volume, row.mirror.volume.name)
 
     @admin.display(description="Disk")
-    def on_disk(self, row: Leg) -> SafeString | str:
+    def on_disk(self, row: Replica) -> SafeString | str:
         return link(row.extent.disk)
 
     @admin.display(description="Server")
-    def on_server(self, row: Leg) -> SafeString | str:
+    def on_server(self, row: Replica) -> SafeString | str:
         return link(row.server)
 
     @admin.display(description="Size")
-    def gb(self, row: Leg) -> str:
+    def gb(self, row: Replica) -> str:
         return size(row.extent.size_gb)
 
     @admin.display(description="Since", ordering="since")
-    def when(self, row: Leg) -> SafeString:
+    def when(self, row: Replica) -> SafeString:
         return since(row.since)
 
 
 class MirrorList(Listing):
-    """The stretches of volumes that are kept in several copies."""
+    """The stretches of volumes that are kept in several replicas."""
 
     list_display = ("__str__", "of_volume", "offset", "gb")
     list_select_related = ("volume",)

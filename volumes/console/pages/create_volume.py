@@ -66,7 +66,7 @@ class VolumeForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """Where the volume would be: its mirrors with the disks of their copies, or why nowhere."""
+    """Where the volume would be: its mirrors with the disks of their replicas, or why nowhere."""
 
     mirrors: list[tuple[int, list[Disk]]]
     mirror_count: int

@@ -10,10 +10,17 @@ from django.shortcuts import get_object_or_404, redirect
 from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
 from volumes.console.frame import addresses
 from volumes.console.frame.page import fragment, number, page, viewing
-from volumes.console.frame.pills import ATTACHMENTS, EXTENTS, LEGS, PRIORITIES, Pill, server_pill
+from volumes.console.frame.pills import (
+    ATTACHMENTS,
+    EXTENTS,
+    PRIORITIES,
+    REPLICAS,
+    Pill,
+    server_pill,
+)
 from volumes.console.pages.job_page import JobLine, lines
 from volumes.console.verbs import run
-from volumes.models import Attachment, Job, Leg
+from volumes.models import Attachment, Job, Replica
 from volumes.reports import capacity, tree
 
 SHOWN = 50
@@ -23,14 +30,14 @@ CELLS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """An extent on the map; `volume_id` is 0 where it holds no copy."""
+    """An extent on the map; `volume_id` is 0 where it holds no replica."""
 
     id: int
     offset_gb: int
     size_gb: int
     kind: str
     pill: Pill
-    copy: Pill | None
+    replica: Pill | None
     volume_id: int
     volume: str
 
@@ -55,7 +62,7 @@ def show_head(request: HttpRequest, object_id: str) -> HttpResponse:
 def show_storage(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show a storage server with its disks."""
     server = get_object_or_404(StorageServer, pk=number(object_id))
-    copies = Leg.objects.filter(server=server).values_list("status").annotate(Count("pk"))
+    replicas = Replica.objects.filter(server=server).values_list("status").annotate(Count("pk"))
     return page(
         request,
         "console/storage.html",
@@ -63,7 +70,9 @@ def show_storage(request: HttpRequest, object_id: str) -> HttpResponse:
         server=server,
         pill=server_pill(server.priority, server.silent_since),
         doors=[addresses.of(row) for row in server.addresses.order_by("position")],
-        copies=[(LEGS[Leg.Status(status)], n) for status, n in sorted(copies.order_by())],
+        replicas=[
+            (REPLICAS[Replica.Status(status)], n) for status, n in sorted(replicas.order_by())
+        ],
         jobs=_open_jobs(Q(server=server) | Q(extent__disk__server=server)),
         buttons=run.buttons(request, server),
         **_disks(server.pk),
@@ -133,9 +142,9 @@ def _map(request: HttpRequest, disk: Disk) -> dict[str, Any]:
         "offset_gb",
         "size_gb",
         "status",
-        "leg__status",
-        "leg__mirror__volume",
-        "leg__mirror__volume__name",
+        "replica__status",
+        "replica__mirror__volume",
+        "replica__mirror__volume__name",
     )
     return {
         "cells": [_cell(row[:3], *row[3:]) for row in rows[part * CELLS : (part + 1) * CELLS]],
@@ -148,16 +157,16 @@ def _map(request: HttpRequest, disk: Disk) -> dict[str, Any]:
 def _cell(
     place: tuple[int, int, int],
     status: int,
-    leg: int | None,
+    replica_status: int | None,
     volume_id: int | None,
     volume: str | None,
 ) -> Cell:
     kind = capacity.FIELDS[Extent.Status(status)]
-    if leg in (Leg.Status.SPARE, Leg.Status.FAULTY):
-        kind = "ill"
-    copy = LEGS[Leg.Status(leg)] if leg else None
+    if replica_status in (Replica.Status.SPARE, Replica.Status.FAULTY):
+        kind = "degraded"
+    replica = REPLICAS[Replica.Status(replica_status)] if replica_status else None
     shown = EXTENTS[Extent.Status(status)]
-    return Cell(*place, kind, shown, copy, volume_id or 0, volume or "")
+    return Cell(*place, kind, shown, replica, volume_id or 0, volume or "")
 
 
 def _open_jobs(which: Q) -> list[JobLine]:

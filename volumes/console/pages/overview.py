@@ -107,13 +107,13 @@ def _verdict(
     worst = min((problem.risk for problem in wrong), default=None)
     if worst == Risk.UNREACHABLE:
         return Verdict(BAD, "Data is out of reach", reasons)
-    if worst == Risk.LAST_COPY:
+    if worst == Risk.LAST_REPLICA:
         return Verdict(BAD, "Data is at risk", reasons)
     if worst is None:
         return Verdict(
             OK,
             "All data is safe",
-            reasons or [Reason("every volume has all its copies", reverse(VOLUMES))],
+            reasons or [Reason("every volume has all its replicas", reverse(VOLUMES))],
         )
     return Verdict(WARN, "Data is safe, something needs attention", reasons)
 
@@ -122,9 +122,9 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
     fewest = [volume.fewest for volume in weak.values()]
     volumes = reverse(VOLUMES)
     for count, text, url in (
-        (fewest.count(0), "without a good copy", f"{volumes}?copies=0"),
-        (fewest.count(1), "on one copy", f"{volumes}?copies=1"),
-        (sum(n > 1 for n in fewest), "with reduced redundancy", f"{volumes}?copies=fewer"),
+        (fewest.count(0), "without a good replica", f"{volumes}?replicas=0"),
+        (fewest.count(1), "on one replica", f"{volumes}?replicas=1"),
+        (sum(n > 1 for n in fewest), "with reduced redundancy", f"{volumes}?replicas=fewer"),
     ):
         if count:
             yield Reason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
@@ -139,20 +139,20 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
 
 
 def _histogram(weak: dict[int, protection.Weak]) -> list[tuple[Tally, float]]:
-    """Volumes by the fewest good copies of any part, each with its share of all in percent."""
+    """Volumes by the fewest good replicas of any part, each with its share of all in percent."""
     counts = protection.histogram(weak)
     total = sum(counts.values())
-    url = f"{reverse(VOLUMES)}?copies="
+    url = f"{reverse(VOLUMES)}?replicas="
     return [
-        (Tally(_of_copies(copies), count, f"{url}{copies}"), 100 * count / total)
-        for copies, count in counts.items()
+        (Tally(_of_replicas(replicas), count, f"{url}{replicas}"), 100 * count / total)
+        for replicas, count in counts.items()
     ]
 
 
-def _of_copies(copies: int) -> Pill:
-    if copies > 1:
-        return Pill(f"{copies} copies", OK)
-    return Pill("one copy" if copies else "no copy", BAD)
+def _of_replicas(replicas: int) -> Pill:
+    if replicas > 1:
+        return Pill(f"{replicas} replicas", OK)
+    return Pill("one replica" if replicas else "no replica", BAD)
 
 
 def _by_priority(rows: QuerySet[Any], name: str) -> list[Tally]:

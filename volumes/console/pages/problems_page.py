@@ -15,7 +15,7 @@ from volumes.reports.problems import Problem, Risk
 
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
-    Risk.LAST_COPY: Pill("last copy", BAD),
+    Risk.LAST_REPLICA: Pill("last replica", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
     Risk.NETWORK: Pill("one network", WARN),
@@ -24,7 +24,7 @@ RISKS = {
 }
 LISTS = {
     Risk.NETWORK: ("console:cluster", ""),
-    Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?copies=fewer"),
+    Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),
 }
 """Where to look at what is many at once: an address's name, and a filter."""
 

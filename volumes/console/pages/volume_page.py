@@ -8,13 +8,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from volumes.console.frame.page import fragment, number, page, viewing
-from volumes.console.frame.pills import ATTACHMENTS, LEGS, Pill, copies_pill
+from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
 from volumes.console.pages.job_page import JobLine, lines
 from volumes.console.verbs import run
-from volumes.models import Attachment, Job, Leg, LogicalVolume, Mirror
+from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
 from volumes.reports import progress, protection, tree
-from volumes.reports.tree import CopyRow
+from volumes.reports.tree import MirrorReplicaRow
 
 PART = 64
 """Mirrors shown at once; a volume has more only where free space was fragmented."""
@@ -22,10 +22,10 @@ JOBS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class CopyLine:
+class ReplicaLine:
     """A DEXT of the tree, with its rebuild where one is under way."""
 
-    row: CopyRow
+    row: MirrorReplicaRow
     pill: Pill
     rebuild: progress.Progress | None
 
@@ -53,7 +53,7 @@ class MirrorLine:
     offset_gb: int
     size_gb: int
     pill: Pill
-    copies: list[CopyLine]
+    replicas: list[ReplicaLine]
     job: Job | None
 
     @property
@@ -93,10 +93,10 @@ def lead_from_mirror(object_id: str) -> HttpResponse:
     return redirect("admin:volumes_logicalvolume_change", mirror.volume_id)
 
 
-def lead_from_copy(object_id: str) -> HttpResponse:
-    """Lead from a copy to its volume."""
-    leg = get_object_or_404(Leg.objects.select_related("mirror"), pk=number(object_id))
-    return redirect("admin:volumes_logicalvolume_change", leg.mirror.volume_id)
+def lead_from_replica(object_id: str) -> HttpResponse:
+    """Lead from a replica to its volume."""
+    replica = get_object_or_404(Replica.objects.select_related("mirror"), pk=number(object_id))
+    return redirect("admin:volumes_logicalvolume_change", replica.mirror.volume_id)
 
 
 def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "snapshots": list(volume.snapshots.order_by("pk")),
         "attached": attached,
         "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
-        "copies": copies_pill(weak.fewest if weak else volume.redundancy, volume.redundancy),
+        "replicas": replicas_pill(weak.fewest if weak else volume.redundancy, volume.redundancy),
         "weak": weak,
         "mirrors": shown,
         "mirror_count": len(mirrors),
@@ -129,13 +129,13 @@ def _jobs(group: int) -> list[JobLine]:
 
 
 def _mirrors(volume: LogicalVolume) -> list[MirrorLine]:
-    """Read the mirrors of a volume, each with its copies and its rebuild."""
+    """Read the mirrors of a volume, each with its replicas and its rebuild."""
     rebuilds = Job.objects.filter(
         kind=Job.Kind.REBUILD, state=Job.State.OPEN, mirror__volume=volume
     ).select_related("mirror")
     by_mirror = {job.mirror_id: job for job in rebuilds}
-    grouped: dict[int, list[CopyRow]] = {}
-    for row in tree.copies([volume.pk]).get(volume.pk, []):
+    grouped: dict[int, list[MirrorReplicaRow]] = {}
+    for row in tree.replicas([volume.pk]).get(volume.pk, []):
         grouped.setdefault(row.mirror_id, []).append(row)
     found, offset_gb = [], 0
     for mirror_id, rows in grouped.items():
@@ -146,18 +146,18 @@ def _mirrors(volume: LogicalVolume) -> list[MirrorLine]:
 
 
 def _mirror(
-    mirror_id: int, offset_gb: int, rows: list[CopyRow], job: Job | None, redundancy: int
+    mirror_id: int, offset_gb: int, rows: list[MirrorReplicaRow], job: Job | None, redundancy: int
 ) -> MirrorLine:
-    copies = list(_copies(rows, job))
-    good = sum(copy.row.status in GOOD for copy in copies)
-    pill = copies_pill(good, redundancy)
-    return MirrorLine(mirror_id, offset_gb, rows[0].mirror_gb, pill, copies, job)
+    replicas = list(_replicas(rows, job))
+    good = sum(replica.row.status in GOOD for replica in replicas)
+    pill = replicas_pill(good, redundancy)
+    return MirrorLine(mirror_id, offset_gb, rows[0].mirror_gb, pill, replicas, job)
 
 
-def _copies(rows: Iterable[CopyRow], job: Job | None) -> Iterable[CopyLine]:
+def _replicas(rows: Iterable[MirrorReplicaRow], job: Job | None) -> Iterable[ReplicaLine]:
     for row in rows:
         if row.dextid is None:
             continue
         being_built = job is not None and job.extent_id == row.dextid and job.started
         rebuild = progress.of_job(job) if job and being_built else None
-        yield CopyLine(row, LEGS[Leg.Status(row.status)], rebuild)
+        yield ReplicaLine(row, REPLICAS[Replica.Status(row.status)], rebuild)

@@ -11,7 +11,7 @@ from inventory import servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
 from volumes.console.verbs.verb import Rows, Verb, Wish
-from volumes.models import Attachment, Job, Leg
+from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain, failures
 from volumes.replicas.rows import GOOD
 from volumes.reports import protection
@@ -19,7 +19,7 @@ from volumes.reports import protection
 DOWN = "it is {} already"
 NAMED = 8
 PLANNED = 2
-"""A plan reads all room and copies: for so many places it is made before anybody asks."""
+"""A plan reads all room and replicas: for so many places it is made before anybody asks."""
 
 
 class MaintenanceForm(forms.Form):
@@ -87,8 +87,8 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
             count = Attachment.objects.filter(head=row).count()
             what = f"{count} volumes are attached there"
         else:
-            count = Leg.objects.filter(_place([row])).count()
-            what = f"{count} copies of volumes are still on it"
+            count = Replica.objects.filter(_place([row])).count()
+            what = f"{count} replicas of volumes are still on it"
         if count:
             said.setdefault(row.pk, what)
     return said
@@ -103,7 +103,7 @@ def _refuse_shutdown(rows: Rows) -> dict[int, str]:
 
 
 def _place(rows: Rows) -> Q:
-    """Select the legs on servers or disks."""
+    """Select the replicas on servers or disks."""
     if rows and isinstance(rows[0], Disk):
         return Q(extent__disk__in=[row.pk for row in rows])
     return Q(server__in=[row.pk for row in rows])
@@ -114,22 +114,19 @@ def _head_hits(rows: Rows) -> list[str]:
     names = [attachment.volume.name for attachment in attached[: NAMED + 1]]
     if not names:
         return ["Nothing is attached there."]
-    return [
-        f"{attached.count()} attached volumes are taken away from it and fenced off: "
-        + _shorten(names)
-    ]
+    return [f"{attached.count()} attached volumes are fenced off: " + _shorten(names)]
 
 
-def _copies_hit(rows: Rows) -> list[str]:
-    legs = Leg.objects.filter(_place(rows), status__in=GOOD)
-    count = legs.count()
-    volumes = legs.values("mirror__volume").distinct().count()
+def _replicas_hit(rows: Rows) -> list[str]:
+    replicas = Replica.objects.filter(_place(rows), status__in=GOOD)
+    count = replicas.count()
+    volumes = replicas.values("mirror__volume").distinct().count()
     if not count:
-        return ["No good copy of a volume is on it."]
-    return [f"{count} good copies of {volumes} volumes are out at once and rebuilt elsewhere."]
+        return ["No good replica of a volume is on it."]
+    return [f"{count} good replicas of {volumes} volumes are out at once and rebuilt elsewhere."]
 
 
-def _last_copies(rows: Rows) -> list[str]:
+def _last_replicas(rows: Rows) -> list[str]:
     return [name for _, name in protection.only_there(_place(rows))]
 
 
@@ -137,9 +134,9 @@ def _evacuation_plan(rows: Rows) -> list[str]:
     said = []
     for row in rows[:PLANNED]:
         plan = drain.plan_evacuation(row)
-        said.append(f"{row}: {plan.copies} copies, {plan.gb} GB, move elsewhere.")
+        said.append(f"{row}: {plan.replicas} replicas, {plan.gb} GB, move elsewhere.")
         if plan.stuck:
-            said.append(f"{row}: {plan.stuck} copies have no other place now: {plan.reason}")
+            said.append(f"{row}: {plan.stuck} replicas have no other place now: {plan.reason}")
     if len(rows) > PLANNED:
         said.append(f"What would move from {len(rows) - PLANNED} more is not worked out here.")
     return said
@@ -181,7 +178,7 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
         Verb(
             name=f"evacuate-{kind}",
             title="Evacuate",
-            promise="Every copy moves elsewhere; it serves on until it is empty.",
+            promise="Every replica moves elsewhere; it serves on until it is empty.",
             icon="move_up",
             model=model,
             do=_evacuate,
@@ -192,8 +189,8 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
         Verb(
             name=f"maintain-{kind}",
             title="Maintenance",
-            promise="Nothing new lands there, and its silence replaces no copy, until the time is "
-            "over.",
+            promise="Nothing new lands there, and its silence replaces no replica, until the "
+            "time is over.",
             icon="build",
             model=model,
             do=_maintain,
@@ -232,17 +229,17 @@ VERBS = [
         "fail-storage",
         StorageServer,
         _fail_storage,
-        "The server and its disks are out of service; their copies are replaced at once.",
-        hits=_copies_hit,
-        at_stake=_last_copies,
+        "The server and its disks are out of service; their replicas are replaced at once.",
+        hits=_replicas_hit,
+        at_stake=_last_replicas,
     ),
     _fail(
         "fail-disk",
         Disk,
         _fail_disk,
-        "The disk is out of service for good; its copies are replaced at once.",
-        hits=_copies_hit,
-        at_stake=_last_copies,
+        "The disk is out of service for good; its replicas are replaced at once.",
+        hits=_replicas_hit,
+        at_stake=_last_replicas,
     ),
     _forget("delete-head", HeadServer, servers.delete_head),
     _forget("delete-storage", StorageServer, servers.delete_storage),

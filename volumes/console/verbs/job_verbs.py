@@ -9,9 +9,9 @@ from volumes.worker import operations
 CANCELABLE = (Job.Kind.ATTACH, Job.Kind.EVACUATE, Job.Kind.MAINTENANCE)
 FORCEABLE = (Job.Kind.ATTACH, Job.Kind.DETACH, Job.Kind.REBUILD)
 FORCED = {
-    Job.Kind.ATTACH: "{}: the copies that answer are taken as the newest",
+    Job.Kind.ATTACH: "{}: the replicas that answer are taken as the newest",
     Job.Kind.DETACH: "{}: the head is given up and fenced off",
-    Job.Kind.REBUILD: "{}: the silent copy is replaced before its grace is over",
+    Job.Kind.REBUILD: "{}: the silent replica is replaced before its grace is over",
 }
 
 

@@ -33,7 +33,7 @@ class Verb:
     """One thing that may be done, through the same use case as the API.
 
     `refuse` tells beforehand, by primary key, what would be declined and why; the use case decides.
-    `hits` says what else is touched. `at_stake` names what would lose its last copy: then the
+    `hits` says what else is touched. `at_stake` names what would lose its last replica: then the
     name has to be typed.
     """
 

@@ -15,7 +15,7 @@ from volumes.models import Attachment, Job, LogicalVolume
 
 
 class AttachForm(forms.Form):
-    """To which head, and whether a copy that cannot be read may be left out."""
+    """To which head, and whether a replica that cannot be read may be left out."""
 
     head = forms.ModelChoiceField(
         HeadServer.objects.none(), label="Head server", widget=UnfoldAdminSelectWidget
@@ -24,7 +24,7 @@ class AttachForm(forms.Form):
         required=False,
         label="Force",
         widget=UnfoldBooleanWidget,
-        help_text="Attach even if a copy that cannot be read now may hold the newest data.",
+        help_text="Attach even if a replica that cannot be read now may hold the newest data.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -152,7 +152,7 @@ VERBS = [
     Verb(
         name="detach",
         title="Detach",
-        promise="The volume and its snapshots are taken away from their head server.",
+        promise="The volume and its snapshots are detached from their head server.",
         icon="link_off",
         model=LogicalVolume,
         do=_detach,
@@ -173,7 +173,7 @@ VERBS = [
     Verb(
         name="delete-volume",
         title="Delete",
-        promise="All copies are given up and shredded. Nothing brings the data back.",
+        promise="All replicas are given up and shredded. Nothing brings the data back.",
         icon="delete",
         model=LogicalVolume,
         do=_delete,

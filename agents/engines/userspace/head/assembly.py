@@ -1,4 +1,4 @@
-"""Bringing a group's copies together: connections, what is in doubt, marks."""
+"""Bringing a group's replicas together: connections, what is in doubt, marks."""
 
 import errno
 import os
@@ -10,24 +10,24 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.tasks import Fault, Task, io
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.intent import IntentMap, MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.leg import (
+from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
+from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.mirror.replica import (
     BUILDING,
     CONNECTION,
     FAULTY,
     INSYNC,
     QUEUED,
     STALE,
-    Leg,
+    Replica,
 )
-from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
-from agents.engines.userspace.mirror.mirror import Mirror
 from agents.engines.userspace.mirror.surroundings import Surroundings
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import protocol
 
 
 class Parts:
-    """How the devices of a group are made of mirrors, and these of copies."""
+    """How the devices of a group are made of mirrors, and these of replicas."""
 
     def __init__(self, reactor: Reactor, group: Surroundings, arguments: dict[str, Any]) -> None:
         self._group = group
@@ -54,57 +54,65 @@ class Parts:
             intent = whole.part(base, mirror_size)
             mirror = Mirror(self._group, spec["mirrorid"], mirror_size, base, intent)
             mirror.settlement.events = spec["events"]
-            mirror.legs = [self._make_leg(leg, intent, whole, files) for leg in spec["legs"]]
-            for leg in mirror.legs:
-                leg.events = leg.events or spec["events"]
+            mirror.replicas = [
+                self._make_replica(replica, intent, whole, files) for replica in spec["legs"]
+            ]
+            for replica in mirror.replicas:
+                replica.events = replica.events or spec["events"]
             mirror.refresh()
             mirrors.append(mirror)
             base += mirror_size
         return Volume(device["lvolid"], mirrors)
 
-    def _make_leg(
+    def _make_replica(
         self, spec: dict[str, Any], intent: MirrorIntent, whole: IntentMap, files: frozenset[str]
-    ) -> Leg:
-        leg = Leg(spec)
-        if leg.state in {QUEUED, BUILDING}:
-            leg.state, leg.why = FAULTY, STALE
+    ) -> Replica:
+        replica = Replica(spec)
+        if replica.state in {QUEUED, BUILDING}:
+            replica.state, replica.why = FAULTY, STALE
         known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
-        if f"missed-{leg.dextid:08x}" in files:
-            path = self.missed_path(leg.dextid)
-            if known and leg.state == FAULTY:
-                leg.missed = MissedChunks(path, intent.chunks, intent.shift)
-                leg.missed.add(intent.unsafe())
+        if f"missed-{replica.dextid:08x}" in files:
+            path = self.missed_path(replica.dextid)
+            if known and replica.state == FAULTY:
+                replica.missed = MissedChunks(path, intent.chunks, intent.shift)
+                replica.missed.add(intent.unsafe())
             else:
                 os.unlink(path)
-        return leg
+        return replica
 
     def missed_path(self, dextid: int) -> str:
-        """Name the file that keeps what a copy lacks."""
+        """Name the file that keeps what a replica lacks."""
         return f"{self._folder}/missed-{dextid:08x}"
 
     async def join(self, volume: Volume, device: dict[str, Any]) -> None:
-        """Connect all good copies, settle what is in doubt, and mark them as in use.
+        """Connect all good replicas, settle what is in doubt, and mark them as in use.
 
-        The caller saves what became of the copies before it serves the volume.
+        The caller saves what became of the replicas before it serves the volume.
         """
         # Server by server: one that is busy accepting needs not be woken for each.
-        wanted = [(mirror, leg) for mirror in volume.mirrors for leg in mirror.readers]
+        wanted = [(mirror, replica) for mirror in volume.mirrors for replica in mirror.readers]
         wanted.sort(key=lambda one: (one[1].addresses, one[1].port))
         waiting = [
-            (mirror, leg, self.connections.connect(leg, mirror.size, partial(mirror.lost, leg)))
-            for mirror, leg in wanted
+            (
+                mirror,
+                replica,
+                self.connections.connect(replica, mirror.size, partial(mirror.lost, replica)),
+            )
+            for mirror, replica in wanted
         ]
-        for mirror, leg, connected in waiting:
+        for mirror, replica, connected in waiting:
             error, why = await connected
             if error:
-                self._group.log(f"mirror {mirror.mirrorid} copy {leg.dextid}: {why}")
-                leg.state, leg.why = FAULTY, CONNECTION
+                self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
+                replica.state, replica.why = FAULTY, CONNECTION
                 # It was good until now: it lacks no more than what is in doubt and what comes.
-                leg.missed = self._group.missed_chunks(leg.dextid, mirror.intent)
+                replica.missed = self._group.missed_chunks(replica.dextid, mirror.intent)
         for mirror in volume.mirrors:
             mirror.refresh()
             if not mirror.readers:
-                raise Fault(errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good copy answers")
+                raise Fault(
+                    errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
+                )
         whole = self._maps[volume.lvolid]
         for joined in [
             Task(self._join_mirror(mirror, whole, doubt=spec["doubt"]))
@@ -124,37 +132,39 @@ class Parts:
             mirror.doubts = mirror.intent.doubt_dirty() if known else mirror.intent.doubt_all()
         elif whole.survived:
             mirror.intent.clear()
-        for leg in mirror.legs:
-            if leg.missed is not None:
-                leg.missed.add(mirror.intent.unsafe())
+        for replica in mirror.replicas:
+            if replica.missed is not None:
+                replica.missed.add(mirror.intent.unsafe())
         mirror.refresh()
         mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
         if error:
-            raise Fault(error, f"mirror {mirror.mirrorid}: no good copy takes the mark")
+            raise Fault(error, f"mirror {mirror.mirrorid}: no good replica takes the mark")
 
-    async def _read_marks(self, mirror: Mirror) -> Sequence[tuple[Leg, Mark]]:
-        legs = mirror.readers
-        replies = [io(leg, protocol.READ, mirror.size, MARK_BYTES) for leg in legs]
+    async def _read_marks(self, mirror: Mirror) -> Sequence[tuple[Replica, Mark]]:
+        replicas = mirror.readers
+        replies = [io(replica, protocol.READ, mirror.size, MARK_BYTES) for replica in replicas]
         blocks = [await reply for reply in replies]
         marks = [Mark() if error else unpack_mark(block) for error, block in blocks]
-        return list(zip(legs, marks, strict=True))
+        return list(zip(replicas, marks, strict=True))
 
     def _leave_out_older(
-        self, mirror: Mirror, marks: Sequence[tuple[Leg, Mark]], newest: int
+        self, mirror: Mirror, marks: Sequence[tuple[Replica, Mark]], newest: int
     ) -> None:
-        """A copy was left behind though the record, which could not be saved, does not tell."""
-        for leg, mark in marks:
-            if mark.events < newest and leg.state == INSYNC:
-                self._group.log(f"mirror {mirror.mirrorid} copy {leg.dextid}: older than others")
-                leg.state, leg.why = FAULTY, STALE
-                leg.drop()
+        """A replica was left behind though the record, which could not be saved, does not tell."""
+        for replica, mark in marks:
+            if mark.events < newest and replica.state == INSYNC:
+                self._group.log(
+                    f"mirror {mirror.mirrorid} replica {replica.dextid}: older than others"
+                )
+                replica.state, replica.why = FAULTY, STALE
+                replica.drop()
 
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
         whole = self._maps.pop(volume.lvolid)
         os.unlink(whole.path)
         for mirror in volume.mirrors:
-            for leg in mirror.legs:
-                if leg.missed is not None:
-                    leg.missed.remove()
+            for replica in mirror.replicas:
+                if replica.missed is not None:
+                    replica.missed.remove()

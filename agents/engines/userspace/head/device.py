@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agents.engines.userspace.mirror.leg import FAULTY, IO, Leg
 from agents.engines.userspace.mirror.marks import MIB
+from agents.engines.userspace.mirror.replica import FAULTY, IO, Replica
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import protocol
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
@@ -44,9 +44,9 @@ class Member:
         """Count who has it open."""
         return self.published.clients if self.published is not None else 0
 
-    def legs(self) -> list[Leg]:
-        """List all copies of all mirrors."""
-        return [leg for mirror in self.volume.mirrors for leg in mirror.legs]
+    def replicas(self) -> list[Replica]:
+        """List all replicas of all mirrors."""
+        return [replica for mirror in self.volume.mirrors for replica in mirror.replicas]
 
     def state(self) -> dict[str, Any]:
         """Tell of it as the protocol's DeviceState wants it."""
@@ -66,15 +66,15 @@ class Member:
                 "size_gb": spec["size_gb"],
                 "events": mirror.events,
                 "doubt": bool(mirror.doubts),
-                "legs": [leg.spec() for leg in mirror.legs],
+                "legs": [replica.spec() for replica in mirror.replicas],
             }
             for mirror, spec in zip(self.volume.mirrors, self.spec["mirrors"], strict=True)
         ]
         return {**self.spec, "broken": self.broken, "mirrors": mirrors}
 
-    def distrust(self, copies: list[dict[str, Any]]) -> None:
-        """Tell a broken snapshot's copies as faulty: its store must never be trusted again."""
+    def distrust(self, replicas: list[dict[str, Any]]) -> None:
+        """Tell a broken snapshot's replicas as faulty: its store must never be trusted again."""
         mine = {mirror.mirrorid for mirror in self.volume.mirrors}
-        for copy in copies:
-            if self.broken and copy["mirrorid"] in mine:
-                copy.update(state=FAULTY, why=IO)
+        for replica in replicas:
+            if self.broken and replica["mirrorid"] in mine:
+                replica.update(state=FAULTY, why=IO)

@@ -16,8 +16,8 @@ from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
 from agents.engines.userspace.loop.tasks import Fault, Later, Task
 from agents.engines.userspace.mirror.copier import Throttle
 from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.leg import BUILDING, FAULTY, INSYNC, QUEUED, Leg
 from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.mirror.replica import BUILDING, FAULTY, INSYNC, QUEUED, Replica
 from agents.engines.userspace.mirror.resync import Rebuilds
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.engines.userspace.snapshot.snapshot import Snapshot
@@ -47,20 +47,20 @@ class Group:
     # -- what the mirrors need
 
     def save(self) -> Later:
-        """Put the state of all copies on disk."""
+        """Put the state of all replicas on disk."""
         saved = Later()
         self._saves.ask(saved)
         return saved
 
     def missed_chunks(self, dextid: int, intent: MirrorIntent) -> MissedChunks:
-        """Open the map of what a copy lacks."""
+        """Open the map of what a replica lacks."""
         return MissedChunks(self._parts.missed_path(dextid), intent.chunks, intent.shift)
 
     def reconnect(
-        self, leg: Leg, size: int, lost: Callable[[str], None], found: Callable[[], None]
+        self, replica: Replica, size: int, lost: Callable[[str], None], found: Callable[[], None]
     ) -> None:
-        """Try to reach the last good copy again, for as long as it takes."""
-        self._parts.connections.reconnect(leg, size, lost, found)
+        """Try to reach the last good replica again, for as long as it takes."""
+        self._parts.connections.reconnect(replica, size, lost, found)
 
     def log(self, text: str) -> None:
         """Write a line to the process's log; one that it has no room for is lost."""
@@ -81,7 +81,7 @@ class Group:
         except Fault:
             self._withdraw()
             raise
-        self._reactor.every(min(0.5, self._timeout / 4), self._check_legs)
+        self._reactor.every(min(0.5, self._timeout / 4), self._check_replicas)
         self._reactor.every(CLEAN_SECONDS, self._clean_intents)
         self._clean_intents()
 
@@ -115,8 +115,8 @@ class Group:
 
     def _part_from(self, member: Member) -> None:
         self._members.remove(member)
-        for leg in member.legs():
-            leg.goodbye()
+        for replica in member.replicas():
+            replica.goodbye()
 
     def _publish(self, member: Member) -> None:
         path = publish.socket_path(self._run_dir, member.lvolid)
@@ -139,7 +139,7 @@ class Group:
         match order["do"]:
             case "state":
                 devices = [member.state() for member in self._members if member.published]
-                return {"devices": devices, "copies": self._copies()}
+                return {"devices": devices, "copies": self._replicas()}
             case "detach":
                 return await self._detach()
             case "snapshot":
@@ -149,13 +149,13 @@ class Group:
             case "rebuild":
                 await self._rebuild(order["mirrorid"], order["leg"], order["replaces"])
             case "cancel":
-                self._cancel(lambda leg: leg.dextid == order["dextid"])
+                self._cancel(lambda replica: replica.dextid == order["dextid"])
             case unknown:
                 raise Fault(errno.EINVAL, f"no such order: {unknown}")
         return None
 
-    def _copies(self) -> list[dict[str, Any]]:
-        return state_file.copy_states(self._record(), alive=True)
+    def _replicas(self) -> list[dict[str, Any]]:
+        return state_file.replica_states(self._record(), alive=True)
 
     async def _detach(self) -> dict[str, Any]:
         for member in self._members:
@@ -165,19 +165,19 @@ class Group:
                 )
         self._withdraw()
         await self._rebuilds.stop()
-        self._cancel(lambda leg: leg.state in {QUEUED, BUILDING})
+        self._cancel(lambda replica: replica.state in {QUEUED, BUILDING})
         closing = [Task(self._close_mirror(mirror)) for mirror in self._mirrors()]
         clean = [await closed for closed in closing]
         self._parts.connections.stopped = True
         self._kept["ended"] = True
         await self.save()
-        copies = self._copies()
+        replicas = self._replicas()
         for member in self._members:
-            member.distrust(copies)
-            for leg in member.legs():
-                leg.goodbye()
+            member.distrust(replicas)
+            for replica in member.replicas():
+                replica.goodbye()
         self._reactor.soon.append(self._reactor.stop)
-        return {"copies": copies, "clean": all(clean)}
+        return {"copies": replicas, "clean": all(clean)}
 
     async def _close_mirror(self, mirror: Mirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""
@@ -217,8 +217,8 @@ class Group:
             raise Fault(errno.EBUSY, f"snapshot {lvolid} is open by {member.clients} clients")
         member.published.withdraw(self._links_dir)
         await self._snapshots.remove(member.snapshot)
-        legs = member.legs()
-        self._cancel(lambda leg: leg in legs)
+        replicas = member.replicas()
+        self._cancel(lambda replica: replica in replicas)
         self._part_from(member)
         await self.save()
         self._parts.forget(member.volume)
@@ -227,29 +227,34 @@ class Group:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
         if mirror is None:
             raise Fault(errno.ENOENT, f"no mirror {mirrorid} in this group")
-        leg = mirror.find(spec["dextid"])
-        if leg is not None and leg.state in {INSYNC, QUEUED, BUILDING}:
-            # In use already. The last good copy may have moved: that is where to look for it now.
-            leg.addresses, leg.port, leg.export = spec["addresses"], spec["port"], spec["export"]
+        replica = mirror.find(spec["dextid"])
+        if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
+            # In use already. The last good replica may have moved: that is where to look for it
+            # now.
+            replica.addresses, replica.port, replica.export = (
+                spec["addresses"],
+                spec["port"],
+                spec["export"],
+            )
             return
-        built = Leg({**spec, "state": FAULTY})
+        built = Replica({**spec, "state": FAULTY})
         built.replaces = replaces
-        if leg is None:
-            mirror.legs.append(built)
+        if replica is None:
+            mirror.replicas.append(built)
         else:
-            built.missed, built.events = leg.missed, leg.events
-            mirror.legs[mirror.legs.index(leg)] = built
+            built.missed, built.events = replica.missed, replica.events
+            mirror.replicas[mirror.replicas.index(replica)] = built
         if built.missed is None:
             built.missed = self.missed_chunks(built.dextid, mirror.intent)
             built.missed.add_all()
         self._rebuilds.build(mirror, built)
         await self.save()
 
-    def _cancel(self, concerned: Callable[[Leg], bool]) -> None:
+    def _cancel(self, concerned: Callable[[Replica], bool]) -> None:
         for mirror in self._mirrors():
-            for leg in list(mirror.legs):
-                if concerned(leg):
-                    self._rebuilds.cancel(mirror, leg)
+            for replica in list(mirror.replicas):
+                if concerned(replica):
+                    self._rebuilds.cancel(mirror, replica)
 
     # -- the whole
 
@@ -265,12 +270,12 @@ class Group:
     def _client_requests(self) -> int:
         return self._members[0].volume.requests
 
-    def _check_legs(self) -> None:
+    def _check_replicas(self) -> None:
         now = self._reactor.now
         for member in self._members:
-            for leg in member.legs():
-                if leg.remote is not None:
-                    leg.remote.check(now)
+            for replica in member.replicas():
+                if replica.remote is not None:
+                    replica.remote.check(now)
 
     def _clean_intents(self) -> None:
         for mirror in self._mirrors():

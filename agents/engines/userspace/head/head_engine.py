@@ -14,12 +14,12 @@ from agents.engines.userspace.loop.tasks import Fault
 from agents.engines.userspace.process import control, spawn
 from agents.protocol import (
     AttachOrder,
-    CopyState,
     DeviceSpec,
     DeviceState,
     GroupState,
-    LegSpec,
-    LegState,
+    ReplicaReport,
+    ReplicaSpec,
+    ReplicaState,
     from_struct,
     to_struct,
 )
@@ -39,13 +39,13 @@ class UserspaceHead:
         run_dir: Path,
         links_dir: Path,
         rebuild_mib_per_s: int = 0,
-        leg_timeout: float = 5.0,
+        replica_timeout: float = 5.0,
     ) -> None:
         self._groups = state_dir.absolute() / "groups"
         self._run_dir = run_dir.absolute()
         self._links_dir = links_dir.absolute()
         self._rebuild_mib_per_s = rebuild_mib_per_s
-        self._leg_timeout = leg_timeout
+        self._replica_timeout = replica_timeout
         self._changing: dict[int, threading.RLock] = {}
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
@@ -69,12 +69,12 @@ class UserspaceHead:
                 found.append(self._state(kept, alive=alive))
         return found
 
-    def attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
+    def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its devices; the same epoch again changes nothing."""
         with self._alone(order.lvolid):
             return self._attach(order)
 
-    def _attach(self, order: AttachOrder) -> tuple[CopyState, ...]:
+    def _attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         lvolid = order.lvolid
         kept = state_file.read_record(str(self._folder(lvolid)))
         alive = spawn.lock_holder(self._lock(lvolid)) is not None
@@ -84,11 +84,11 @@ class UserspaceHead:
             if kept["epoch"] == order.epoch:
                 if not alive:
                     self.revive(lvolid)
-                return _copies(self._ask(lvolid, {"do": "state"}, ORDER_SECONDS)["copies"])
+                return _replicas(self._ask(lvolid, {"do": "state"}, ORDER_SECONDS)["copies"])
             self._clear(lvolid, kept)
         self._write_order(order)
         try:
-            return _copies(self._start(lvolid, revive=False))
+            return _replicas(self._start(lvolid, revive=False))
         except EngineError:
             self._end_record(lvolid)
             raise
@@ -105,12 +105,12 @@ class UserspaceHead:
         if spawn.lock_holder(self._lock(lvolid)) is None:
             self._start(lvolid, revive=True)
 
-    def detach(self, lvolid: int) -> tuple[CopyState, ...]:
-        """Take a group down and close its copies cleanly; EngineError EBUSY while in use."""
+    def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
+        """Take a group down and close its replicas cleanly; EngineError EBUSY while in use."""
         with self._alone(lvolid):
             return self._detach(lvolid)
 
-    def _detach(self, lvolid: int) -> tuple[CopyState, ...]:
+    def _detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
         kept = state_file.read_record(str(self._folder(lvolid)))
         if kept is None:
             return ()
@@ -124,7 +124,7 @@ class UserspaceHead:
         if result["clean"]:
             shutil.rmtree(self._folder(lvolid))
         self._unlink_control(lvolid)
-        return _copies(result["copies"])
+        return _replicas(result["copies"])
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
@@ -135,13 +135,18 @@ class UserspaceHead:
         """Take a snapshot device away; EBUSY while it is open."""
         self._ask(lvolid, {"do": "unsnapshot", "snapshot": snapshot}, ORDER_SECONDS)
 
-    def rebuild(self, lvolid: int, mirrorid: int, leg: LegSpec, replaces: int) -> None:
+    def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a copy into sync; its progress is in `groups`."""
-        order = {"do": "rebuild", "mirrorid": mirrorid, "leg": to_struct(leg), "replaces": replaces}
+        order = {
+            "do": "rebuild",
+            "mirrorid": mirrorid,
+            "leg": to_struct(replica),
+            "replaces": replaces,
+        }
         self._ask(lvolid, order, ORDER_SECONDS)
 
     def cancel(self, lvolid: int, dextid: int) -> None:
-        """Stop the rebuild of a copy."""
+        """Stop the rebuild of a replica."""
         self._ask(lvolid, {"do": "cancel", "dextid": dextid}, ORDER_SECONDS)
 
     def stop(self) -> None:
@@ -166,7 +171,7 @@ class UserspaceHead:
             "control": self._control(lvolid),
             "boot_id": boot_id(),
             "rebuild_mib_per_s": self._rebuild_mib_per_s,
-            "leg_timeout": self._leg_timeout,
+            "leg_timeout": self._replica_timeout,
             "revive": revive,
         }
         try:
@@ -191,18 +196,18 @@ class UserspaceHead:
             {"lvolid": device["lvolid"], "clients": 0, "broken": device.get("broken", False)}
             for device in kept["devices"]
         ]
-        copies = state_file.copy_states(kept, alive=alive)
+        replicas = state_file.replica_states(kept, alive=alive)
         if alive:
             # One that hangs or is just ending is told from its record.
             with contextlib.suppress(EngineError):
                 state = self._ask(lvolid, {"do": "state"}, STATE_SECONDS)
-                devices, copies = state["devices"], state["copies"]
+                devices, replicas = state["devices"], state["copies"]
         return GroupState(
             lvolid,
             kept["epoch"],
             alive,
             tuple(from_struct(DeviceState, device) for device in devices),
-            _copies(copies),
+            _replicas(replicas),
         )
 
     def _is_alive(self, lvolid: int) -> bool:
@@ -242,8 +247,8 @@ class UserspaceHead:
         }
         for device in kept["devices"]:
             for mirror in device["mirrors"]:
-                for leg in mirror["legs"]:
-                    leg["why"] = ""
+                for replica in mirror["legs"]:
+                    replica["why"] = ""
         state_file.write_record(str(folder), kept)
 
     def _end_record(self, lvolid: int) -> None:
@@ -269,5 +274,7 @@ def boot_id() -> str:
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
-def _copies(states: list[dict[str, Any]]) -> tuple[CopyState, ...]:
-    return tuple(CopyState(**{**state, "state": LegState(state["state"])}) for state in states)
+def _replicas(states: list[dict[str, Any]]) -> tuple[ReplicaReport, ...]:
+    return tuple(
+        ReplicaReport(**{**state, "state": ReplicaState(state["state"])}) for state in states
+    )

@@ -44,27 +44,29 @@ def _open_kept(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_TRUNC, 0o600)
 
 
-def copy_state(mirror: dict[str, Any], leg: dict[str, Any], *, alive: bool) -> dict[str, Any]:
-    """Tell of a copy, from a record, as the protocol's CopyState wants it."""
-    state = leg["state"]
+def replica_state(
+    mirror: dict[str, Any], replica: dict[str, Any], *, alive: bool
+) -> dict[str, Any]:
+    """Tell of a replica, from a record, as the protocol's ReplicaReport wants it."""
+    state = replica["state"]
     if state in {"queued", "building"}:
         state = "spare" if alive else "faulty"
     return {
-        "dextid": leg["dextid"],
+        "dextid": replica["dextid"],
         "mirrorid": mirror["mirrorid"],
         "state": state,
-        "events": leg.get("events", 0),
-        "why": leg["why"] if alive or state == leg["state"] else "stale",
-        "done_mib": leg.get("done_mib", 0),
-        "total_mib": leg.get("total_mib", 0),
+        "events": replica.get("events", 0),
+        "why": replica["why"] if alive or state == replica["state"] else "stale",
+        "done_mib": replica.get("done_mib", 0),
+        "total_mib": replica.get("total_mib", 0),
     }
 
 
-def copy_states(record: dict[str, Any], *, alive: bool) -> list[dict[str, Any]]:
-    """Tell of all copies of a group."""
+def replica_states(record: dict[str, Any], *, alive: bool) -> list[dict[str, Any]]:
+    """Tell of all replicas of a group."""
     return [
-        copy_state(mirror, leg, alive=alive)
+        replica_state(mirror, replica, alive=alive)
         for device in record["devices"]
         for mirror in device["mirrors"]
-        for leg in mirror["legs"]
+        for replica in mirror["legs"]
     ]

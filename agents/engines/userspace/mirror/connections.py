@@ -1,4 +1,4 @@
-"""Reaching copies: connecting, and reaching a last good copy again."""
+"""Reaching replicas: connecting, and reaching a last good replica again."""
 
 import errno
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.mirror.leg import INSYNC, Leg
 from agents.engines.userspace.mirror.marks import MARK_BYTES
+from agents.engines.userspace.mirror.replica import INSYNC, Replica
 from agents.engines.userspace.nbd.client import Remote, open_remote
 
 RECONNECT_SECONDS = 0.5
@@ -17,15 +17,15 @@ Lost = Callable[[str], None]
 
 
 class Connections:
-    """Makes the connections of a group's copies."""
+    """Makes the connections of a group's replicas."""
 
     def __init__(self, reactor: Reactor, timeout: float) -> None:
         self._reactor = reactor
         self._timeout = timeout
         self.stopped = False
 
-    def connect(self, leg: Leg, size: int, lost: Lost) -> Later:
-        """Connect a copy; the reply has an errno and the reason if it cannot be reached."""
+    def connect(self, replica: Replica, size: int, lost: Lost) -> Later:
+        """Connect a replica; the reply has an errno and the reason if it cannot be reached."""
         connected = Later()
 
         def opened(remote: Remote | None, why: str) -> None:
@@ -35,25 +35,27 @@ class Connections:
                 remote.goodbye()
                 connected(errno.EINVAL, "the export is too small")
             else:
-                leg.remote = remote
+                replica.remote = remote
                 remote.on_lost = lost
                 connected(0)
 
-        open_remote(self._reactor, leg.addresses, leg.port, leg.export, self._timeout, opened)
+        open_remote(
+            self._reactor, replica.addresses, replica.port, replica.export, self._timeout, opened
+        )
         return connected
 
-    def reconnect(self, leg: Leg, size: int, lost: Lost, found: Callable[[], None]) -> None:
-        """Try for as long as it takes to reach a last good copy again."""
-        Task(self._reconnect(leg, partial(self.connect, leg, size, lost), found))
+    def reconnect(self, replica: Replica, size: int, lost: Lost, found: Callable[[], None]) -> None:
+        """Try for as long as it takes to reach a last good replica again."""
+        Task(self._reconnect(replica, partial(self.connect, replica, size, lost), found))
 
     async def _reconnect(
-        self, leg: Leg, connect: Callable[[], Later], found: Callable[[], None]
+        self, replica: Replica, connect: Callable[[], Later], found: Callable[[], None]
     ) -> None:
         while True:
             waited = Later()
             self._reactor.after(RECONNECT_SECONDS, waited)
             await waited
-            if self.stopped or leg.state != INSYNC or leg.is_reachable():
+            if self.stopped or replica.state != INSYNC or replica.is_reachable():
                 return
             reached: tuple[int, Any] = await connect()
             if not reached[0]:

@@ -1,4 +1,4 @@
-"""Copying chunks between the copies of a mirror, a few pieces at a time, behind the clients."""
+"""Copying chunks between the replicas of a mirror, a few pieces at a time, behind the clients."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -6,9 +6,9 @@ from typing import Any
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.tasks import Later, Task, io
-from agents.engines.userspace.mirror.leg import BUILDING, IO, Leg
 from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.mirror.replica import BUILDING, IO, Replica
 from agents.engines.userspace.nbd import protocol
 
 PIECE = MIB
@@ -60,7 +60,7 @@ class Throttle:
 
 
 class Doubt:
-    """Chunks that may differ: the first good copy is right, the others are made like it."""
+    """Chunks that may differ: the first good replica is right, the others are made like it."""
 
     def __init__(self, mirror: Mirror) -> None:
         self.mirror = mirror
@@ -68,11 +68,11 @@ class Doubt:
     def goes_on(self) -> bool:
         return True
 
-    def targets(self) -> Sequence[Leg]:
+    def targets(self) -> Sequence[Replica]:
         return self.mirror.writers[1:]
 
-    def is_settled_by(self, source: Leg) -> bool:
-        """Another copy became the first meanwhile: then this piece has to be done once more."""
+    def is_settled_by(self, source: Replica) -> bool:
+        """Another replica became the first meanwhile: then this piece has to be done once more."""
         return self.mirror.readers[0] is source
 
     def copied(self, chunk: int, *, written: bool) -> None:
@@ -81,43 +81,43 @@ class Doubt:
 
 
 class Build:
-    """A copy being built."""
+    """A replica being built."""
 
-    def __init__(self, mirror: Mirror, leg: Leg) -> None:
+    def __init__(self, mirror: Mirror, replica: Replica) -> None:
         self.mirror = mirror
-        self._leg = leg
+        self._replica = replica
         self._per_chunk = max(1, (1 << mirror.intent.shift) // MIB)
 
     def join(self) -> None:
-        """From here on the copy receives every write; what is in flight now it still misses."""
-        leg, mirror = self._leg, self.mirror
-        if leg.missed is None:
+        """From here on the replica receives every write; what is in flight now it still misses."""
+        replica, mirror = self._replica, self.mirror
+        if replica.missed is None:
             raise CopyStopped
-        leg.state = BUILDING
-        leg.missed.add(mirror.intent.unsafe())
+        replica.state = BUILDING
+        replica.missed.add(mirror.intent.unsafe())
         mirror.refresh()
 
     def chunks(self) -> list[int]:
-        missed = self._leg.missed
+        missed = self._replica.missed
         chunks = missed.listed() if missed is not None else []
-        self._leg.done_mib = 0
-        self._leg.total_mib = len(chunks) * self._per_chunk
+        self._replica.done_mib = 0
+        self._replica.total_mib = len(chunks) * self._per_chunk
         return chunks
 
     def goes_on(self) -> bool:
-        return self._leg.state == BUILDING
+        return self._replica.state == BUILDING
 
-    def targets(self) -> Sequence[Leg]:
-        return (self._leg,) if self._leg.state == BUILDING else ()
+    def targets(self) -> Sequence[Replica]:
+        return (self._replica,) if self._replica.state == BUILDING else ()
 
-    def is_settled_by(self, _source: Leg) -> bool:
+    def is_settled_by(self, _source: Replica) -> bool:
         return True
 
     def copied(self, chunk: int, *, written: bool) -> None:
-        leg, mirror = self._leg, self.mirror
-        if leg.missed is not None and leg.state == BUILDING:
-            leg.done_mib += self._per_chunk
-            leg.missed.forget(chunk)
+        replica, mirror = self._replica, self.mirror
+        if replica.missed is not None and replica.state == BUILDING:
+            replica.done_mib += self._per_chunk
+            replica.missed.forget(chunk)
             if written:
                 # Not yet durable: the intent map keeps it in mind until the next flush of all.
                 mirror.intent.touch(chunk << mirror.intent.shift, 1)
@@ -185,8 +185,8 @@ class Copier:
         _, taken = await mirror.ranges.take(start, end)
         try:
             asked = [
-                io(leg, protocol.BLOCK_STATUS, start, end - start)
-                for leg in (*mirror.readers, *copying.targets())
+                io(replica, protocol.BLOCK_STATUS, start, end - start)
+                for replica in (*mirror.readers, *copying.targets())
             ]
             found: set[int] = set()
             for reply in asked:
@@ -197,16 +197,18 @@ class Copier:
             mirror.ranges.release(taken)
 
 
-async def _write_all(mirror: Mirror, targets: Sequence[Leg], start: int, data: Any) -> None:
+async def _write_all(mirror: Mirror, targets: Sequence[Replica], start: int, data: Any) -> None:
     length = len(data)
     if data == (ZEROS if length == PIECE else bytes(length)):
-        asked = [(leg, io(leg, protocol.WRITE_ZEROES, start, length)) for leg in targets]
+        asked = [
+            (replica, io(replica, protocol.WRITE_ZEROES, start, length)) for replica in targets
+        ]
     else:
-        asked = [(leg, io(leg, protocol.WRITE, start, length, data)) for leg in targets]
-    for leg, reply in asked:
+        asked = [(replica, io(replica, protocol.WRITE, start, length, data)) for replica in targets]
+    for replica, reply in asked:
         error, _ = await reply
         if error:
-            mirror.fail(leg, IO)
+            mirror.fail(replica, IO)
 
 
 def _stretches(chunks: list[int], longest: int) -> Iterator[list[int]]:

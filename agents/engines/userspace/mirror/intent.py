@@ -1,4 +1,4 @@
-"""Maps of chunks that survive the process: what may be unequal, and what a copy missed."""
+"""Maps of chunks that survive the process: what may be unequal, and what a replica missed."""
 
 import mmap
 import os
@@ -13,9 +13,9 @@ _HEADER = struct.Struct("<8sIIQ40s")
 _MAGIC = b"VASWIM01"
 
 DOUBT = 0x80
-"""The copies may differ here since before this assembly."""
+"""The replicas may differ here since before this assembly."""
 YOUNG, OLD = 2, 1
-"""Written since the last flush of all copies began, and before it."""
+"""Written since the last flush of all replicas began, and before it."""
 
 _TO_OLD = bytes((value & DOUBT) | (OLD if value & 3 else 0) for value in range(256))
 _TO_CLEAN = bytes((value & DOUBT) | (YOUNG if value & 3 == YOUNG else 0) for value in range(256))
@@ -76,7 +76,7 @@ class MirrorIntent:
         return self._shift
 
     def touch(self, offset: int, length: int) -> None:
-        """Note that the copies may differ here until the next flush of all."""
+        """Note that the replicas may differ here until the next flush of all."""
         chunks, place = self._bytes, self._start + (offset >> self._shift)
         last = self._start + (offset + length - 1 >> self._shift)
         self.touched = True
@@ -93,12 +93,12 @@ class MirrorIntent:
             self.touch(offset, length)
 
     def end_cleaning(self) -> None:
-        """The flush that began last reached every copy."""
+        """The flush that began last reached every replica."""
         self._translate(_TO_CLEAN)
         self.touched = any(self._bytes[self._start : self._end])
 
     def clear(self) -> None:
-        """All copies are equal."""
+        """All replicas are equal."""
         self._bytes[self._start : self._end] = bytes(self.chunks)
         self.touched = False
 
@@ -125,13 +125,13 @@ class MirrorIntent:
         return _places_of_one(part)
 
     def trust(self, chunk: int, *, written: bool) -> None:
-        """The chunk is equal on all copies; what was written for that is not yet flushed."""
+        """The chunk is equal on all replicas; what was written for that is not yet flushed."""
         place = self._start + chunk
         self._bytes[place] = YOUNG if written else self._bytes[place] & ~DOUBT
         self.touched = self.touched or written
 
     def unsafe(self) -> bytes:
-        """Give one byte a chunk: 1 where a copy that leaves now may lack something."""
+        """Give one byte a chunk: 1 where a replica that leaves now may lack something."""
         return bytes(self._bytes[self._start : self._end]).translate(_TO_MISSED)
 
     def _translate(self, table: bytes) -> None:
@@ -140,9 +140,9 @@ class MirrorIntent:
 
 
 class MissedChunks:
-    """What one copy lacks: one byte a chunk of its mirror, in a file like the intent map's.
+    """What one replica lacks: one byte a chunk of its mirror, in a file like the intent map's.
 
-    Without room for the file only this process knows it: to the next one the copy lacks all.
+    Without room for the file only this process knows it: to the next one the replica lacks all.
     """
 
     def __init__(self, path: str, chunks: int, shift: int) -> None:
@@ -181,7 +181,7 @@ class MissedChunks:
         return _places_of_one(self._bytes[:])
 
     def remove(self) -> None:
-        """Delete the file: the copy lacks nothing, or is no more."""
+        """Delete the file: the replica lacks nothing, or is no more."""
         self._bytes.close()
         self._unlink()
 

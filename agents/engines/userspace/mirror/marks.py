@@ -17,7 +17,7 @@ _MARK_MAGIC = b"VASMARK1"
 
 
 class Mark(NamedTuple):
-    """What a head last said about a copy; a copy that no head ever wrote is clean."""
+    """What a head last said about a replica; a replica that no head ever wrote is clean."""
 
     epoch: int = 0
     events: int = 0

@@ -1,4 +1,4 @@
-"""Making copies equal: the queue of copies to build and of mirrors in doubt."""
+"""Making replicas equal: the queue of replicas to build and of mirrors in doubt."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,9 @@ from functools import partial
 from agents.engines.userspace.loop.tasks import Later, Task, io
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.copier import Build, Copier, CopyStopped, Doubt, Throttle
-from agents.engines.userspace.mirror.leg import (
+from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark, unpack_mark
+from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.mirror.replica import (
     ASKED,
     BUILDING,
     CONNECTION,
@@ -14,15 +16,13 @@ from agents.engines.userspace.mirror.leg import (
     INSYNC,
     IO,
     QUEUED,
-    Leg,
+    Replica,
 )
-from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark, unpack_mark
-from agents.engines.userspace.mirror.mirror import Mirror
 from agents.engines.userspace.nbd import protocol
 
 
 class Rebuilds:
-    """The work of one group, one mirror at a time: copies to build first, then doubts."""
+    """The work of one group, one mirror at a time: replicas to build first, then doubts."""
 
     def __init__(
         self, throttle: Throttle, connections: Connections, save: Callable[[], Later]
@@ -30,34 +30,34 @@ class Rebuilds:
         self._throttle = throttle
         self._connections = connections
         self._save = save
-        self._wanted: list[tuple[Mirror, Leg]] = []
+        self._wanted: list[tuple[Mirror, Replica]] = []
         self._doubtful: list[Mirror] = []
         self._task: Task | None = None
         self._copier = Copier(throttle)
 
-    def build(self, mirror: Mirror, leg: Leg) -> None:
-        """Queue a copy to be brought into sync."""
-        leg.state, leg.why = QUEUED, ""
+    def build(self, mirror: Mirror, replica: Replica) -> None:
+        """Queue a replica to be brought into sync."""
+        replica.state, replica.why = QUEUED, ""
         mirror.refresh()
-        self._wanted.append((mirror, leg))
+        self._wanted.append((mirror, replica))
         self._start()
 
     def resolve(self, mirror: Mirror) -> None:
-        """Queue a mirror whose copies may differ."""
+        """Queue a mirror whose replicas may differ."""
         if mirror not in self._doubtful:
             self._doubtful.append(mirror)
             self._start()
 
-    def cancel(self, mirror: Mirror, leg: Leg) -> None:
-        """Stop or forget the building of a copy; it is left faulty."""
-        self._wanted = [item for item in self._wanted if item[1] is not leg]
-        if leg.state == QUEUED:
-            leg.state, leg.why = FAULTY, ASKED
+    def cancel(self, mirror: Mirror, replica: Replica) -> None:
+        """Stop or forget the building of a replica; it is left faulty."""
+        self._wanted = [item for item in self._wanted if item[1] is not replica]
+        if replica.state == QUEUED:
+            replica.state, replica.why = FAULTY, ASKED
             mirror.refresh()
-            leg.drop()
+            replica.drop()
             self._save()
-        elif leg.state == BUILDING:
-            mirror.fail(leg, ASKED)
+        elif replica.state == BUILDING:
+            mirror.fail(replica, ASKED)
 
     async def stop(self) -> None:
         """Begin nothing more and wait for what is under way."""
@@ -74,9 +74,9 @@ class Rebuilds:
         await self._throttle.sleep(0)
         while (self._wanted or self._doubtful) and not self._copier.stopped:
             if self._wanted:
-                mirror, leg = self._wanted.pop(0)
+                mirror, replica = self._wanted.pop(0)
                 await self._resolve(mirror)
-                await self._build(mirror, leg)
+                await self._build(mirror, replica)
             else:
                 await self._resolve(self._doubtful[0])
                 self._doubtful.pop(0)
@@ -88,7 +88,7 @@ class Rebuilds:
         if not mirror.doubts:
             return
         if len(mirror.writers) == 1:
-            mirror.believe()
+            mirror.mark_in_sync()
             return
         copying = Doubt(mirror)
         try:
@@ -96,64 +96,68 @@ class Rebuilds:
         except CopyStopped:
             return
 
-    # -- a copy
+    # -- a replica
 
-    async def _build(self, mirror: Mirror, leg: Leg) -> None:
-        if leg.state != QUEUED:
+    async def _build(self, mirror: Mirror, replica: Replica) -> None:
+        if replica.state != QUEUED:
             return
-        error, _ = await self._connections.connect(leg, mirror.size, partial(mirror.lost, leg))
+        error, _ = await self._connections.connect(
+            replica, mirror.size, partial(mirror.lost, replica)
+        )
         if not error:
-            await self._recognise(mirror, leg)
-        if leg.state != QUEUED:
-            leg.drop()
+            await self._recognise(mirror, replica)
+        if replica.state != QUEUED:
+            replica.drop()
             return
         if error:
-            leg.state, leg.why = FAULTY, CONNECTION
+            replica.state, replica.why = FAULTY, CONNECTION
             mirror.refresh()
             await self._save()
             return
-        copying = Build(mirror, leg)
+        copying = Build(mirror, replica)
         copying.join()
         await self._save()
         try:
             await self._copier.copy(copying, copying.chunks())
-            await self._finish(mirror, leg)
+            await self._finish(mirror, replica)
         except CopyStopped:
-            mirror.fail(leg, ASKED if self._copier.stopped else IO)
+            mirror.fail(replica, ASKED if self._copier.stopped else IO)
         await self._save()
 
-    async def _recognise(self, mirror: Mirror, leg: Leg) -> None:
-        """What came back may be an older image of the copy: then it lacks more than it missed."""
-        error, block = await io(leg, protocol.READ, mirror.size, MARK_BYTES)
-        if not error and leg.missed is not None and unpack_mark(block).events < leg.events:
-            leg.missed.add_all()
+    async def _recognise(self, mirror: Mirror, replica: Replica) -> None:
+        """What came back may be an older image of it: then it lacks more than it missed."""
+        error, block = await io(replica, protocol.READ, mirror.size, MARK_BYTES)
+        if not error and replica.missed is not None and unpack_mark(block).events < replica.events:
+            replica.missed.add_all()
 
-    async def _finish(self, mirror: Mirror, leg: Leg) -> None:
-        error, _ = await io(leg, protocol.FLUSH, 0, 0)
+    async def _finish(self, mirror: Mirror, replica: Replica) -> None:
+        error, _ = await io(replica, protocol.FLUSH, 0, 0)
         marked = -1
-        while not error and leg.state == BUILDING and marked != mirror.events:
+        while not error and replica.state == BUILDING and marked != mirror.events:
             await mirror.settlement.settled()
             marked = mirror.events
             block = pack_mark(Mark(mirror.epoch, marked, clean=False))
-            error, _ = await io(leg, protocol.WRITE, mirror.size, MARK_BYTES, block, protocol.FUA)
+            error, _ = await io(
+                replica, protocol.WRITE, mirror.size, MARK_BYTES, block, protocol.FUA
+            )
             if mirror.settlement.under_way:
                 marked = -1
-        if error or leg.state != BUILDING:
+        if error or replica.state != BUILDING:
             raise CopyStopped
-        leg.state, leg.why, leg.events = INSYNC, "", marked
-        if leg.missed is not None:
-            leg.missed.remove()
-            leg.missed = None
+        replica.state, replica.why, replica.events = INSYNC, "", marked
+        if replica.missed is not None:
+            replica.missed.remove()
+            replica.missed = None
         mirror.refresh()
-        self._drop_replaced(mirror, leg)
+        self._drop_replaced(mirror, replica)
 
-    def _drop_replaced(self, mirror: Mirror, leg: Leg) -> None:
-        old = mirror.find(leg.replaces) if leg.replaces else None
-        leg.replaces = 0
-        if old is None or old is leg:
+    def _drop_replaced(self, mirror: Mirror, replica: Replica) -> None:
+        old = mirror.find(replica.replaces) if replica.replaces else None
+        replica.replaces = 0
+        if old is None or old is replica:
             return
         was_good = old.state == INSYNC
-        mirror.legs.remove(old)
+        mirror.replicas.remove(old)
         mirror.refresh()
         if old.missed is not None:
             old.missed.remove()

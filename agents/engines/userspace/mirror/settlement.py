@@ -1,4 +1,4 @@
-"""A copy is left behind: whoever chooses a copy later must know, before writes go on."""
+"""A replica is left behind: whoever chooses a replica later must know, before writes go on."""
 
 import errno
 from collections.abc import Callable, Coroutine
@@ -8,7 +8,7 @@ from agents.engines.userspace.nbd import protocol
 
 
 class Settlement:
-    """A mirror's event count, and the acknowledgements that wait until it is on copies and disk."""
+    """A mirror's event count, and the answers that wait until it is on replicas and disk."""
 
     __slots__ = ("_again", "_held", "_mark", "_save", "events", "under_way", "unsettled")
 
@@ -48,7 +48,8 @@ class Settlement:
             done(errno.EIO if self.unsettled else error, None)
 
     def acknowledge(self, done: protocol.Done, error: int) -> None:
-        """Answer now, or once it is settled; EIO if no good copy could be marked, or nothing saved.
+        """Answer now, or once it is settled; EIO if no good replica could be marked, or nothing
+        saved.
 
         Then nothing is acknowledged until that succeeds: each that asks has it tried again.
         """

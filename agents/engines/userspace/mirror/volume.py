@@ -10,7 +10,7 @@ from agents.engines.userspace.mirror.mirror import Mirror
 from agents.engines.userspace.nbd import protocol
 
 PIECE = 64 << 20
-"""Trims and zeroings go to the copies in pieces of at most this, so that each is answered soon."""
+"""Trims and zeroings go to the replicas in pieces of this at most, so that each ends soon."""
 
 
 class Volume:

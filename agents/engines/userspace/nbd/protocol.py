@@ -27,7 +27,7 @@ OPT_STRUCTURED_REPLY, OPT_LIST_META, OPT_SET_META = 8, 9, 10
 OPT_OWN = 0x56410001
 """Ours: the connection to come is the export's owner; the server ends the owner before it.
 
-A leg that comes back must not meet requests of its former connection that still lie in the
+A replica that comes back must not meet requests of its former connection that still lie in the
 server's buffers. Other servers answer "unsupported", which is fine for a first connection.
 """
 

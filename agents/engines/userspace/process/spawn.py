@@ -85,7 +85,7 @@ def settle(
     """In the new process: become a daemon; gives the arguments and the way to report, once."""
     os.chdir("/")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each copy
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each replica
     log = os.open(arguments["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)

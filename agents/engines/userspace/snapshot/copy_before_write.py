@@ -11,7 +11,7 @@ from agents.engines.userspace.nbd import protocol
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 
-COPY_BYTES = 4 << 20
+REPLICA_BYTES = 4 << 20
 """A long write's chunks are copied in pieces of at most this."""
 
 
@@ -71,8 +71,8 @@ class Snapshots:
         start, end = chunks[0] * COW_CHUNK - base, (chunks[1] + 1) * COW_CHUNK - base
         _, taken = await mirror.ranges.take(start, end)
         error = 0
-        for place in range(start, end, COPY_BYTES):
-            error = await self._keep(mirror, place, min(COPY_BYTES, end - place))
+        for place in range(start, end, REPLICA_BYTES):
+            error = await self._keep(mirror, place, min(REPLICA_BYTES, end - place))
             if error:
                 break
         if error:

@@ -1,4 +1,4 @@
-"""One copy of a mirror as the head sees it: an extent somewhere, and the connection to it."""
+"""One replica of a mirror as the head sees it: an extent somewhere, and the connection to it."""
 
 import errno
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ QUEUED, BUILDING = "queued", "building"
 CONNECTION, IO, ASKED, STALE = "connection", "io", "asked", "stale"
 
 
-class Leg:
-    """A copy; a device once it is connected."""
+class Replica:
+    """A replica; a device once it is connected."""
 
     __slots__ = (
         "addresses",
@@ -65,7 +65,7 @@ class Leg:
     def submit(
         self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
     ) -> None:
-        """Pass a request to the copy; one that was never reached answers EIO."""
+        """Pass a request to the replica; one that was never reached answers EIO."""
         remote = self.remote
         if remote is None:
             done(errno.EIO, None)
@@ -73,11 +73,11 @@ class Leg:
             remote.submit(command, offset, length, data, flags, done)
 
     def under_way(self) -> int:
-        """Count the requests that the copy has not answered."""
+        """Count the requests that the replica has not answered."""
         return len(self.remote.pending) if self.remote is not None else 0
 
     def is_reachable(self) -> bool:
-        """Tell whether the copy is connected."""
+        """Tell whether the replica is connected."""
         return self.remote is not None and not self.remote.closed
 
     def drop(self) -> None:
@@ -87,7 +87,7 @@ class Leg:
             remote.abandon()
 
     def goodbye(self) -> None:
-        """Part from the copy in good order."""
+        """Part from the replica in good order."""
         remote, self.remote = self.remote, None
         if remote is not None:
             remote.goodbye()
