@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from agents.protocol import MEANINGS, Reason
 from inventory.models import Disk, Extent, HeadServer, StorageServer
 
 
@@ -131,8 +132,11 @@ class Replica(models.Model):
         default=0, help_text="the event count that the head recorded on this replica when last told"
     )
     since = models.DateTimeField(auto_now_add=True, help_text="of the present status")
-    why = models.CharField(
-        max_length=16, blank=True, help_text="why it is FAULTY: connection, io, disk, server, ..."
+    reason = models.CharField(
+        max_length=16,
+        choices=[(reason.value, meaning) for reason, meaning in MEANINGS.items()],
+        blank=True,
+        help_text="why it is FAULTY; of the last good one: why its head does not reach it",
     )
 
     objects = ReplicaQuerySet.as_manager()
@@ -144,6 +148,10 @@ class Replica(models.Model):
             models.UniqueConstraint("mirror", "server", name="replica_one_per_server"),
             models.CheckConstraint(
                 condition=Q(status__in=range(1, 6)), name="replica_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(reason__in=[reason.value for reason in Reason]),
+                name="replica_reason_known",
             ),
         ]
         indexes: ClassVar = [

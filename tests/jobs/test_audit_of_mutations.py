@@ -7,6 +7,7 @@ import pytest
 from django.apps import apps
 from django.db import transaction
 
+from agents.protocol import Reason
 from inventory import audit, servers
 from inventory.audit import Verb, Way
 from inventory.errors import Refused
@@ -80,7 +81,7 @@ def shredding(four: Cluster) -> Job:
 
 def rebuilding(four: Cluster) -> Job:
     volume = attached(four)
-    failures.fail_replica(four.replicas(volume)[0].pk, "io")
+    failures.fail_replica(four.replicas(volume)[0].pk, Reason.IO)
     four.work(2)
     return Job.objects.get(kind=Job.Kind.REBUILD, step__gt="")
 
@@ -98,7 +99,7 @@ def finish_shred(four: Cluster) -> Mutation:
 
 def with_replica(four: Cluster) -> Mutation:
     dextid = four.replicas(attached(four))[0].pk
-    return lambda: failures.fail_replica(dextid, "io")
+    return lambda: failures.fail_replica(dextid, Reason.IO)
 
 
 def fence(four: Cluster) -> Mutation:
@@ -262,7 +263,7 @@ def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
 def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster) -> None:
     volume = attached(four)
     with audit.acting_as("node-1", Way.NODE):
-        failures.fail_replica(four.replicas(volume)[0].pk, "io")
+        failures.fail_replica(four.replicas(volume)[0].pk, Reason.IO)
     with audit.acting_as("alice", Way.CONSOLE):
         detach.request_detach(volume)
 

@@ -199,7 +199,7 @@ def test_a_last_replica_that_is_cut_off_is_exported_anew_when_its_server_is_back
     head.finish(order)
     four.work()
     last.refresh_from_db()
-    assert (last.status, last.why) == (Status.INSYNC, "")
+    assert (last.status, last.reason) == (Status.INSYNC, "")
 
 
 def test_with_no_other_server_a_bad_replica_is_built_anew_in_its_place(

@@ -6,7 +6,7 @@ from itertools import groupby
 from django.db.models import Q
 from django.utils import timezone
 
-from agents.protocol import DeviceSpec, MirrorSpec, ReplicaState
+from agents.protocol import DeviceSpec, MirrorSpec, Reason, ReplicaState
 from inventory.errors import HostDown
 from inventory.write_lock import write_lock
 from volumes.attach import newest
@@ -49,9 +49,9 @@ def commit(job: Job, attachment: Attachment, chosen: Choices) -> None:
     forced = replicas.filter(status=Replica.Status.FAULTY).values_list("pk", flat=True)
     states.mark_in_sync(list(forced))
     _break_stores([mirror for mirror, c in chosen.items() if c.behind])
-    for why in ("silent", "stale"):
-        left = [d for c in chosen.values() for d, w in c.out_of_sync.items() if w == why]
-        states.mark_out_of_sync(left, why)
+    for reason in (Reason.SILENT, Reason.STALE):
+        left = [d for c in chosen.values() for d, why in c.out_of_sync.items() if why == reason]
+        states.mark_out_of_sync(left, reason)
     # What was recorded of the others is over: the chosen ones come to the same counts without them.
     Replica.objects.filter(mirror__in=chosen, events__gt=0).exclude(pk__in=taken).update(events=0)
 

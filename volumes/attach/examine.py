@@ -2,6 +2,7 @@
 
 from itertools import chain
 
+from agents.protocol import Reason
 from inventory.errors import HostDown
 from inventory.write_lock import write_lock
 from volumes.attach import assemble, exports
@@ -27,7 +28,7 @@ def examine(eventid: int, volume_id: int) -> str:
         if Attachment.objects.filter(volume=volume).exists() or not unchanged.exists():
             return "the volume was attached meanwhile"
         states.mark_out_of_sync(
-            list(chain.from_iterable(c.out_of_sync for c in chosen.values())), "stale"
+            list(chain.from_iterable(c.out_of_sync for c in chosen.values())), Reason.STALE
         )
         for events in {choice.events for choice in chosen.values()}:
             taken = [c.dextid for ch in chosen.values() if ch.events == events for c in ch.taken]

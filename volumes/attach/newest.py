@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.protocol import ReplicaMark
+from agents.protocol import LOST, Reason, ReplicaMark
 from inventory.errors import HostDown
 from volumes.models import Replica
-from volumes.replicas.rows import EXPLICIT, ReplicaRow
+from volumes.replicas.rows import ReplicaRow
 
 
 class Uncertain(HostDown):
@@ -25,7 +25,7 @@ class Choice:
     doubt: bool
     behind: bool
     taken: tuple[ReplicaRow, ...]
-    out_of_sync: Mapping[int, str]
+    out_of_sync: Mapping[int, Reason]
 
 
 def choose(
@@ -73,9 +73,9 @@ def choose(
         behind=not any(c.good or _is_back(c, marks, back, force=False) for c in taken),
         taken=taken,
         out_of_sync={
-            **{replica.dextid: "silent" for replica in missing},
+            **{replica.dextid: Reason.SILENT for replica in missing},
             **{
-                replica.dextid: "stale"
+                replica.dextid: Reason.STALE
                 for replica in answered
                 if replica.good and replica not in taken
             },
@@ -102,7 +102,7 @@ def _is_back(
     if replica.status != Replica.Status.FAULTY or mark is None:
         return False
     unchanged = 0 < events == replica.events == mark.events
-    return force or (unchanged and replica.why not in EXPLICIT)
+    return force or (unchanged and replica.reason not in LOST)
 
 
 def _refuse_newer_outsider(

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Max, Q
 from django.utils import timezone
 
-from agents.protocol import Progress, Report
+from agents.protocol import Progress, Reason, Report
 from inventory import audit
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent
@@ -78,7 +78,7 @@ def _meet(
         case needs.Drop(needless):
             return _drop(job, mirror, replicas, needless)
         case needs.CatchUp(replica) | needs.Copying(replica):
-            return _replica(job, mirror, attachment, replica)
+            return _copy(job, mirror, attachment, replica)
 
 
 def _make_room(
@@ -134,7 +134,7 @@ def _without_room(job: Job, lost: ReplicaRow | None, refusal: str) -> Again:
     """No other place: a lost replica whose disk still answers is built anew where it was."""
     sound = lost is not None and lost.extent_status == Extent.Status.BUSY
     if lost and sound and lost.alive and lost.status == Status.FAULTY:
-        Replica.objects.filter(pk=lost.dextid).update(why="asked")
+        Replica.objects.filter(pk=lost.dextid).update(reason=Reason.ASKED)
         return Again()
     queue.record(job, extent_id=None)
     return Again(LOOK, refusal)
@@ -163,7 +163,7 @@ def _is_unchanged(job: Job, mirror: Mirror, replicas: list[ReplicaRow]) -> bool:
 # -- while a replica is being built ---------------------------------------------------------------
 
 
-def _replica(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Again:
+def _copy(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Again:
     """Begin to copy, if the limits allow."""
     kind, allowed = Job.Kind.REBUILD, slots.rebuilds()
     start = partial(transfer.begin, job, target, attachment)
@@ -212,7 +212,7 @@ def _abandon(job: Job, cause: str) -> Again:
     again = queue.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
         spare = Replica.objects.filter(pk=job.extent_id, status=Status.SPARE)
-        spare.update(why="io", since=timezone.now())
+        spare.update(reason=Reason.IO, since=timezone.now())
         spare.move(Status.SPARE, Status.FAULTY)
     return again
 
@@ -229,7 +229,7 @@ def _settle(job: Job, mirror: Mirror, used: Collection[int]) -> None:
         queue.finish(job)
         if used:
             gone = mirror.replicas.exclude(pk__in=used).values_list("pk", flat=True)
-            states.mark_out_of_sync(list(gone), "stale")
+            states.mark_out_of_sync(list(gone), Reason.STALE)
         _count_as_good(job, mirror)
     if any(not replica.good or needs.is_leaving(replica) for replica in rows.of_mirror(mirror.pk)):
         requests.request([mirror.pk])
@@ -243,7 +243,7 @@ def _count_as_good(job: Job, mirror: Mirror) -> None:
     newest = mirror.replicas.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
     replicas = Replica.objects.filter(pk=job.extent_id)
     replicas.move(Status.SPARE, Status.INSYNC)
-    replicas.update(why="", since=timezone.now(), events=newest or 0)
+    replicas.update(reason=Reason.NONE, since=timezone.now(), events=newest or 0)
     if job.step.startswith(transfer.HEAD) and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)

@@ -16,7 +16,7 @@ from volumes.replicas import rows
 from volumes.replicas.rows import ReplicaRow
 
 HEAD, PULL = "head:", "pull:"
-"""Job.step while a replica is being built: who replicas, and the epoch that it belongs to."""
+"""Job.step while a replica is being built: who copies, and the epoch that it belongs to."""
 
 
 class CannotCopy(Exception):
@@ -81,7 +81,7 @@ def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: Repl
 
 
 def _send_pull(job: Job, mirror: Mirror, target: ReplicaRow) -> Report:
-    """Let the target's server replica from the newest replica of a mirror that no head uses."""
+    """Let the target's server copy from the newest replica of a mirror that no head uses."""
     volume = LogicalVolume.objects.get(pk=job.volume_id or 0)
     replicas = [replica for replica in rows.of_mirror(mirror.pk) if replica.dextid != target.dextid]
     readable = [replica for replica in replicas if needs.can_be_source(replica)]

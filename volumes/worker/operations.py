@@ -4,6 +4,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from agents.protocol import Reason
 from inventory import audit
 from inventory.errors import Busy, Invalid
 from inventory.write_lock import write_lock
@@ -63,7 +64,7 @@ def force_job(job: Job) -> None:
             done = waiting.update(kind=Job.Kind.FENCE, due=timezone.now(), order=F("order") + 1)
         case Job.Kind.REBUILD:
             silent = Replica.objects.filter(mirror=job.mirror_id, status=Replica.Status.FAULTY)
-            silent.update(why="failed")
+            silent.update(reason=Reason.FAILED)
             done = waiting.update(due=timezone.now())
         case _:
             raise Invalid(f"there is nothing to force in a {job.kind}")

@@ -17,6 +17,7 @@ from agents.protocol import (
     GroupState,
     HeadState,
     Malformed,
+    Reason,
     ReplicaState,
     StorageState,
     UnsnapshotOrder,
@@ -57,7 +58,7 @@ def reconcile_storage() -> None:
     states = _ask(StorageServer, StorageState, nodes.storage_doors(), asked)
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
-        failures.fail_storage(server, "silent")
+        failures.fail_storage(server, Reason.SILENT)
     for server, state in states.items():
         for disk in state.disks:
             if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
@@ -181,7 +182,7 @@ def _fail_replicas(groups: list[GroupState]) -> None:
         ]
         failures.trust_head(insync, faulty)
     for dextid in unknown.values_list("pk", flat=True):
-        failures.fail_replica(dextid, told[dextid].why or "io")
+        failures.fail_replica(dextid, Reason(told[dextid].why) or Reason.IO)
     cut_off = [
         d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.why
     ]
