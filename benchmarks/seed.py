@@ -316,7 +316,7 @@ def _add_open_jobs(now: datetime) -> None:
             volume_id=mirror.volume.origin_id or mirror.volume_id,
             mirror=mirror,
             extent=spare.extent if runs and spare else None,
-            step="copying" if runs else "",
+            ordered=runs,
             urgency=1 + place % 2,
             waiting="" if runs else "16 of at most 16 rebuilds are running in the cluster",
             done_mib=mirror.size_gb * 1024 * (place + 1) // 6 if runs else 0,
@@ -330,7 +330,7 @@ def _add_open_jobs(now: datetime) -> None:
             kind=Job.Kind.SHRED,
             subject=f"{extent}: {extent.size_gb} GB at {extent.offset_gb} of {extent.disk}",
             extent=extent,
-            step="shredding",
+            ordered=True,
             urgency=20,
             done_mib=extent.size_gb * 300,
             total_mib=extent.size_gb * 1024,
@@ -360,7 +360,7 @@ def _tell_stories(now: datetime) -> None:
     for job in Job.objects.filter(state=Job.State.OPEN).order_by("pk"):
         told = {60: f"asked for by {job.actor}" if job.actor else "asked for"}
         if job.started:
-            told[42] = f"{job.step}: order 1 to the node"
+            told[42] = f"{job.kind}: order 1 to the node"
         if job.waiting:
             told[40] = job.waiting
         lines += [JobLine(job=job, text=text) for text in told.values()]

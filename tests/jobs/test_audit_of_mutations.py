@@ -83,7 +83,7 @@ def rebuilding(four: Cluster) -> Job:
     volume = attached(four)
     failures.fail_replica(four.replicas(volume)[0].pk, Reason.IO)
     four.work(2)
-    return Job.objects.get(kind=Job.Kind.REBUILD, step__gt="")
+    return Job.objects.get(kind=Job.Kind.REBUILD, ordered=True)
 
 
 def finish_rebuild(four: Cluster) -> Mutation:

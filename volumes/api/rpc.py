@@ -223,7 +223,7 @@ def _job(job: Job) -> Struct:
         "eventid": job.pk,
         "kind": job.kind,
         "subject": job.subject,
-        "step": job.step,
+        "step": job.asked,
         "waiting": job.waiting,
         "done_mib": min(job.done_mib, INT_MAX),
         "total_mib": min(job.total_mib, INT_MAX),

@@ -20,7 +20,6 @@ from volumes.replicas import rows, states
 
 State = Attachment.State
 POLL = timedelta(milliseconds=300)
-FORCE = "force"
 
 
 # -- what a person asks ---------------------------------------------------------------------------
@@ -53,7 +52,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
         Job.Kind.ATTACH,
         subject=f"{volume} {volume.name} to {head}",
         volume=volume,
-        step=FORCE if force else "",
+        forced=force,
         deadline=queue.deadline(),
     )
 
@@ -85,9 +84,7 @@ def attach_step(job: Job) -> Again | None:
     found = rows.of_group(volume.pk)
     exported = exports.export(job.pk, volume.pk, volume.epoch, [c for c in found if c.alive])
     try:
-        chosen = assemble.choose(
-            found, exported, clean=volume.closed_cleanly, force=FORCE in job.step
-        )
+        chosen = assemble.choose(found, exported, clean=volume.closed_cleanly, force=job.forced)
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
     assemble.commit(job, attachment, chosen)

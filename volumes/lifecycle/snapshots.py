@@ -20,8 +20,6 @@ from volumes.replicas import rows
 
 POLL = timedelta(milliseconds=300)
 State = Attachment.State
-WHOLE, BROKEN = "whole", "broken"
-"""Job.step of a deletion that the head was told of: what the snapshot was before."""
 
 
 @write_lock()
@@ -178,8 +176,8 @@ def unsnapshot_step(job: Job) -> Again | None:
 @write_lock()
 def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
     """From the order on the head may keep nothing for the snapshot: never assemble it again."""
-    if not job.step:
-        queue.record(job, step=BROKEN if snapshot.broken else WHOLE)
+    if job.was_broken is None:
+        queue.record(job, was_broken=snapshot.broken)
         LogicalVolume.objects.filter(pk=snapshot.pk).update(broken=True)
 
 
@@ -187,5 +185,5 @@ def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
 def give_up_unsnapshot(job: Job, errno: int, error: str) -> None:
     """End the job. Only a snapshot that is in use is surely whole; others may be half gone."""
     queue.finish(job, errno, error)
-    if errno == errnos.EBUSY and job.step == WHOLE and job.snapshot_id:
+    if errno == errnos.EBUSY and job.was_broken is False and job.snapshot_id:
         LogicalVolume.objects.filter(pk=job.snapshot_id).update(broken=False)

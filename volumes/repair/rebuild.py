@@ -43,7 +43,7 @@ def rebuild_step(job: Job) -> Again | None:
     attachment = Attachment.objects.filter(volume=job.volume_id).select_related("volume").first()
     if attachment and attachment.state != Attachment.State.BOUND:
         return Again(LOOK, f"the volume is {attachment.state}")
-    if job.step:
+    if job.ordered:
         return _look(job, mirror, attachment)
     if unknown := _examine(job, attachment):
         return Again(EXAMINE, unknown)
@@ -190,7 +190,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
     target = next((c for c in rows.of_mirror(mirror.pk) if c.dextid == job.extent_id), None)
     if target is None or not target.alive:
         return _abandon(job, "the place of the new replica went away")
-    if job.step != transfer.step(job, attachment):
+    if not transfer.is_as_ordered(job, attachment):
         return _abandon(job, "the volume was attached or detached meanwhile")
     report = transfer.agent(attachment, target).report(job.pk, job.order)
     match report.progress:
@@ -208,7 +208,7 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
 @write_lock()
 def _abandon(job: Job, cause: str) -> Again:
     """Stop this try; the next step decides anew. A place that failed thrice is given up."""
-    queue.record(job, step="", done_mib=0, total_mib=0)
+    queue.record(job, ordered=False, copier="", done_mib=0, total_mib=0)
     again = queue.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
         spare = Replica.objects.filter(pk=job.extent_id, status=Status.SPARE)
@@ -244,7 +244,7 @@ def _count_as_good(job: Job, mirror: Mirror) -> None:
     replicas = Replica.objects.filter(pk=job.extent_id)
     replicas.move(Status.SPARE, Status.INSYNC)
     replicas.update(reason=Reason.NONE, since=timezone.now(), events=newest or 0)
-    if job.step.startswith(transfer.HEAD) and job.replaces != job.extent_id:
+    if job.copier == Job.Copier.HEAD and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)
     for replica in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):
@@ -277,8 +277,12 @@ def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventi
     rows.require_of_mirror(mirror_id, {dextid for dextid, _ in reported})
     wanted = {dextid for dextid, state in reported if state == Status.INSYNC}
     running = Job.objects.filter(
-        mirror=mirror, extent__in=wanted, kind=Job.Kind.REBUILD, state=Job.State.OPEN
-    ).exclude(step="")
+        mirror=mirror,
+        extent__in=wanted,
+        kind=Job.Kind.REBUILD,
+        state=Job.State.OPEN,
+        ordered=True,
+    )
     if eventid:
         running = running.filter(pk=eventid)
     told = [job for job in running if transfer.is_current(job)]

@@ -15,9 +15,6 @@ from volumes.repair import needs
 from volumes.replicas import rows
 from volumes.replicas.rows import ReplicaRow
 
-HEAD, PULL = "head:", "pull:"
-"""Job.step while a replica is being built: who copies, and the epoch that it belongs to."""
-
 
 class CannotCopy(Exception):
     """This try ends here; the text says why."""
@@ -30,21 +27,27 @@ def begin(job: Job, replica: ReplicaRow, attachment: Attachment | None) -> None:
     if replica.status == Replica.Status.FAULTY:
         replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
         replicas.update(since=timezone.now())
-    queue.start(job, step(job, attachment))
-    queue.record(job, extent_id=replica.dextid)
+    copier, epoch = _now(job, attachment)
+    what = f"rebuild by {copier.label} in epoch {epoch}"
+    queue.start(job, what, extent_id=replica.dextid, copier=copier, copier_epoch=epoch)
 
 
-def step(job: Job, attachment: Attachment | None) -> str:
-    """Name the way of copying that is right while the volume is as it is now, and its epoch."""
+def _now(job: Job, attachment: Attachment | None) -> tuple[Job.Copier, int]:
+    """Tell who has to copy while the volume is as it is now, and its epoch."""
     epoch = LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id or 0)
-    return f"{HEAD if attachment else PULL}{epoch}"
+    return Job.Copier.HEAD if attachment else Job.Copier.STORAGE, epoch
+
+
+def is_as_ordered(job: Job, attachment: Attachment | None) -> bool:
+    """Tell whether who copies, and in which epoch, is still right."""
+    return (job.copier, job.copier_epoch) == _now(job, attachment)
 
 
 def is_current(job: Job) -> bool:
     """Tell whether the volume is still as it was when this copying was ordered; under the write
     lock."""
     bound = Attachment.objects.filter(volume=job.volume_id, state=Attachment.State.BOUND).first()
-    return step(job, bound) == job.step
+    return is_as_ordered(job, bound)
 
 
 def agent(attachment: Attachment | None, target: ReplicaRow) -> HeadAgent | StorageAgent:

@@ -66,7 +66,7 @@ def of_kind(kind: Job.Kind) -> Work:
         output_field=BigIntegerField(),
     )
     sums = rows.aggregate(count=Count("pk"), done=Sum("done_mib"), total=Sum(total))
-    running = [of_job(job) for job in rows.exclude(step="").select_related("mirror")]
+    running = [of_job(job) for job in rows.filter(ordered=True).select_related("mirror")]
     whole = Progress(sums["done"] or 0, sums["total"] or 0, sum(one.rate for one in running))
     return Work(str(kind), sums["count"], len(running), whole)
 

@@ -8,7 +8,6 @@ from agents.protocol import Reason
 from inventory import audit
 from inventory.errors import Busy, Invalid
 from inventory.write_lock import write_lock
-from volumes.attach import attach
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain
@@ -59,7 +58,7 @@ def force_job(job: Job) -> None:
     waiting = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
     match job.kind:
         case Job.Kind.ATTACH:
-            done = waiting.update(step=attach.FORCE, due=timezone.now())
+            done = waiting.update(forced=True, due=timezone.now())
         case Job.Kind.DETACH:
             done = waiting.update(kind=Job.Kind.FENCE, due=timezone.now(), order=F("order") + 1)
         case Job.Kind.REBUILD:
