@@ -12,7 +12,7 @@ from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports
+from volumes.attach import assemble, exports, plan
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Attachment, Job, LogicalVolume
@@ -68,7 +68,7 @@ def _raise_epoch(volume: LogicalVolume) -> None:
 
 
 def attach_step(job: Job) -> Again | None:
-    """Export every replica, choose the newest, assemble them on the head, and record it.
+    """Read the group, export its replicas, plan with what they say, commit, order, record.
 
     Each part is idempotent, so the step is simply taken again after any failure.
     """
@@ -81,22 +81,27 @@ def attach_step(job: Job) -> Again | None:
         queue.finish(job, errnos.ECANCELED, "the attachment went away")
         return None
     volume = attachment.volume
-    found = rows.of_group(volume.pk)
-    exported = exports.export(job.pk, volume.pk, volume.epoch, [c for c in found if c.alive])
+    volumes = list(LogicalVolume.objects.filter(Q(pk=volume.pk) | Q(origin=volume, broken=False)))
+    replicas = rows.of_group(volume.pk)
+    exported = exports.export(job.pk, volume.pk, volume.epoch, [r for r in replicas if r.alive])
     try:
-        chosen = assemble.choose(found, exported, clean=volume.closed_cleanly, force=job.forced)
+        planned = plan.plan(
+            replicas,
+            exported.marks,
+            exported.failed,
+            clean=volume.closed_cleanly,
+            force=job.forced,
+        )
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
-    assemble.commit(job, attachment, chosen)
+    assemble.commit(job, attachment, planned)
     order = AttachOrder(
         eventid=job.pk,
         order=job.order,
         incarnation=servers.cluster().incarnation,
         lvolid=volume.pk,
         epoch=volume.epoch,
-        devices=assemble.devices(
-            Q(pk=volume.pk) | Q(origin=volume, broken=False), chosen, exported
-        ),
+        devices=assemble.devices(volumes, planned, exported),
     )
     return _settle(job, nodes.head(attachment.head_id).attach(order))
 

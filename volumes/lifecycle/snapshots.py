@@ -10,7 +10,7 @@ from inventory import audit, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports
+from volumes.attach import assemble, exports, plan
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.lifecycle import volumes
@@ -90,20 +90,20 @@ def snapshot_step(job: Job) -> Again | None:
         give_up_snapshot(job, errnos.ECANCELED, "the origin was detached meanwhile")
         return None
     group = attached.volume
-    found = rows.load(Q(mirror__volume=job.snapshot_id))
-    exported = exports.export(job.pk, group.pk, group.epoch, [c for c in found if c.alive])
+    replicas = rows.load(Q(mirror__volume=job.snapshot_id))
+    exported = exports.export(job.pk, group.pk, group.epoch, [r for r in replicas if r.alive])
     try:
-        chosen = assemble.choose(found, exported, clean=True, force=False)
+        planned = plan.plan(replicas, exported.marks, exported.failed, clean=True, force=False)
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
-    assemble.commit(job, attached, chosen)
+    assemble.commit(job, attached, planned)
     order = SnapshotOrder(
         eventid=job.pk,
         order=job.order,
         incarnation=servers.cluster().incarnation,
         lvolid=group.pk,
         epoch=group.epoch,
-        device=assemble.devices(Q(pk=job.snapshot_id), chosen, exported)[0],
+        device=assemble.devices([job.snapshot], planned, exported)[0],
     )
     return _settle_snapshot(job, nodes.head(attached.head_id).snapshot(order))
 
