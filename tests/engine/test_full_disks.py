@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
 from agents.engines.userspace.mirror.marks import mark_offset
+from agents.engines.userspace.mirror.write_intent import MissedChunks, WriteIntentBitmap
 from agents.engines.userspace.storage.leased_range import libc
 from agents.protocol import GB, ReplicaState
 from tests.engine.client import NbdClient, NbdError
@@ -35,7 +35,7 @@ def is_alive(pid: int) -> bool:
 def test_a_map_has_all_its_room_from_the_start(make_folder: MakeFolder, kind: str) -> None:
     path = make_folder() / kind
     if kind == "intent":
-        IntentMap(str(path), 1 << 40, 1, "boot")
+        WriteIntentBitmap(str(path), 1 << 40, 1, "boot")
     else:
         MissedChunks(str(path), MIB, 20)
 

@@ -1,9 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
-from agents.engines.userspace.mirror.range_locks import Range, Ranges
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
+from agents.engines.userspace.mirror.range_locks import RangeLock, RangeLocks
+from agents.engines.userspace.mirror.write_intent import MissedChunks, WriteIntentBitmap
 from tests.engine.conftest import MakeFolder
 
 SPAN = 12
@@ -23,8 +23,8 @@ class Model:
 
     def __init__(self) -> None:
         self.flying: dict[int, tuple[int, int]] = {}
-        self.ranges = Ranges(self.flying)
-        self.held: list[Range] = []
+        self.ranges = RangeLocks(self.flying)
+        self.held: list[RangeLock] = []
         self.begun = 0
         self.landed = 0
         self.wanted = 0
@@ -32,9 +32,9 @@ class Model:
 
     def take(self, start: int, end: int) -> None:
         self.wanted += 1
-        Task(self._take(self.ranges.take(start, end)))
+        LoopTask(self._take(self.ranges.take(start, end)))
 
-    async def _take(self, later: Later) -> None:
+    async def _take(self, later: Future) -> None:
         _, taken = await later
         self.granted += 1
         assert not any(taken.overlaps(other.start, other.end) for other in self.held)
@@ -91,7 +91,7 @@ def test_a_taken_range_is_never_written_and_nobody_waits_for_ever(
 def test_an_intent_outlives_only_a_flush_that_began_after_its_write(
     make_folder: MakeFolder,
 ) -> None:
-    intent = IntentMap(str(make_folder() / "map"), 8 << 20, 1, "boot").part(0, 8 << 20)
+    intent = WriteIntentBitmap(str(make_folder() / "map"), 8 << 20, 1, "boot").part(0, 8 << 20)
     intent.touch(0, 1)
     intent.touch(1 << 20, 1)
     intent.begin_cleaning([(1 << 20, 1)])
@@ -106,21 +106,21 @@ def test_an_intent_outlives_only_a_flush_that_began_after_its_write(
 
 def test_a_map_is_only_believed_under_the_same_boot_and_size(make_folder: MakeFolder) -> None:
     path = str(make_folder() / "map")
-    first = IntentMap(path, 8 << 20, 3, "boot")
+    first = WriteIntentBitmap(path, 8 << 20, 3, "boot")
     first.adopt()
     first.part(0, 8 << 20).touch(0, 1)
 
-    again = IntentMap(path, 8 << 20, 4, "boot")
+    again = WriteIntentBitmap(path, 8 << 20, 4, "boot")
     assert (again.survived, again.old_epoch) == (True, 3)
     assert again.part(0, 8 << 20).doubt_dirty() == 1
-    assert not IntentMap(path, 8 << 20, 4, "another boot").survived
-    assert not IntentMap(path, 16 << 20, 4, "boot").survived
+    assert not WriteIntentBitmap(path, 8 << 20, 4, "another boot").survived
+    assert not WriteIntentBitmap(path, 16 << 20, 4, "boot").survived
 
 
 def test_a_large_volume_has_a_small_map(make_folder: MakeFolder) -> None:
     path = make_folder() / "map"
 
-    IntentMap(str(path), 1 << 50, 1, "boot")
+    WriteIntentBitmap(str(path), 1 << 50, 1, "boot")
 
     assert path.stat().st_size <= (16 << 20) + 4096
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError, Lease
+from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Task, io
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.server import Listener
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.storage import leased_range
@@ -300,8 +300,8 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
         await server.perform({"do": "export", "leases": [{**lease, "dextid": 1}]})
         device = server.exports.find("x")
         assert device is not None
-        device.submit(protocol.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
-        drops = [Task(drop()), Task(drop())]
+        device.submit(messages.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
+        drops = [LoopTask(drop()), LoopTask(drop())]
         seen.extend(await server.perform({"do": "leases"}))
         reactor.after(0.1, slow.set)
         for one in drops:
@@ -309,7 +309,7 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
         seen.extend(await server.perform({"do": "leases"}))
         reactor.stop()
 
-    Task(act())
+    LoopTask(act())
     reactor.run()
 
     assert ended == [True, True]
@@ -334,12 +334,12 @@ def test_a_flush_that_failed_fails_every_lease_of_the_disk(
             where = {"offset": place * MIB, "meta_offset": 9 * MIB}
             await server.perform({"do": "export", "leases": [lease | where]})
         one, other = (server.exports.find(name) for name in "01")
-        answers.append((await io(other, protocol.WRITE, 0, 4096, bytes(4096)))[0])
-        answers.append((await io(one, protocol.WRITE, 0, 4096, bytes(4096), protocol.FUA))[0])
-        answers.append((await io(other, protocol.FLUSH, 0, 0))[0])
+        answers.append((await io(other, messages.WRITE, 0, 4096, bytes(4096)))[0])
+        answers.append((await io(one, messages.WRITE, 0, 4096, bytes(4096), messages.FUA))[0])
+        answers.append((await io(other, messages.FLUSH, 0, 0))[0])
         reactor.after(1.2, reactor.stop)
 
-    Task(act())
+    LoopTask(act())
     reactor.run()
 
     assert answers == [0, errno.EIO, errno.EIO]
@@ -369,7 +369,7 @@ def test_what_a_former_owner_began_never_lands_after_what_the_new_one_writes(
     server = DataServer(reactor, "one")
     Listener(reactor, ("127.0.0.1", port), server.exports)
     lease = {"name": "x", "dextid": 1, "path": str(path), "offset": 0, "size": MIB}
-    Task(server.perform({"do": "export", "leases": [{**lease, "meta_offset": 2 * MIB}]}))
+    LoopTask(server.perform({"do": "export", "leases": [{**lease, "meta_offset": 2 * MIB}]}))
     serving = threading.Thread(target=reactor.run)
     serving.start()
     try:

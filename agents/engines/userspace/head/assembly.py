@@ -6,35 +6,39 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from agents.engines.userspace.loop.coroutines import Fault, LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault, Task, io
 from agents.engines.userspace.mirror.connections import Connections
-from agents.engines.userspace.mirror.intent import IntentMap, MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.mirror.replica import (
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
     CONNECTION,
     FAULTY,
     INSYNC,
     QUEUED,
     STALE,
-    Replica,
+    LiveReplica,
 )
-from agents.engines.userspace.mirror.surroundings import Surroundings
+from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
+from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.mirror.write_intent import (
+    DirtyRegions,
+    MissedChunks,
+    WriteIntentBitmap,
+)
+from agents.engines.userspace.nbd import messages
 
 
-class Parts:
+class Assembly:
     """How the devices of a group are made of mirrors, and these of replicas."""
 
-    def __init__(self, reactor: Reactor, group: Surroundings, arguments: dict[str, Any]) -> None:
+    def __init__(self, reactor: Reactor, group: MirrorOwner, arguments: dict[str, Any]) -> None:
         self._group = group
         self._folder: str = arguments["folder"]
         self._boot_id: str = arguments["boot_id"]
         self.connections = Connections(reactor, arguments["leg_timeout"])
-        self._maps: dict[int, IntentMap] = {}
+        self._maps: dict[int, WriteIntentBitmap] = {}
         self.revived: bool = arguments["revive"]
 
     def make_volume(self, device: dict[str, Any]) -> Volume:
@@ -42,7 +46,7 @@ class Parts:
         size = sum(mirror["size_gb"] for mirror in device["mirrors"]) * GB
         path = f"{self._folder}/intent-{device['lvolid']:08x}"
         try:
-            whole = IntentMap(path, size, self._group.epoch, self._boot_id)
+            whole = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
         except OSError as error:
             raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
         self._maps[device["lvolid"]] = whole
@@ -52,7 +56,7 @@ class Parts:
         for spec in device["mirrors"]:
             mirror_size = spec["size_gb"] * GB
             intent = whole.part(base, mirror_size)
-            mirror = Mirror(self._group, spec["mirrorid"], mirror_size, base, intent)
+            mirror = LiveMirror(self._group, spec["mirrorid"], mirror_size, base, intent)
             mirror.settlement.events = spec["events"]
             mirror.replicas = [
                 self._make_replica(replica, intent, whole, files) for replica in spec["legs"]
@@ -65,9 +69,13 @@ class Parts:
         return Volume(device["lvolid"], mirrors)
 
     def _make_replica(
-        self, spec: dict[str, Any], intent: MirrorIntent, whole: IntentMap, files: frozenset[str]
-    ) -> Replica:
-        replica = Replica(spec)
+        self,
+        spec: dict[str, Any],
+        intent: DirtyRegions,
+        whole: WriteIntentBitmap,
+        files: frozenset[str],
+    ) -> LiveReplica:
+        replica = LiveReplica(spec)
         if replica.state in {QUEUED, BUILDING}:
             replica.state, replica.why = FAULTY, STALE
         known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
@@ -115,13 +123,15 @@ class Parts:
                 )
         whole = self._maps[volume.lvolid]
         for joined in [
-            Task(self._join_mirror(mirror, whole, doubt=spec["doubt"]))
+            LoopTask(self._join_mirror(mirror, whole, doubt=spec["doubt"]))
             for mirror, spec in zip(volume.mirrors, device["mirrors"], strict=True)
         ]:
             await joined
         whole.adopt()
 
-    async def _join_mirror(self, mirror: Mirror, whole: IntentMap, *, doubt: bool) -> None:
+    async def _join_mirror(
+        self, mirror: LiveMirror, whole: WriteIntentBitmap, *, doubt: bool
+    ) -> None:
         if doubt or self.revived:
             marks = await self._read_marks(mirror)
             newest = max((mark.events for _, mark in marks), default=0)
@@ -141,15 +151,15 @@ class Parts:
         if error:
             raise Fault(error, f"mirror {mirror.mirrorid}: no good replica takes the mark")
 
-    async def _read_marks(self, mirror: Mirror) -> Sequence[tuple[Replica, Mark]]:
+    async def _read_marks(self, mirror: LiveMirror) -> Sequence[tuple[LiveReplica, Mark]]:
         replicas = mirror.readers
-        replies = [io(replica, protocol.READ, mirror.size, MARK_BYTES) for replica in replicas]
+        replies = [io(replica, messages.READ, mirror.size, MARK_BYTES) for replica in replicas]
         blocks = [await reply for reply in replies]
         marks = [Mark() if error else unpack_mark(block) for error, block in blocks]
         return list(zip(replicas, marks, strict=True))
 
     def _leave_out_older(
-        self, mirror: Mirror, marks: Sequence[tuple[Replica, Mark]], newest: int
+        self, mirror: LiveMirror, marks: Sequence[tuple[LiveReplica, Mark]], newest: int
     ) -> None:
         """A replica was left behind though the record, which could not be saved, does not tell."""
         for replica, mark in marks:

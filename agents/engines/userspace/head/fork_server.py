@@ -9,7 +9,7 @@ from typing import Any
 from agents.engines.userspace.process import spawn
 
 
-class Template:
+class ForkServer:
     """Starts head processes without loading their code anew: that takes longer than to assemble.
 
     The template ends with the agent, so it never has other code than the agent; what was forked

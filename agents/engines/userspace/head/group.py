@@ -9,16 +9,22 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.head import publish, state_file
-from agents.engines.userspace.head.assembly import Parts
-from agents.engines.userspace.head.device import Member
+from agents.engines.userspace.head import published_device, state_file
+from agents.engines.userspace.head.assembly import Assembly
+from agents.engines.userspace.head.group_device import GroupDevice
+from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask
 from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
-from agents.engines.userspace.loop.tasks import Fault, Later, Task
-from agents.engines.userspace.mirror.copier import Throttle
-from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.mirror.replica import BUILDING, FAULTY, INSYNC, QUEUED, Replica
-from agents.engines.userspace.mirror.resync import Rebuilds
+from agents.engines.userspace.mirror.copier import CopyThrottle
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import (
+    BUILDING,
+    FAULTY,
+    INSYNC,
+    QUEUED,
+    LiveReplica,
+)
+from agents.engines.userspace.mirror.resync_queue import ResyncQueue
+from agents.engines.userspace.mirror.write_intent import DirtyRegions, MissedChunks
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 
@@ -36,28 +42,32 @@ class Group:
         self._links_dir: str = arguments["links_dir"]
         self._timeout: float = arguments["leg_timeout"]
         self._kept = kept
-        self._parts = Parts(reactor, self, arguments)
+        self._parts = Assembly(reactor, self, arguments)
         self._saves = Commits(reactor, self._prepare_save)
-        self._members: list[Member] = []
+        self._members: list[GroupDevice] = []
         self._snapshots: Snapshots | None = None
-        self._cleaning: set[Mirror] = set()
-        throttle = Throttle(reactor, arguments["rebuild_mib_per_s"], self._client_requests)
-        self._rebuilds = Rebuilds(throttle, self._parts.connections, self.save)
+        self._cleaning: set[LiveMirror] = set()
+        throttle = CopyThrottle(reactor, arguments["rebuild_mib_per_s"], self._client_requests)
+        self._rebuilds = ResyncQueue(throttle, self._parts.connections, self.save)
 
     # -- what the mirrors need
 
-    def save(self) -> Later:
+    def save(self) -> Future:
         """Put the state of all replicas on disk."""
-        saved = Later()
+        saved = Future()
         self._saves.ask(saved)
         return saved
 
-    def missed_chunks(self, dextid: int, intent: MirrorIntent) -> MissedChunks:
+    def missed_chunks(self, dextid: int, intent: DirtyRegions) -> MissedChunks:
         """Open the map of what a replica lacks."""
         return MissedChunks(self._parts.missed_path(dextid), intent.chunks, intent.shift)
 
     def reconnect(
-        self, replica: Replica, size: int, lost: Callable[[str], None], found: Callable[[], None]
+        self,
+        replica: LiveReplica,
+        size: int,
+        lost: Callable[[str], None],
+        found: Callable[[], None],
     ) -> None:
         """Try to reach the last good replica again, for as long as it takes."""
         self._parts.connections.reconnect(replica, size, lost, found)
@@ -85,9 +95,9 @@ class Group:
         self._reactor.every(CLEAN_SECONDS, self._clean_intents)
         self._clean_intents()
 
-    async def _add(self, spec: dict[str, Any]) -> Member:
-        publish.check_labels(spec["labels"])
-        member = Member(spec, self._parts.make_volume(spec))
+    async def _add(self, spec: dict[str, Any]) -> GroupDevice:
+        published_device.check_labels(spec["labels"])
+        member = GroupDevice(spec, self._parts.make_volume(spec))
         self._members.append(member)
         try:
             await self._parts.join(member.volume, spec)
@@ -100,7 +110,7 @@ class Group:
             raise
         return member
 
-    async def _add_snapshot(self, snapshots: Snapshots, member: Member) -> None:
+    async def _add_snapshot(self, snapshots: Snapshots, member: GroupDevice) -> None:
         origin, broken = self._members[0].volume, member.spec.get("broken", False)
         member.snapshot = Snapshot(origin, member.volume, self.save, broken=broken)
         if not broken:
@@ -113,16 +123,18 @@ class Group:
         if error:
             raise Fault(error, f"the group's record cannot be saved: {os.strerror(error)}")
 
-    def _part_from(self, member: Member) -> None:
+    def _part_from(self, member: GroupDevice) -> None:
         self._members.remove(member)
         for replica in member.replicas():
             replica.goodbye()
 
-    def _publish(self, member: Member) -> None:
-        path = publish.socket_path(self._run_dir, member.lvolid)
+    def _publish(self, member: GroupDevice) -> None:
+        path = published_device.socket_path(self._run_dir, member.lvolid)
         labels = member.spec["labels"]
         try:
-            member.published = publish.Published(self._reactor, member.served, path, labels)
+            member.published = published_device.PublishedDevice(
+                self._reactor, member.served, path, labels
+            )
             member.published.link(self._links_dir)
         except OSError as error:
             raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
@@ -166,7 +178,7 @@ class Group:
         self._withdraw()
         await self._rebuilds.stop()
         self._cancel(lambda replica: replica.state in {QUEUED, BUILDING})
-        closing = [Task(self._close_mirror(mirror)) for mirror in self._mirrors()]
+        closing = [LoopTask(self._close_mirror(mirror)) for mirror in self._mirrors()]
         clean = [await closed for closed in closing]
         self._parts.connections.stopped = True
         self._kept["ended"] = True
@@ -179,7 +191,7 @@ class Group:
         self._reactor.soon.append(self._reactor.stop)
         return {"copies": replicas, "clean": all(clean)}
 
-    async def _close_mirror(self, mirror: Mirror) -> bool:
+    async def _close_mirror(self, mirror: LiveMirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""
         await mirror.ranges.take(0, mirror.size)
         flushed = await mirror.close()
@@ -198,10 +210,10 @@ class Group:
         await self.save()
         self._publish(member)
 
-    async def _until_published(self, member: Member) -> None:
+    async def _until_published(self, member: GroupDevice) -> None:
         """An earlier order may still be at it, and nothing is frozen before its end."""
         while member.published is None:
-            waited = Later()
+            waited = Future()
             self._reactor.after(0.05, waited)
             await waited
             if member not in self._members:
@@ -237,7 +249,7 @@ class Group:
                 spec["export"],
             )
             return
-        built = Replica({**spec, "state": FAULTY})
+        built = LiveReplica({**spec, "state": FAULTY})
         built.replaces = replaces
         if replica is None:
             mirror.replicas.append(built)
@@ -250,7 +262,7 @@ class Group:
         self._rebuilds.build(mirror, built)
         await self.save()
 
-    def _cancel(self, concerned: Callable[[Replica], bool]) -> None:
+    def _cancel(self, concerned: Callable[[LiveReplica], bool]) -> None:
         for mirror in self._mirrors():
             for replica in list(mirror.replicas):
                 if concerned(replica):
@@ -258,7 +270,7 @@ class Group:
 
     # -- the whole
 
-    def _mirrors(self) -> list[Mirror]:
+    def _mirrors(self) -> list[LiveMirror]:
         return [mirror for member in self._members for mirror in member.volume.mirrors]
 
     def _prepare_save(self) -> Work:
@@ -283,5 +295,5 @@ class Group:
                 self._rebuilds.resolve(mirror)
             if mirror.intent.touched and mirror not in self._cleaning:
                 self._cleaning.add(mirror)
-                cleaning = Task(mirror.clean_intent())
+                cleaning = LoopTask(mirror.clean_intent())
                 cleaning.when_ended(partial(self._cleaning.discard, mirror))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.head import publish, state_file
-from agents.engines.userspace.head.fork_server import Template
-from agents.engines.userspace.loop.tasks import Fault
+from agents.engines.userspace.head import published_device, state_file
+from agents.engines.userspace.head.fork_server import ForkServer
+from agents.engines.userspace.loop.coroutines import Fault
 from agents.engines.userspace.process import control, spawn
 from agents.protocol import (
     AttachOrder,
@@ -51,7 +51,7 @@ class UserspaceHead:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        self._template = Template()
+        self._template = ForkServer()
 
     def links(self) -> Path:
         """Name the folder of the published devices (the node's /dev/vas)."""
@@ -262,8 +262,8 @@ class UserspaceHead:
         """Clear away a group whose process died, or whose epoch is over."""
         spawn.kill(self._lock(lvolid))
         for device in kept["devices"]:
-            path = publish.socket_path(str(self._run_dir), device["lvolid"])
-            publish.remove_links(str(self._links_dir), device["labels"], path)
+            path = published_device.socket_path(str(self._run_dir), device["lvolid"])
+            published_device.remove_links(str(self._links_dir), device["labels"], path)
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_record(lvolid)

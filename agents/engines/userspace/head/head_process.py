@@ -8,8 +8,8 @@ from typing import Any
 
 from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.group import Group
+from agents.engines.userspace.loop.coroutines import Fault, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault, Task
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.process.control import ControlSocket
 
@@ -45,5 +45,5 @@ def main(arguments: dict[str, Any], report: Callable[[dict[str, Any]], None]) ->
         state = await group.perform({"do": "state"})
         report({"value": state["copies"]})
 
-    Task(begin())
+    LoopTask(begin())
     reactor.run()

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Later, Task, io
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import BUILDING, IO, LiveReplica
 from agents.engines.userspace.mirror.marks import MIB
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.mirror.replica import BUILDING, IO, Replica
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 PIECE = MIB
 ZEROS = bytes(PIECE)
@@ -24,7 +24,7 @@ class CopyStopped(Exception):
     """The copying cannot or need not go on."""
 
 
-class Throttle:
+class CopyThrottle:
     """Bounds the rate of all copying of a group, and gives clients the right of way."""
 
     def __init__(
@@ -54,24 +54,24 @@ class Throttle:
 
     async def sleep(self, seconds: float) -> None:
         """Let others work."""
-        woken = Later()
+        woken = Future()
         self._reactor.after(seconds, woken)
         await woken
 
 
-class Doubt:
+class MirrorResync:
     """Chunks that may differ: the first good replica is right, the others are made like it."""
 
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: LiveMirror) -> None:
         self.mirror = mirror
 
     def goes_on(self) -> bool:
         return True
 
-    def targets(self) -> Sequence[Replica]:
+    def targets(self) -> Sequence[LiveReplica]:
         return self.mirror.writers[1:]
 
-    def is_settled_by(self, source: Replica) -> bool:
+    def is_settled_by(self, source: LiveReplica) -> bool:
         """Another replica became the first meanwhile: then this piece has to be done once more."""
         return self.mirror.readers[0] is source
 
@@ -80,10 +80,10 @@ class Doubt:
         self.mirror.doubts -= 1
 
 
-class Build:
+class ReplicaBuild:
     """A replica being built."""
 
-    def __init__(self, mirror: Mirror, replica: Replica) -> None:
+    def __init__(self, mirror: LiveMirror, replica: LiveReplica) -> None:
         self.mirror = mirror
         self._replica = replica
         self._per_chunk = max(1, (1 << mirror.intent.shift) // MIB)
@@ -107,10 +107,10 @@ class Build:
     def goes_on(self) -> bool:
         return self._replica.state == BUILDING
 
-    def targets(self) -> Sequence[Replica]:
+    def targets(self) -> Sequence[LiveReplica]:
         return (self._replica,) if self._replica.state == BUILDING else ()
 
-    def is_settled_by(self, _source: Replica) -> bool:
+    def is_settled_by(self, _source: LiveReplica) -> bool:
         return True
 
     def copied(self, chunk: int, *, written: bool) -> None:
@@ -126,11 +126,11 @@ class Build:
 class Copier:
     """Copies what it is told, under range locks, so that it never races a client's write."""
 
-    def __init__(self, throttle: Throttle) -> None:
+    def __init__(self, throttle: CopyThrottle) -> None:
         self._throttle = throttle
         self.stopped = False
 
-    async def copy(self, copying: Doubt | Build, chunks: list[int]) -> None:
+    async def copy(self, copying: MirrorResync | ReplicaBuild, chunks: list[int]) -> None:
         """Copy chunks, a few pieces at a time."""
         for stretch in _stretches(chunks, max(1, STRETCH * PIECE >> copying.mirror.intent.shift)):
             with_data = await self._look(copying, stretch)
@@ -139,12 +139,12 @@ class Copier:
                     copying.copied(chunk, written=False)
             work = iter([chunk for chunk in stretch if chunk in with_data])
             count = 1 if self._throttle.clients_active else IN_FLIGHT
-            workers = [Task(self._copy_chunks(copying, work)) for _ in range(count)]
+            workers = [LoopTask(self._copy_chunks(copying, work)) for _ in range(count)]
             stopped = [await worker for worker in workers]
             if any(stopped):
                 raise CopyStopped
 
-    async def _copy_chunks(self, copying: Doubt | Build, work: Iterator[int]) -> bool:
+    async def _copy_chunks(self, copying: MirrorResync | ReplicaBuild, work: Iterator[int]) -> bool:
         mirror = copying.mirror
         shift = mirror.intent.shift
         for chunk in work:
@@ -159,13 +159,15 @@ class Copier:
             copying.copied(chunk, written=True)
         return False
 
-    async def _copy_piece(self, copying: Doubt | Build, start: int, length: int) -> bool:
+    async def _copy_piece(
+        self, copying: MirrorResync | ReplicaBuild, start: int, length: int
+    ) -> bool:
         mirror = copying.mirror
         _, taken = await mirror.ranges.take(start, start + length)
         try:
             while True:
                 source = mirror.readers[0]
-                read = Later()
+                read = Future()
                 mirror.read(start, length, read)
                 error, data = await read
                 if error:
@@ -177,7 +179,7 @@ class Copier:
         finally:
             mirror.ranges.release(taken)
 
-    async def _look(self, copying: Doubt | Build, stretch: list[int]) -> set[int]:
+    async def _look(self, copying: MirrorResync | ReplicaBuild, stretch: list[int]) -> set[int]:
         """Tell which chunks hold data on the source or on a target; the others are equal: zero."""
         mirror = copying.mirror
         shift = mirror.intent.shift
@@ -185,7 +187,7 @@ class Copier:
         _, taken = await mirror.ranges.take(start, end)
         try:
             asked = [
-                io(replica, protocol.BLOCK_STATUS, start, end - start)
+                io(replica, messages.BLOCK_STATUS, start, end - start)
                 for replica in (*mirror.readers, *copying.targets())
             ]
             found: set[int] = set()
@@ -197,14 +199,16 @@ class Copier:
             mirror.ranges.release(taken)
 
 
-async def _write_all(mirror: Mirror, targets: Sequence[Replica], start: int, data: Any) -> None:
+async def _write_all(
+    mirror: LiveMirror, targets: Sequence[LiveReplica], start: int, data: Any
+) -> None:
     length = len(data)
     if data == (ZEROS if length == PIECE else bytes(length)):
         asked = [
-            (replica, io(replica, protocol.WRITE_ZEROES, start, length)) for replica in targets
+            (replica, io(replica, messages.WRITE_ZEROES, start, length)) for replica in targets
         ]
     else:
-        asked = [(replica, io(replica, protocol.WRITE, start, length, data)) for replica in targets]
+        asked = [(replica, io(replica, messages.WRITE, start, length, data)) for replica in targets]
     for replica, reply in asked:
         error, _ = await reply
         if error:
@@ -229,7 +233,7 @@ def _chunks_with_data(extents: list[tuple[int, int]], start: int, end: int, shif
     place = start
     for length, state in [*extents, (end, 0)]:
         stop = min(place + length, end)
-        if not state & protocol.ZERO and stop > place:
+        if not state & messages.ZERO and stop > place:
             found.update(range(place >> shift, (stop - 1 >> shift) + 1))
         place = stop
     return found

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask
 from agents.engines.userspace.loop.reactor import IN, Reactor
-from agents.engines.userspace.loop.tasks import Fault, Later, Task
 
-Perform = Callable[[dict[str, Any]], Coroutine[Later, None, Any]]
+Perform = Callable[[dict[str, Any]], Coroutine[Future, None, Any]]
 
 LONGEST_LINE = 64 << 20
 
@@ -87,7 +87,7 @@ class _Caller:
             self._close()
         elif self._line.endswith(b"\n"):
             line, self._line = self._line, b""
-            Task(self._serve(line))
+            LoopTask(self._serve(line))
 
     def _close(self) -> None:
         if self._open:

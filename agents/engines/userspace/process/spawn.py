@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from agents.engines.userspace.loop.tasks import Fault
+from agents.engines.userspace.loop.coroutines import Fault
 
 PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 LONGEST_SOCKET_PATH = 107

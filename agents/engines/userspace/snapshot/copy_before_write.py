@@ -4,10 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 
@@ -47,13 +47,13 @@ class Snapshots:
 
     def _intercept(
         self,
-        mirror: Mirror,
+        mirror: LiveMirror,
         command: int,
         offset: int,
         length: int,
         data: Any,
         flags: int,
-        done: protocol.Done,
+        done: messages.Done,
     ) -> bool:
         """Take over a write that would overwrite something not yet kept."""
         first = (mirror.base + offset) // COW_CHUNK
@@ -61,11 +61,15 @@ class Snapshots:
         if not any(snapshot.lacks_any(first, last) for snapshot in self.present):
             return False
         go = partial(mirror.write_now, command, offset, length, data, flags, done)
-        Task(self._keep_then(mirror, (first, last), go, done))
+        LoopTask(self._keep_then(mirror, (first, last), go, done))
         return True
 
     async def _keep_then(
-        self, mirror: Mirror, chunks: tuple[int, int], go: Callable[[], None], done: protocol.Done
+        self,
+        mirror: LiveMirror,
+        chunks: tuple[int, int],
+        go: Callable[[], None],
+        done: messages.Done,
     ) -> None:
         base = mirror.base
         start, end = chunks[0] * COW_CHUNK - base, (chunks[1] + 1) * COW_CHUNK - base
@@ -81,18 +85,18 @@ class Snapshots:
             go()
         mirror.ranges.release(taken)
 
-    async def _keep(self, mirror: Mirror, start: int, length: int) -> int:
+    async def _keep(self, mirror: LiveMirror, start: int, length: int) -> int:
         first = (mirror.base + start) // COW_CHUNK
         last = first + length // COW_CHUNK - 1
         keepers = [one for one in self.present if one.lacks_any(first, last)]
         if not keepers:
             return 0
-        read = Later()
+        read = Future()
         mirror.read(start, length, read)
         error, data = await read
         if error:
             return error
         view = memoryview(data)
-        for kept in [Task(snapshot.keep(first, view)) for snapshot in keepers]:
+        for kept in [LoopTask(snapshot.keep(first, view)) for snapshot in keepers]:
             await kept
         return 0

@@ -7,13 +7,13 @@ import sys
 from functools import partial
 from typing import Any
 
+from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault, Later, Task
-from agents.engines.userspace.nbd.handshake import Exports
+from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.process.control import ControlSocket
-from agents.engines.userspace.storage.leased_range import Disk, LeasedRange
+from agents.engines.userspace.storage.leased_range import LeasedRange, OpenDisk
 
 CHECK_SECONDS = 1.0
 
@@ -27,9 +27,9 @@ class DataServer:
         self._leases: dict[str, dict[str, Any]] = {}
         self._devices: dict[str, LeasedRange] = {}
         self._ending: dict[str, LeasedRange] = {}
-        self._disks: dict[str, Disk] = {}
+        self._disks: dict[str, OpenDisk] = {}
         # Names are secrets: none is ever listed.
-        self.exports = Exports(self._devices.get, list)
+        self.exports = ExportTable(self._devices.get, list)
         reactor.every(CHECK_SECONDS, self._check_disks)
 
     async def perform(self, order: dict[str, Any]) -> Any:
@@ -75,11 +75,11 @@ class DataServer:
             self._reactor, disk, lease["offset"], lease["size"], lease["meta_offset"]
         )
 
-    def _open(self, path: str) -> Disk:
+    def _open(self, path: str) -> OpenDisk:
         disk = self._disks.get(path)
         if disk is None or disk.error:
             try:
-                disk = Disk(self._reactor, path)
+                disk = OpenDisk(self._reactor, path)
             except OSError as error:
                 raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
             self._disks[path] = disk
@@ -95,14 +95,14 @@ class DataServer:
         for device in dropped.values():
             self.exports.disconnect(device)
         for device in [self._ending[name] for name in names if name in self._ending]:
-            idle = Later()
+            idle = Future()
             device.when_idle(partial(idle, 0, None))
             await idle
         for name, device in dropped.items():
             del self._ending[name], self._leases[name]
             self._let_go(device.disk)
 
-    def _let_go(self, disk: Disk) -> None:
+    def _let_go(self, disk: OpenDisk) -> None:
         disk.leases -= 1
         if not disk.leases:
             if self._disks.get(disk.path) is disk:
@@ -114,7 +114,7 @@ class DataServer:
             disk.check()
         # Whoever uses such a disk has to begin anew, with a mark that is read and a new descriptor.
         if lost := [name for name, device in self._devices.items() if device.disk.lost]:
-            Task(self._drop(lost))
+            LoopTask(self._drop(lost))
 
 
 def main() -> None:

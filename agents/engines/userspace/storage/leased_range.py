@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.engines.userspace.loop.reactor import Commits, Reactor
 from agents.engines.userspace.mirror.marks import MARK_BYTES
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 ZEROS = bytes(1 << 20)
@@ -19,7 +19,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-class Disk:
+class OpenDisk:
     """An open file or block device, shared by the leases of it."""
 
     def __init__(self, reactor: Reactor, path: str) -> None:
@@ -64,15 +64,17 @@ class LeasedRange:
     """Serves one lease: nothing outside its range and its mark block can be reached."""
 
     flags = (
-        protocol.HAS_FLAGS
-        | protocol.SENDS_FLUSH
-        | protocol.SENDS_FUA
-        | protocol.SENDS_TRIM
-        | protocol.SENDS_ZEROES
-        | protocol.MULTI_CONNECTION
+        messages.HAS_FLAGS
+        | messages.SENDS_FLUSH
+        | messages.SENDS_FUA
+        | messages.SENDS_TRIM
+        | messages.SENDS_ZEROES
+        | messages.MULTI_CONNECTION
     )
 
-    def __init__(self, reactor: Reactor, disk: Disk, offset: int, size: int, mark_at: int) -> None:
+    def __init__(
+        self, reactor: Reactor, disk: OpenDisk, offset: int, size: int, mark_at: int
+    ) -> None:
         self.size = size + MARK_BYTES
         self.disk = disk
         self._reactor = reactor
@@ -90,11 +92,11 @@ class LeasedRange:
             call()
 
     def submit(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         if self.disk.error:
             done(self.disk.error, None)
-        elif command == protocol.FLUSH:
+        elif command == messages.FLUSH:
             self._commit(done)
         elif offset < self._range_size < offset + length:
             self._submit_across(command, offset, length, data, flags, done)
@@ -104,20 +106,20 @@ class LeasedRange:
             self._perform(command, place, length, data, flags, done)
 
     def _perform(
-        self, command: int, place: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, place: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
-        if command == protocol.READ:
+        if command == messages.READ:
             self._read(place, length, done)
-        elif command == protocol.WRITE:
+        elif command == messages.WRITE:
             self._write(place, length, data, flags, done)
-        elif command == protocol.BLOCK_STATUS:
+        elif command == messages.BLOCK_STATUS:
             done(0, self._extents(place, length, flags))
         else:
-            keep = flags & protocol.NO_HOLE if command == protocol.WRITE_ZEROES else 0
+            keep = flags & messages.NO_HOLE if command == messages.WRITE_ZEROES else 0
             work = partial(_zero, self.disk.descriptor, place, length, keep)
             self._in_thread(work, partial(self._written, flags, done))
 
-    def _read(self, place: int, length: int, done: protocol.Done) -> None:
+    def _read(self, place: int, length: int, done: messages.Done) -> None:
         data = bytearray(length)
         if self.disk.read_flags is not None:
             try:
@@ -135,7 +137,7 @@ class LeasedRange:
                 return
         self._in_thread(partial(_read_fully, self.disk.descriptor, data, place), done)
 
-    def _write(self, place: int, length: int, data: Any, flags: int, done: protocol.Done) -> None:
+    def _write(self, place: int, length: int, data: Any, flags: int, done: messages.Done) -> None:
         try:
             written = os.pwritev(self.disk.descriptor, (data,), place)
         except OSError as error:
@@ -146,21 +148,21 @@ class LeasedRange:
         else:
             self._written(flags, done, 0, None)
 
-    def _written(self, flags: int, done: protocol.Done, error: int, _value: Any) -> None:
-        if error or not flags & protocol.FUA:
+    def _written(self, flags: int, done: messages.Done, error: int, _value: Any) -> None:
+        if error or not flags & messages.FUA:
             done(error, None)
         else:
             self._commit(done)
 
-    def _commit(self, done: protocol.Done) -> None:
+    def _commit(self, done: messages.Done) -> None:
         self._under_way += 1
         self.disk.commits.ask(partial(self._returned, done))
 
-    def _in_thread(self, work: Callable[[], Any], done: protocol.Done) -> None:
+    def _in_thread(self, work: Callable[[], Any], done: messages.Done) -> None:
         self._under_way += 1
         self._reactor.in_thread(work, partial(self._returned, done))
 
-    def _returned(self, done: protocol.Done, error: int, value: Any) -> None:
+    def _returned(self, done: messages.Done, error: int, value: Any) -> None:
         self._under_way -= 1
         done(error, value)
         if not self._under_way:
@@ -169,11 +171,11 @@ class LeasedRange:
                 call()
 
     def _submit_across(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Split a request that reaches from the range into the mark block."""
         first = self._range_size - offset
-        if command == protocol.BLOCK_STATUS:
+        if command == messages.BLOCK_STATUS:
             self.submit(command, offset, first, None, flags, done)
             return
         view = memoryview(data) if data is not None else None
@@ -185,7 +187,7 @@ class LeasedRange:
             left, worst = left - 1, worst or error
             halves[half] = got
             if not left:
-                done(worst, b"".join(halves) if command == protocol.READ and not worst else None)
+                done(worst, b"".join(halves) if command == messages.READ and not worst else None)
 
         head = view[:first] if view is not None else None
         tail = view[first:] if view is not None else None
@@ -196,11 +198,11 @@ class LeasedRange:
         """Tell holes from data, as far as the file system knows."""
         extents: list[tuple[int, int]] = []
         end = place + length
-        most = 1 if flags & protocol.REQUEST_ONE else MOST_EXTENTS
+        most = 1 if flags & messages.REQUEST_ONE else MOST_EXTENTS
         while place < end and len(extents) < most:
             data = min(_seek(self.disk.descriptor, place, os.SEEK_DATA, end), end)
             if data > place:
-                extents.append((data - place, protocol.HOLE | protocol.ZERO))
+                extents.append((data - place, messages.HOLE | messages.ZERO))
                 place = data
                 continue
             hole = min(_seek(self.disk.descriptor, place, os.SEEK_HOLE, end), end)

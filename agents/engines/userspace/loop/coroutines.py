@@ -12,7 +12,7 @@ class Fault(Exception):
         self.errno = errno
 
 
-class Later:
+class Future:
     """A reply to come: called as a completion callback, awaited by one task."""
 
     __slots__ = ("arrived", "data", "error", "waiter")
@@ -29,20 +29,20 @@ class Later:
         if waiter is not None:
             waiter()
 
-    def __await__(self) -> Generator["Later", None, tuple[int, Any]]:
+    def __await__(self) -> Generator["Future", None, tuple[int, Any]]:
         if not self.arrived:
             yield self
         return self.error, self.data
 
 
-class Task:
+class LoopTask:
     """A coroutine under way. Awaiting it gives its value or raises its Fault."""
 
     __slots__ = ("_coroutine", "_ended", "_fault", "_value")
 
-    def __init__(self, coroutine: Coroutine[Later, None, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[Future, None, Any]) -> None:
         self._coroutine = coroutine
-        self._ended = Later()
+        self._ended = Future()
         self._fault: Fault | None = None
         self._value: Any = None
         self._step()
@@ -66,7 +66,7 @@ class Task:
         else:
             self._ended.waiter = call
 
-    def __await__(self) -> Generator[Later, None, Any]:
+    def __await__(self) -> Generator[Future, None, Any]:
         yield from self._ended.__await__()
         if self._fault is not None:
             raise self._fault
@@ -75,8 +75,8 @@ class Task:
 
 def io(
     device: Any, command: int, offset: int, length: int, data: Any = None, flags: int = 0
-) -> Later:
+) -> Future:
     """Start one request of a device and give the reply to come."""
-    later = Later()
+    later = Future()
     device.submit(command, offset, length, data, flags, later)
     return later

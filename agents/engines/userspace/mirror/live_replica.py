@@ -3,11 +3,11 @@
 import errno
 from typing import TYPE_CHECKING, Any
 
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 if TYPE_CHECKING:
-    from agents.engines.userspace.mirror.intent import MissedChunks
-    from agents.engines.userspace.nbd.client import Remote
+    from agents.engines.userspace.mirror.write_intent import MissedChunks
+    from agents.engines.userspace.nbd.client_connection import ClientConnection
 
 INSYNC, SPARE, FAULTY = "insync", "spare", "faulty"
 QUEUED, BUILDING = "queued", "building"
@@ -16,7 +16,7 @@ QUEUED, BUILDING = "queued", "building"
 CONNECTION, IO, ASKED, STALE = "connection", "io", "asked", "stale"
 
 
-class Replica:
+class LiveReplica:
     """A replica; a device once it is connected."""
 
     __slots__ = (
@@ -43,7 +43,7 @@ class Replica:
         self.why: str = spec.get("why", "")
         self.events: int = spec.get("events", 0)
         self.missed: MissedChunks | None = None
-        self.remote: Remote | None = None
+        self.remote: ClientConnection | None = None
         self.replaces = 0
         self.done_mib = 0
         self.total_mib = 0
@@ -63,7 +63,7 @@ class Replica:
         }
 
     def submit(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Pass a request to the replica; one that was never reached answers EIO."""
         remote = self.remote

@@ -4,10 +4,10 @@ import errno
 import os
 from functools import partial
 
+from agents.engines.userspace.loop.coroutines import Fault
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault
-from agents.engines.userspace.nbd import protocol
-from agents.engines.userspace.nbd.handshake import Exports
+from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
 
 
@@ -16,17 +16,17 @@ def socket_path(run_dir: str, lvolid: int) -> str:
     return f"{run_dir}/v{lvolid:08x}.sock"
 
 
-class Published:
+class PublishedDevice:
     """A device that clients can open."""
 
     def __init__(
-        self, reactor: Reactor, device: protocol.Device, path: str, labels: list[str]
+        self, reactor: Reactor, device: messages.BlockDevice, path: str, labels: list[str]
     ) -> None:
         self._device = device
         self._path = path
         self._labels = labels
         names = {"", *labels}
-        self._exports = Exports(
+        self._exports = ExportTable(
             lambda name: device if name in names else None, partial(list, labels)
         )
         self._listener = Listener(reactor, path, self._exports)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.engines.base import EngineError, Lease, LeaseUse
-from agents.engines.userspace.loop.tasks import Fault
+from agents.engines.userspace.loop.coroutines import Fault
 from agents.engines.userspace.process import control, spawn
 
 START_SECONDS = 15.0

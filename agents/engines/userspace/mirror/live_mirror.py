@@ -6,26 +6,26 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.tasks import Task, io
-from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark
-from agents.engines.userspace.mirror.range_locks import Ranges
-from agents.engines.userspace.mirror.replica import (
+from agents.engines.userspace.loop.coroutines import LoopTask, io
+from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
     CONNECTION,
     FAULTY,
     INSYNC,
     IO,
     QUEUED,
-    Replica,
+    LiveReplica,
 )
+from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark
+from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
+from agents.engines.userspace.mirror.range_locks import RangeLocks
 from agents.engines.userspace.mirror.settlement import Settlement
-from agents.engines.userspace.mirror.surroundings import Surroundings
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.mirror.write_intent import DirtyRegions, MissedChunks
+from agents.engines.userspace.nbd import messages
 
 EVENT_SECONDS = 5.0
 
-Guard = Callable[["Mirror", int, int, int, Any, int, protocol.Done], bool]
+Guard = Callable[["LiveMirror", int, int, int, Any, int, messages.Done], bool]
 
 
 class _Write:
@@ -34,7 +34,7 @@ class _Write:
     __slots__ = ("changes", "done", "good", "left", "length", "offset", "ticket")
 
     def __init__(
-        self, ticket: int, offset: int, length: int, left: int, changes: int, done: protocol.Done
+        self, ticket: int, offset: int, length: int, left: int, changes: int, done: messages.Done
     ) -> None:
         self.ticket = ticket
         self.offset = offset
@@ -42,10 +42,10 @@ class _Write:
         self.left = left
         self.changes = changes
         self.done = done
-        self.good: list[Replica] = []
+        self.good: list[LiveReplica] = []
 
 
-class Mirror:
+class LiveMirror:
     """Writes go to every replica in use; one that fails a write is out before it is acknowledged.
 
     The last good replica is never failed: its errors go to the client, and its connection is the
@@ -53,22 +53,22 @@ class Mirror:
     """
 
     def __init__(
-        self, group: Surroundings, mirrorid: int, size: int, base: int, intent: MirrorIntent
+        self, group: MirrorOwner, mirrorid: int, size: int, base: int, intent: DirtyRegions
     ) -> None:
         self.mirrorid = mirrorid
         self.size = size
         self.base = base
         self.intent = intent
         self.settlement = Settlement(partial(self.mark, clean=False), group.save)
-        self.replicas: list[Replica] = []
+        self.replicas: list[LiveReplica] = []
         self.doubts = 0
         self.guard: Guard | None = None
         self.requests = 0
         self.flying: dict[int, tuple[int, int]] = {}
-        self.ranges = Ranges(self.flying)
+        self.ranges = RangeLocks(self.flying)
         self._group = group
-        self._readers: tuple[Replica, ...] = ()
-        self._writers: tuple[Replica, ...] = ()
+        self._readers: tuple[LiveReplica, ...] = ()
+        self._writers: tuple[LiveReplica, ...] = ()
         self._behind: tuple[MissedChunks, ...] = ()
         self._changes = 0
         self._flushed = 0
@@ -88,12 +88,12 @@ class Mirror:
         return self._group.epoch
 
     @property
-    def readers(self) -> tuple[Replica, ...]:
+    def readers(self) -> tuple[LiveReplica, ...]:
         """The good replicas."""
         return self._readers
 
     @property
-    def writers(self) -> tuple[Replica, ...]:
+    def writers(self) -> tuple[LiveReplica, ...]:
         """The good replicas and those being built."""
         return self._writers
 
@@ -121,11 +121,11 @@ class Mirror:
             self.intent.trust(chunk, written=True)
         self.doubts = 0
 
-    def find(self, dextid: int) -> Replica | None:
+    def find(self, dextid: int) -> LiveReplica | None:
         """Find a replica by its extent."""
         return next((replica for replica in self.replicas if replica.dextid == dextid), None)
 
-    def lost(self, replica: Replica, reason: str) -> None:
+    def lost(self, replica: LiveReplica, reason: str) -> None:
         """A replica's connection is gone."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: {reason}")
         if self._readers == (replica,):
@@ -138,7 +138,7 @@ class Mirror:
         else:
             self.fail(replica, CONNECTION)
 
-    def found(self, replica: Replica) -> None:
+    def found(self, replica: LiveReplica) -> None:
         """The last good replica answers again."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: reached again")
         replica.why = ""
@@ -146,7 +146,7 @@ class Mirror:
         if self.settlement.unsettled:
             self.settlement.begin()
 
-    def fail(self, replica: Replica, why: str) -> None:
+    def fail(self, replica: LiveReplica, why: str) -> None:
         """Take a replica out of use, unless it is the last good one."""
         if replica.state not in {INSYNC, BUILDING}:
             return
@@ -173,7 +173,7 @@ class Mirror:
         events = self.settlement.events
         block = pack_mark(Mark(self._group.epoch, events, clean))
         asked = [
-            (replica, io(replica, protocol.WRITE, self.size, MARK_BYTES, block, protocol.FUA))
+            (replica, io(replica, messages.WRITE, self.size, MARK_BYTES, block, messages.FUA))
             for replica in self._readers
         ]
         marked = 0
@@ -201,7 +201,7 @@ class Mirror:
     # -- requests of clients
 
     def write(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Write, trim or zero on all replicas."""
         ranges = self.ranges
@@ -215,7 +215,7 @@ class Mirror:
         self.write_now(command, offset, length, data, flags, done)
 
     def write_now(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Write without regard to ranges that are taken: for whoever has taken them."""
         ticket = self.requests = self.requests + 1
@@ -231,7 +231,7 @@ class Mirror:
                 command, offset, length, data, flags, partial(self._landed, write, replica)
             )
 
-    def _landed(self, write: _Write, replica: Replica, error: int, _data: Any) -> None:
+    def _landed(self, write: _Write, replica: LiveReplica, error: int, _data: Any) -> None:
         if error:
             self.fail(replica, IO)
         elif replica.state == INSYNC:
@@ -247,7 +247,7 @@ class Mirror:
         if self.ranges.busy:
             self.ranges.landed(write.offset, write.offset + write.length)
 
-    def read(self, offset: int, length: int, done: protocol.Done) -> None:
+    def read(self, offset: int, length: int, done: messages.Done) -> None:
         """Read from the least busy good replica; where they may differ, always from the first."""
         readers = self._readers
         replica = readers[0]
@@ -258,7 +258,7 @@ class Mirror:
                 if under_way < least:
                     replica, least = other, under_way
         replica.submit(
-            protocol.READ,
+            messages.READ,
             offset,
             length,
             None,
@@ -267,7 +267,13 @@ class Mirror:
         )
 
     def _has_read(
-        self, replica: Replica, offset: int, length: int, done: protocol.Done, error: int, data: Any
+        self,
+        replica: LiveReplica,
+        offset: int,
+        length: int,
+        done: messages.Done,
+        error: int,
+        data: Any,
     ) -> None:
         if not error:
             done(0, data)
@@ -278,11 +284,11 @@ class Mirror:
         else:
             self.read(offset, length, done)
 
-    def status(self, offset: int, length: int, flags: int, done: protocol.Done) -> None:
+    def status(self, offset: int, length: int, flags: int, done: messages.Done) -> None:
         """Tell holes from data on the first good replica."""
-        self._readers[0].submit(protocol.BLOCK_STATUS, offset, length, None, flags, done)
+        self._readers[0].submit(messages.BLOCK_STATUS, offset, length, None, flags, done)
 
-    def flush(self, done: protocol.Done) -> None:
+    def flush(self, done: messages.Done) -> None:
         """Make durable what was written before this moment."""
         if self._lost_writes:
             self._lost_writes = False
@@ -290,9 +296,9 @@ class Mirror:
         elif self._flushed >= self.requests:
             done(0 if self._readers[0].is_reachable() else errno.EIO, None)
         else:
-            Task(self._flush(done))
+            LoopTask(self._flush(done))
 
-    async def _flush(self, done: protocol.Done) -> None:
+    async def _flush(self, done: messages.Done) -> None:
         before, changes = self.requests, self._changes
         good = await self.flush_replicas()
         if good and changes == self._changes:
@@ -301,8 +307,8 @@ class Mirror:
 
     async def flush_replicas(self) -> int:
         """Flush every replica in use and fail those that cannot; counts the good ones that did."""
-        asked = [(replica, io(replica, protocol.FLUSH, 0, 0)) for replica in self._writers]
-        flushed: list[Replica] = []
+        asked = [(replica, io(replica, messages.FLUSH, 0, 0)) for replica in self._writers]
+        flushed: list[LiveReplica] = []
         for replica, reply in asked:
             error, _ = await reply
             if error:

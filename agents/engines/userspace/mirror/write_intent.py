@@ -32,7 +32,7 @@ def chunk_shift(size: int) -> int:
     return shift
 
 
-class IntentMap:
+class WriteIntentBitmap:
     """One byte a chunk of a volume, in a file: the state of the process's writes.
 
     It is memory shared with the kernel, never synced: it outlives the process, not the host.
@@ -52,17 +52,17 @@ class IntentMap:
         """Make it this epoch's map: from here on its content is true of this assembly."""
         self.bytes[: _HEADER.size] = self._header
 
-    def part(self, offset: int, size: int) -> "MirrorIntent":
+    def part(self, offset: int, size: int) -> "DirtyRegions":
         """Give the part that belongs to one mirror."""
-        return MirrorIntent(self, HEADER_BYTES + (offset >> self.shift), size)
+        return DirtyRegions(self, HEADER_BYTES + (offset >> self.shift), size)
 
 
-class MirrorIntent:
+class DirtyRegions:
     """The intent map of one mirror."""
 
     __slots__ = ("_bytes", "_end", "_shift", "_start", "chunks", "touched")
 
-    def __init__(self, whole: IntentMap, start: int, size: int) -> None:
+    def __init__(self, whole: WriteIntentBitmap, start: int, size: int) -> None:
         self._bytes = whole.bytes
         self._shift = whole.shift
         self._start = start

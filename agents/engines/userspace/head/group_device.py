@@ -2,18 +2,18 @@
 
 from typing import TYPE_CHECKING, Any
 
+from agents.engines.userspace.mirror.live_replica import FAULTY, IO, LiveReplica
 from agents.engines.userspace.mirror.marks import MIB
-from agents.engines.userspace.mirror.replica import FAULTY, IO, Replica
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 
 if TYPE_CHECKING:
-    from agents.engines.userspace.head.publish import Published
+    from agents.engines.userspace.head.published_device import PublishedDevice
     from agents.engines.userspace.snapshot.snapshot import Snapshot
 
 
-class Member:
+class GroupDevice:
     """The origin, or a snapshot with its store."""
 
     __slots__ = ("published", "snapshot", "spec", "volume")
@@ -22,7 +22,7 @@ class Member:
         self.spec = spec
         self.volume = volume
         self.snapshot: Snapshot | None = None
-        self.published: Published | None = None
+        self.published: PublishedDevice | None = None
 
     @property
     def lvolid(self) -> int:
@@ -30,7 +30,7 @@ class Member:
         return self.volume.lvolid
 
     @property
-    def served(self) -> protocol.Device:
+    def served(self) -> messages.BlockDevice:
         """What clients open."""
         return self.volume if self.snapshot is None else self.snapshot
 
@@ -44,7 +44,7 @@ class Member:
         """Count who has it open."""
         return self.published.clients if self.published is not None else 0
 
-    def replicas(self) -> list[Replica]:
+    def replicas(self) -> list[LiveReplica]:
         """List all replicas of all mirrors."""
         return [replica for mirror in self.volume.mirrors for replica in mirror.replicas]
 
