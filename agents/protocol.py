@@ -182,12 +182,12 @@ class ReplicaSpec:
 
 @dataclass(frozen=True, slots=True)
 class MirrorSpec:
-    """One mirror. `doubt`: replicas may differ in unfinished writes; they become equal in use."""
+    """One mirror. `dirty`: replicas may differ in unfinished writes; they become equal in use."""
 
     mirrorid: int
     size_gb: int
     events: int
-    doubt: bool
+    dirty: bool = field(metadata={WIRE: "doubt"})
     replicas: tuple[ReplicaSpec, ...] = field(metadata={WIRE: "legs"})
 
 

@@ -121,7 +121,7 @@ class Ours:
                 )
             mirrors.append(
                 MirrorSpec(
-                    mirror + 1, self.size_gb, self.epoch, doubt=False, replicas=tuple(replicas)
+                    mirror + 1, self.size_gb, self.epoch, dirty=False, replicas=tuple(replicas)
                 )
             )
         for store, served in zip(self.stores, leases, strict=True):

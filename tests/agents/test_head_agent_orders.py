@@ -58,7 +58,7 @@ class Pool:
     def device(self, epoch: int) -> DeviceSpec:
         replicas = (self.replica(0, 100, 0, epoch), self.replica(1, 101, 0, epoch))
         return DeviceSpec(
-            LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, doubt=False, replicas=replicas),)
+            LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, dirty=False, replicas=replicas),)
         )
 
     def attach_order(self, eventid: int = 1, epoch: int = 1) -> AttachOrder:
@@ -66,7 +66,7 @@ class Pool:
 
     def snapshot_order(self, eventid: int = 2) -> SnapshotOrder:
         replicas = (self.replica(0, 102, 1, 1, size_gb=2),)
-        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, doubt=False, replicas=replicas)
+        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, dirty=False, replicas=replicas)
         return SnapshotOrder(eventid, 1, 1, LVOL, 1, DeviceSpec(SNAP, ("was",), 1, (mirror,)))
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.mirror.marks import mark_offset
-from agents.engines.userspace.mirror.write_intent import MissedChunks, WriteIntentBitmap
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks
+from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.storage.leased_range import libc
 from agents.protocol import GB, ReplicaState
 from tests.engine.client import NbdClient, NbdError

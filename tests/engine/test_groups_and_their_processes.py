@@ -58,7 +58,7 @@ def test_an_attach_of_a_newer_epoch_ends_the_older(make_lab: MakeLab) -> None:
     lab.attach(epoch=1)
     with NbdClient(lab.device) as client:
         client.write(0, b"a" * 4096)
-        lab.attach(epoch=2, events=1, doubt=True)
+        lab.attach(epoch=2, events=1, dirty=True)
         with pytest.raises(ConnectionError):
             client.read(0, 4096)
 
@@ -71,7 +71,7 @@ def test_an_attach_without_any_good_replica_fails_and_leaves_nothing(make_lab: M
     lab = make_lab()
     for store in lab.stores:
         store.engine.stop()
-    mirrors = lab.mirrors(1, (0, 1, 2), 0, doubt=False)
+    mirrors = lab.mirrors(1, (0, 1, 2), 0, dirty=False)
 
     with pytest.raises(EngineError) as refused:
         lab.head.attach(lab.order(1, mirrors))
@@ -86,7 +86,7 @@ def test_a_replica_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeL
     for server in (0, 1):
         lab.export(server)
 
-    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, doubt=False)))
+    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, dirty=False)))
 
     assert lab.states()[12] == ReplicaState.FAULTY
     assert lab.replicas()[12].why == "connection"
@@ -267,7 +267,7 @@ def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(
         disk.seek(3 * MIB)
         disk.write(b"b" * 4096)
 
-    lab.attach(epoch=2, events=1, doubt=True)
+    lab.attach(epoch=2, events=1, dirty=True)
     lab.wait_until_flushed()
     lab.settle()
 
@@ -307,7 +307,7 @@ def test_other_clients_can_use_the_device(make_lab: MakeLab) -> None:
 def test_names_that_lead_elsewhere_are_refused(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.export(0)
-    mirrors = lab.mirrors(1, (0,), 0, doubt=False)
+    mirrors = lab.mirrors(1, (0,), 0, dirty=False)
 
     with pytest.raises(EngineError) as refused:
         lab.head.attach(lab.order(1, mirrors, labels=("../vol",)))

@@ -1,4 +1,4 @@
-"""Bringing a group's replicas together: connections, what is in doubt, marks."""
+"""Assembling a group: connecting its replicas, finding what to resync, marking them."""
 
 import errno
 import os
@@ -21,17 +21,14 @@ from agents.engines.userspace.mirror.live_replica import (
 )
 from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.mirror.write_intent import (
-    DirtyRegions,
-    MissedChunks,
-    WriteIntentBitmap,
-)
+from agents.engines.userspace.mirror.write_intent import DirtyRegions, WriteIntentBitmap
 from agents.engines.userspace.nbd import messages
 
 
 class Assembly:
-    """How the devices of a group are made of mirrors, and these of replicas."""
+    """Makes the devices of a group of mirrors, and these of replicas."""
 
     def __init__(self, reactor: Reactor, group: MirrorOwner, arguments: dict[str, Any]) -> None:
         self._group = group
@@ -55,11 +52,11 @@ class Assembly:
         mirrors = []
         for spec in device["mirrors"]:
             mirror_size = spec["size_gb"] * GB
-            intent = whole.part(base, mirror_size)
-            mirror = LiveMirror(self._group, spec["mirrorid"], mirror_size, base, intent)
+            regions = whole.part(base, mirror_size)
+            mirror = LiveMirror(self._group, spec["mirrorid"], mirror_size, base, regions)
             mirror.settlement.events = spec["events"]
             mirror.replicas = [
-                self._make_replica(replica, intent, whole, files) for replica in spec["legs"]
+                self._make_replica(replica, regions, whole, files) for replica in spec["legs"]
             ]
             for replica in mirror.replicas:
                 replica.events = replica.events or spec["events"]
@@ -71,7 +68,7 @@ class Assembly:
     def _make_replica(
         self,
         spec: dict[str, Any],
-        intent: DirtyRegions,
+        regions: DirtyRegions,
         whole: WriteIntentBitmap,
         files: frozenset[str],
     ) -> LiveReplica:
@@ -82,8 +79,8 @@ class Assembly:
         if f"missed-{replica.dextid:08x}" in files:
             path = self.missed_path(replica.dextid)
             if known and replica.state == FAULTY:
-                replica.missed = MissedChunks(path, intent.chunks, intent.shift)
-                replica.missed.add(intent.unsafe())
+                replica.missed = MissedChunks(path, regions.chunks, regions.shift)
+                replica.missed.add(regions.as_missing())
             else:
                 os.unlink(path)
         return replica
@@ -93,7 +90,7 @@ class Assembly:
         return f"{self._folder}/missed-{dextid:08x}"
 
     async def join(self, volume: Volume, device: dict[str, Any]) -> None:
-        """Connect all good replicas, settle what is in doubt, and mark them as in use.
+        """Connect all good replicas, find what is to be resynced, and mark them as in use.
 
         The caller saves what became of the replicas before it serves the volume.
         """
@@ -113,8 +110,8 @@ class Assembly:
             if error:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
                 replica.state, replica.why = FAULTY, CONNECTION
-                # It was good until now: it lacks no more than what is in doubt and what comes.
-                replica.missed = self._group.missed_chunks(replica.dextid, mirror.intent)
+                # It was good until now: it lacks no more than what is dirty and what comes.
+                replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
         for mirror in volume.mirrors:
             mirror.refresh()
             if not mirror.readers:
@@ -123,28 +120,30 @@ class Assembly:
                 )
         whole = self._maps[volume.lvolid]
         for joined in [
-            LoopTask(self._join_mirror(mirror, whole, doubt=spec["doubt"]))
+            LoopTask(self._join_mirror(mirror, whole, dirty=spec["doubt"]))
             for mirror, spec in zip(volume.mirrors, device["mirrors"], strict=True)
         ]:
             await joined
         whole.adopt()
 
     async def _join_mirror(
-        self, mirror: LiveMirror, whole: WriteIntentBitmap, *, doubt: bool
+        self, mirror: LiveMirror, whole: WriteIntentBitmap, *, dirty: bool
     ) -> None:
-        if doubt or self.revived:
+        if dirty or self.revived:
             marks = await self._read_marks(mirror)
             newest = max((mark.events for _, mark in marks), default=0)
             self._leave_out_older(mirror, marks, newest)
             mirror.settlement.events = max(mirror.events, newest)
             epochs = {mark.epoch for _, mark in marks if mark.events == newest}
             known = whole.survived and epochs == {whole.old_epoch}
-            mirror.doubts = mirror.intent.doubt_dirty() if known else mirror.intent.doubt_all()
+            mirror.unsynced = (
+                mirror.regions.resync_dirty() if known else mirror.regions.resync_all()
+            )
         elif whole.survived:
-            mirror.intent.clear()
+            mirror.regions.clear()
         for replica in mirror.replicas:
             if replica.missed is not None:
-                replica.missed.add(mirror.intent.unsafe())
+                replica.missed.add(mirror.regions.as_missing())
         mirror.refresh()
         mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
@@ -161,7 +160,7 @@ class Assembly:
     def _leave_out_older(
         self, mirror: LiveMirror, marks: Sequence[tuple[LiveReplica, Mark]], newest: int
     ) -> None:
-        """A replica was left behind though the record, which could not be saved, does not tell."""
+        """A replica is stale though the state file, which could not be saved, does not tell."""
         for replica, mark in marks:
             if mark.events < newest and replica.state == INSYNC:
                 self._group.log(

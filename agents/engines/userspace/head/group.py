@@ -23,8 +23,9 @@ from agents.engines.userspace.mirror.live_replica import (
     QUEUED,
     LiveReplica,
 )
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.resync_queue import ResyncQueue
-from agents.engines.userspace.mirror.write_intent import DirtyRegions, MissedChunks
+from agents.engines.userspace.mirror.write_intent import DirtyRegions
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 
@@ -32,7 +33,7 @@ CLEAN_SECONDS = 3.0
 
 
 class Group:
-    """The first member is the origin, the others are its snapshots."""
+    """The first device is the origin, the others are its snapshots."""
 
     def __init__(self, reactor: Reactor, arguments: dict[str, Any], kept: dict[str, Any]) -> None:
         self.epoch: int = kept["epoch"]
@@ -44,7 +45,7 @@ class Group:
         self._kept = kept
         self._parts = Assembly(reactor, self, arguments)
         self._saves = Commits(reactor, self._prepare_save)
-        self._members: list[GroupDevice] = []
+        self._devices: list[GroupDevice] = []
         self._snapshots: Snapshots | None = None
         self._cleaning: set[LiveMirror] = set()
         throttle = CopyThrottle(reactor, arguments["rebuild_mib_per_s"], self._client_requests)
@@ -58,9 +59,9 @@ class Group:
         self._saves.ask(saved)
         return saved
 
-    def missed_chunks(self, dextid: int, intent: DirtyRegions) -> MissedChunks:
+    def missed_chunks(self, dextid: int, regions: DirtyRegions) -> MissedChunks:
         """Open the map of what a replica lacks."""
-        return MissedChunks(self._parts.missed_path(dextid), intent.chunks, intent.shift)
+        return MissedChunks(self._parts.missed_path(dextid), regions.chunks, regions.shift)
 
     def reconnect(
         self,
@@ -86,63 +87,63 @@ class Group:
             for spec in self._kept["devices"]:
                 await self._add(spec)
             await self._save_surely()
-            for member in self._members:
-                self._publish(member)
+            for device in self._devices:
+                self._publish(device)
         except Fault:
             self._withdraw()
             raise
         self._reactor.every(min(0.5, self._timeout / 4), self._check_replicas)
-        self._reactor.every(CLEAN_SECONDS, self._clean_intents)
-        self._clean_intents()
+        self._reactor.every(CLEAN_SECONDS, self._clean_dirty_regions)
+        self._clean_dirty_regions()
 
     async def _add(self, spec: dict[str, Any]) -> GroupDevice:
         published_device.check_labels(spec["labels"])
-        member = GroupDevice(spec, self._parts.make_volume(spec))
-        self._members.append(member)
+        device = GroupDevice(spec, self._parts.make_volume(spec))
+        self._devices.append(device)
         try:
-            await self._parts.join(member.volume, spec)
+            await self._parts.join(device.volume, spec)
             if self._snapshots is None:
-                self._snapshots = Snapshots(member.volume)
+                self._snapshots = Snapshots(device.volume)
             else:
-                await self._add_snapshot(self._snapshots, member)
+                await self._add_snapshot(self._snapshots, device)
         except Fault:
-            self._part_from(member)
+            self._part_from(device)
             raise
-        return member
+        return device
 
-    async def _add_snapshot(self, snapshots: Snapshots, member: GroupDevice) -> None:
-        origin, broken = self._members[0].volume, member.spec.get("broken", False)
-        member.snapshot = Snapshot(origin, member.volume, self.save, broken=broken)
+    async def _add_snapshot(self, snapshots: Snapshots, device: GroupDevice) -> None:
+        origin, broken = self._devices[0].volume, device.spec.get("broken", False)
+        device.snapshot = Snapshot(origin, device.volume, self.save, broken=broken)
         if not broken:
-            await member.snapshot.open()
-        await self._save_surely()  # a group revived after this moment has to stand guard too
-        await snapshots.add(member.snapshot)
+            await device.snapshot.open()
+        await self._save_surely()  # a group revived after this moment has to copy before writes too
+        await snapshots.add(device.snapshot)
 
     async def _save_surely(self) -> None:
         error, _ = await self.save()
         if error:
             raise Fault(error, f"the group's record cannot be saved: {os.strerror(error)}")
 
-    def _part_from(self, member: GroupDevice) -> None:
-        self._members.remove(member)
-        for replica in member.replicas():
+    def _part_from(self, device: GroupDevice) -> None:
+        self._devices.remove(device)
+        for replica in device.replicas():
             replica.goodbye()
 
-    def _publish(self, member: GroupDevice) -> None:
-        path = published_device.socket_path(self._run_dir, member.lvolid)
-        labels = member.spec["labels"]
+    def _publish(self, device: GroupDevice) -> None:
+        path = published_device.socket_path(self._run_dir, device.lvolid)
+        labels = device.spec["labels"]
         try:
-            member.published = published_device.PublishedDevice(
-                self._reactor, member.served, path, labels
+            device.published = published_device.PublishedDevice(
+                self._reactor, device.served, path, labels
             )
-            member.published.link(self._links_dir)
+            device.published.link(self._links_dir)
         except OSError as error:
             raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
 
     def _withdraw(self) -> None:
-        for member in self._members:
-            if member.published is not None:
-                member.published.withdraw(self._links_dir)
+        for device in self._devices:
+            if device.published is not None:
+                device.published.withdraw(self._links_dir)
 
     # -- orders
 
@@ -150,7 +151,7 @@ class Group:
         """Carry out one order of the agent."""
         match order["do"]:
             case "state":
-                devices = [member.state() for member in self._members if member.published]
+                devices = [device.state() for device in self._devices if device.published]
                 return {"devices": devices, "copies": self._replicas()}
             case "detach":
                 return await self._detach()
@@ -170,10 +171,10 @@ class Group:
         return state_file.replica_states(self._record(), alive=True)
 
     async def _detach(self) -> dict[str, Any]:
-        for member in self._members:
-            if member.clients:
+        for device in self._devices:
+            if device.clients:
                 raise Fault(
-                    errno.EBUSY, f"volume {member.lvolid} is open by {member.clients} clients"
+                    errno.EBUSY, f"volume {device.lvolid} is open by {device.clients} clients"
                 )
         self._withdraw()
         await self._rebuilds.stop()
@@ -184,9 +185,9 @@ class Group:
         self._kept["ended"] = True
         await self.save()
         replicas = self._replicas()
-        for member in self._members:
-            member.distrust(replicas)
-            for replica in member.replicas():
+        for device in self._devices:
+            device.distrust(replicas)
+            for replica in device.replicas():
                 replica.goodbye()
         self._reactor.soon.append(self._reactor.stop)
         return {"copies": replicas, "clean": all(clean)}
@@ -196,44 +197,44 @@ class Group:
         await mirror.ranges.take(0, mirror.size)
         flushed = await mirror.close()
         await mirror.settlement.settled()
-        if mirror.doubts or not flushed:
+        if mirror.unsynced or not flushed:
             return False
         return bool(await mirror.mark(clean=True)) and not mirror.settlement.under_way
 
     async def _take_snapshot(self, spec: dict[str, Any]) -> None:
-        same = next((one for one in self._members if one.lvolid == spec["lvolid"]), None)
+        same = next((one for one in self._devices if one.lvolid == spec["lvolid"]), None)
         if same is not None:
             await self._until_published(same)
             return
         self._parts.revived = False
-        member = await self._add(spec)
+        device = await self._add(spec)
         await self.save()
-        self._publish(member)
+        self._publish(device)
 
-    async def _until_published(self, member: GroupDevice) -> None:
+    async def _until_published(self, device: GroupDevice) -> None:
         """An earlier order may still be at it, and nothing is frozen before its end."""
-        while member.published is None:
+        while device.published is None:
             waited = Future()
             self._reactor.after(0.05, waited)
             await waited
-            if member not in self._members:
-                raise Fault(errno.EIO, f"snapshot {member.lvolid} could not be made")
+            if device not in self._devices:
+                raise Fault(errno.EIO, f"snapshot {device.lvolid} could not be made")
 
     async def _drop_snapshot(self, lvolid: int) -> None:
-        member = next((one for one in self._members if one.lvolid == lvolid), None)
-        if member is None:
+        device = next((one for one in self._devices if one.lvolid == lvolid), None)
+        if device is None:
             return
-        if member.snapshot is None or member.published is None or self._snapshots is None:
+        if device.snapshot is None or device.published is None or self._snapshots is None:
             raise Fault(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
-        if member.clients:
-            raise Fault(errno.EBUSY, f"snapshot {lvolid} is open by {member.clients} clients")
-        member.published.withdraw(self._links_dir)
-        await self._snapshots.remove(member.snapshot)
-        replicas = member.replicas()
+        if device.clients:
+            raise Fault(errno.EBUSY, f"snapshot {lvolid} is open by {device.clients} clients")
+        device.published.withdraw(self._links_dir)
+        await self._snapshots.remove(device.snapshot)
+        replicas = device.replicas()
         self._cancel(lambda replica: replica in replicas)
-        self._part_from(member)
+        self._part_from(device)
         await self.save()
-        self._parts.forget(member.volume)
+        self._parts.forget(device.volume)
 
     async def _rebuild(self, mirrorid: int, spec: dict[str, Any], replaces: int) -> None:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
@@ -257,7 +258,7 @@ class Group:
             built.missed, built.events = replica.missed, replica.events
             mirror.replicas[mirror.replicas.index(replica)] = built
         if built.missed is None:
-            built.missed = self.missed_chunks(built.dextid, mirror.intent)
+            built.missed = self.missed_chunks(built.dextid, mirror.regions)
             built.missed.add_all()
         self._rebuilds.build(mirror, built)
         await self.save()
@@ -271,29 +272,29 @@ class Group:
     # -- the whole
 
     def _mirrors(self) -> list[LiveMirror]:
-        return [mirror for member in self._members for mirror in member.volume.mirrors]
+        return [mirror for device in self._devices for mirror in device.volume.mirrors]
 
     def _prepare_save(self) -> Work:
         return partial(state_file.write_record, self._folder, self._record())
 
     def _record(self) -> dict[str, Any]:
-        return {**self._kept, "devices": [member.record() for member in self._members]}
+        return {**self._kept, "devices": [device.record() for device in self._devices]}
 
     def _client_requests(self) -> int:
-        return self._members[0].volume.requests
+        return self._devices[0].volume.requests
 
     def _check_replicas(self) -> None:
         now = self._reactor.now
-        for member in self._members:
-            for replica in member.replicas():
-                if replica.remote is not None:
-                    replica.remote.check(now)
+        for device in self._devices:
+            for replica in device.replicas():
+                if replica.connection is not None:
+                    replica.connection.check(now)
 
-    def _clean_intents(self) -> None:
+    def _clean_dirty_regions(self) -> None:
         for mirror in self._mirrors():
-            if mirror.doubts and mirror.readers[0].is_reachable():
+            if mirror.unsynced and mirror.readers[0].is_reachable():
                 self._rebuilds.resolve(mirror)
-            if mirror.intent.touched and mirror not in self._cleaning:
+            if mirror.regions.is_dirty and mirror not in self._cleaning:
                 self._cleaning.add(mirror)
-                cleaning = LoopTask(mirror.clean_intent())
+                cleaning = LoopTask(mirror.clean_dirty())
                 cleaning.when_ended(partial(self._cleaning.discard, mirror))

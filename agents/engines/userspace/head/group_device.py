@@ -65,7 +65,7 @@ class GroupDevice:
                 "mirrorid": mirror.mirrorid,
                 "size_gb": spec["size_gb"],
                 "events": mirror.events,
-                "doubt": bool(mirror.doubts),
+                "doubt": bool(mirror.unsynced),
                 "legs": [replica.spec() for replica in mirror.replicas],
             }
             for mirror, spec in zip(self.volume.mirrors, self.spec["mirrors"], strict=True)

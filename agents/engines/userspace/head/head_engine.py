@@ -51,7 +51,7 @@ class UserspaceHead:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        self._template = ForkServer()
+        self._fork_server = ForkServer()
 
     def links(self) -> Path:
         """Name the folder of the published devices (the node's /dev/vas)."""
@@ -175,7 +175,7 @@ class UserspaceHead:
             "revive": revive,
         }
         try:
-            return self._template.start(arguments, START_SECONDS)
+            return self._fork_server.start(arguments, START_SECONDS)
         except Fault as fault:
             spawn.kill(self._lock(lvolid))
             raise EngineError(fault.errno, str(fault)) from None
@@ -252,7 +252,7 @@ class UserspaceHead:
         state_file.write_record(str(folder), kept)
 
     def _end_record(self, lvolid: int) -> None:
-        """Keep the folder, for its intent map, but as that of a group that is no more."""
+        """Keep the folder, for its write-intent bitmap, but as that of a group that is no more."""
         kept = state_file.read_record(str(self._folder(lvolid)))
         if kept is not None:
             kept["ended"] = True

@@ -28,15 +28,15 @@ class Connections:
         """Connect a replica; the reply has an errno and the reason if it cannot be reached."""
         connected = Future()
 
-        def opened(remote: ClientConnection | None, why: str) -> None:
-            if remote is None:
+        def opened(connection: ClientConnection | None, why: str) -> None:
+            if connection is None:
                 connected(errno.EHOSTUNREACH, why)
-            elif remote.size < size + MARK_BYTES:
-                remote.goodbye()
+            elif connection.size < size + MARK_BYTES:
+                connection.goodbye()
                 connected(errno.EINVAL, "the export is too small")
             else:
-                replica.remote = remote
-                remote.on_lost = lost
+                replica.connection = connection
+                connection.on_lost = lost
                 connected(0)
 
         open_connection(

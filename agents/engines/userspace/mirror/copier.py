@@ -60,7 +60,7 @@ class CopyThrottle:
 
 
 class MirrorResync:
-    """Chunks that may differ: the first good replica is right, the others are made like it."""
+    """Dirty chunks of a mirror: the first good replica is right, the others are made like it."""
 
     def __init__(self, mirror: LiveMirror) -> None:
         self.mirror = mirror
@@ -76,8 +76,8 @@ class MirrorResync:
         return self.mirror.readers[0] is source
 
     def copied(self, chunk: int, *, written: bool) -> None:
-        self.mirror.intent.trust(chunk, written=written)
-        self.mirror.doubts -= 1
+        self.mirror.regions.set_resynced(chunk, written=written)
+        self.mirror.unsynced -= 1
 
 
 class ReplicaBuild:
@@ -86,7 +86,7 @@ class ReplicaBuild:
     def __init__(self, mirror: LiveMirror, replica: LiveReplica) -> None:
         self.mirror = mirror
         self._replica = replica
-        self._per_chunk = max(1, (1 << mirror.intent.shift) // MIB)
+        self._per_chunk = max(1, (1 << mirror.regions.shift) // MIB)
 
     def join(self) -> None:
         """From here on the replica receives every write; what is in flight now it still misses."""
@@ -94,7 +94,7 @@ class ReplicaBuild:
         if replica.missed is None:
             raise CopyStopped
         replica.state = BUILDING
-        replica.missed.add(mirror.intent.unsafe())
+        replica.missed.add(mirror.regions.as_missing())
         mirror.refresh()
 
     def chunks(self) -> list[int]:
@@ -119,8 +119,8 @@ class ReplicaBuild:
             replica.done_mib += self._per_chunk
             replica.missed.forget(chunk)
             if written:
-                # Not yet durable: the intent map keeps it in mind until the next flush of all.
-                mirror.intent.touch(chunk << mirror.intent.shift, 1)
+                # Not yet durable: dirty until the next flush of all.
+                mirror.regions.set_dirty(chunk << mirror.regions.shift, 1)
 
 
 class Copier:
@@ -132,7 +132,7 @@ class Copier:
 
     async def copy(self, copying: MirrorResync | ReplicaBuild, chunks: list[int]) -> None:
         """Copy chunks, a few pieces at a time."""
-        for stretch in _stretches(chunks, max(1, STRETCH * PIECE >> copying.mirror.intent.shift)):
+        for stretch in _stretches(chunks, max(1, STRETCH * PIECE >> copying.mirror.regions.shift)):
             with_data = await self._look(copying, stretch)
             for chunk in stretch:
                 if chunk not in with_data:
@@ -146,7 +146,7 @@ class Copier:
 
     async def _copy_chunks(self, copying: MirrorResync | ReplicaBuild, work: Iterator[int]) -> bool:
         mirror = copying.mirror
-        shift = mirror.intent.shift
+        shift = mirror.regions.shift
         for chunk in work:
             end = min(chunk + 1 << shift, mirror.size)
             for start in range(chunk << shift, end, PIECE):
@@ -182,7 +182,7 @@ class Copier:
     async def _look(self, copying: MirrorResync | ReplicaBuild, stretch: list[int]) -> set[int]:
         """Tell which chunks hold data on the source or on a target; the others are equal: zero."""
         mirror = copying.mirror
-        shift = mirror.intent.shift
+        shift = mirror.regions.shift
         start, end = stretch[0] << shift, min(stretch[-1] + 1 << shift, mirror.size)
         _, taken = await mirror.ranges.take(start, end)
         try:

@@ -4,7 +4,7 @@ import errno
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.mirror.live_replica import (
@@ -20,12 +20,15 @@ from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.range_locks import RangeLocks
 from agents.engines.userspace.mirror.settlement import Settlement
-from agents.engines.userspace.mirror.write_intent import DirtyRegions, MissedChunks
+from agents.engines.userspace.mirror.write_intent import DirtyRegions
 from agents.engines.userspace.nbd import messages
+
+if TYPE_CHECKING:
+    from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 
 EVENT_SECONDS = 5.0
 
-Guard = Callable[["LiveMirror", int, int, int, Any, int, messages.Done], bool]
+BeforeWrite = Callable[["LiveMirror", int, int, int, Any, int, messages.Done], bool]
 
 
 class _Write:
@@ -53,19 +56,19 @@ class LiveMirror:
     """
 
     def __init__(
-        self, group: MirrorOwner, mirrorid: int, size: int, base: int, intent: DirtyRegions
+        self, group: MirrorOwner, mirrorid: int, size: int, base: int, regions: DirtyRegions
     ) -> None:
         self.mirrorid = mirrorid
         self.size = size
         self.base = base
-        self.intent = intent
+        self.regions = regions
         self.settlement = Settlement(partial(self.mark, clean=False), group.save)
         self.replicas: list[LiveReplica] = []
-        self.doubts = 0
-        self.guard: Guard | None = None
+        self.unsynced = 0
+        self.before_write: BeforeWrite | None = None
         self.requests = 0
-        self.flying: dict[int, tuple[int, int]] = {}
-        self.ranges = RangeLocks(self.flying)
+        self.in_flight: dict[int, tuple[int, int]] = {}
+        self.ranges = RangeLocks(self.in_flight)
         self._group = group
         self._readers: tuple[LiveReplica, ...] = ()
         self._writers: tuple[LiveReplica, ...] = ()
@@ -117,9 +120,9 @@ class LiveMirror:
 
     def mark_in_sync(self) -> None:
         """Only one replica is in use, so what it says is right."""
-        for chunk in self.intent.doubtful():
-            self.intent.trust(chunk, written=True)
-        self.doubts = 0
+        for chunk in self.regions.to_resync():
+            self.regions.set_resynced(chunk, written=True)
+        self.unsynced = 0
 
     def find(self, dextid: int) -> LiveReplica | None:
         """Find a replica by its extent."""
@@ -158,8 +161,8 @@ class LiveMirror:
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid} is out: {why}")
         replica.state, replica.why = FAULTY, why
         if replica.missed is None:
-            replica.missed = self._group.missed_chunks(replica.dextid, self.intent)
-        replica.missed.add(self.intent.unsafe())
+            replica.missed = self._group.missed_chunks(replica.dextid, self.regions)
+        replica.missed.add(self.regions.as_missing())
         self.refresh()
         # Before the connection is cut: that answers requests, which must not be acknowledged yet.
         if was == INSYNC:
@@ -209,8 +212,10 @@ class LiveMirror:
             offset, offset + length, partial(self.write, command, offset, length, data, flags, done)
         ):
             return
-        guard = self.guard
-        if guard is not None and guard(self, command, offset, length, data, flags, done):
+        before_write = self.before_write
+        if before_write is not None and before_write(
+            self, command, offset, length, data, flags, done
+        ):
             return
         self.write_now(command, offset, length, data, flags, done)
 
@@ -219,14 +224,16 @@ class LiveMirror:
     ) -> None:
         """Write without regard to ranges that are taken: for whoever has taken them."""
         ticket = self.requests = self.requests + 1
-        self.flying[ticket] = (offset, length)
-        self.intent.touch(offset, length)
+        self.in_flight[ticket] = (offset, length)
+        self.regions.set_dirty(offset, length)
         for missed in self._behind:
-            missed.touch(offset, length)
+            missed.add_range(offset, length)
         writers = self._writers
         write = _Write(ticket, offset, length, len(writers), self._changes, done)
         for replica in writers:
-            device = replica.remote or replica  # mostly the former: one call less on the hot path
+            device = (
+                replica.connection or replica
+            )  # mostly the former: one call less on the hot path
             device.submit(
                 command, offset, length, data, flags, partial(self._landed, write, replica)
             )
@@ -239,7 +246,7 @@ class LiveMirror:
         write.left -= 1
         if write.left:
             return
-        del self.flying[write.ticket]
+        del self.in_flight[write.ticket]
         good = write.good
         if write.changes != self._changes:
             good = [replica for replica in good if replica.state == INSYNC]
@@ -251,7 +258,7 @@ class LiveMirror:
         """Read from the least busy good replica; where they may differ, always from the first."""
         readers = self._readers
         replica = readers[0]
-        if len(readers) > 1 and not (self.doubts and self.intent.is_doubtful(offset, length)):
+        if len(readers) > 1 and not (self.unsynced and self.regions.needs_resync(offset, length)):
             least = replica.under_way()
             for other in readers:
                 under_way = other.under_way()
@@ -326,11 +333,11 @@ class LiveMirror:
             bool(await self.flush_replicas()) and changes == self._changes and not self._lost_writes
         )
 
-    async def clean_intent(self) -> None:
-        """Forget old intents: after a flush of all, what landed before it is equal on all."""
-        self.intent.begin_cleaning(list(self.flying.values()))
+    async def clean_dirty(self) -> None:
+        """Flush all replicas: what landed before that is equal on all, and dirty no more."""
+        self.regions.begin_cleaning(list(self.in_flight.values()))
         before, changes = self.requests, self._changes
         good = await self.flush_replicas()
         if good and changes == self._changes:
             self._flushed = max(self._flushed, before)
-            self.intent.end_cleaning()
+            self.regions.end_cleaning()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from agents.engines.userspace.nbd import messages
 
 if TYPE_CHECKING:
-    from agents.engines.userspace.mirror.write_intent import MissedChunks
+    from agents.engines.userspace.mirror.missed_chunks import MissedChunks
     from agents.engines.userspace.nbd.client_connection import ClientConnection
 
 INSYNC, SPARE, FAULTY = "insync", "spare", "faulty"
@@ -21,13 +21,13 @@ class LiveReplica:
 
     __slots__ = (
         "addresses",
+        "connection",
         "dextid",
         "done_mib",
         "events",
         "export",
         "missed",
         "port",
-        "remote",
         "replaces",
         "state",
         "total_mib",
@@ -43,7 +43,7 @@ class LiveReplica:
         self.why: str = spec.get("why", "")
         self.events: int = spec.get("events", 0)
         self.missed: MissedChunks | None = None
-        self.remote: ClientConnection | None = None
+        self.connection: ClientConnection | None = None
         self.replaces = 0
         self.done_mib = 0
         self.total_mib = 0
@@ -66,28 +66,28 @@ class LiveReplica:
         self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Pass a request to the replica; one that was never reached answers EIO."""
-        remote = self.remote
-        if remote is None:
+        connection = self.connection
+        if connection is None:
             done(errno.EIO, None)
         else:
-            remote.submit(command, offset, length, data, flags, done)
+            connection.submit(command, offset, length, data, flags, done)
 
     def under_way(self) -> int:
         """Count the requests that the replica has not answered."""
-        return len(self.remote.pending) if self.remote is not None else 0
+        return len(self.connection.pending) if self.connection is not None else 0
 
     def is_reachable(self) -> bool:
         """Tell whether the replica is connected."""
-        return self.remote is not None and not self.remote.closed
+        return self.connection is not None and not self.connection.closed
 
     def drop(self) -> None:
         """Cut the connection so that nothing of it can arrive late."""
-        remote, self.remote = self.remote, None
-        if remote is not None:
-            remote.abandon()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.abandon()
 
     def goodbye(self) -> None:
         """Part from the replica in good order."""
-        remote, self.remote = self.remote, None
-        if remote is not None:
-            remote.goodbye()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.goodbye()

@@ -5,7 +5,8 @@ from typing import Protocol
 
 from agents.engines.userspace.loop.coroutines import Future
 from agents.engines.userspace.mirror.live_replica import LiveReplica
-from agents.engines.userspace.mirror.write_intent import DirtyRegions, MissedChunks
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks
+from agents.engines.userspace.mirror.write_intent import DirtyRegions
 
 
 class MirrorOwner(Protocol):
@@ -16,7 +17,7 @@ class MirrorOwner(Protocol):
     def save(self) -> Future:
         """Put the state of all replicas on disk; the reply comes once it is there."""
 
-    def missed_chunks(self, dextid: int, intent: DirtyRegions) -> MissedChunks:
+    def missed_chunks(self, dextid: int, regions: DirtyRegions) -> MissedChunks:
         """Open the map of what a replica lacks."""
 
     def reconnect(

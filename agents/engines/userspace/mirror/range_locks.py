@@ -27,9 +27,9 @@ class RangeLock:
 class RangeLocks:
     """First come, first served: no copier overtakes one that waits for an overlapping range."""
 
-    def __init__(self, flying: dict[int, tuple[int, int]]) -> None:
+    def __init__(self, in_flight: dict[int, tuple[int, int]]) -> None:
         self.busy = False
-        self._flying = flying
+        self._in_flight = in_flight
         self._taken: list[RangeLock] = []
         self._waiting: list[RangeLock] = []
 
@@ -86,7 +86,7 @@ class RangeLocks:
 
     def _take(self, wanted: RangeLock) -> None:
         wanted.landing = sum(
-            wanted.overlaps(offset, offset + length) for offset, length in self._flying.values()
+            wanted.overlaps(offset, offset + length) for offset, length in self._in_flight.values()
         )
         self._taken.append(wanted)
 

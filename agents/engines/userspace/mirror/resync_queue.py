@@ -1,4 +1,4 @@
-"""Making replicas equal: the queue of replicas to build and of mirrors in doubt."""
+"""Making replicas equal: the queue of replicas to build and of mirrors to resync."""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +28,7 @@ from agents.engines.userspace.nbd import messages
 
 
 class ResyncQueue:
-    """The work of one group, one mirror at a time: replicas to build first, then doubts."""
+    """The copying of one group, a mirror at a time: replicas to build, then unsynced mirrors."""
 
     def __init__(
         self, throttle: CopyThrottle, connections: Connections, save: Callable[[], Future]
@@ -37,7 +37,7 @@ class ResyncQueue:
         self._connections = connections
         self._save = save
         self._wanted: list[tuple[LiveMirror, LiveReplica]] = []
-        self._doubtful: list[LiveMirror] = []
+        self._to_resync: list[LiveMirror] = []
         self._task: LoopTask | None = None
         self._copier = Copier(throttle)
 
@@ -50,8 +50,8 @@ class ResyncQueue:
 
     def resolve(self, mirror: LiveMirror) -> None:
         """Queue a mirror whose replicas may differ."""
-        if mirror not in self._doubtful:
-            self._doubtful.append(mirror)
+        if mirror not in self._to_resync:
+            self._to_resync.append(mirror)
             self._start()
 
     def cancel(self, mirror: LiveMirror, replica: LiveReplica) -> None:
@@ -78,27 +78,27 @@ class ResyncQueue:
 
     async def _work(self) -> None:
         await self._throttle.sleep(0)
-        while (self._wanted or self._doubtful) and not self._copier.stopped:
+        while (self._wanted or self._to_resync) and not self._copier.stopped:
             if self._wanted:
                 mirror, replica = self._wanted.pop(0)
                 await self._resolve(mirror)
                 await self._build(mirror, replica)
             else:
-                await self._resolve(self._doubtful[0])
-                self._doubtful.pop(0)
+                await self._resolve(self._to_resync[0])
+                self._to_resync.pop(0)
         self._task = None
 
-    # -- chunks in doubt
+    # -- dirty chunks
 
     async def _resolve(self, mirror: LiveMirror) -> None:
-        if not mirror.doubts:
+        if not mirror.unsynced:
             return
         if len(mirror.writers) == 1:
             mirror.mark_in_sync()
             return
         copying = MirrorResync(mirror)
         try:
-            await self._copier.copy(copying, mirror.intent.doubtful())
+            await self._copier.copy(copying, mirror.regions.to_resync())
         except CopyStopped:
             return
 

@@ -1,9 +1,9 @@
-"""Maps of chunks that survive the process: what may be unequal, and what a replica missed."""
+"""The write-intent bitmap: where the replicas of a volume may differ. It outlives the process."""
 
-import mmap
-import os
 import struct
 from typing import Any
+
+from agents.engines.userspace.mirror.mapped_file import map_file, places_of_one
 
 HEADER_BYTES = 4096
 SMALLEST_SHIFT = 20
@@ -12,16 +12,18 @@ MOST_CHUNKS = 16 << 20
 _HEADER = struct.Struct("<8sIIQ40s")
 _MAGIC = b"VASWIM01"
 
-DOUBT = 0x80
-"""The replicas may differ here since before this assembly."""
+UNSYNCED = 0x80
+"""The replicas may differ here since before this assembly: the chunk is to be resynced."""
 YOUNG, OLD = 2, 1
-"""Written since the last flush of all replicas began, and before it."""
+"""Dirty: written since the last flush of all replicas began, and before it."""
 
-_TO_OLD = bytes((value & DOUBT) | (OLD if value & 3 else 0) for value in range(256))
-_TO_CLEAN = bytes((value & DOUBT) | (YOUNG if value & 3 == YOUNG else 0) for value in range(256))
-_TO_DOUBT = bytes(DOUBT if value else 0 for value in range(256))
-_TO_DOUBTFUL = bytes(1 if value & DOUBT else 0 for value in range(256))
-_TO_MISSED = bytes(1 if value else 0 for value in range(256))
+_AT_FLUSH_BEGIN = bytes((value & UNSYNCED) | (OLD if value & 3 else 0) for value in range(256))
+_AT_FLUSH_END = bytes(
+    (value & UNSYNCED) | (YOUNG if value & 3 == YOUNG else 0) for value in range(256)
+)
+_ALL_TO_UNSYNCED = bytes(UNSYNCED if value else 0 for value in range(256))
+_TO_UNSYNCED_ONLY = bytes(1 if value & UNSYNCED else 0 for value in range(256))
+_TO_MISSING = bytes(1 if value else 0 for value in range(256))
 
 
 def chunk_shift(size: int) -> int:
@@ -45,7 +47,7 @@ class WriteIntentBitmap:
         chunks = -(-size >> self.shift)
         self.survived = _read_header(path) == (self.shift, size, boot_id)
         self.old_epoch = _read_epoch(path) if self.survived else 0
-        self.bytes: Any = _map_file(path, HEADER_BYTES + chunks, anew=not self.survived)
+        self.bytes: Any = map_file(path, HEADER_BYTES + chunks, anew=not self.survived)
         self._header = _HEADER.pack(_MAGIC, self.shift, epoch, size, boot_id.encode())
 
     def adopt(self) -> None:
@@ -58,9 +60,9 @@ class WriteIntentBitmap:
 
 
 class DirtyRegions:
-    """The intent map of one mirror."""
+    """The part of a write-intent bitmap that belongs to one mirror."""
 
-    __slots__ = ("_bytes", "_end", "_shift", "_start", "chunks", "touched")
+    __slots__ = ("_bytes", "_end", "_shift", "_start", "chunks", "is_dirty")
 
     def __init__(self, whole: WriteIntentBitmap, start: int, size: int) -> None:
         self._bytes = whole.bytes
@@ -68,147 +70,75 @@ class DirtyRegions:
         self._start = start
         self.chunks = -(-size >> whole.shift)
         self._end = start + self.chunks
-        self.touched = False
+        self.is_dirty = False
 
     @property
     def shift(self) -> int:
         """Binary logarithm of the chunk's size."""
         return self._shift
 
-    def touch(self, offset: int, length: int) -> None:
+    def set_dirty(self, offset: int, length: int) -> None:
         """Note that the replicas may differ here until the next flush of all."""
         chunks, place = self._bytes, self._start + (offset >> self._shift)
         last = self._start + (offset + length - 1 >> self._shift)
-        self.touched = True
+        self.is_dirty = True
         while place <= last:
             value = chunks[place]
             if value & 3 != YOUNG:
-                chunks[place] = value & DOUBT | YOUNG
+                chunks[place] = value & UNSYNCED | YOUNG
             place += 1
 
-    def begin_cleaning(self, flying: list[tuple[int, int]]) -> None:
+    def begin_cleaning(self, in_flight: list[tuple[int, int]]) -> None:
         """A flush begins: what has landed until now will be equal, what is in flight is not."""
-        self._translate(_TO_OLD)
-        for offset, length in flying:
-            self.touch(offset, length)
+        self._translate(_AT_FLUSH_BEGIN)
+        for offset, length in in_flight:
+            self.set_dirty(offset, length)
 
     def end_cleaning(self) -> None:
         """The flush that began last reached every replica."""
-        self._translate(_TO_CLEAN)
-        self.touched = any(self._bytes[self._start : self._end])
+        self._translate(_AT_FLUSH_END)
+        self.is_dirty = any(self._bytes[self._start : self._end])
 
     def clear(self) -> None:
         """All replicas are equal."""
         self._bytes[self._start : self._end] = bytes(self.chunks)
-        self.touched = False
+        self.is_dirty = False
 
-    def doubt_dirty(self) -> int:
-        """After an unclean end: doubt what was not flushed; gives the number of chunks in doubt."""
-        self._translate(_TO_DOUBT)
+    def resync_dirty(self) -> int:
+        """After an unclean end: what was dirty is to be resynced; gives the number of chunks."""
+        self._translate(_ALL_TO_UNSYNCED)
         return self.chunks - bytes(self._bytes[self._start : self._end]).count(0)
 
-    def doubt_all(self) -> int:
-        """Nothing is known: doubt everything."""
-        self._bytes[self._start : self._end] = bytes((DOUBT,)) * self.chunks
+    def resync_all(self) -> int:
+        """Nothing is known: everything is to be resynced; gives the number of chunks."""
+        self._bytes[self._start : self._end] = bytes((UNSYNCED,)) * self.chunks
         return self.chunks
 
-    def is_doubtful(self, offset: int, length: int) -> bool:
-        """Tell whether any chunk of a range is in doubt."""
+    def needs_resync(self, offset: int, length: int) -> bool:
+        """Tell whether any chunk of a range is to be resynced."""
         first, last = offset >> self._shift, offset + length - 1 >> self._shift
         return any(
-            value & DOUBT for value in self._bytes[self._start + first : self._start + last + 1]
+            value & UNSYNCED for value in self._bytes[self._start + first : self._start + last + 1]
         )
 
-    def doubtful(self) -> list[int]:
-        """List the chunks in doubt."""
-        part = bytes(self._bytes[self._start : self._end]).translate(_TO_DOUBTFUL)
-        return _places_of_one(part)
+    def to_resync(self) -> list[int]:
+        """List the chunks to be resynced."""
+        part = bytes(self._bytes[self._start : self._end]).translate(_TO_UNSYNCED_ONLY)
+        return places_of_one(part)
 
-    def trust(self, chunk: int, *, written: bool) -> None:
+    def set_resynced(self, chunk: int, *, written: bool) -> None:
         """The chunk is equal on all replicas; what was written for that is not yet flushed."""
         place = self._start + chunk
-        self._bytes[place] = YOUNG if written else self._bytes[place] & ~DOUBT
-        self.touched = self.touched or written
+        self._bytes[place] = YOUNG if written else self._bytes[place] & ~UNSYNCED
+        self.is_dirty = self.is_dirty or written
 
-    def unsafe(self) -> bytes:
-        """Give one byte a chunk: 1 where a replica that leaves now may lack something."""
-        return bytes(self._bytes[self._start : self._end]).translate(_TO_MISSED)
+    def as_missing(self) -> bytes:
+        """Give one byte a chunk: 1 where a replica that goes out of use now may lack something."""
+        return bytes(self._bytes[self._start : self._end]).translate(_TO_MISSING)
 
     def _translate(self, table: bytes) -> None:
         part = slice(self._start, self._end)
         self._bytes[part] = bytes(self._bytes[part]).translate(table)
-
-
-class MissedChunks:
-    """What one replica lacks: one byte a chunk of its mirror, in a file like the intent map's.
-
-    Without room for the file only this process knows it: to the next one the replica lacks all.
-    """
-
-    def __init__(self, path: str, chunks: int, shift: int) -> None:
-        self.path = path
-        self.chunks = chunks
-        self.shift = shift
-        existed = os.path.exists(path)
-        try:
-            self._bytes = _map_file(path, chunks)
-        except OSError:
-            self._bytes = mmap.mmap(-1, chunks)
-            if existed:
-                self.add_all()
-            self._unlink()
-
-    def add(self, unsafe: bytes) -> None:
-        """Miss these too."""
-        merged = int.from_bytes(self._bytes[:], "little") | int.from_bytes(unsafe, "little")
-        self._bytes[:] = merged.to_bytes(self.chunks, "little")
-
-    def add_all(self) -> None:
-        """Miss everything."""
-        self._bytes[:] = b"\1" * self.chunks
-
-    def touch(self, offset: int, length: int) -> None:
-        """Miss what is written now."""
-        first, last = offset >> self.shift, offset + length - 1 >> self.shift
-        self._bytes[first : last + 1] = b"\1" * (last + 1 - first)
-
-    def forget(self, chunk: int) -> None:
-        """The chunk was copied."""
-        self._bytes[chunk] = 0
-
-    def listed(self) -> list[int]:
-        """List what is missed."""
-        return _places_of_one(self._bytes[:])
-
-    def remove(self) -> None:
-        """Delete the file: the replica lacks nothing, or is no more."""
-        self._bytes.close()
-        self._unlink()
-
-    def _unlink(self) -> None:
-        if os.path.exists(self.path):
-            os.unlink(self.path)
-
-
-def _map_file(path: str, size: int, *, anew: bool = False) -> mmap.mmap:
-    """Map a file with all its room: storing into a hole of a full disk would end us by SIGBUS."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if anew else 0)
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        os.ftruncate(descriptor, size)
-        os.posix_fallocate(descriptor, 0, size)
-        return mmap.mmap(descriptor, size)
-    finally:
-        os.close(descriptor)
-
-
-def _places_of_one(part: bytes) -> list[int]:
-    places = []
-    place = part.find(1)
-    while place >= 0:
-        places.append(place)
-        place = part.find(1, place + 1)
-    return places
 
 
 def _unpack_header(path: str) -> tuple[bytes, int, int, int, str] | None:

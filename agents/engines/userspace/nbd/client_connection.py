@@ -40,11 +40,11 @@ def open_connection(
             return
         target = (addresses[place], port)
 
-        def ended(remote: ClientConnection | None, reason: str) -> None:
-            if remote is None:
+        def ended(connection: ClientConnection | None, reason: str) -> None:
+            if connection is None:
                 attempt(place + 1, f"{target}: {reason}")
             else:
-                opened(remote, "")
+                opened(connection, "")
 
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         code = sock.connect_ex(target)

@@ -11,7 +11,7 @@ from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 
-REPLICA_BYTES = 4 << 20
+PIECE_BYTES = 4 << 20
 """A long write's chunks are copied in pieces of at most this."""
 
 
@@ -29,21 +29,21 @@ class Snapshots:
             for mirror in self._origin.mirrors
         ]
         self.present.append(snapshot)
-        self._stand_guard()
+        self._hook_writes()
         for mirror, whole in taken:
             mirror.ranges.release(whole)
 
     async def remove(self, snapshot: Snapshot) -> None:
         """Keep nothing for it any more; on return nothing is under way to its store."""
         self.present.remove(snapshot)
-        self._stand_guard()
+        self._hook_writes()
         for mirror in self._origin.mirrors:
             _, whole = await mirror.ranges.take(0, mirror.size)
             mirror.ranges.release(whole)
 
-    def _stand_guard(self) -> None:
+    def _hook_writes(self) -> None:
         for mirror in self._origin.mirrors:
-            mirror.guard = self._intercept if self.present else None
+            mirror.before_write = self._intercept if self.present else None
 
     def _intercept(
         self,
@@ -75,8 +75,8 @@ class Snapshots:
         start, end = chunks[0] * COW_CHUNK - base, (chunks[1] + 1) * COW_CHUNK - base
         _, taken = await mirror.ranges.take(start, end)
         error = 0
-        for place in range(start, end, REPLICA_BYTES):
-            error = await self._keep(mirror, place, min(REPLICA_BYTES, end - place))
+        for place in range(start, end, PIECE_BYTES):
+            error = await self._keep(mirror, place, min(PIECE_BYTES, end - place))
             if error:
                 break
         if error:
