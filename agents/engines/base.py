@@ -2,18 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from agents.errors import AgentError
 from agents.protocol import AttachOrder, DeviceSpec, GroupState, ReplicaReport, ReplicaSpec
 
+if TYPE_CHECKING:
+    from pathlib import Path  # engine processes do without it: it takes 8 ms to load
 
-class EngineError(Exception):
-    """The engine could not do it; `errno` says what kind of failure it is."""
 
-    def __init__(self, errno: int, message: str) -> None:
-        super().__init__(message)
-        self.errno = errno
+class EngineError(AgentError):
+    """The engine could not do it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +96,5 @@ class HeadEngine(Protocol):
     def stop(self) -> None:
         """End every group's process without detaching; `revive` brings each back."""
 
-    def links(self) -> Path:
+    def links(self) -> "Path":
         """Name the folder of the published devices (the node's /dev/vas)."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.coroutines import Fault, LoopTask, io
+from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
@@ -45,7 +46,7 @@ class Assembly:
         try:
             whole = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
         except OSError as error:
-            raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+            raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
         self._maps[device["lvolid"]] = whole
         files = frozenset(os.listdir(self._folder))
         base = 0
@@ -115,7 +116,7 @@ class Assembly:
         for mirror in volume.mirrors:
             mirror.refresh()
             if not mirror.readers:
-                raise Fault(
+                raise EngineError(
                     errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
                 )
         whole = self._maps[volume.lvolid]
@@ -148,7 +149,7 @@ class Assembly:
         mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
         if error:
-            raise Fault(error, f"mirror {mirror.mirrorid}: no good replica takes the mark")
+            raise EngineError(error, f"mirror {mirror.mirrorid}: no good replica takes the mark")
 
     async def _read_marks(self, mirror: LiveMirror) -> Sequence[tuple[LiveReplica, Mark]]:
         replicas = mirror.readers

@@ -21,7 +21,7 @@ class ForkServer:
         self._orders: socket.socket | None = None
 
     def start(self, arguments: dict[str, Any], timeout: float) -> Any:
-        """Have a head process forked; gives what it reports once ready, or its Fault."""
+        """Have a head process forked; gives what it reports, or raises its error."""
         receiver, sender = os.pipe()
         try:
             try:

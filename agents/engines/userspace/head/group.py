@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from agents.engines.base import EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.assembly import Assembly
 from agents.engines.userspace.head.group_device import GroupDevice
-from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
 from agents.engines.userspace.mirror.copier import CopyThrottle
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
@@ -89,7 +90,7 @@ class Group:
             await self._save_surely()
             for device in self._devices:
                 self._publish(device)
-        except Fault:
+        except EngineError:
             self._withdraw()
             raise
         self._reactor.every(min(0.5, self._timeout / 4), self._check_replicas)
@@ -106,7 +107,7 @@ class Group:
                 self._snapshots = Snapshots(device.volume)
             else:
                 await self._add_snapshot(self._snapshots, device)
-        except Fault:
+        except EngineError:
             self._part_from(device)
             raise
         return device
@@ -122,7 +123,7 @@ class Group:
     async def _save_surely(self) -> None:
         error, _ = await self.save()
         if error:
-            raise Fault(error, f"the group's record cannot be saved: {os.strerror(error)}")
+            raise EngineError(error, f"the group's record cannot be saved: {os.strerror(error)}")
 
     def _part_from(self, device: GroupDevice) -> None:
         self._devices.remove(device)
@@ -138,7 +139,7 @@ class Group:
             )
             device.published.link(self._links_dir)
         except OSError as error:
-            raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+            raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
 
     def _withdraw(self) -> None:
         for device in self._devices:
@@ -164,7 +165,7 @@ class Group:
             case "cancel":
                 self._cancel(lambda replica: replica.dextid == order["dextid"])
             case unknown:
-                raise Fault(errno.EINVAL, f"no such order: {unknown}")
+                raise EngineError(errno.EINVAL, f"no such order: {unknown}")
         return None
 
     def _replicas(self) -> list[dict[str, Any]]:
@@ -173,7 +174,7 @@ class Group:
     async def _detach(self) -> dict[str, Any]:
         for device in self._devices:
             if device.clients:
-                raise Fault(
+                raise EngineError(
                     errno.EBUSY, f"volume {device.lvolid} is open by {device.clients} clients"
                 )
         self._withdraw()
@@ -218,16 +219,16 @@ class Group:
             self._reactor.after(0.05, waited)
             await waited
             if device not in self._devices:
-                raise Fault(errno.EIO, f"snapshot {device.lvolid} could not be made")
+                raise EngineError(errno.EIO, f"snapshot {device.lvolid} could not be made")
 
     async def _drop_snapshot(self, lvolid: int) -> None:
         device = next((one for one in self._devices if one.lvolid == lvolid), None)
         if device is None:
             return
         if device.snapshot is None or device.published is None or self._snapshots is None:
-            raise Fault(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
+            raise EngineError(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
         if device.clients:
-            raise Fault(errno.EBUSY, f"snapshot {lvolid} is open by {device.clients} clients")
+            raise EngineError(errno.EBUSY, f"snapshot {lvolid} is open by {device.clients} clients")
         device.published.withdraw(self._links_dir)
         await self._snapshots.remove(device.snapshot)
         replicas = device.replicas()
@@ -239,7 +240,7 @@ class Group:
     async def _rebuild(self, mirrorid: int, spec: dict[str, Any], replaces: int) -> None:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
         if mirror is None:
-            raise Fault(errno.ENOENT, f"no mirror {mirrorid} in this group")
+            raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
         replica = mirror.find(spec["dextid"])
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
             # In use already. The last good replica may have moved: that is where to look for it

@@ -10,7 +10,6 @@ from typing import Any
 from agents.engines.base import EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
-from agents.engines.userspace.loop.coroutines import Fault
 from agents.engines.userspace.process import control, spawn
 from agents.protocol import (
     AttachOrder,
@@ -176,19 +175,15 @@ class UserspaceHead:
         }
         try:
             return self._fork_server.start(arguments, START_SECONDS)
-        except Fault as fault:
+        except EngineError:
             spawn.kill(self._lock(lvolid))
-            raise EngineError(fault.errno, str(fault)) from None
+            raise
 
     def _ask(self, lvolid: int, order: dict[str, Any], timeout: float) -> Any:
         try:
-            return control.ask(self._control(lvolid), order, timeout)
-        except Fault as fault:
-            raise EngineError(fault.errno, str(fault)) from None
+            return control.ask(self._control(lvolid), order, f"group {lvolid}", timeout)
         except control.NoProcess:
             raise EngineError(errno.ENOENT, f"group {lvolid} does not run here") from None
-        except TimeoutError:
-            raise EngineError(errno.ETIMEDOUT, f"group {lvolid} does not answer") from None
 
     def _state(self, kept: dict[str, Any], *, alive: bool) -> GroupState:
         lvolid = kept["lvolid"]

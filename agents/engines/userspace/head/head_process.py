@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from agents.engines.base import EngineError
 from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.group import Group
-from agents.engines.userspace.loop.coroutines import Fault, LoopTask
+from agents.engines.userspace.loop.coroutines import LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.process.control import ControlSocket
@@ -34,8 +35,8 @@ def main(arguments: dict[str, Any], report: Callable[[dict[str, Any]], None]) ->
     async def begin() -> None:
         try:
             await group.assemble()
-        except Fault as fault:
-            report({"errno": fault.errno, "message": str(fault)})
+        except EngineError as error:
+            report({"errno": error.errno, "message": str(error)})
             reactor.stop()
             return
         gc.freeze()

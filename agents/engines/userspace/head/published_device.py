@@ -4,7 +4,7 @@ import errno
 import os
 from functools import partial
 
-from agents.engines.userspace.loop.coroutines import Fault
+from agents.engines.base import EngineError
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.handshake import ExportTable
@@ -54,13 +54,13 @@ def check_labels(labels: list[str]) -> None:
     """Refuse names that would lead out of the folder of links."""
     for label in labels:
         if not label or "/" in label or "\0" in label or label in {".", ".."}:
-            raise Fault(errno.EINVAL, f"not a name for a link: {label!r}")
+            raise EngineError(errno.EINVAL, f"not a name for a link: {label!r}")
 
 
 def make_link(link: str, target: str) -> None:
     """Point a link to the target at once, whatever it pointed to."""
     if os.path.lexists(link) and not os.path.islink(link):
-        raise Fault(errno.EEXIST, f"{link} is in the way")
+        raise EngineError(errno.EEXIST, f"{link} is in the way")
     new = f"{link}.new{os.getpid()}"
     os.symlink(target, new)
     os.replace(new, link)

@@ -3,13 +3,7 @@
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-
-class Fault(Exception):
-    """An order that cannot be carried out; travels to the agent as errno and text."""
-
-    def __init__(self, errno: int, message: str) -> None:
-        super().__init__(message)
-        self.errno = errno
+from agents.errors import AgentError
 
 
 class Future:
@@ -36,14 +30,14 @@ class Future:
 
 
 class LoopTask:
-    """A coroutine under way. Awaiting it gives its value or raises its Fault."""
+    """A coroutine under way. Awaiting it gives its value or raises its AgentError."""
 
-    __slots__ = ("_coroutine", "_ended", "_fault", "_value")
+    __slots__ = ("_coroutine", "_ended", "_failure", "_value")
 
     def __init__(self, coroutine: Coroutine[Future, None, Any]) -> None:
         self._coroutine = coroutine
         self._ended = Future()
-        self._fault: Fault | None = None
+        self._failure: AgentError | None = None
         self._value: Any = None
         self._step()
 
@@ -52,8 +46,8 @@ class LoopTask:
             later = self._coroutine.send(None)
         except StopIteration as stop:
             self._value = stop.value
-        except Fault as fault:
-            self._fault = fault
+        except AgentError as error:
+            self._failure = error
         else:
             later.waiter = self._step
             return
@@ -68,8 +62,8 @@ class LoopTask:
 
     def __await__(self) -> Generator[Future, None, Any]:
         yield from self._ended.__await__()
-        if self._fault is not None:
-            raise self._fault
+        if self._failure is not None:
+            raise self._failure
         return self._value
 
 

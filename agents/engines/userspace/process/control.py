@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask
+from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import IN, Reactor
 
 Perform = Callable[[dict[str, Any]], Coroutine[Future, None, Any]]
@@ -14,12 +15,15 @@ Perform = Callable[[dict[str, Any]], Coroutine[Future, None, Any]]
 LONGEST_LINE = 64 << 20
 
 
-class NoProcess(Exception):
+class NoProcess(EngineError):
     """Nobody listens on the control socket."""
 
+    def __init__(self, who: str) -> None:
+        super().__init__(errno.ECONNREFUSED, f"{who} does not run")
 
-def ask(path: str, order: dict[str, Any], timeout: float = 20.0) -> Any:
-    """Give an order and wait for the answer; raises Fault, NoProcess, or TimeoutError."""
+
+def ask(path: str, order: dict[str, Any], who: str, timeout: float) -> Any:
+    """Give an order to the process `who` and wait for the answer; EngineError if it has none."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         try:
@@ -27,12 +31,14 @@ def ask(path: str, order: dict[str, Any], timeout: float = 20.0) -> Any:
             connection.sendall(json.dumps(order).encode() + b"\n")
             line = _read_line(connection)
         except (ConnectionError, FileNotFoundError):
-            raise NoProcess(path) from None
+            raise NoProcess(who) from None
+        except TimeoutError:
+            raise EngineError(errno.ETIMEDOUT, f"{who} does not answer") from None
     if not line.endswith(b"\n"):
-        raise NoProcess(path)
+        raise NoProcess(who)
     answer = json.loads(line)
     if "errno" in answer:
-        raise Fault(answer["errno"], answer["message"])
+        raise EngineError(answer["errno"], answer["message"])
     return answer["value"]
 
 
@@ -98,8 +104,8 @@ class _Caller:
     async def _serve(self, line: bytes) -> None:
         try:
             answer = {"value": await self._perform(json.loads(line))}
-        except Fault as fault:
-            answer = {"errno": fault.errno, "message": str(fault)}
+        except EngineError as error:
+            answer = {"errno": error.errno, "message": str(error)}
         except (ValueError, KeyError, TypeError) as error:
             answer = {"errno": errno.EINVAL, "message": f"{type(error).__name__}: {error}"}
         if self._open:

@@ -15,14 +15,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from agents.engines.userspace.loop.coroutines import Fault
+from agents.engines.base import EngineError
 
 PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 LONGEST_SOCKET_PATH = 107
 
 
 def start(module: str, arguments: dict[str, Any], timeout: float) -> Any:
-    """Run `module.main` in a process of its own; gives what it reports once ready, or its Fault."""
+    """Run `module.main` in a process of its own; gives what it reports, or raises its error."""
     receiver, sender = os.pipe()
     try:
         try:
@@ -56,10 +56,10 @@ def run(module: str, descriptor: int, *arguments: str) -> None:
 
 
 def await_report(receiver: int, timeout: float) -> Any:
-    """Wait for what a new process reports; gives its value or raises its Fault."""
+    """Wait for what a new process reports; gives its value or raises its EngineError."""
     report = _read_report(receiver, time.monotonic() + timeout)
     if "errno" in report:
-        raise Fault(report["errno"], report["message"])
+        raise EngineError(report["errno"], report["message"])
     return report["value"]
 
 

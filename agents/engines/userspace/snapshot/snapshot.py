@@ -4,7 +4,8 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask, io
+from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
 from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
@@ -49,18 +50,20 @@ class Snapshot:
     async def open(self) -> None:
         """Read what the store holds, or make a fresh one of a store that is all zero."""
         if self._layout.data_at + self.size > self.store.size:
-            raise Fault(errno.EINVAL, f"the store of snapshot {self.lvolid} is too small")
+            raise EngineError(errno.EINVAL, f"the store of snapshot {self.lvolid} is too small")
         header = await self._read_store(0, COW_CHUNK)
         if not any(header):
             error, _ = await io(
                 self.store, messages.WRITE, 0, COW_CHUNK, pack_store(self._layout), messages.FUA
             )
             if error:
-                raise Fault(error, f"the store of snapshot {self.lvolid} cannot be written")
+                raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be written")
             return
         found = unpack_store(header)
         if found is None or found._replace(broken=False) != self._layout:
-            raise Fault(errno.EINVAL, f"the store of snapshot {self.lvolid} holds something else")
+            raise EngineError(
+                errno.EINVAL, f"the store of snapshot {self.lvolid} holds something else"
+            )
         self.broken = self.broken or found.broken
         await self._load_bitmap(found)
 
@@ -75,7 +78,7 @@ class Snapshot:
     async def _read_store(self, place: int, length: int) -> Any:
         error, data = await io(self.store, messages.READ, place, length)
         if error:
-            raise Fault(error, f"the store of snapshot {self.lvolid} cannot be read")
+            raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be read")
         return data
 
     def holds(self, chunk: int) -> bool:

@@ -7,7 +7,8 @@ import sys
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.coroutines import Fault, Future, LoopTask
+from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
@@ -53,7 +54,7 @@ class DataServer:
                 self._reactor.after(0, self._reactor.stop)
                 return None
             case unknown:
-                raise Fault(errno.EINVAL, f"no such order: {unknown}")
+                raise EngineError(errno.EINVAL, f"no such order: {unknown}")
 
     def _clients(self, name: str) -> int:
         device = self._devices.get(name)
@@ -62,11 +63,13 @@ class DataServer:
     def _export(self, lease: dict[str, Any]) -> None:
         name = lease["name"]
         if name in self._ending:
-            raise Fault(errno.EBUSY, f"extent {lease['dextid']} is still being dropped")
+            raise EngineError(errno.EBUSY, f"extent {lease['dextid']} is still being dropped")
         served = self._leases.get(name)
         if served is not None:
             if served != lease:
-                raise Fault(errno.EEXIST, f"extent {lease['dextid']} is served as another range")
+                raise EngineError(
+                    errno.EEXIST, f"extent {lease['dextid']} is served as another range"
+                )
             return
         disk = self._open(lease["path"])
         disk.leases += 1
@@ -81,7 +84,7 @@ class DataServer:
             try:
                 disk = OpenDisk(self._reactor, path)
             except OSError as error:
-                raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+                raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
             self._disks[path] = disk
         return disk
 

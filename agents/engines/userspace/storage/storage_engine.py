@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.engines.base import EngineError, Lease, LeaseUse
-from agents.engines.userspace.loop.coroutines import Fault
 from agents.engines.userspace.process import control, spawn
 
 START_SECONDS = 15.0
@@ -40,10 +39,7 @@ class UserspaceStorage:
             "addresses": self._addresses,
             "port": self.port,
         }
-        try:
-            return str(spawn.start("storage.data_server_process", arguments, START_SECONDS))
-        except Fault as fault:
-            raise EngineError(fault.errno, str(fault)) from None
+        return str(spawn.start("storage.data_server_process", arguments, START_SECONDS))
 
     def leases(self) -> list[LeaseUse]:
         """Tell what is served right now; EngineError when the data server does not answer."""
@@ -66,18 +62,11 @@ class UserspaceStorage:
         if spawn.lock_holder(self._lock) is None:
             return
         try:
-            control.ask(self._socket, {"do": "stop"}, LIVE_SECONDS)
-        except (Fault, TimeoutError, control.NoProcess):
+            self._ask({"do": "stop"})
+        except EngineError:
             spawn.kill(self._lock)
         if not spawn.await_end(self._lock, LIVE_SECONDS):
             spawn.kill(self._lock)
 
     def _ask(self, order: dict[str, Any]) -> Any:
-        try:
-            return control.ask(self._socket, order, LIVE_SECONDS)
-        except Fault as fault:
-            raise EngineError(fault.errno, str(fault)) from None
-        except control.NoProcess:
-            raise EngineError(errno.ECONNREFUSED, "the data server does not run") from None
-        except TimeoutError:
-            raise EngineError(errno.ETIMEDOUT, "the data server does not answer") from None
+        return control.ask(self._socket, order, "the data server", LIVE_SECONDS)
