@@ -425,14 +425,22 @@ def _read(kind: Any, value: object, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise Malformed(f"{where}: an array is wanted")
-        return tuple(_read(typing.get_args(kind)[0], item, where) for item in value)
+        item_kind = typing.get_args(kind)[0]
+        return tuple(_read(item_kind, item, where) for item in value)
     wanted = dict if origin is dict else kind
     if type(value) is not wanted:
         raise Malformed(f"{where}: {_NOUNS[wanted]} is wanted")
     return value
 
 
-_NOUNS = {bool: "a boolean", int: "an int", str: "a string", dict: "a struct"}
+_NOUNS = {
+    bool: "a boolean",
+    int: "an int",
+    float: "a float",
+    str: "a string",
+    dict: "a struct",
+    type(None): "nothing",
+}
 
 
 def _read_dataclass(kind: type, value: object, where: str) -> Any:
@@ -442,7 +450,10 @@ def _read_dataclass(kind: type, value: object, where: str) -> Any:
     for member in _members(kind):
         if member.wire in value:
             inner = value[member.wire]
-            known[member.name] = _read(member.kind, inner, f"{where}.{member.wire}")
+            plain = type(inner) is member.kind and member.kind in _PLAIN  # most are: quickly
+            known[member.name] = (
+                inner if plain else _read(member.kind, inner, f"{where}.{member.wire}")
+            )
         elif member.required:
             raise Malformed(f"{where}: {member.wire} is missing")
     return kind(**known)

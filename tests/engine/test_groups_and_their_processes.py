@@ -224,7 +224,7 @@ def test_a_revived_group_still_knows_what_a_faulty_replica_missed(make_lab: Make
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
 
-def test_a_revived_group_trusts_marks_more_than_its_record(make_lab: MakeLab) -> None:
+def test_a_revived_group_trusts_marks_more_than_its_state_file(make_lab: MakeLab) -> None:
     lab = make_lab(servers=2)
     lab.attach(servers=(0, 1))
     record = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json"

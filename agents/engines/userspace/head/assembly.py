@@ -4,20 +4,18 @@ import errno
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from agents.engines.base import EngineError
+from agents.engines.userspace.head.state_file import SavedDevice, SavedReplica
 from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
-    CONNECTION,
     FAULTY,
     INSYNC,
     QUEUED,
-    STALE,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
@@ -26,56 +24,66 @@ from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.mirror.write_intent import DirtyRegions, WriteIntentBitmap
 from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.process.orders import HeadArguments
+from agents.protocol import Reason
 
 
 class Assembly:
     """Makes the devices of a group of mirrors, and these of replicas."""
 
-    def __init__(self, reactor: Reactor, group: MirrorOwner, arguments: dict[str, Any]) -> None:
+    def __init__(self, reactor: Reactor, group: MirrorOwner, arguments: HeadArguments) -> None:
         self._group = group
-        self._folder: str = arguments["folder"]
-        self._boot_id: str = arguments["boot_id"]
-        self.connections = Connections(reactor, arguments["leg_timeout"])
+        self._folder = arguments.folder
+        self._boot_id = arguments.boot_id
+        self.connections = Connections(reactor, arguments.replica_timeout)
         self._maps: dict[int, WriteIntentBitmap] = {}
-        self.revived: bool = arguments["revive"]
+        self.revived = arguments.revive
 
-    def make_volume(self, device: dict[str, Any]) -> Volume:
-        """Make a device of its record, not yet connected."""
-        size = sum(mirror["size_gb"] for mirror in device["mirrors"]) * GB
-        path = f"{self._folder}/intent-{device['lvolid']:08x}"
+    def make_volume(self, device: SavedDevice) -> Volume:
+        """Make a device as it was saved, not yet connected."""
+        size = sum(mirror.size_gb for mirror in device.mirrors) * GB
+        path = f"{self._folder}/intent-{device.lvolid:08x}"
         try:
             whole = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
         except OSError as error:
             raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
-        self._maps[device["lvolid"]] = whole
+        self._maps[device.lvolid] = whole
         files = frozenset(os.listdir(self._folder))
         base = 0
         mirrors = []
-        for spec in device["mirrors"]:
-            mirror_size = spec["size_gb"] * GB
+        for spec in device.mirrors:
+            mirror_size = spec.size_gb * GB
             regions = whole.part(base, mirror_size)
-            mirror = LiveMirror(self._group, spec["mirrorid"], mirror_size, base, regions)
-            mirror.settlement.events = spec["events"]
+            mirror = LiveMirror(self._group, spec.mirrorid, mirror_size, base, regions)
+            mirror.settlement.events = spec.events
             mirror.replicas = [
-                self._make_replica(replica, regions, whole, files) for replica in spec["legs"]
+                self._make_replica(replica, regions, whole, files) for replica in spec.replicas
             ]
             for replica in mirror.replicas:
-                replica.events = replica.events or spec["events"]
+                replica.events = replica.events or spec.events
             mirror.refresh()
             mirrors.append(mirror)
             base += mirror_size
-        return Volume(device["lvolid"], mirrors)
+        return Volume(device.lvolid, mirrors)
 
     def _make_replica(
         self,
-        spec: dict[str, Any],
+        spec: SavedReplica,
         regions: DirtyRegions,
         whole: WriteIntentBitmap,
         files: frozenset[str],
     ) -> LiveReplica:
-        replica = LiveReplica(spec)
+        replica = LiveReplica(
+            spec.dextid,
+            spec.addresses,
+            spec.port,
+            spec.export,
+            spec.state,
+            spec.why,
+            spec.events,
+        )
         if replica.state in {QUEUED, BUILDING}:
-            replica.state, replica.why = FAULTY, STALE
+            replica.state, replica.why = FAULTY, Reason.STALE
         known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
         if f"missed-{replica.dextid:08x}" in files:
             path = self.missed_path(replica.dextid)
@@ -90,7 +98,7 @@ class Assembly:
         """Name the file that keeps what a replica lacks."""
         return f"{self._folder}/missed-{dextid:08x}"
 
-    async def join(self, volume: Volume, device: dict[str, Any]) -> None:
+    async def join(self, volume: Volume, device: SavedDevice) -> None:
         """Connect all good replicas, find what is to be resynced, and mark them as in use.
 
         The caller saves what became of the replicas before it serves the volume.
@@ -110,7 +118,7 @@ class Assembly:
             error, why = await connected
             if error:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
-                replica.state, replica.why = FAULTY, CONNECTION
+                replica.state, replica.why = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
         for mirror in volume.mirrors:
@@ -121,8 +129,8 @@ class Assembly:
                 )
         whole = self._maps[volume.lvolid]
         for joined in [
-            LoopTask(self._join_mirror(mirror, whole, dirty=spec["doubt"]))
-            for mirror, spec in zip(volume.mirrors, device["mirrors"], strict=True)
+            LoopTask(self._join_mirror(mirror, whole, dirty=spec.dirty))
+            for mirror, spec in zip(volume.mirrors, device.mirrors, strict=True)
         ]:
             await joined
         whole.adopt()
@@ -167,7 +175,7 @@ class Assembly:
                 self._group.log(
                     f"mirror {mirror.mirrorid} replica {replica.dextid}: older than others"
                 )
-                replica.state, replica.why = FAULTY, STALE
+                replica.state, replica.why = FAULTY, Reason.STALE
                 replica.drop()
 
     def forget(self, volume: Volume) -> None:

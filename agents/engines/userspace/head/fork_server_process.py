@@ -1,4 +1,4 @@
-"""The template: code of head processes, loaded once and forked for each, while the agent lives."""
+"""The fork server: code of head processes, loaded once and forked for each, for an agent's life."""
 
 import gc
 import json
@@ -9,6 +9,8 @@ import sys
 
 from agents.engines.userspace.head import head_process
 from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process.orders import HeadArguments
+from agents.protocol import from_struct
 
 ORDER_BYTES = 64 << 10
 
@@ -23,9 +25,10 @@ def main() -> None:
         if not order:
             return
         if not os.fork():
-            # As long as anybody held it, the agent would not notice that the template is gone.
+            # As long as anybody held it, the agent would not notice that the fork server is gone.
             orders.close()
             os.setsid()
-            head_process.main(*spawn.settle(descriptors[0], json.loads(order)))
+            arguments = from_struct(HeadArguments, json.loads(order))
+            head_process.main(arguments, spawn.settle(descriptors[0], arguments.log))
             return
         os.close(descriptors[0])

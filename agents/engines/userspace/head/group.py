@@ -6,13 +6,14 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.assembly import Assembly
 from agents.engines.userspace.head.group_device import GroupDevice
+from agents.engines.userspace.head.state_file import SavedDevice, SavedGroup
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
 from agents.engines.userspace.mirror.copier import CopyThrottle
@@ -27,8 +28,10 @@ from agents.engines.userspace.mirror.live_replica import (
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.resync_queue import ResyncQueue
 from agents.engines.userspace.mirror.write_intent import DirtyRegions
+from agents.engines.userspace.process import orders
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.engines.userspace.snapshot.snapshot import Snapshot
+from agents.protocol import ReplicaReport, ReplicaSpec
 
 CLEAN_SECONDS = 3.0
 
@@ -36,21 +39,23 @@ CLEAN_SECONDS = 3.0
 class Group:
     """The first device is the origin, the others are its snapshots."""
 
-    def __init__(self, reactor: Reactor, arguments: dict[str, Any], kept: dict[str, Any]) -> None:
-        self.epoch: int = kept["epoch"]
+    def __init__(
+        self, reactor: Reactor, arguments: orders.HeadArguments, saved: SavedGroup
+    ) -> None:
+        self.epoch = saved.epoch
         self._reactor = reactor
-        self._folder: str = arguments["folder"]
-        self._run_dir: str = arguments["run_dir"]
-        self._links_dir: str = arguments["links_dir"]
-        self._timeout: float = arguments["leg_timeout"]
-        self._kept = kept
-        self._parts = Assembly(reactor, self, arguments)
+        self._folder = arguments.folder
+        self._run_dir = arguments.run_dir
+        self._links_dir = arguments.links_dir
+        self._timeout = arguments.replica_timeout
+        self._saved = saved
+        self._assembly = Assembly(reactor, self, arguments)
         self._saves = Commits(reactor, self._prepare_save)
         self._devices: list[GroupDevice] = []
         self._snapshots: Snapshots | None = None
         self._cleaning: set[LiveMirror] = set()
-        throttle = CopyThrottle(reactor, arguments["rebuild_mib_per_s"], self._client_requests)
-        self._rebuilds = ResyncQueue(throttle, self._parts.connections, self.save)
+        throttle = CopyThrottle(reactor, arguments.rebuild_mib_per_s, self._client_requests)
+        self._rebuilds = ResyncQueue(throttle, self._assembly.connections, self.save)
 
     # -- what the mirrors need
 
@@ -62,7 +67,7 @@ class Group:
 
     def missed_chunks(self, dextid: int, regions: DirtyRegions) -> MissedChunks:
         """Open the map of what a replica lacks."""
-        return MissedChunks(self._parts.missed_path(dextid), regions.chunks, regions.shift)
+        return MissedChunks(self._assembly.missed_path(dextid), regions.chunks, regions.shift)
 
     def reconnect(
         self,
@@ -72,7 +77,7 @@ class Group:
         found: Callable[[], None],
     ) -> None:
         """Try to reach the last good replica again, for as long as it takes."""
-        self._parts.connections.reconnect(replica, size, lost, found)
+        self._assembly.connections.reconnect(replica, size, lost, found)
 
     def log(self, text: str) -> None:
         """Write a line to the process's log; one that it has no room for is lost."""
@@ -85,7 +90,7 @@ class Group:
     async def assemble(self) -> None:
         """Bring up all devices and publish them; the first failure undoes it."""
         try:
-            for spec in self._kept["devices"]:
+            for spec in self._saved.devices:
                 await self._add(spec)
             await self._save_surely()
             for device in self._devices:
@@ -97,12 +102,12 @@ class Group:
         self._reactor.every(CLEAN_SECONDS, self._clean_dirty_regions)
         self._clean_dirty_regions()
 
-    async def _add(self, spec: dict[str, Any]) -> GroupDevice:
-        published_device.check_labels(spec["labels"])
-        device = GroupDevice(spec, self._parts.make_volume(spec))
+    async def _add(self, spec: SavedDevice) -> GroupDevice:
+        published_device.check_labels(spec.labels)
+        device = GroupDevice(spec, self._assembly.make_volume(spec))
         self._devices.append(device)
         try:
-            await self._parts.join(device.volume, spec)
+            await self._assembly.join(device.volume, spec)
             if self._snapshots is None:
                 self._snapshots = Snapshots(device.volume)
             else:
@@ -113,7 +118,7 @@ class Group:
         return device
 
     async def _add_snapshot(self, snapshots: Snapshots, device: GroupDevice) -> None:
-        origin, broken = self._devices[0].volume, device.spec.get("broken", False)
+        origin, broken = self._devices[0].volume, device.spec.broken
         device.snapshot = Snapshot(origin, device.volume, self.save, broken=broken)
         if not broken:
             await device.snapshot.open()
@@ -123,7 +128,9 @@ class Group:
     async def _save_surely(self) -> None:
         error, _ = await self.save()
         if error:
-            raise EngineError(error, f"the group's record cannot be saved: {os.strerror(error)}")
+            raise EngineError(
+                error, f"the group's state file cannot be saved: {os.strerror(error)}"
+            )
 
     def _part_from(self, device: GroupDevice) -> None:
         self._devices.remove(device)
@@ -132,7 +139,7 @@ class Group:
 
     def _publish(self, device: GroupDevice) -> None:
         path = published_device.socket_path(self._run_dir, device.lvolid)
-        labels = device.spec["labels"]
+        labels = device.spec.labels
         try:
             device.published = published_device.PublishedDevice(
                 self._reactor, device.served, path, labels
@@ -148,30 +155,32 @@ class Group:
 
     # -- orders
 
-    async def perform(self, order: dict[str, Any]) -> Any:
+    async def perform(self, order: orders.Order) -> orders.GroupReply | orders.TakenDown | None:
         """Carry out one order of the agent."""
-        match order["do"]:
-            case "state":
-                devices = [device.state() for device in self._devices if device.published]
-                return {"devices": devices, "copies": self._replicas()}
-            case "detach":
+        match order:
+            case orders.TellState():
+                devices = tuple(device.state() for device in self._devices if device.published)
+                return orders.GroupReply(devices, self.reports())
+            case orders.TakeDown():
                 return await self._detach()
-            case "snapshot":
-                await self._take_snapshot(order["device"])
-            case "unsnapshot":
-                await self._drop_snapshot(order["snapshot"])
-            case "rebuild":
-                await self._rebuild(order["mirrorid"], order["leg"], order["replaces"])
-            case "cancel":
-                self._cancel(lambda replica: replica.dextid == order["dextid"])
-            case unknown:
-                raise EngineError(errno.EINVAL, f"no such order: {unknown}")
+            case orders.TakeSnapshot():
+                await self._take_snapshot(state_file.saved_device(order.device))
+            case orders.RemoveSnapshot():
+                await self._drop_snapshot(order.snapshot)
+            case orders.StartRebuild():
+                await self._rebuild(order.mirrorid, order.replica, order.replaces)
+            case orders.StopRebuild():
+                dextid = order.dextid
+                self._cancel(lambda replica: replica.dextid == dextid)
+            case _:
+                raise EngineError(errno.EINVAL, "not an order for a group")
         return None
 
-    def _replicas(self) -> list[dict[str, Any]]:
-        return state_file.replica_states(self._record(), alive=True)
+    def reports(self) -> tuple[ReplicaReport, ...]:
+        """Report all replicas."""
+        return state_file.replica_reports(self._state(), alive=True)
 
-    async def _detach(self) -> dict[str, Any]:
+    async def _detach(self) -> orders.TakenDown:
         for device in self._devices:
             if device.clients:
                 raise EngineError(
@@ -182,16 +191,16 @@ class Group:
         self._cancel(lambda replica: replica.state in {QUEUED, BUILDING})
         closing = [LoopTask(self._close_mirror(mirror)) for mirror in self._mirrors()]
         clean = [await closed for closed in closing]
-        self._parts.connections.stopped = True
-        self._kept["ended"] = True
+        self._assembly.connections.stopped = True
+        self._saved = replace(self._saved, ended=True)
         await self.save()
-        replicas = self._replicas()
+        reports = self.reports()
         for device in self._devices:
-            device.distrust(replicas)
+            reports = device.distrusted(reports)
             for replica in device.replicas():
                 replica.goodbye()
         self._reactor.soon.append(self._reactor.stop)
-        return {"copies": replicas, "clean": all(clean)}
+        return orders.TakenDown(reports, all(clean))
 
     async def _close_mirror(self, mirror: LiveMirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""
@@ -202,12 +211,12 @@ class Group:
             return False
         return bool(await mirror.mark(clean=True)) and not mirror.settlement.under_way
 
-    async def _take_snapshot(self, spec: dict[str, Any]) -> None:
-        same = next((one for one in self._devices if one.lvolid == spec["lvolid"]), None)
+    async def _take_snapshot(self, spec: SavedDevice) -> None:
+        same = next((one for one in self._devices if one.lvolid == spec.lvolid), None)
         if same is not None:
             await self._until_published(same)
             return
-        self._parts.revived = False
+        self._assembly.revived = False
         device = await self._add(spec)
         await self.save()
         self._publish(device)
@@ -235,23 +244,19 @@ class Group:
         self._cancel(lambda replica: replica in replicas)
         self._part_from(device)
         await self.save()
-        self._parts.forget(device.volume)
+        self._assembly.forget(device.volume)
 
-    async def _rebuild(self, mirrorid: int, spec: dict[str, Any], replaces: int) -> None:
+    async def _rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
         if mirror is None:
             raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
-        replica = mirror.find(spec["dextid"])
+        replica = mirror.find(spec.dextid)
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
             # In use already. The last good replica may have moved: that is where to look for it
             # now.
-            replica.addresses, replica.port, replica.export = (
-                spec["addresses"],
-                spec["port"],
-                spec["export"],
-            )
+            replica.addresses, replica.port, replica.export = spec.addresses, spec.port, spec.export
             return
-        built = LiveReplica({**spec, "state": FAULTY})
+        built = LiveReplica(spec.dextid, spec.addresses, spec.port, spec.export, FAULTY)
         built.replaces = replaces
         if replica is None:
             mirror.replicas.append(built)
@@ -276,10 +281,10 @@ class Group:
         return [mirror for device in self._devices for mirror in device.volume.mirrors]
 
     def _prepare_save(self) -> Work:
-        return partial(state_file.write_record, self._folder, self._record())
+        return partial(state_file.write_state, self._folder, self._state())
 
-    def _record(self) -> dict[str, Any]:
-        return {**self._kept, "devices": [device.record() for device in self._devices]}
+    def _state(self) -> SavedGroup:
+        return replace(self._saved, devices=tuple(device.saved() for device in self._devices))
 
     def _client_requests(self) -> int:
         return self._devices[0].volume.requests

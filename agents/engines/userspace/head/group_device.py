@@ -1,12 +1,15 @@
 """One device of a group with all that belongs to it, and what is told of it."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from agents.engines.userspace.mirror.live_replica import FAULTY, IO, LiveReplica
+from agents.engines.userspace.head.state_file import SavedDevice, SavedMirror, SavedReplica
+from agents.engines.userspace.mirror.live_replica import LiveReplica
 from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
+from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaState
 
 if TYPE_CHECKING:
     from agents.engines.userspace.head.published_device import PublishedDevice
@@ -18,7 +21,7 @@ class GroupDevice:
 
     __slots__ = ("published", "snapshot", "spec", "volume")
 
-    def __init__(self, spec: dict[str, Any], volume: Volume) -> None:
+    def __init__(self, spec: SavedDevice, volume: Volume) -> None:
         self.spec = spec
         self.volume = volume
         self.snapshot: Snapshot | None = None
@@ -48,33 +51,45 @@ class GroupDevice:
         """List all replicas of all mirrors."""
         return [replica for mirror in self.volume.mirrors for replica in mirror.replicas]
 
-    def state(self) -> dict[str, Any]:
-        """Tell of it as the protocol's DeviceState wants it."""
+    def state(self) -> DeviceState:
+        """Tell of it."""
         held = self.snapshot.held * COW_CHUNK // MIB if self.snapshot is not None else 0
-        return {
-            "lvolid": self.lvolid,
-            "clients": self.clients,
-            "cow_mib": held,
-            "broken": self.broken,
-        }
+        return DeviceState(self.lvolid, self.clients, held, self.broken)
 
-    def record(self) -> dict[str, Any]:
+    def saved(self) -> SavedDevice:
         """Describe it so that it can be made again."""
-        mirrors = [
-            {
-                "mirrorid": mirror.mirrorid,
-                "size_gb": spec["size_gb"],
-                "events": mirror.events,
-                "doubt": bool(mirror.unsynced),
-                "legs": [replica.spec() for replica in mirror.replicas],
-            }
-            for mirror, spec in zip(self.volume.mirrors, self.spec["mirrors"], strict=True)
-        ]
-        return {**self.spec, "broken": self.broken, "mirrors": mirrors}
+        mirrors = tuple(
+            SavedMirror(
+                mirror.mirrorid,
+                before.size_gb,
+                mirror.events,
+                bool(mirror.unsynced),
+                tuple(_saved_replica(replica) for replica in mirror.replicas),
+            )
+            for mirror, before in zip(self.volume.mirrors, self.spec.mirrors, strict=True)
+        )
+        return replace(self.spec, broken=self.broken, mirrors=mirrors)
 
-    def distrust(self, replicas: list[dict[str, Any]]) -> None:
-        """Tell a broken snapshot's replicas as faulty: its store must never be trusted again."""
-        mine = {mirror.mirrorid for mirror in self.volume.mirrors}
-        for replica in replicas:
-            if self.broken and replica["mirrorid"] in mine:
-                replica.update(state=FAULTY, why=IO)
+    def distrusted(self, reports: tuple[ReplicaReport, ...]) -> tuple[ReplicaReport, ...]:
+        """Report a broken snapshot's replicas as faulty: its store must never be trusted again."""
+        mine = {mirror.mirrorid for mirror in self.volume.mirrors} if self.broken else set()
+        return tuple(
+            replace(report, state=ReplicaState.FAULTY, why=str(Reason.IO))
+            if report.mirrorid in mine
+            else report
+            for report in reports
+        )
+
+
+def _saved_replica(replica: LiveReplica) -> SavedReplica:
+    return SavedReplica(
+        replica.dextid,
+        replica.addresses,
+        replica.port,
+        replica.export,
+        replica.state,
+        replica.why,
+        replica.events,
+        replica.done_mib,
+        replica.total_mib,
+    )

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from functools import partial
 
 from agents.engines.base import EngineError
@@ -20,7 +21,7 @@ class PublishedDevice:
     """A device that clients can open."""
 
     def __init__(
-        self, reactor: Reactor, device: messages.BlockDevice, path: str, labels: list[str]
+        self, reactor: Reactor, device: messages.BlockDevice, path: str, labels: Sequence[str]
     ) -> None:
         self._device = device
         self._path = path
@@ -50,7 +51,7 @@ class PublishedDevice:
             connection.close("no longer served")
 
 
-def check_labels(labels: list[str]) -> None:
+def check_labels(labels: Sequence[str]) -> None:
     """Refuse names that would lead out of the folder of links."""
     for label in labels:
         if not label or "/" in label or "\0" in label or label in {".", ".."}:
@@ -66,7 +67,7 @@ def make_link(link: str, target: str) -> None:
     os.replace(new, link)
 
 
-def remove_links(links_dir: str, labels: list[str], target: str) -> None:
+def remove_links(links_dir: str, labels: Sequence[str], target: str) -> None:
     """Remove the links that still point to the target."""
     for label in labels:
         link = f"{links_dir}/{label}"

@@ -7,9 +7,10 @@ from typing import Any
 from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
-from agents.engines.userspace.mirror.live_replica import BUILDING, IO, LiveReplica
+from agents.engines.userspace.mirror.live_replica import BUILDING, LiveReplica
 from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.nbd import messages
+from agents.protocol import Reason
 
 PIECE = MIB
 ZEROS = bytes(PIECE)
@@ -212,7 +213,7 @@ async def _write_all(
     for replica, reply in asked:
         error, _ = await reply
         if error:
-            mirror.fail(replica, IO)
+            mirror.fail(replica, Reason.IO)
 
 
 def _stretches(chunks: list[int], longest: int) -> Iterator[list[int]]:

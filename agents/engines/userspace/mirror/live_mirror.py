@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
-    CONNECTION,
     FAULTY,
     INSYNC,
-    IO,
     QUEUED,
     LiveReplica,
 )
@@ -22,6 +20,7 @@ from agents.engines.userspace.mirror.range_locks import RangeLocks
 from agents.engines.userspace.mirror.settlement import Settlement
 from agents.engines.userspace.mirror.write_intent import DirtyRegions
 from agents.engines.userspace.nbd import messages
+from agents.protocol import Reason
 
 if TYPE_CHECKING:
     from agents.engines.userspace.mirror.missed_chunks import MissedChunks
@@ -132,24 +131,24 @@ class LiveMirror:
         """A replica's connection is gone."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: {reason}")
         if self._readers == (replica,):
-            replica.why = CONNECTION
+            replica.why = Reason.CONNECTION
             self._lost_writes = self._lost_writes or self._flushed < self.requests
             self._fail_building("the last good replica is out of reach")
             self._group.reconnect(
                 replica, self.size, partial(self.lost, replica), partial(self.found, replica)
             )
         else:
-            self.fail(replica, CONNECTION)
+            self.fail(replica, Reason.CONNECTION)
 
     def found(self, replica: LiveReplica) -> None:
         """The last good replica answers again."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: reached again")
-        replica.why = ""
+        replica.why = Reason.NONE
         self.refresh()
         if self.settlement.unsettled:
             self.settlement.begin()
 
-    def fail(self, replica: LiveReplica, why: str) -> None:
+    def fail(self, replica: LiveReplica, why: Reason) -> None:
         """Take a replica out of use, unless it is the last good one."""
         if replica.state not in {INSYNC, BUILDING}:
             return
@@ -183,7 +182,7 @@ class LiveMirror:
         for replica, reply in asked:
             error, _ = await reply
             if error:
-                self.fail(replica, IO)
+                self.fail(replica, Reason.IO)
             else:
                 replica.events = events
                 marked += 1
@@ -193,7 +192,7 @@ class LiveMirror:
         for replica in self._writers:
             if replica.state == BUILDING:
                 self._report(f"replica {replica.dextid} is not built any further: {reason}")
-                self.fail(replica, IO)
+                self.fail(replica, Reason.IO)
 
     def _report(self, text: str) -> None:
         now = time.monotonic()
@@ -240,7 +239,7 @@ class LiveMirror:
 
     def _landed(self, write: _Write, replica: LiveReplica, error: int, _data: Any) -> None:
         if error:
-            self.fail(replica, IO)
+            self.fail(replica, Reason.IO)
         elif replica.state == INSYNC:
             write.good.append(replica)
         write.left -= 1
@@ -285,7 +284,7 @@ class LiveMirror:
         if not error:
             done(0, data)
             return
-        self.fail(replica, IO)
+        self.fail(replica, Reason.IO)
         if replica.state == INSYNC:
             done(errno.EIO, None)
         else:
@@ -319,7 +318,7 @@ class LiveMirror:
         for replica, reply in asked:
             error, _ = await reply
             if error:
-                self.fail(replica, IO)
+                self.fail(replica, Reason.IO)
             else:
                 flushed.append(replica)
         return sum(replica.state == INSYNC for replica in flushed)

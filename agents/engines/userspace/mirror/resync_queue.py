@@ -14,17 +14,15 @@ from agents.engines.userspace.mirror.copier import (
 )
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import (
-    ASKED,
     BUILDING,
-    CONNECTION,
     FAULTY,
     INSYNC,
-    IO,
     QUEUED,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark, unpack_mark
 from agents.engines.userspace.nbd import messages
+from agents.protocol import Reason
 
 
 class ResyncQueue:
@@ -43,7 +41,7 @@ class ResyncQueue:
 
     def build(self, mirror: LiveMirror, replica: LiveReplica) -> None:
         """Queue a replica to be brought into sync."""
-        replica.state, replica.why = QUEUED, ""
+        replica.state, replica.why = QUEUED, Reason.NONE
         mirror.refresh()
         self._wanted.append((mirror, replica))
         self._start()
@@ -58,12 +56,12 @@ class ResyncQueue:
         """Stop or forget the building of a replica; it is left faulty."""
         self._wanted = [item for item in self._wanted if item[1] is not replica]
         if replica.state == QUEUED:
-            replica.state, replica.why = FAULTY, ASKED
+            replica.state, replica.why = FAULTY, Reason.ASKED
             mirror.refresh()
             replica.drop()
             self._save()
         elif replica.state == BUILDING:
-            mirror.fail(replica, ASKED)
+            mirror.fail(replica, Reason.ASKED)
 
     async def stop(self) -> None:
         """Begin nothing more and wait for what is under way."""
@@ -116,7 +114,7 @@ class ResyncQueue:
             replica.drop()
             return
         if error:
-            replica.state, replica.why = FAULTY, CONNECTION
+            replica.state, replica.why = FAULTY, Reason.CONNECTION
             mirror.refresh()
             await self._save()
             return
@@ -127,7 +125,7 @@ class ResyncQueue:
             await self._copier.copy(copying, copying.chunks())
             await self._finish(mirror, replica)
         except CopyStopped:
-            mirror.fail(replica, ASKED if self._copier.stopped else IO)
+            mirror.fail(replica, Reason.ASKED if self._copier.stopped else Reason.IO)
         await self._save()
 
     async def _recognise(self, mirror: LiveMirror, replica: LiveReplica) -> None:
@@ -150,7 +148,7 @@ class ResyncQueue:
                 marked = -1
         if error or replica.state != BUILDING:
             raise CopyStopped
-        replica.state, replica.why, replica.events = INSYNC, "", marked
+        replica.state, replica.why, replica.events = INSYNC, Reason.NONE, marked
         if replica.missed is not None:
             replica.missed.remove()
             replica.missed = None
