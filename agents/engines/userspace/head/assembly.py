@@ -20,7 +20,7 @@ from agents.engines.userspace.mirror.live_replica import (
 )
 from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
-from agents.engines.userspace.mirror.missed_chunks import MissedChunks
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks, check_version
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.mirror.write_intent import DirtyRegions, WriteIntentBitmap
 from agents.engines.userspace.nbd import messages
@@ -87,6 +87,7 @@ class Assembly:
         known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
         if f"missed-{replica.dextid:08x}" in files:
             path = self.missed_path(replica.dextid)
+            check_version(path)
             if known and replica.state == FAULTY:
                 replica.missed = MissedChunks(path, regions.chunks, regions.shift)
                 replica.missed.add(regions.as_missing())

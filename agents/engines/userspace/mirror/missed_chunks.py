@@ -1,15 +1,30 @@
 """What a replica that is out of use lacks."""
 
+import contextlib
 import mmap
 import os
+import struct
 
-from agents.engines.userspace.mirror.mapped_file import map_file, places_of_one
+from agents.engines.userspace.mirror.mapped_file import check_magic, map_file, places_of_one
+
+_TRAILER = struct.Struct("<8sII")
+_MAGIC = b"VASMIS01"
+"""The file's version stands behind the chunks: engines of the first version, which wrote none, map
+the file from its beginning and cut off what follows."""
+
+
+def check_version(path: str) -> None:
+    """Raise EngineError if a newer engine wrote the file: its last bytes tell the version."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+        file.seek(-min(_TRAILER.size, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        check_magic(path, file.read(len(_MAGIC)), _MAGIC)
 
 
 class MissedChunks:
     """What one replica lacks: one byte a chunk of its mirror, in a file that is mapped.
 
     Without room for the file only this process knows it: to the next one the replica lacks all.
+    EngineError if a newer engine wrote the file.
     """
 
     def __init__(self, path: str, chunks: int, shift: int) -> None:
@@ -17,8 +32,9 @@ class MissedChunks:
         self.chunks = chunks
         self.shift = shift
         existed = os.path.exists(path)
+        check_version(path)
         try:
-            self._bytes = map_file(path, chunks)
+            self._bytes = map_file(path, chunks, tail=_TRAILER.pack(_MAGIC, shift, chunks))
         except OSError:
             self._bytes = mmap.mmap(-1, chunks)
             if existed:

@@ -1,9 +1,9 @@
 """The write-intent bitmap: where the replicas of a volume may differ. It outlives the process."""
 
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
-from agents.engines.userspace.mirror.mapped_file import map_file, places_of_one
+from agents.engines.userspace.mirror.mapped_file import check_magic, map_file, places_of_one
 
 HEADER_BYTES = 4096
 SMALLEST_SHIFT = 20
@@ -11,6 +11,7 @@ MOST_CHUNKS = 16 << 20
 
 _HEADER = struct.Struct("<8sIIQ40s")
 _MAGIC = b"VASWIM01"
+"""With the version of the file, as it was from the beginning."""
 
 UNSYNCED = 0x80
 """The replicas may differ here since before this assembly: the chunk is to be resynced."""
@@ -38,15 +39,17 @@ class WriteIntentBitmap:
     """One byte a chunk of a volume, in a file: the state of the process's writes.
 
     It is memory shared with the kernel, never synced: it outlives the process, not the host.
-    Whoever reads it later must have the same boot id. OSError if there is no room for it.
+    Whoever reads it later must have the same boot id. OSError if there is no room for it,
+    EngineError if a newer engine wrote it.
     """
 
     def __init__(self, path: str, size: int, epoch: int, boot_id: str) -> None:
         self.shift = chunk_shift(size)
         self.path = path
         chunks = -(-size >> self.shift)
-        self.survived = _read_header(path) == (self.shift, size, boot_id)
-        self.old_epoch = _read_epoch(path) if self.survived else 0
+        old = _read_header(path)
+        self.old_epoch = old.epoch if old is not None else 0
+        self.survived = old == _Header(self.shift, self.old_epoch, size, boot_id)
         self.bytes: Any = map_file(path, HEADER_BYTES + chunks, anew=not self.survived)
         self._header = _HEADER.pack(_MAGIC, self.shift, epoch, size, boot_id.encode())
 
@@ -141,22 +144,21 @@ class DirtyRegions:
         self._bytes[part] = bytes(self._bytes[part]).translate(table)
 
 
-def _unpack_header(path: str) -> tuple[bytes, int, int, int, str] | None:
+class _Header(NamedTuple):
+    shift: int
+    epoch: int
+    size: int
+    boot_id: str
+
+
+def _read_header(path: str) -> _Header | None:
+    """Read a file's header; EngineError where a newer engine wrote it."""
     try:
         with open(path, "rb") as file:
-            magic, shift, epoch, size, boot_id = _HEADER.unpack(file.read(_HEADER.size))
-    except (OSError, struct.error):
+            block = file.read(_HEADER.size)
+    except OSError:
         return None
-    return magic, shift, epoch, size, boot_id.rstrip(b"\0").decode(errors="replace")
-
-
-def _read_header(path: str) -> tuple[int, int, str] | None:
-    header = _unpack_header(path)
-    if header is None or header[0] != _MAGIC:
+    if not check_magic(path, block[: len(_MAGIC)], _MAGIC) or len(block) < _HEADER.size:
         return None
-    return header[1], header[3], header[4]
-
-
-def _read_epoch(path: str) -> int:
-    header = _unpack_header(path)
-    return header[2] if header is not None else 0
+    _, shift, epoch, size, boot_id = _HEADER.unpack(block)
+    return _Header(shift, epoch, size, boot_id.rstrip(b"\0").decode(errors="replace"))

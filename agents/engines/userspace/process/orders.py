@@ -26,6 +26,8 @@ from agents.protocol import (
 
 T = TypeVar("T")
 
+LOCK_VERSION = 1
+
 # -- what a process is started with ---------------------------------------------------------------
 
 
@@ -62,7 +64,7 @@ class LockHolder:
 
     pid: int = 0
     instance: str = ""
-    version: int = 1
+    version: int = LOCK_VERSION
 
 
 # -- to a group's process -------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.process.orders import (
+    LOCK_VERSION,
     DataServerArguments,
     LockHolder,
     unpack_reply,
@@ -124,7 +125,13 @@ def lock_holder(path: str) -> LockHolder | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return from_struct(LockHolder, json.loads(os.pread(descriptor, 4096, 0) or b"{}"))
+        holder = from_struct(LockHolder, json.loads(os.pread(descriptor, 4096, 0) or b"{}"))
+        if holder.version > LOCK_VERSION:
+            raise EngineError(
+                errno.EPROTONOSUPPORT,
+                f"{path} is of version {holder.version}: a newer agent's process holds it",
+            ) from None
+        return holder
     finally:
         os.close(descriptor)
     return None
