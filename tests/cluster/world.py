@@ -10,7 +10,7 @@ from deploy.local import observe
 from deploy.local.calls import Calls
 from deploy.local.cluster import Cluster
 from deploy.local.ledger import Ledger, spread
-from deploy.local.nbd import Device
+from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, HEADS, STORAGES
 
 
@@ -23,8 +23,8 @@ class World:
         self.call = Calls(cluster.place.rpc_url)
         self.background = ThreadPoolExecutor(8)
 
-    def open(self, name: str) -> Device:
-        return Device(self.place.links / name)
+    def open(self, name: str) -> NbdClient:
+        return NbdClient(self.place.links / name)
 
     def create(self, name: str, *, capacity: int = 4, redundancy: int = 3) -> int:
         members = {"lvolname": name, "capacity": capacity, "redundancy": redundancy}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.protocol import AttachOrder, DeviceSpec, MirrorSpec, ReplicaSpec, ReplicaState
-from tests.engine.client import NbdClient
+from deploy.local.nbd import NbdClient
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import VOLUME, Lab, free_port, wait_until
 

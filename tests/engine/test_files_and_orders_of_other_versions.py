@@ -20,7 +20,7 @@ from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.process import orders, spawn
 from agents.protocol import Reason, ReplicaState, to_struct
-from tests.engine.client import NbdClient
+from deploy.local.nbd import NbdClient
 from tests.engine.conftest import MakeFolder, MakeLab
 from tests.engine.lab import VOLUME
 

@@ -11,7 +11,7 @@ from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.storage.leased_range import libc
 from agents.protocol import GB, ReplicaState
-from tests.engine.client import NbdClient, NbdError
+from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
 from tests.engine.lab import VOLUME, Lab, wait_until
 

@@ -9,7 +9,8 @@ import pytest
 
 from agents.engines.base import EngineError
 from agents.protocol import ReplicaState
-from tests.engine.client import CheckedLoad, NbdClient
+from deploy.local.nbd import NbdClient
+from tests.engine.checked_load import CheckedLoad
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 

@@ -7,7 +7,8 @@ import pytest
 
 from agents.engines.userspace.mirror.marks import Mark, mark_offset, pack_mark
 from agents.protocol import GB, ReplicaState
-from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
+from deploy.local.nbd import NbdClient, NbdError
+from tests.engine.checked_load import CheckedLoad, content
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import TIMEOUT, VOLUME, wait_until
 

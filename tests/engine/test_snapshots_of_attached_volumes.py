@@ -9,7 +9,7 @@ import pytest
 
 from agents.engines.base import EngineError
 from agents.protocol import GB, DeviceState
-from tests.engine.client import NbdClient, NbdError
+from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 

@@ -14,7 +14,7 @@ from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
 from agents.engines.userspace.process import orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
-from agents.engines.userspace.storage.leased_range import LeasedRange, OpenDisk
+from agents.engines.userspace.storage.leased_range import LeasedRange, ServedDisk
 from agents.protocol import from_struct
 
 CHECK_SECONDS = 1.0
@@ -28,7 +28,7 @@ class DataServer:
         self._leases: dict[str, Lease] = {}
         self._devices: dict[str, LeasedRange] = {}
         self._ending: dict[str, LeasedRange] = {}
-        self._disks: dict[str, OpenDisk] = {}
+        self._disks: dict[str, ServedDisk] = {}
         # Names are secrets: none is ever listed.
         self.exports = ExportTable(self._devices.get, list)
         reactor.every(CHECK_SECONDS, self._check_disks)
@@ -81,11 +81,11 @@ class DataServer:
             self._reactor, disk, lease.offset, lease.size, lease.meta_offset
         )
 
-    def _open(self, path: str) -> OpenDisk:
+    def _open(self, path: str) -> ServedDisk:
         disk = self._disks.get(path)
         if disk is None or disk.error:
             try:
-                disk = OpenDisk(self._reactor, path)
+                disk = ServedDisk(self._reactor, path)
             except OSError as error:
                 raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
             self._disks[path] = disk
@@ -108,7 +108,7 @@ class DataServer:
             del self._ending[name], self._leases[name]
             self._let_go(device.disk)
 
-    def _let_go(self, disk: OpenDisk) -> None:
+    def _let_go(self, disk: ServedDisk) -> None:
         disk.leases -= 1
         if not disk.leases:
             if self._disks.get(disk.path) is disk:

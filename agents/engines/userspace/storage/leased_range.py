@@ -19,7 +19,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-class OpenDisk:
+class ServedDisk:
     """An open file or block device, shared by the leases of it."""
 
     def __init__(self, reactor: Reactor, path: str) -> None:
@@ -73,7 +73,7 @@ class LeasedRange:
     )
 
     def __init__(
-        self, reactor: Reactor, disk: OpenDisk, offset: int, size: int, mark_at: int
+        self, reactor: Reactor, disk: ServedDisk, offset: int, size: int, mark_at: int
     ) -> None:
         self.size = size + MARK_BYTES
         self.disk = disk
