@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from agents.errors import AgentError
 from agents.protocol import AttachOrder, DeviceSpec, GroupState, ReplicaReport, ReplicaSpec
-
-if TYPE_CHECKING:
-    from pathlib import Path  # engine processes do without it: it takes 8 ms to load
 
 
 class EngineError(AgentError):
@@ -95,6 +92,3 @@ class HeadEngine(Protocol):
 
     def stop(self) -> None:
         """End every group's process without detaching; `revive` brings each back."""
-
-    def links(self) -> "Path":
-        """Name the folder of the published devices (the node's /dev/vas)."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.head.state_file import SavedDevice, SavedReplica
+from agents.engines.userspace.head.state_file import SavedDevice, SavedMirror, SavedReplica
 from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.connections import Connections
@@ -36,7 +36,7 @@ class Assembly:
         self._folder = arguments.folder
         self._boot_id = arguments.boot_id
         self.connections = Connections(reactor, arguments.replica_timeout)
-        self._maps: dict[int, WriteIntentBitmap] = {}
+        self._bitmaps: dict[int, WriteIntentBitmap] = {}
         self.revived = arguments.revive
 
     def make_volume(self, device: SavedDevice) -> Volume:
@@ -44,56 +44,44 @@ class Assembly:
         size = sum(mirror.size_gb for mirror in device.mirrors) * GB
         path = f"{self._folder}/intent-{device.lvolid:08x}"
         try:
-            whole = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
+            bitmap = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
         except OSError as error:
             raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
-        self._maps[device.lvolid] = whole
-        files = frozenset(os.listdir(self._folder))
-        base = 0
-        mirrors = []
-        for spec in device.mirrors:
-            mirror_size = spec.size_gb * GB
-            regions = whole.part(base, mirror_size)
-            mirror = LiveMirror(self._group, spec.mirrorid, mirror_size, base, regions)
-            mirror.settlement.events = spec.events
-            mirror.replicas = [
-                self._make_replica(replica, regions, whole, files) for replica in spec.replicas
-            ]
-            for replica in mirror.replicas:
-                replica.events = replica.events or spec.events
-            mirror.refresh()
-            mirrors.append(mirror)
-            base += mirror_size
+        self._bitmaps[device.lvolid] = bitmap
+        mirrors: list[LiveMirror] = []
+        for saved in device.mirrors:
+            base = mirrors[-1].base + mirrors[-1].size if mirrors else 0
+            mirrors.append(self._make_mirror(saved, base, bitmap))
         return Volume(device.lvolid, mirrors)
 
-    def _make_replica(
-        self,
-        spec: SavedReplica,
-        regions: DirtyRegions,
-        whole: WriteIntentBitmap,
-        files: frozenset[str],
-    ) -> LiveReplica:
-        replica = LiveReplica(
-            spec.dextid,
-            spec.addresses,
-            spec.port,
-            spec.export,
-            spec.state,
-            spec.why,
-            spec.events,
-        )
-        if replica.state in {QUEUED, BUILDING}:
-            replica.state, replica.why = FAULTY, Reason.STALE
-        known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
-        if f"missed-{replica.dextid:08x}" in files:
-            path = self.missed_path(replica.dextid)
-            check_version(path)
-            if known and replica.state == FAULTY:
-                replica.missed = MissedChunks(path, regions.chunks, regions.shift)
-                replica.missed.add(regions.as_missing())
-            else:
-                os.unlink(path)
-        return replica
+    def _make_mirror(self, saved: SavedMirror, base: int, bitmap: WriteIntentBitmap) -> LiveMirror:
+        size = saved.size_gb * GB
+        regions = bitmap.part(base, size)
+        mirror = LiveMirror(self._group, saved.mirrorid, size, base, regions)
+        mirror.settlement.events = saved.events
+        known = self.revived and bitmap.survived and bitmap.old_epoch == self._group.epoch
+        for one in saved.replicas:
+            replica = _make_replica(one)
+            replica.events = replica.events or saved.events
+            replica.missed = self._recall_missed(replica, regions, known=known)
+            mirror.replicas.append(replica)
+        mirror.refresh()
+        return mirror
+
+    def _recall_missed(
+        self, replica: LiveReplica, regions: DirtyRegions, *, known: bool
+    ) -> MissedChunks | None:
+        """Take up the map of what a replica lacks, if it is `known` to be true; else remove it."""
+        path = self.missed_path(replica.dextid)
+        if not os.path.exists(path):
+            return None
+        check_version(path)
+        if not known or replica.state != FAULTY:
+            os.unlink(path)
+            return None
+        missed = MissedChunks(path, regions.chunks, regions.shift)
+        missed.add(regions.as_missing())
+        return missed
 
     def missed_path(self, dextid: int) -> str:
         """Name the file that keeps what a replica lacks."""
@@ -104,15 +92,28 @@ class Assembly:
 
         The caller saves what became of the replicas before it serves the volume.
         """
+        await self._connect_all(volume)
+        for mirror in volume.mirrors:
+            mirror.refresh()
+            if not mirror.readers:
+                raise EngineError(
+                    errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
+                )
+        bitmap = self._bitmaps[volume.lvolid]
+        for joined in [
+            LoopTask(self._join_mirror(mirror, bitmap, dirty=spec.dirty))
+            for mirror, spec in zip(volume.mirrors, device.mirrors, strict=True)
+        ]:
+            await joined
+        bitmap.adopt()
+
+    async def _connect_all(self, volume: Volume) -> None:
         # Server by server: one that is busy accepting needs not be woken for each.
         wanted = [(mirror, replica) for mirror in volume.mirrors for replica in mirror.readers]
         wanted.sort(key=lambda one: (one[1].addresses, one[1].port))
+        connect = self.connections.connect
         waiting = [
-            (
-                mirror,
-                replica,
-                self.connections.connect(replica, mirror.size, partial(mirror.lost, replica)),
-            )
+            (mirror, replica, connect(replica, mirror.size, partial(mirror.lost, replica)))
             for mirror, replica in wanted
         ]
         for mirror, replica, connected in waiting:
@@ -122,34 +123,21 @@ class Assembly:
                 replica.state, replica.why = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
-        for mirror in volume.mirrors:
-            mirror.refresh()
-            if not mirror.readers:
-                raise EngineError(
-                    errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
-                )
-        whole = self._maps[volume.lvolid]
-        for joined in [
-            LoopTask(self._join_mirror(mirror, whole, dirty=spec.dirty))
-            for mirror, spec in zip(volume.mirrors, device.mirrors, strict=True)
-        ]:
-            await joined
-        whole.adopt()
 
     async def _join_mirror(
-        self, mirror: LiveMirror, whole: WriteIntentBitmap, *, dirty: bool
+        self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, dirty: bool
     ) -> None:
         if dirty or self.revived:
             marks = await self._read_marks(mirror)
             newest = max((mark.events for _, mark in marks), default=0)
-            self._leave_out_older(mirror, marks, newest)
+            self._leave_out_stale(mirror, marks, newest)
             mirror.settlement.events = max(mirror.events, newest)
             epochs = {mark.epoch for _, mark in marks if mark.events == newest}
-            known = whole.survived and epochs == {whole.old_epoch}
+            known = bitmap.survived and epochs == {bitmap.old_epoch}
             mirror.unsynced = (
                 mirror.regions.resync_dirty() if known else mirror.regions.resync_all()
             )
-        elif whole.survived:
+        elif bitmap.survived:
             mirror.regions.clear()
         for replica in mirror.replicas:
             if replica.missed is not None:
@@ -167,23 +155,36 @@ class Assembly:
         marks = [Mark() if error else unpack_mark(block) for error, block in blocks]
         return list(zip(replicas, marks, strict=True))
 
-    def _leave_out_older(
+    def _leave_out_stale(
         self, mirror: LiveMirror, marks: Sequence[tuple[LiveReplica, Mark]], newest: int
     ) -> None:
         """A replica is stale though the state file, which could not be saved, does not tell."""
         for replica, mark in marks:
             if mark.events < newest and replica.state == INSYNC:
-                self._group.log(
-                    f"mirror {mirror.mirrorid} replica {replica.dextid}: older than others"
-                )
+                self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: stale")
                 replica.state, replica.why = FAULTY, Reason.STALE
                 replica.drop()
 
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
-        whole = self._maps.pop(volume.lvolid)
-        os.unlink(whole.path)
+        bitmap = self._bitmaps.pop(volume.lvolid)
+        os.unlink(bitmap.path)
         for mirror in volume.mirrors:
             for replica in mirror.replicas:
                 if replica.missed is not None:
                     replica.missed.remove()
+
+
+def _make_replica(saved: SavedReplica) -> LiveReplica:
+    replica = LiveReplica(
+        saved.dextid,
+        saved.addresses,
+        saved.port,
+        saved.export,
+        saved.state,
+        saved.why,
+        saved.events,
+    )
+    if replica.state in {QUEUED, BUILDING}:  # what was copied to it is lost with the process
+        replica.state, replica.why = FAULTY, Reason.STALE
+    return replica

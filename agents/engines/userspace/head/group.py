@@ -16,7 +16,7 @@ from agents.engines.userspace.head.group_device import GroupDevice
 from agents.engines.userspace.head.state_file import SavedDevice, SavedGroup
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
-from agents.engines.userspace.mirror.copier import CopyThrottle
+from agents.engines.userspace.mirror.copy_throttle import CopyThrottle
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import (
     BUILDING,

@@ -54,10 +54,6 @@ class UserspaceHead:
             folder.mkdir(parents=True, exist_ok=True)
         self._fork_server = ForkServer()
 
-    def links(self) -> Path:
-        """Name the folder of the published devices (the node's /dev/vas)."""
-        return self._links_dir
-
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
         found = []

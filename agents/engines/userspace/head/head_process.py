@@ -20,9 +20,6 @@ def main(arguments: orders.HeadArguments, report: spawn.Report) -> None:
     except EngineError as error:
         report(orders.error_reply(error))
         return
-    # All have the fork server's command line, so this is what `ps` can tell them apart by.
-    with open("/proc/self/comm", "w", encoding="ascii") as name:
-        name.write(f"vas-{saved.lvolid:08x}")
     # What is made until the group is assembled lives as long as the process: no garbage there.
     gc.disable()
     reactor = Reactor()
@@ -51,4 +48,7 @@ def _begin(arguments: orders.HeadArguments) -> state_file.SavedGroup:
     saved = state_file.read_state(arguments.folder)
     if saved is None:
         raise EngineError(errno.ENOENT, "the group's state file cannot be read")
+    # All have the fork server's command line, so this is what `ps` can tell them apart by.
+    with open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(f"vas-{saved.lvolid:08x}")
     return saved

@@ -71,7 +71,7 @@ class LiveMirror:
         self._group = group
         self._readers: tuple[LiveReplica, ...] = ()
         self._writers: tuple[LiveReplica, ...] = ()
-        self._behind: tuple[MissedChunks, ...] = ()
+        self._missing: tuple[MissedChunks, ...] = ()
         self._changes = 0
         self._flushed = 0
         self._lost_writes = False
@@ -99,11 +99,6 @@ class LiveMirror:
         """The good replicas and those being built."""
         return self._writers
 
-    @property
-    def behind(self) -> bool:
-        """Tell whether a replica is kept account of that lacks something."""
-        return bool(self._behind)
-
     def refresh(self) -> None:
         """Take note of changed states of the replicas."""
         self._changes += 1
@@ -111,7 +106,7 @@ class LiveMirror:
         self._writers = tuple(
             replica for replica in self.replicas if replica.state in {INSYNC, BUILDING}
         )
-        self._behind = tuple(
+        self._missing = tuple(
             replica.missed
             for replica in self.replicas
             if replica.missed is not None and replica.state in {FAULTY, QUEUED}
@@ -225,7 +220,7 @@ class LiveMirror:
         ticket = self.requests = self.requests + 1
         self.in_flight[ticket] = (offset, length)
         self.regions.set_dirty(offset, length)
-        for missed in self._behind:
+        for missed in self._missing:
             missed.add_range(offset, length)
         writers = self._writers
         write = _Write(ticket, offset, length, len(writers), self._changes, done)

@@ -8,10 +8,10 @@ from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.copier import (
     Copier,
     CopyStopped,
-    CopyThrottle,
     MirrorResync,
     ReplicaBuild,
 )
+from agents.engines.userspace.mirror.copy_throttle import CopyThrottle
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import (
     BUILDING,

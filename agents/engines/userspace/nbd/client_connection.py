@@ -33,28 +33,37 @@ def open_connection(
     opened: Opened,
 ) -> None:
     """Connect by the first address that leads to the export; tells it, or why there is none."""
+    targets = [(address, port) for address in addresses]
+    _open_first(reactor, targets, "no address", export, timeout, opened)
 
-    def attempt(place: int, why: str) -> None:
-        if place == len(addresses):
-            opened(None, why)
-            return
-        target = (addresses[place], port)
 
-        def ended(connection: ClientConnection | None, reason: str) -> None:
-            if connection is None:
-                attempt(place + 1, f"{target}: {reason}")
-            else:
-                opened(connection, "")
+def _open_first(
+    reactor: Reactor,
+    targets: list[tuple[str, int]],
+    why: str,
+    export: str,
+    timeout: float,
+    opened: Opened,
+) -> None:
+    """Try the first target, and the others if it fails; `why` tells of the last that failed."""
+    if not targets:
+        opened(None, why)
+        return
+    target, *others = targets
 
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        code = sock.connect_ex(target)
-        if code in {0, errno.EINPROGRESS}:
-            ClientConnection(reactor, sock, export, timeout, ended)
+    def ended(connection: ClientConnection | None, reason: str) -> None:
+        if connection is None:
+            _open_first(reactor, others, f"{target}: {reason}", export, timeout, opened)
         else:
-            sock.close()
-            ended(None, os.strerror(code))
+            opened(connection, "")
 
-    attempt(0, "no address")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    code = sock.connect_ex(target)
+    if code in {0, errno.EINPROGRESS}:
+        ClientConnection(reactor, sock, export, timeout, ended)
+    else:
+        sock.close()
+        ended(None, os.strerror(code))
 
 
 class ClientConnection(Stream):

@@ -14,7 +14,8 @@ from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
 from agents.engines.userspace.process import orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
-from agents.engines.userspace.storage.leased_range import LeasedRange, ServedDisk
+from agents.engines.userspace.storage.leased_range import LeasedRange
+from agents.engines.userspace.storage.served_disk import ServedDisk
 from agents.protocol import from_struct
 
 CHECK_SECONDS = 1.0

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.reactor import Commits, Reactor
+from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.marks import MARK_BYTES
 from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.storage.served_disk import ServedDisk
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 ZEROS = bytes(1 << 20)
@@ -17,47 +18,6 @@ MOST_EXTENTS = 512
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-
-
-class ServedDisk:
-    """An open file or block device, shared by the leases of it."""
-
-    def __init__(self, reactor: Reactor, path: str) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self.leases = 0
-        self.error = 0
-        self.lost = False
-        identity = os.fstat(self.descriptor)
-        self.read_flags: int | None = 0 if _is_in_memory(identity.st_dev) else os.RWF_NOWAIT
-        """With which a read never blocks; None: there are none, so a thread has to read."""
-        self._identity = (identity.st_dev, identity.st_ino)
-        self.commits = Commits(reactor, partial(partial, self._sync))
-
-    def _sync(self) -> None:
-        """The kernel tells a failure once, but what any lease wrote may be what was lost."""
-        if self.lost:
-            raise OSError(self.error, os.strerror(self.error))
-        try:
-            os.fdatasync(self.descriptor)
-        except OSError as error:
-            self.lost, self.error = True, error.errno or errno.EIO
-            raise
-
-    def check(self) -> None:
-        """Notice that the file is gone: what is written to it now would be lost."""
-        if self.lost:
-            return
-        try:
-            found = os.stat(self.path)
-        except OSError as error:
-            self.error = error.errno or errno.EIO
-            return
-        self.error = 0 if (found.st_dev, found.st_ino) == self._identity else errno.ENODEV
-
-    def close(self) -> None:
-        """Let the file go."""
-        os.close(self.descriptor)
 
 
 class LeasedRange:
@@ -220,13 +180,6 @@ def _seek(descriptor: int, place: int, whence: int, end: int) -> int:
             return end
         # A device that cannot tell: all of it may be data.
         return place if whence == os.SEEK_DATA else end
-
-
-def _is_in_memory(device: int) -> bool:
-    """Tell whether a file system has its data in memory (tmpfs), where RWF_NOWAIT is unknown."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-        return any(line.split()[2] == number and " - tmpfs " in line for line in mounts)
 
 
 def _read_fully(descriptor: int, data: bytearray, place: int) -> bytearray:
