@@ -8,9 +8,10 @@ import socket
 import sys
 
 from agents.engines.userspace.head import head_process
+from agents.engines.userspace.head.state_file import SavedGroup
 from agents.engines.userspace.process import spawn
-from agents.engines.userspace.process.orders import HeadArguments
-from agents.protocol import from_struct
+from agents.engines.userspace.process.orders import KINDS, GroupReply, HeadArguments, TakenDown
+from agents.protocol import from_struct, learn
 
 ORDER_BYTES = 64 << 10
 
@@ -19,6 +20,7 @@ def main() -> None:
     """Run as the process that `spawn.run` began."""
     orders = socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what is forked here
+    learn(HeadArguments, SavedGroup, GroupReply, TakenDown, *KINDS.values())
     gc.freeze()
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, ORDER_BYTES, 1)
