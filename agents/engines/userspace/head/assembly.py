@@ -12,10 +12,9 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import (
-    BUILDING,
     FAULTY,
     INSYNC,
-    QUEUED,
+    TO_BUILD,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
@@ -37,6 +36,7 @@ class Assembly:
         self._boot_id = arguments.boot_id
         self.connections = Connections(reactor, arguments.replica_timeout)
         self._bitmaps: dict[int, WriteIntentBitmap] = {}
+        self._files: frozenset[str] = frozenset()
         self.revived = arguments.revive
 
     def make_volume(self, device: SavedDevice) -> Volume:
@@ -48,6 +48,7 @@ class Assembly:
         except OSError as error:
             raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
         self._bitmaps[device.lvolid] = bitmap
+        self._files = frozenset(os.listdir(self._folder))  # once: there are many replicas
         mirrors: list[LiveMirror] = []
         for saved in device.mirrors:
             base = mirrors[-1].base + mirrors[-1].size if mirrors else 0
@@ -73,7 +74,7 @@ class Assembly:
     ) -> MissedChunks | None:
         """Take up the map of what a replica lacks, if it is `known` to be true; else remove it."""
         path = self.missed_path(replica.dextid)
-        if not os.path.exists(path):
+        if os.path.basename(path) not in self._files:
             return None
         check_version(path)
         if not known or replica.state != FAULTY:
@@ -185,6 +186,6 @@ def _make_replica(saved: SavedReplica) -> LiveReplica:
         saved.why,
         saved.events,
     )
-    if replica.state in {QUEUED, BUILDING}:  # what was copied to it is lost with the process
+    if replica.state in TO_BUILD:  # what was copied to it is lost with the process
         replica.state, replica.why = FAULTY, Reason.STALE
     return replica
