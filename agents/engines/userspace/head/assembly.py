@@ -95,7 +95,6 @@ class Assembly:
         """
         await self._connect_all(volume)
         for mirror in volume.mirrors:
-            mirror.refresh()
             if not mirror.readers:
                 raise EngineError(
                     errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
@@ -124,6 +123,7 @@ class Assembly:
                 replica.state, replica.why = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
+                mirror.refresh()
 
     async def _join_mirror(
         self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, dirty: bool
@@ -143,7 +143,6 @@ class Assembly:
         for replica in mirror.replicas:
             if replica.missed is not None:
                 replica.missed.add(mirror.regions.as_missing())
-        mirror.refresh()
         mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
         if error:
@@ -165,6 +164,7 @@ class Assembly:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: stale")
                 replica.state, replica.why = FAULTY, Reason.STALE
                 replica.drop()
+        mirror.refresh()
 
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
