@@ -47,7 +47,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
         raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
     _raise_epoch(volume)
     detail = f"{volume.name} to {head}" + (", forced" if force else "")
-    audit.record(audit.Verb.ATTACH, volume, detail)
+    audit.record(audit.Action.ATTACH, volume, detail)
     return queue.submit(
         Job.Kind.ATTACH,
         subject=f"{volume} {volume.name} to {head}",

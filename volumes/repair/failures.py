@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from agents.protocol import Reason
 from inventory import audit, servers, space
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.write_lock import write_lock
@@ -62,7 +62,7 @@ def fail_head(head_id: int, words: str = "") -> None:
     attached = Attachment.objects.filter(head=head).select_related("volume", "head")
     fences = [detach.request_fence(attachment, cause) for attachment in attached]
     if moved or any(fences):
-        audit.record(Verb.FAIL_HEAD, head, words)
+        audit.record(Action.FAIL_HEAD, head, words)
 
 
 @write_lock()
@@ -73,7 +73,7 @@ def lose_head(head_id: int) -> None:
     """
     head = HeadServer.objects.filter(pk=head_id).first()
     if head is not None and servers.set_priority(head, Priority.OFFLINE, was=ALIVE):
-        audit.record(Verb.LOSE_HEAD, head, "silent")
+        audit.record(Action.LOSE_HEAD, head, "silent")
 
 
 @write_lock()
@@ -88,7 +88,7 @@ def fail_storage(storage_id: int, reason: Reason = Reason.FAILED, words: str = "
     for disk in Disk.objects.filter(server=server, priority__in=UP):
         servers.set_priority(disk, Priority.OFFLINE)
     _drop(Replica.objects.filter(server=server), reason)
-    audit.record(Verb.FAIL_STORAGE, server, words or _told(reason))
+    audit.record(Action.FAIL_STORAGE, server, words or _told(reason))
 
 
 @write_lock()
@@ -99,7 +99,7 @@ def fail_disk(disk_id: int, words: str = "") -> None:
         return
     servers.set_priority(disk, Priority.FAULTY)
     _drop(Replica.objects.filter(extent__disk=disk), Reason.DISK)
-    audit.record(Verb.FAIL_DISK, disk, words)
+    audit.record(Action.FAIL_DISK, disk, words)
 
 
 @write_lock()
@@ -123,7 +123,7 @@ def fail_replica(extent_id: int, reason: Reason = Reason.FAILED, words: str = ""
     else:
         changed = _drop(Replica.objects.filter(pk=extent_id), reason, trusted=bound)
     if changed:
-        audit.record(Verb.FAIL_REPLICA, replica, words or _told(reason))
+        audit.record(Action.FAIL_REPLICA, replica, words or _told(reason))
 
 
 @write_lock()
@@ -186,7 +186,7 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     lowered = spoilt and servers.set_priority(disk, Priority.LOW)
     asked = requests.request(Replica.objects.filter(pk__in=hit).values_list("mirror", flat=True))
     if lowered or asked or _bad_extents(disk) != before:
-        audit.record(Verb.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
+        audit.record(Action.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
 
 
 @write_lock()
@@ -199,7 +199,7 @@ def shut_down() -> None:
         up = kind.objects.filter(priority__in=ALIVE)
         moved += [servers.set_priority(row, to) for row in up]
     if any(moved):
-        audit.record(Verb.SHUT_DOWN, "cluster")
+        audit.record(Action.SHUT_DOWN, "cluster")
 
 
 def _told(reason: Reason) -> str:

@@ -265,4 +265,4 @@ def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventi
         )
     if told:
         good = ", ".join(f"dext-{job.extent_id or 0:08x}" for job in told)
-        audit.record(audit.Verb.FINISH_REBUILD, mirror, good)
+        audit.record(audit.Action.FINISH_REBUILD, mirror, good)

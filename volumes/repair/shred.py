@@ -143,5 +143,5 @@ def finish_shred(extent_id: int, eventid: int = 0) -> None:
     )
     if told:
         detail = f"{extent.size_gb} GB at {extent.offset_gb} of {Disk(pk=extent.disk_id)}"
-        audit.record(audit.Verb.FINISH_SHRED, extent, detail)
+        audit.record(audit.Action.FINISH_SHRED, extent, detail)
         space.certify(extent.pk, extent.generation)

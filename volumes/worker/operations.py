@@ -20,7 +20,7 @@ def retry_job(job: Job) -> None:
     """Take the next step now instead of later; what is over is not begun again."""
     if job.state != Job.State.OPEN:
         raise Busy(f"{job} is {job.state}: it cannot be tried again, ask for the work anew")
-    _record(audit.Verb.RETRY_JOB, job)
+    _record(audit.Action.RETRY_JOB, job)
     Job.objects.filter(pk=job.pk, state=Job.State.OPEN, waiting__gt="").update(
         due=timezone.now(), attempts=0
     )
@@ -36,7 +36,7 @@ def cancel_job(job: Job) -> None:
         case Job.Kind.ATTACH:
             if not queue.cancel(Q(pk=job.pk), CANCELED):
                 raise Busy(f"{job} is over")
-            _record(audit.Verb.CANCEL_JOB, job)
+            _record(audit.Action.CANCEL_JOB, job)
             Attachment.objects.filter(volume=job.volume_id).move(
                 Attachment.State.BINDING, Attachment.State.ERROR, CANCELED
             )
@@ -69,8 +69,8 @@ def force_job(job: Job) -> None:
             raise Invalid(f"there is nothing to force in a {job.kind}")
     if not done:
         raise Busy(f"{job} is over")
-    _record(audit.Verb.FORCE_JOB, job)
+    _record(audit.Action.FORCE_JOB, job)
 
 
-def _record(verb: audit.Verb, job: Job) -> None:
+def _record(verb: audit.Action, job: Job) -> None:
     audit.record(verb, f"job {job.pk}", f"{job.kind} of {job.subject}")
