@@ -25,6 +25,8 @@ from inventory.models import (
 
 SECTORS_PER_GB = 1 << 21
 MOST_SECTORS = 1 << 63
+SMALLEST_DISK_GB = 2
+"""One for the label and its tables, one to use."""
 NETWORKS = 2
 KINDS = {HeadServer: "head", StorageServer: "storage"}
 """The id space of each, and the field of Address."""
@@ -67,10 +69,13 @@ def register_disk(
         raise Invalid(f"a disk has 1 to {MOST_SECTORS} sectors, not {capacity_sectors}")
     if generation < 0:
         raise Invalid(f"generation is 0 or more, not {generation}")
+    capacity_gb = capacity_sectors // SECTORS_PER_GB
+    if capacity_gb < SMALLEST_DISK_GB:
+        raise Invalid(f"{local_path} has {capacity_sectors} sectors: not one GB beside its label")
     disk = Disk(
         server_id=server_id,
         local_path=local_path,
-        capacity_gb=capacity_sectors // SECTORS_PER_GB,
+        capacity_gb=capacity_gb,
         disk_uuid=disk_uuid,
         tags=tags,
     )
