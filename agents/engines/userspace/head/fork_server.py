@@ -52,5 +52,5 @@ class Template:
 def _launch() -> socket.socket:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        spawn.run("template_process", theirs.fileno())
+        spawn.run("head.fork_server_process", theirs.fileno())
     return ours

@@ -17,7 +17,7 @@ from typing import Any
 
 from agents.engines.userspace.loop.tasks import Fault
 
-PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
+PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 LONGEST_SOCKET_PATH = 107
 
 

@@ -41,7 +41,7 @@ class UserspaceStorage:
             "port": self.port,
         }
         try:
-            return str(spawn.start("storage_process", arguments, START_SECONDS))
+            return str(spawn.start("storage.data_server_process", arguments, START_SECONDS))
         except Fault as fault:
             raise EngineError(fault.errno, str(fault)) from None
 
