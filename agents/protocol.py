@@ -13,10 +13,6 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 VERSION = 5
-GB = 1 << 30
-MIB = 1 << 20
-META_BYTES = 4096
-"""Each export is its extent followed by one block of mirror metadata kept in the SUPER extent."""
 
 WIRE = "wire"
 """Metadata of a member whose name on the wire, fixed since the first agents, is another."""

@@ -24,8 +24,6 @@ from agents.client import AgentUnreachable, HeadAgent, StorageAgent
 from agents.protocol import ExtentRef, HeadState, Progress, Report, StorageState
 
 ROOT = Path(__file__).parents[2]
-GB = 1 << 30
-MIB = 1 << 20
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 15) -> Any:

@@ -9,10 +9,8 @@ import pytest
 from agents.node.config import DiskConfig
 from agents.node.state_store import Store
 from agents.node.storage.disks import Disk, Disks, Unusable, open_disk
+from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef
-
-GB = 1 << 30
-MIB = 1 << 20
 
 
 @pytest.fixture

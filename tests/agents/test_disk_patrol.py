@@ -18,10 +18,8 @@ from agents.node.storage.disks import Disk, open_disk
 from agents.node.storage.patrol import Patrol
 from agents.node.storage.shred import shred
 from agents.node.storage.throttle import Throttle
+from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-
-GB = 1 << 30
-MIB = 1 << 20
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agents.client import AgentFault
+from agents.ondisk import MIB
 from agents.protocol import (
     AttachOrder,
     CancelOrder,
@@ -30,7 +31,6 @@ from agents.protocol import (
 from deploy.local.nbd import Device
 
 LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
-MIB = 1 << 20
 
 
 class Pool:

@@ -11,6 +11,7 @@ import pytest
 
 from agents.client import AgentFault
 from agents.engines.userspace.nbd.sync_client import BlockingClient
+from agents.ondisk import GB, MIB
 from agents.protocol import (
     CancelOrder,
     EvictOrder,
@@ -24,8 +25,6 @@ from agents.protocol import (
     export_name,
 )
 
-GB = 1 << 30
-MIB = 1 << 20
 LVOL = 50
 
 

@@ -7,22 +7,22 @@ import os
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.config import DiskConfig
 from agents.node.state_store import Store
 from agents.node.storage.blocks import size_of
 from agents.node.storage.foreign_data import occupant
-from agents.node.storage.super_extent import MAX_CAPACITY_GB, Label, Super
-from agents.protocol import GB, DiskState, ExtentRef
+from agents.node.storage.super_extent import SuperExtent
+from agents.ondisk import GB, LABEL_VERSION, LARGEST_DISK_GB, SMALLEST_DISK_GB, Label
+from agents.protocol import DiskState, ExtentRef
 
 logger = logging.getLogger(__name__)
 
 SECTOR = 512
-MIN_CAPACITY_GB = 2
-"""One GB to allocate, one for the SUPER extent."""
 
 
 class Unusable(EngineError):
@@ -49,9 +49,9 @@ class Disk:
         return self.label.disk_uuid
 
     @property
-    def super_extent(self) -> Super:
+    def super_extent(self) -> SuperExtent:
         """Its last whole GB."""
-        return Super(self.fd, self.label.capacity_gb)
+        return SuperExtent(self.fd, self.label.capacity_gb)
 
     @property
     def sectors(self) -> int:
@@ -78,7 +78,7 @@ class Disk:
         """Write the manager's number into the label."""
         if pdskid == self.label.pdskid:
             return
-        label = replace(self.label, pdskid=pdskid)
+        label = self.label._replace(pdskid=pdskid)
         self.super_extent.write_label(label)
         self.label = label
 
@@ -130,7 +130,7 @@ class Disks:
     def _open(self, config: DiskConfig, cluster: str) -> None:
         try:
             disk = open_disk(config, cluster, self._store)
-        except (OSError, Unusable) as error:
+        except (OSError, AgentError) as error:
             reason = f"{config.path}: {error}"
             if self._refused.get(config.path) != reason:
                 logger.warning("disk refused: %s", reason)
@@ -179,18 +179,18 @@ def open_disk(config: DiskConfig, cluster: str, store: Store) -> Disk:
 
 def _recognise(fd: int, size: int, config: DiskConfig, cluster: str, remembered: str) -> Label:
     capacity_gb = size // GB
-    if not MIN_CAPACITY_GB <= capacity_gb <= MAX_CAPACITY_GB:
+    if not SMALLEST_DISK_GB <= capacity_gb <= LARGEST_DISK_GB:
         raise Unusable(
-            f"{size} bytes; from {MIN_CAPACITY_GB} to {MAX_CAPACITY_GB} GB can be used",
+            f"{size} bytes; from {SMALLEST_DISK_GB} to {LARGEST_DISK_GB} GB can be used",
             errno.EINVAL,
         )
-    super_extent = Super(fd, capacity_gb)
+    super_extent = SuperExtent(fd, capacity_gb)
     label = super_extent.read_label()
     if label is not None and label.cluster == cluster:
         return label
     if not config.initialize:
         _refuse_foreign(fd, size, label, remembered)
-    label = Label(1, cluster, str(uuid.uuid4()), 0, capacity_gb)
+    label = Label(LABEL_VERSION, cluster, str(uuid.uuid4()), 0, capacity_gb)
     super_extent.format(label)
     logger.warning("disk %s labelled %s for cluster %s", config.path, label.disk_uuid, cluster)
     return label

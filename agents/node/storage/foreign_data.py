@@ -2,7 +2,8 @@
 
 import os
 
-MIB = 1 << 20
+from agents.ondisk import MIB
+
 SECTOR = 512
 
 SIGNATURES: tuple[tuple[str, int, bytes], ...] = (

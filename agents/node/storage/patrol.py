@@ -11,7 +11,7 @@ from agents.engines.base import EngineError
 from agents.node.storage.blocks import data_segments
 from agents.node.storage.disks import Disk
 from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, MIB
+from agents.ondisk import GB, MIB
 
 logger = logging.getLogger(__name__)
 

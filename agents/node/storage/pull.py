@@ -11,7 +11,8 @@ from agents.node.orders import Task
 from agents.node.storage.blocks import clear, data_segments, write_all
 from agents.node.storage.disks import Disk
 from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, META_BYTES, MIB, ExtentRef, ReplicaSource
+from agents.ondisk import GB, MARK_BYTES, MIB
+from agents.protocol import ExtentRef, ReplicaSource
 
 CHUNK = MIB
 TIMEOUT = 15.0
@@ -29,10 +30,10 @@ def pull(
     size = extent.size_gb * GB
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
     with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
-        if client.size != size + META_BYTES:
+        if client.size != size + MARK_BYTES:
             raise EngineError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
         _replica(client, disk.fd, extent, task, throttle)
-        mark = client.read(size, META_BYTES)
+        mark = client.read(size, MARK_BYTES)
     os.fdatasync(disk.fd)
     write_all(disk.fd, bytes(mark), disk.super_extent.mark_offset(extent.offset_gb))
     disk.super_extent.flush()

@@ -11,7 +11,8 @@ from agents.node.orders import Task
 from agents.node.storage.blocks import clear, data_segments, is_zero
 from agents.node.storage.disks import Disk
 from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, MIB, ExtentRef
+from agents.ondisk import GB, MIB
+from agents.protocol import ExtentRef
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from agents.node.orders import Orders, Task
 from agents.node.storage.disks import Disk, Disks
 from agents.node.storage.pull import pull
 from agents.node.storage.shred import BadBlocks, shred
-from agents.node.storage.super_extent import age_of
 from agents.node.storage.throttle import Throttle
+from agents.ondisk import GB, age_of
 from agents.protocol import (
-    GB,
     EvictOrder,
     ExportOrder,
     ExportReply,

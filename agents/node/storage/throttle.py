@@ -3,7 +3,7 @@
 import threading
 import time
 
-MIB = 1 << 20
+from agents.ondisk import MIB
 
 
 class Throttle:
