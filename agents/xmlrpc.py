@@ -4,6 +4,7 @@ import xmlrpc.client
 from typing import Any
 from xml.parsers import expat
 
+from agents.errors import AgentError
 from agents.protocol import Malformed
 
 MAX_DEPTH = 64
@@ -20,12 +21,8 @@ BROKEN = (
 """What the standard unmarshaller raises when tags come in an order it never expected."""
 
 
-class Fault(Exception):
-    """The other side understood and declined; `code` is an errno."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+class Fault(AgentError):
+    """The other side understood and declined."""
 
 
 def dump_call(method: str, *params: Any) -> bytes:
@@ -38,9 +35,9 @@ def dump_answer(value: Any) -> bytes:
     return xmlrpc.client.dumps((value,), methodresponse=True).encode()
 
 
-def dump_fault(code: int, message: str) -> bytes:
+def dump_fault(errno: int, message: str) -> bytes:
     """Write a response that carries a fault."""
-    fault = xmlrpc.client.Fault(code, printable(message))
+    fault = xmlrpc.client.Fault(errno, printable(message))
     return xmlrpc.client.dumps(fault, methodresponse=True).encode()
 
 

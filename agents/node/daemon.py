@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.config import ConfigError, NodeConfig
 from agents.node.fences import Fences
 from agents.node.http_server import Server
@@ -116,7 +116,7 @@ def _guarded(act: Callable[[], Any]) -> None:
     """Do it; what goes wrong is logged and the agent lives on."""
     try:
         act()
-    except (EngineError, ConfigError) as error:
+    except (AgentError, ConfigError) as error:
         logger.warning("%s", error)
     except Exception:
         logger.exception("%s failed", act.__qualname__)

@@ -2,13 +2,13 @@
 
 import errno
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.state_store import Store
 
 INCARNATION = "incarnation"
 
 
-class Stale(EngineError):
+class Stale(AgentError):
     """The order is older than what this node knows."""
 
     def __init__(self, message: str) -> None:

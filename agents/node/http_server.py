@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.identity import Identity
 from agents.node.methods import Method, answer
 from agents.transport import Deadline, DeadlineReader
@@ -190,7 +190,7 @@ class Server:
             except OSError as error:
                 self.close()
                 code = error.errno or 0
-                raise EngineError(code, f"{address}:{port}: {error.strerror}") from None
+                raise AgentError(code, f"{address}:{port}: {error.strerror}") from None
         self._threads = [
             threading.Thread(
                 target=server.serve_forever, args=(POLL_SECONDS,), name=f"door-{n}", daemon=True

@@ -63,7 +63,7 @@ class Manager:
         try:
             rows = _checked(self.call(method, **struct), list, method)
         except Fault as fault:
-            if fault.code == errno.ENOENT:
+            if fault.errno == errno.ENOENT:
                 return []
             raise
         return [_checked(row, dict, method) for row in rows]

@@ -104,8 +104,8 @@ class Outbox:
             logger.warning("%s %s not told yet: %s", note.method, note.struct, error)
             return False
         except Fault as fault:
-            logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.code, fault)
-            return fault.code != INTERNAL
+            logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.errno, fault)
+            return fault.errno != INTERNAL
         except Exception:
             logger.exception("%s %s cannot be told", note.method, note.struct)
             return True

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Entry, Journal, Key
 from agents.protocol import VERSION, CancelOrder, Progress, ReplicaReport, Report, to_struct
@@ -17,7 +17,7 @@ from agents.xmlrpc import printable
 logger = logging.getLogger(__name__)
 
 
-class Cancelled(EngineError):
+class Cancelled(AgentError):
     """The manager took the order back."""
 
     def __init__(self) -> None:
@@ -157,7 +157,7 @@ class Orders:
         try:
             replicas = work(task)
             report = replace(task.report, progress=Progress.DONE, replicas=replicas)
-        except (EngineError, OSError) as error:
+        except (AgentError, OSError) as error:
             report = _failed(task.report, error.errno or errno.EIO, str(error))
         except Exception:
             logger.exception("%s: %s has a defect", number, task.key.method)
@@ -167,8 +167,8 @@ class Orders:
             self._forget(task)
 
 
-def _failed(report: Report, code: int, message: str) -> Report:
-    return replace(report, progress=Progress.FAILED, errno=code, message=printable(message))
+def _failed(report: Report, errno: int, message: str) -> Report:
+    return replace(report, progress=Progress.FAILED, errno=errno, message=printable(message))
 
 
 def _numbers(key: Key) -> tuple[int, int]:

@@ -146,7 +146,7 @@ class Registration:
         try:
             return self._tell_server()
         except Fault as fault:
-            if fault.code != errno.EEXIST:
+            if fault.errno != errno.EEXIST:
                 raise
         # It thinks that what an earlier boot of this node ran is still there.
         number = self._known_id()

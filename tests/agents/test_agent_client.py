@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agents import transport
-from agents.client import AgentFault, AgentUnreachable, HeadAgent, Malformed, StorageAgent
+from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
 from agents.protocol import Progress, Report, to_struct
 
 Behaviour = Callable[[socket.socket], None]
@@ -80,7 +80,7 @@ def test_a_fault_carries_its_errno(peer: Callable[..., int], addresses: tuple[st
     fault = xmlrpc.client.Fault(116, "too old")
     port = peer(sends(xmlrpc.client.dumps(fault, methodresponse=True).encode()))
 
-    with pytest.raises(AgentFault, match="too old") as raised:
+    with pytest.raises(Fault, match="too old") as raised:
         HeadAgent(addresses, port).report(5, 1)
     assert raised.value.errno == 116
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node import http_server as door
 from agents.node.http_server import Server, is_trusted
 from agents.node.methods import Method, Question
@@ -22,7 +22,7 @@ def obey(question: Question) -> dict[str, int]:
     if question.order == 13:
         raise ZeroDivisionError
     if question.order == 14:
-        raise EngineError(errno.EBUSY, "a device is open\x00")
+        raise AgentError(errno.EBUSY, "a device is open\x00")
     return {"eventid": question.eventid}
 
 

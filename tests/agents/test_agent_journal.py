@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node import journal as journal_module
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal, Key
@@ -55,7 +55,7 @@ def test_a_repeat_joins_the_running_order_and_recalls_its_end(orders: Orders) ->
 
 def test_a_new_try_of_an_event_runs_again(orders: Orders) -> None:
     def fails(_: Any) -> tuple[()]:
-        raise EngineError(errno.EBUSY, "in use\x07")
+        raise AgentError(errno.EBUSY, "in use\x07")
 
     failed = orders.take("shred", shred(1), fails, wait=10)
     again = orders.take("shred", shred(1), lambda _: (), wait=10)

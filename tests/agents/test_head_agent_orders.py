@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agents.client import AgentFault
+from agents.client import Fault
 from agents.ondisk import MIB
 from agents.protocol import (
     AttachOrder,
@@ -118,7 +118,7 @@ def test_an_epoch_that_is_over_is_not_attached_again(head: Any, pool: Pool) -> N
     head.end(signal.SIGKILL)
     head.start()
 
-    with pytest.raises(AgentFault) as refusal:
+    with pytest.raises(Fault) as refusal:
         head.agent.attach(pool.attach_order())
     assert refusal.value.errno == errno.ESTALE
 

@@ -6,7 +6,8 @@ import math
 import threading
 import time
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.protocol import GroupState
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ class Groups:
             logger.warning("a group does not answer; its state is told as it was")
         with self._lock:
             if self._latest is None:
-                raise EngineError(errno.EAGAIN, "the groups have not answered yet")
+                raise AgentError(errno.EAGAIN, "the groups have not answered yet")
             return self._latest
 
     def age(self) -> int:

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal
 from agents.node.orders import Cancelled, Orders, Task
@@ -131,9 +132,9 @@ class HeadOrders:
         while True:
             replica = self._replica(order)
             if replica is None:
-                raise EngineError(errno.ENOENT, f"replica {dextid} is no longer in the group")
+                raise AgentError(errno.ENOENT, f"replica {dextid} is no longer in the group")
             if replica.state is ReplicaState.FAULTY:
-                raise EngineError(errno.EIO, f"replica {dextid} failed: {replica.why}")
+                raise AgentError(errno.EIO, f"replica {dextid} failed: {replica.why}")
             try:
                 task.progress(replica.done_mib, replica.total_mib)
             except Cancelled:
@@ -152,7 +153,7 @@ class HeadOrders:
     def _attached(self, lvolid: int, epoch: int) -> GroupState:
         group = self._find(lvolid)
         if group is None:
-            raise EngineError(errno.ENOENT, f"group {lvolid} is not attached here")
+            raise AgentError(errno.ENOENT, f"group {lvolid} is not attached here")
         if group.epoch != epoch:
             raise Stale(f"epoch {group.epoch} of group {lvolid} is attached, not {epoch}")
         return group

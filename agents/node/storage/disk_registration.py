@@ -19,7 +19,7 @@ def register_disks(manager: Manager, disks: Disks, ssvrid: int) -> None:
         try:
             disk.number(_register(manager, disk, ssvrid))
         except Fault as fault:
-            trouble.append(f"disk {disk.config.path}: {fault.code} {fault}")
+            trouble.append(f"disk {disk.config.path}: {fault.errno} {fault}")
     if trouble:
         raise NotYet("; ".join(trouble))
 
@@ -36,7 +36,7 @@ def _register(manager: Manager, disk: Disk, ssvrid: int) -> int:
             generation=disk.super_extent.newest_generation,
         )
     except Fault as fault:
-        if fault.code != errno.EEXIST:
+        if fault.errno != errno.EEXIST:
             raise
     # Known and in use: the server was adopted, or an answer got lost.
     return disk.label.pdskid or _known_id(manager, disk, ssvrid)

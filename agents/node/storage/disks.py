@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.engines.base import EngineError
 from agents.errors import AgentError
 from agents.node.config import DiskConfig
 from agents.node.state_store import Store
@@ -25,7 +24,7 @@ logger = logging.getLogger(__name__)
 SECTOR = 512
 
 
-class Unusable(EngineError):
+class Unusable(AgentError):
     """The disk is not there, not ours, or does not work."""
 
     def __init__(self, message: str, code: int = errno.ENODEV) -> None:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.storage.blocks import data_segments
 from agents.node.storage.disks import Disk
 from agents.node.storage.throttle import Throttle
@@ -45,7 +45,7 @@ class Watch:
                 continue
             try:
                 disk.verify()
-            except EngineError as error:
+            except AgentError as error:
                 logger.error("disk %s failed: %s", disk.uuid, error)  # noqa: TRY400 - no defect
                 disk.fail(str(error))
                 self._vanished(disk)

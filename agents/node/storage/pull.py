@@ -5,8 +5,8 @@ import os
 import time
 from collections.abc import Iterator
 
-from agents.engines.base import EngineError
 from agents.engines.userspace.nbd.sync_client import BlockingClient
+from agents.errors import AgentError
 from agents.node.orders import Task
 from agents.node.storage.blocks import clear, data_segments, write_all
 from agents.node.storage.disks import Disk
@@ -31,7 +31,7 @@ def pull(
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
     with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
         if client.size != size + MARK_BYTES:
-            raise EngineError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
+            raise AgentError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
         _replica(client, disk.fd, extent, task, throttle)
         mark = client.read(size, MARK_BYTES)
     os.fdatasync(disk.fd)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.orders import Task
 from agents.node.storage.blocks import clear, data_segments, is_zero
 from agents.node.storage.disks import Disk
@@ -23,7 +23,7 @@ WHOLE_CHECK = 256 * MIB
 """Up to so much non-hole space is read back in full, more by samples."""
 
 
-class BadBlocks(EngineError):
+class BadBlocks(AgentError):
     """Some GB of the disk cannot be zeroed."""
 
     def __init__(self, blocks: list[int]) -> None:
@@ -78,7 +78,7 @@ def _verify(fd: int, extent: ExtentRef) -> None:
     start, end = extent.offset_gb * GB, (extent.offset_gb + extent.size_gb) * GB
     for offset, size in _samples(list(data_segments(fd, start, end))):
         if not is_zero(fd, offset, size):
-            raise EngineError(errno.EIO, f"extent {extent.dextid} is not zero near byte {offset}")
+            raise AgentError(errno.EIO, f"extent {extent.dextid} is not zero near byte {offset}")
 
 
 def _samples(segments: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from agents.engines.base import EngineError, Lease, LeaseUse, StorageEngine
+from agents.engines.base import Lease, LeaseUse, StorageEngine
+from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.orders import Orders, Task
@@ -119,7 +120,7 @@ class StorageOrders:
                 lease = _lease(disk, extent, order)
                 self._make_room(lease, uses)
                 marks.append(disk.super_extent.read_mark(extent.dextid, extent.offset_gb))
-            except (EngineError, OSError) as error:
+            except (AgentError, OSError) as error:
                 refused[str(extent.dextid)] = str(error)
                 continue
             leases.append(lease)
@@ -133,10 +134,10 @@ class StorageOrders:
         disk = self._disks.locate(extent)
         for claim in self._claims:
             if _overlap(claim, extent):
-                raise EngineError(errno.EBUSY, f"extent {claim.dextid} there is being written")
+                raise AgentError(errno.EBUSY, f"extent {claim.dextid} there is being written")
         place, age = disk.super_extent, age_of(extent.generation, shredded=shredded)
         if age < place.age(extent.offset_gb, extent.size_gb):
-            raise EngineError(errno.ESTALE, f"generation {extent.generation} of it is over")
+            raise AgentError(errno.ESTALE, f"generation {extent.generation} of it is over")
         place.set_age(extent.offset_gb, extent.size_gb, age)
         return disk
 
@@ -147,7 +148,7 @@ class StorageOrders:
         ]
         for use in in_the_way:
             if use.lease.lvolid != lease.lvolid:
-                raise EngineError(
+                raise AgentError(
                     errno.EBUSY, f"extent {use.lease.dextid} of group {use.lease.lvolid} is there"
                 )
         self._drop(in_the_way)
