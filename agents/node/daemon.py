@@ -17,7 +17,7 @@ from agents.node.manager_client import Manager
 from agents.node.methods import Acknowledgement, Method, Question
 from agents.node.notifications import Outbox
 from agents.node.orders import Orders
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.protocol import CancelOrder, Report
 
 logger = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Parts:
     """What agents of both kinds are made of."""
 
     def __init__(self, config: NodeConfig) -> None:
-        self.store = Store(config.state_dir / "agent.db")
+        self.store = StateStore(config.state_dir / "agent.db")
         self.fences = Fences(self.store)
         self.journal = Journal(self.store)
         self.orders = Orders(self.journal, self.fences)

@@ -3,7 +3,7 @@
 import errno
 
 from agents.errors import AgentError
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 
 INCARNATION = "incarnation"
 
@@ -18,7 +18,7 @@ class Stale(AgentError):
 class Fences:
     """The lowest epoch allowed for each group, and the newest manager's incarnation."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
         with store.reading() as connection:
             self._epochs: dict[int, int] = dict(

@@ -12,7 +12,7 @@ from agents.node.config import NodeConfig
 from agents.node.fences import Stale
 from agents.node.manager_client import Fault, Manager, NoManager
 from agents.node.notifications import Target
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Registration:
         kind: Kind,
         config: NodeConfig,
         manager: Manager,
-        store: Store,
+        store: StateStore,
         admit: Callable[[int], None],
         boot_id: Callable[[], str],
         extra: dict[str, Any] | None = None,

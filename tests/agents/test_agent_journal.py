@@ -14,21 +14,21 @@ from agents.node import journal as journal_module
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal, Key
 from agents.node.orders import Orders, Task
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
 EXTENT = ExtentRef(1, 1, "disk", 0, 1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "agent.db")
     yield store
     store.close()
 
 
 @pytest.fixture
-def orders(store: Store) -> Orders:
+def orders(store: StateStore) -> Orders:
     return Orders(Journal(store), Fences(store))
 
 
@@ -119,7 +119,7 @@ def test_a_restored_manager_does_not_meet_the_results_of_its_former_life(orders:
 
 
 def test_results_nobody_asks_for_are_pruned_after_a_week(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(store)
     for eventid in (1, 2):
@@ -135,7 +135,7 @@ def test_results_nobody_asks_for_are_pruned_after_a_week(
     assert journal.find(2, 1) is not None
 
 
-def test_fences_never_fall_and_outlive_the_process(store: Store) -> None:
+def test_fences_never_fall_and_outlive_the_process(store: StateStore) -> None:
     fences = Fences(store)
     fences.close_below(5, 7)
     fences.close_below(5, 3)

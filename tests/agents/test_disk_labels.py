@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from agents.node.config import DiskConfig
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.node.storage.disks import Disk, Disks, Unusable, open_disk
 from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "state" / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "state" / "agent.db")
     yield store
     store.close()
 
@@ -29,14 +29,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def take(store: Store, path: Path, cluster: str = "c1", *, initialize: bool = False) -> Disk:
+def take(store: StateStore, path: Path, cluster: str = "c1", *, initialize: bool = False) -> Disk:
     """Open a disk as an agent would; it is closed again, its label stays."""
     disk = open_disk(DiskConfig(str(path), initialize=initialize), cluster, store)
     os.close(disk.fd)
     return disk
 
 
-def test_a_blank_disk_is_labelled_and_known_again(store: Store, path: Path) -> None:
+def test_a_blank_disk_is_labelled_and_known_again(store: StateStore, path: Path) -> None:
     first = take(store, path)
 
     assert first.label.capacity_gb == 4
@@ -60,7 +60,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize(("what", "place"), FOREIGN.items())
 def test_somebody_elses_disk_is_refused_untouched(
-    store: Store, path: Path, what: str, place: tuple[int, bytes]
+    store: StateStore, path: Path, what: str, place: tuple[int, bytes]
 ) -> None:
     with path.open("r+b") as disk:
         disk.seek(place[0])
@@ -74,20 +74,20 @@ def test_somebody_elses_disk_is_refused_untouched(
     assert take(store, path, initialize=True).label.cluster == "c1"
 
 
-def test_another_clusters_disk_is_refused(store: Store, path: Path) -> None:
+def test_another_clusters_disk_is_refused(store: StateStore, path: Path) -> None:
     take(store, path, "c2")
 
     with pytest.raises(Unusable, match="cluster c2"):
         take(store, path, "c1")
 
 
-def test_the_word_initialize_does_not_harm_our_own_disk(store: Store, path: Path) -> None:
+def test_the_word_initialize_does_not_harm_our_own_disk(store: StateStore, path: Path) -> None:
     first = take(store, path)
 
     assert take(store, path, initialize=True).label == first.label
 
 
-def test_a_torn_label_is_read_from_its_second_replica(store: Store, path: Path) -> None:
+def test_a_torn_label_is_read_from_its_second_replica(store: StateStore, path: Path) -> None:
     first = take(store, path)
     with path.open("r+b") as disk:
         disk.seek(3 * GB)
@@ -96,7 +96,7 @@ def test_a_torn_label_is_read_from_its_second_replica(store: Store, path: Path) 
     assert take(store, path).label == first.label
 
 
-def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: Store, path: Path) -> None:
+def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: StateStore, path: Path) -> None:
     take(store, path)
     os.truncate(path, 6 * GB)
     with pytest.raises(Unusable, match="was here"):
@@ -108,7 +108,7 @@ def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: Store, path: Path
     assert not path.exists()
 
 
-def test_a_missing_file_is_created_sparse(store: Store, tmp_path: Path) -> None:
+def test_a_missing_file_is_created_sparse(store: StateStore, tmp_path: Path) -> None:
     path = tmp_path / "new.img"
     os.close(open_disk(DiskConfig(str(path), create_gb=64), "c1", store).fd)
 
@@ -116,7 +116,7 @@ def test_a_missing_file_is_created_sparse(store: Store, tmp_path: Path) -> None:
     assert path.stat().st_blocks * 512 < 4 * MIB
 
 
-def test_a_tiny_disk_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_tiny_disk_is_refused(store: StateStore, tmp_path: Path) -> None:
     path = tmp_path / "tiny.img"
     path.write_bytes(bytes(MIB))
 
@@ -124,7 +124,7 @@ def test_a_tiny_disk_is_refused(store: Store, tmp_path: Path) -> None:
         take(store, path)
 
 
-def test_two_agents_do_not_share_a_disk(store: Store, path: Path) -> None:
+def test_two_agents_do_not_share_a_disk(store: StateStore, path: Path) -> None:
     held = open_disk(DiskConfig(str(path)), "c1", store)
     try:
         with pytest.raises(Unusable, match="another agent"):
@@ -133,7 +133,7 @@ def test_two_agents_do_not_share_a_disk(store: Store, path: Path) -> None:
         os.close(held.fd)
 
 
-def test_an_order_for_a_disk_whose_label_changed_is_refused(store: Store, path: Path) -> None:
+def test_an_order_for_a_disk_whose_label_changed_is_refused(store: StateStore, path: Path) -> None:
     disks = Disks(store)
     disks.open_all([DiskConfig(str(path))], "c1")
     (disk,) = disks
@@ -152,7 +152,7 @@ def test_an_order_for_a_disk_whose_label_changed_is_refused(store: Store, path: 
 
 @pytest.mark.parametrize(("offset", "size"), [(3, 1), (0, 4), (-1, 1), (0, 0), (100, 1)])
 def test_an_extent_outside_of_the_usable_space_is_refused(
-    store: Store, path: Path, offset: int, size: int
+    store: StateStore, path: Path, offset: int, size: int
 ) -> None:
     disks = Disks(store)
     disks.open_all([DiskConfig(str(path))], "c1")

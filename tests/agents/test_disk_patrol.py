@@ -12,7 +12,7 @@ from agents.node.config import DiskConfig
 from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.orders import Orders
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.node.storage import blocks
 from agents.node.storage.disks import Disk, open_disk
 from agents.node.storage.patrol import Patrol
@@ -23,14 +23,14 @@ from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "state" / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "state" / "agent.db")
     yield store
     store.close()
 
 
 @pytest.fixture
-def disk(tmp_path: Path, store: Store) -> Iterator[Disk]:
+def disk(tmp_path: Path, store: StateStore) -> Iterator[Disk]:
     config = DiskConfig(str(tmp_path / "disk.img"), create_gb=5)
     disk = open_disk(config, "c1", store)
     yield disk
@@ -65,7 +65,7 @@ def test_a_patrol_names_the_gb_that_cannot_be_read(
     assert patrol_once(disk) == [[2]]
 
 
-def run_shred(disk: Disk, store: Store, extent: ExtentRef) -> Report:
+def run_shred(disk: Disk, store: StateStore, extent: ExtentRef) -> Report:
     """Shred as an order of the journal; its end."""
     orders = Orders(Journal(store), Fences(store))
 
@@ -78,7 +78,7 @@ def run_shred(disk: Disk, store: Store, extent: ExtentRef) -> Report:
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSPC])
 def test_where_holes_cannot_be_punched_zeros_are_written(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch, code: int
+    disk: Disk, store: StateStore, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     junk = os.urandom(3 * MIB)
     os.pwrite(disk.fd, junk, 2 * GB - MIB)
@@ -95,7 +95,7 @@ def test_where_holes_cannot_be_punched_zeros_are_written(
 
 
 def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for block in (1, 2, 3):
         os.pwrite(disk.fd, b"junk", block * GB)
@@ -114,7 +114,7 @@ def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
 
 
 def test_a_shred_that_finds_no_room_fails_and_blames_no_block(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.pwrite(disk.fd, b"secret", 1 * GB)
 
@@ -128,7 +128,7 @@ def test_a_shred_that_finds_no_room_fails_and_blames_no_block(
 
 
 def test_what_pretends_to_be_zeroed_is_found_out(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: Disk, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.pwrite(disk.fd, b"secret", 1 * GB)
     monkeypatch.setattr("agents.node.storage.shred.clear", lambda *_: None)

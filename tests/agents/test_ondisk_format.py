@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agents import ondisk
 from agents.node.config import DiskConfig
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.node.storage.disks import Disks, open_disk
 from agents.node.storage.super_extent import SuperExtent
 from agents.ondisk import GB, LABEL_BYTES, MARK_BYTES, MIB, Label, Mark, NewerLabel
@@ -49,8 +49,8 @@ capacities = st.integers(ondisk.SMALLEST_DISK_GB, ondisk.LARGEST_DISK_GB)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "state" / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "state" / "agent.db")
     yield store
     store.close()
 
@@ -95,7 +95,7 @@ def test_a_disk_of_the_first_format_is_read(super_extent: SuperExtent) -> None:
     assert super_extent.read_mark(3, 2) == ReplicaMark(3, 42, 7, clean=True)
 
 
-def test_a_disk_of_the_first_format_is_taken_as_it_is(store: Store, path: Path) -> None:
+def test_a_disk_of_the_first_format_is_taken_as_it_is(store: StateStore, path: Path) -> None:
     before = content(path)
     disk = open_disk(DiskConfig(str(path)), CLUSTER, store)
     os.close(disk.fd)
@@ -208,7 +208,7 @@ NEWER = label_block(b'{"version": 2, "name": "what this is, only a newer agent k
 
 @pytest.mark.parametrize("initialize", [False, True])
 def test_a_label_of_a_newer_version_is_refused_and_never_overwritten(
-    store: Store, path: Path, *, initialize: bool
+    store: StateStore, path: Path, *, initialize: bool
 ) -> None:
     with path.open("r+b") as disk:
         disk.seek(3 * GB)
@@ -222,7 +222,7 @@ def test_a_label_of_a_newer_version_is_refused_and_never_overwritten(
 
 
 def test_an_agent_lives_on_beside_a_disk_with_a_newer_label(
-    store: Store, path: Path, caplog: pytest.LogCaptureFixture
+    store: StateStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with path.open("r+b") as disk:
         disk.seek(3 * GB)

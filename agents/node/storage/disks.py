@@ -12,7 +12,7 @@ from pathlib import Path
 
 from agents.errors import AgentError
 from agents.node.config import DiskConfig
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.node.storage.blocks import size_of
 from agents.node.storage.foreign_data import occupant
 from agents.node.storage.super_extent import SuperExtent
@@ -92,7 +92,7 @@ class Disk:
 class Disks:
     """All disks of this server, by the name in their labels."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
         self._disks: dict[str, Disk] = {}
         self._refused: dict[str, str] = {}
@@ -157,7 +157,7 @@ class Disks:
         self._disks.clear()
 
 
-def open_disk(config: DiskConfig, cluster: str, store: Store) -> Disk:
+def open_disk(config: DiskConfig, cluster: str, store: StateStore) -> Disk:
     """Open a disk and label it if it is blank; Unusable if it is somebody else's."""
     remembered = store.fact(_memory(config.path))
     if config.create_gb and not Path(config.path).exists():
