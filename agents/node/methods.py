@@ -71,7 +71,8 @@ def _call(methods: dict[str, Method], name: str, params: tuple[Any, ...]) -> Any
         raise AgentError(errno.ENOSYS, f"no method {name[:80]!r} here")
     if len(params) != 1 or not isinstance(params[0], dict):
         raise Malformed("one struct is wanted")
-    if params[0].get("ver") != VERSION:
+    version = params[0].get("ver")
+    if type(version) is not int or version != VERSION:
         raise AgentError(errno.EPROTO, f"version {VERSION} is wanted")
     result = method.obey(from_struct(method.kind, params[0]))
     return 0 if result is None else to_struct(result)

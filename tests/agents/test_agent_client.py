@@ -124,7 +124,8 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
     right = xmlrpc.client.dumps((to_struct(REPORT),), methodresponse=True).split("?>\n")[1]
     bodies = {
         "document type": "<!DOCTYPE methodResponse>" + right,
-        "deeper": "<x>" * 100 + right + "</x>" * 100,
+        "no XML-RPC": "<x>" * 100 + right + "</x>" * 100,
+        "too deeply": right.replace("<struct>", "<array><data><value>" * 100, 1),
     }
     for words, body in bodies.items():
         with pytest.raises(Malformed, match=words):
@@ -142,7 +143,7 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
         {"eventid": {}},
         {"progress": "x" * 9999},
         {"progress": {}},
-        {"replicas": 1},
+        {"copies": 1},
     ],
 )
 def test_an_answer_of_another_type_is_malformed(

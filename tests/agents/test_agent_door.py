@@ -88,6 +88,11 @@ BAD = {
     "depth 2000": (request().replace(b"<struct>", b"<array><data><value>" * 2000), errno.EINVAL),
     "3 MB": (request(pad="x" * (3 << 20)), errno.EINVAL),
     "another version": (request(ver=4), errno.EPROTO),
+    "a version that is no int": (request(ver=5.0), errno.EPROTO),
+    "two methods": (
+        request().replace(b"<params>", b"<methodName>vastsky.report</methodName><params>"),
+        errno.EINVAL,
+    ),
     "an unknown method": (request(method="vastsky.destroy"), errno.ENOSYS),
     "a wrong type": (request(order="1"), errno.EINVAL),
     "a bool for an int": (request(order=True), errno.EINVAL),

@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, TypedDict
 
+from agents.xmlrpc import INT_MAX
 from inventory.errors import Invalid, NotFound
 from volumes.api import structs
 from volumes.attach import attach, detach
@@ -17,7 +18,6 @@ from volumes.worker import runner
 Struct = dict[str, Any]
 Name = Annotated[str, 64]
 
-INT_MAX = 0x7FFFFFFF
 EXTENT = 4
 """The wire's target type of an extent."""
 NEWEST = 10_000
