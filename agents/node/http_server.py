@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from agents.drain import drain
 from agents.errors import AgentError
 from agents.identity import Identity
 from agents.node.methods import Method, answer
@@ -95,12 +96,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Read the body; None if it is longer than allowed."""
         if length <= MAX_BODY:
             return self.rfile.read(length)
-        left = min(length, MAX_DRAIN)
-        while left:
-            got = len(self.rfile.read(min(left, 1 << 16)))
-            if not got:
-                break
-            left -= got
+        drain(self.rfile.read, min(length, MAX_DRAIN))
         return None
 
     def _send(self, body: bytes) -> None:
