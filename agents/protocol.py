@@ -9,7 +9,7 @@ what is older than what they know.
 
 import typing
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
 VERSION = 5
@@ -18,6 +18,15 @@ WIRE = "wire"
 """Metadata of a member whose name on the wire, fixed since the first agents, is another."""
 
 T = TypeVar("T")
+
+
+class Target(IntEnum):
+    """What failed, as notifyFailure counts; an event's target too. A replica goes by its extent."""
+
+    HEAD = 1
+    STORAGE = 2
+    DISK = 3
+    REPLICA = 4
 
 
 class Progress(StrEnum):

@@ -4,10 +4,10 @@ import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 from agents.node.manager_client import Fault, Manager, NoManager
+from agents.protocol import Target
 
 logger = logging.getLogger(__name__)
 
@@ -15,15 +15,6 @@ LIMIT = 10_000
 RETRY_SECONDS = 1.0
 MAX_RETRY_SECONDS = 5.0
 INTERNAL = 500
-
-
-class Target(IntEnum):
-    """What failed, as the manager counts."""
-
-    HEAD = 1
-    STORAGE = 2
-    DISK = 3
-    REPLICA = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 from agents.node.config import NodeConfig
 from agents.node.fences import Stale
 from agents.node.manager_client import Fault, Manager, NoManager
-from agents.node.notifications import Target
 from agents.node.state_store import StateStore
+from agents.protocol import Target
 
 logger = logging.getLogger(__name__)
 

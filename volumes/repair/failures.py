@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
+from agents.protocol import Target
 from inventory import audit, servers, space
 from inventory.audit import Verb
 from inventory.errors import Busy, Invalid, NotFound
@@ -18,8 +19,6 @@ from volumes.replicas.rows import GOOD
 UP = (*ALIVE, Priority.HALT)
 OF_A_HEAD = frozenset({"connection", "io"})
 """Why a head leaves a replica behind by itself."""
-HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
-"""The wire's targets of notifyFailure."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
     HeadServer: Priority.OFFLINE,
     StorageServer: Priority.HALT,
@@ -31,13 +30,13 @@ SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
 def fail(target: int, target_id: int, reason: str = "") -> None:
     """Take note that something failed; what is unknown or down already changes nothing."""
     match target:
-        case 1:
+        case Target.HEAD:
             fail_head(target_id, reason)
-        case 2:
+        case Target.STORAGE:
             fail_storage(target_id, reason)
-        case 3:
+        case Target.DISK:
             fail_disk(target_id)
-        case 4:
+        case Target.REPLICA:
             fail_replica(target_id, reason)
         case _:
             raise Invalid(f"target is 1 to 4, not {target}")

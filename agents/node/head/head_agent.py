@@ -11,7 +11,6 @@ from agents.node.head.groups import Groups
 from agents.node.head.head_orders import HeadOrders
 from agents.node.head.watch import HeadWatch
 from agents.node.methods import Method, Nothing
-from agents.node.notifications import Target
 from agents.node.registration import HEAD, Registration
 from agents.protocol import (
     AttachOrder,
@@ -21,6 +20,7 @@ from agents.protocol import (
     RebuildOrder,
     ReplicaState,
     SnapshotOrder,
+    Target,
     UnsnapshotOrder,
 )
 

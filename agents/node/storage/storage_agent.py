@@ -8,7 +8,6 @@ from agents.engines.base import LeaseUse, StorageEngine
 from agents.node.config import StorageConfig
 from agents.node.daemon import Parts, boot_id
 from agents.node.methods import Method, Nothing
-from agents.node.notifications import Target
 from agents.node.registration import STORAGE, Registration
 from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disks import Disk, Disks
@@ -22,6 +21,7 @@ from agents.protocol import (
     PullOrder,
     ShredOrder,
     StorageState,
+    Target,
 )
 
 logger = logging.getLogger(__name__)
