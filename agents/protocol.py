@@ -38,6 +38,40 @@ class Progress(StrEnum):
     FAILED = "failed"
 
 
+class Reason(StrEnum):
+    """Why a replica is out of sync; of a mirror's last good one: why its head does not reach it."""
+
+    NONE = ""
+    CONNECTION = "connection"
+    IO = "io"
+    STALE = "stale"
+    ASKED = "asked"
+    SILENT = "silent"
+    RESTARTED = "restarted"
+    FAILED = "failed"
+    DISK = "disk"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Reason | None":
+        """Take what only a newer node knows for an I/O error: the replica is replaced."""
+        return cls.IO if isinstance(value, str) else None
+
+
+MEANINGS = {
+    Reason.NONE: "nothing is wrong",
+    Reason.CONNECTION: "its head lost the connection to it",
+    Reason.IO: "it answered its head with an I/O error",
+    Reason.STALE: "it lacks writes that the newest replicas have",
+    Reason.ASKED: "another replica takes its place",
+    Reason.SILENT: "its server or disk does not answer",
+    Reason.RESTARTED: "its server was started anew",
+    Reason.FAILED: "it, its disk or its server was declared failed",
+    Reason.DISK: "its disk was declared failed",
+}
+LOST = frozenset({Reason.FAILED, Reason.IO, Reason.DISK})
+"""Reasons that say that the replica is lost: no grace, and it is never trusted again."""
+
+
 class ReplicaState(StrEnum):
     """A replica as the head's engine sees it."""
 
@@ -388,9 +422,10 @@ def _read(kind: Any, value: object, where: str) -> Any:
     if is_dataclass(kind):
         return _read_dataclass(typing.cast("type", kind), value, where)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        if type(value) is not str or value not in set(kind):
-            raise Malformed(f"{where}: {repr(value)[:80]} is no {kind.__name__}")
-        return kind(value)
+        try:
+            return kind(value if isinstance(value, str) else "\0")
+        except ValueError:
+            raise Malformed(f"{where}: {repr(value)[:80]} is no {kind.__name__}") from None
     origin = typing.get_origin(kind)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):

@@ -269,10 +269,10 @@ def _make_trouble(now: datetime) -> None:
 def _lose_replicas(dead: StorageServer, bad: Disk, since: datetime) -> None:
     """Leave out what was there; of two mirrors all replicas but one, of one all."""
     gone = Replica.objects.filter(server=dead)
-    gone.update(status=Replica.Status.FAULTY, why="silent", since=since)
+    gone.update(status=Replica.Status.FAULTY, reason="silent", since=since)
     on_disk = Replica.objects.filter(extent__disk=bad).values_list("pk", flat=True)
     Replica.objects.filter(pk__in=list(on_disk)).update(
-        status=Replica.Status.FAULTY, why="disk", since=since
+        status=Replica.Status.FAULTY, reason="disk", since=since
     )
     hit = list(gone.order_by("mirror_id").values_list("mirror_id", flat=True)[:3])
     for place, mirror in enumerate(hit):
@@ -280,7 +280,7 @@ def _lose_replicas(dead: StorageServer, bad: Disk, since: datetime) -> None:
         keep = 0 if place == len(hit) - 1 else 1
         ids = [replica.pk for replica in replicas[keep:]]
         Replica.objects.filter(pk__in=ids).update(
-            status=Replica.Status.FAULTY, why="io", since=since
+            status=Replica.Status.FAULTY, reason="io", since=since
         )
 
 
@@ -308,7 +308,7 @@ def _add_open_jobs(now: datetime) -> None:
         runs = place < 4
         spare = mirror.replicas.filter(status=Replica.Status.FAULTY).first()
         if runs and spare:
-            Replica.objects.filter(pk=spare.pk).update(status=Replica.Status.SPARE, why="")
+            Replica.objects.filter(pk=spare.pk).update(status=Replica.Status.SPARE, reason="")
         Job.objects.create(
             id=_next("event"),
             kind=Job.Kind.REBUILD,
@@ -316,7 +316,7 @@ def _add_open_jobs(now: datetime) -> None:
             volume_id=mirror.volume.origin_id or mirror.volume_id,
             mirror=mirror,
             extent=spare.extent if runs and spare else None,
-            step="copying" if runs else "",
+            ordered=runs,
             urgency=1 + place % 2,
             waiting="" if runs else "16 of at most 16 rebuilds are running in the cluster",
             done_mib=mirror.size_gb * 1024 * (place + 1) // 6 if runs else 0,
@@ -330,7 +330,7 @@ def _add_open_jobs(now: datetime) -> None:
             kind=Job.Kind.SHRED,
             subject=f"{extent}: {extent.size_gb} GB at {extent.offset_gb} of {extent.disk}",
             extent=extent,
-            step="shredding",
+            ordered=True,
             urgency=20,
             done_mib=extent.size_gb * 300,
             total_mib=extent.size_gb * 1024,
@@ -360,7 +360,7 @@ def _tell_stories(now: datetime) -> None:
     for job in Job.objects.filter(state=Job.State.OPEN).order_by("pk"):
         told = {60: f"asked for by {job.actor}" if job.actor else "asked for"}
         if job.started:
-            told[42] = f"{job.step}: order 1 to the node"
+            told[42] = f"{job.kind}: order 1 to the node"
         if job.waiting:
             told[40] = job.waiting
         lines += [JobLine(job=job, text=text) for text in told.values()]

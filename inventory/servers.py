@@ -10,7 +10,7 @@ from django.db.models import ProtectedError, Q, QuerySet
 from django.utils import timezone
 
 from inventory import audit, ids, space
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.errors import Busy, Exists, Invalid, NotFound
 from inventory.models import (
     ALIVE,
@@ -28,7 +28,7 @@ MOST_SECTORS = 1 << 63
 NETWORKS = 2
 KINDS = {HeadServer: "head", StorageServer: "storage"}
 """The id space of each, and the field of Address."""
-REGISTER = {HeadServer: Verb.REGISTER_HEAD, StorageServer: Verb.REGISTER_STORAGE}
+REGISTER = {HeadServer: Action.REGISTER_HEAD, StorageServer: Action.REGISTER_STORAGE}
 DOWN = (Priority.OFFLINE, Priority.HALT)
 """Registering again makes it usable."""
 DELETABLE = (Priority.OFFLINE, Priority.FAULTY)
@@ -89,7 +89,7 @@ def delete_head(head_id: int) -> None:
     """Forget a head server that is down and has nothing attached."""
     _claim_deletable(HeadServer, head_id)
     _delete(HeadServer(pk=head_id), "has volumes attached")
-    audit.record(Verb.DELETE_HEAD, HeadServer(pk=head_id))
+    audit.record(Action.DELETE_HEAD, HeadServer(pk=head_id))
 
 
 @transaction.atomic
@@ -98,7 +98,7 @@ def delete_storage(storage_id: int) -> None:
     _claim_deletable(StorageServer, storage_id)
     _delete_disks(Disk.objects.filter(server=storage_id))
     _delete(StorageServer(pk=storage_id), "holds replicas of volumes")
-    audit.record(Verb.DELETE_STORAGE, StorageServer(pk=storage_id))
+    audit.record(Action.DELETE_STORAGE, StorageServer(pk=storage_id))
 
 
 @transaction.atomic
@@ -106,7 +106,7 @@ def delete_disk(disk_id: int) -> None:
     """Forget a disk that is down and holds no replica of a volume."""
     _claim_deletable(Disk, disk_id)
     _delete_disks(Disk.objects.filter(pk=disk_id))
-    audit.record(Verb.DELETE_DISK, Disk(pk=disk_id))
+    audit.record(Action.DELETE_DISK, Disk(pk=disk_id))
 
 
 @transaction.atomic
@@ -237,7 +237,7 @@ def _record_disk(disk: Disk, generation: int) -> Disk:
         disk.save(force_insert=True)
         space.tile(disk, generation)
         detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
-        audit.record(Verb.REGISTER_DISK, disk, detail)
+        audit.record(Action.REGISTER_DISK, disk, detail)
         return disk
     down = known.priority in DOWN
     if known.server_id != disk.server_id and not down and known.server.priority in ALIVE:
@@ -264,7 +264,7 @@ def _return_disk(known: Disk, disk: Disk) -> Disk:
     ):
         raise Exists(f"{known} is being registered already")
     where = f"{disk.local_path} of {StorageServer(pk=disk.server_id)}"
-    audit.record(Verb.REGISTER_DISK, known, f"again, {where}")
+    audit.record(Action.REGISTER_DISK, known, f"again, {where}")
     return Disk.objects.get(pk=known.pk)
 
 

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from agents.protocol import MEANINGS, Reason
 from inventory.models import Disk, Extent, HeadServer, StorageServer
 
 
@@ -131,8 +132,11 @@ class Replica(models.Model):
         default=0, help_text="the event count that the head recorded on this replica when last told"
     )
     since = models.DateTimeField(auto_now_add=True, help_text="of the present status")
-    why = models.CharField(
-        max_length=16, blank=True, help_text="why it is FAULTY: connection, io, disk, server, ..."
+    reason = models.CharField(
+        max_length=16,
+        choices=[(reason.value, meaning) for reason, meaning in MEANINGS.items()],
+        blank=True,
+        help_text="why it is FAULTY; of the last good one: why its head does not reach it",
     )
 
     objects = ReplicaQuerySet.as_manager()
@@ -144,6 +148,10 @@ class Replica(models.Model):
             models.UniqueConstraint("mirror", "server", name="replica_one_per_server"),
             models.CheckConstraint(
                 condition=Q(status__in=range(1, 6)), name="replica_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(reason__in=[reason.value for reason in Reason]),
+                name="replica_reason_known",
             ),
         ]
         indexes: ClassVar = [
@@ -226,6 +234,12 @@ class Job(models.Model):
         FAILED = "failed"
         CANCELED = "canceled"
 
+    class Copier(models.TextChoices):
+        """The node that brings a replica up to date."""
+
+        HEAD = "head", "the head that uses the volume"
+        STORAGE = "storage", "the replica's own storage server"
+
     EXCLUSIVE: ClassVar = [
         Kind.ATTACH,
         Kind.DETACH,
@@ -282,7 +296,24 @@ class Job(models.Model):
         help_text="being evacuated or maintained",
     )
     paused = models.BooleanField(default=False, help_text="an evacuation that rests")
-    step = models.CharField(max_length=16, blank=True, help_text="what was last asked of a node")
+    ordered = models.BooleanField(
+        default=False, help_text="of long work: an order of this job may be out on a node"
+    )
+    forced = models.BooleanField(
+        default=False, help_text="of an attach: replicas that cannot be read are not the newest"
+    )
+    copier = models.CharField(
+        max_length=7,
+        choices=Copier,
+        blank=True,
+        help_text="of a rebuild whose order is out: which node copies",
+    )
+    copier_epoch = models.IntegerField(
+        default=0, help_text="of a rebuild whose order is out: the volume's epoch at that time"
+    )
+    was_broken = models.BooleanField(
+        null=True, help_text="of a deletion the head was told of: the snapshot was broken before"
+    )
     replaces = models.IntegerField(
         default=0, help_text="of a rebuild: the dextid of the replica whose place is taken"
     )
@@ -317,6 +348,9 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=Q(state="open") ^ Q(finished__isnull=False), name="job_open_or_finished"
             ),
+            models.CheckConstraint(
+                condition=Q(copier__in=["", "head", "storage"]), name="job_copier_known"
+            ),
             models.UniqueConstraint(
                 "volume",
                 condition=Q(
@@ -350,6 +384,13 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pk}"
+
+    @property
+    def asked(self) -> str:
+        """Say for people what was last asked of a node; "" where nothing is out."""
+        if self.copier:
+            return f"copying by {self.Copier(self.copier).label}, epoch {self.copier_epoch}"
+        return str(self.kind) if self.ordered else ""
 
 
 class JobLine(models.Model):

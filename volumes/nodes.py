@@ -55,27 +55,29 @@ def _reach(kind: type[A], addresses: Sequence[str], timeout: float | None = None
     return kind(addresses, ports[kind], timeout, settings.VASTSKY_IDENTITY)
 
 
-class Door(NamedTuple):
+class AddressAgent(NamedTuple):
     """One address of a server, and the agent as reached through it alone."""
 
     server: int
     agent: StorageAgent | HeadAgent
 
 
-def storage_doors() -> dict[int, Door]:
+def storage_agents_by_address() -> dict[int, AddressAgent]:
     """Reach living storage servers by each address alone, by the address's id."""
     rows = Address.objects.filter(storage__priority__in=ALIVE)
     return {
-        pk: Door(server or 0, _reach(StorageAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
+        pk: AddressAgent(
+            server or 0, _reach(StorageAgent, [address], settings.VASTSKY_AGENT_TIMEOUT)
+        )
         for pk, server, address in rows.values_list("pk", "storage", "address")
     }
 
 
-def head_doors() -> dict[int, Door]:
+def head_agents_by_address() -> dict[int, AddressAgent]:
     """Reach living heads by each address alone, by the address's id."""
     rows = Address.objects.filter(head__priority__in=ALIVE)
     return {
-        pk: Door(server or 0, _reach(HeadAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
+        pk: AddressAgent(server or 0, _reach(HeadAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
         for pk, server, address in rows.values_list("pk", "head", "address")
     }
 

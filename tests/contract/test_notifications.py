@@ -2,7 +2,8 @@
 
 import pytest
 
-from inventory.models import Disk, Extent, Priority
+from inventory.audit import Action
+from inventory.models import AuditEntry, Disk, Extent, Priority
 from tests.contract.api import Api, add_disk
 from volumes.models import Job, Mirror, Replica
 
@@ -65,6 +66,44 @@ def test_a_restarted_server_says_so_and_registers_again(api: Api, db: None) -> N
     api("notifyFailure", target=SSVR, targetid=number, reason="restarted")
 
     assert api("registerStorageServer", ip_data=["10.0.0.1"], boot_id="two") == number
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("", "failed"),
+        ("smartd", "failed"),
+        ("a reason of more than sixteen letters", "failed"),
+        ("silent", "failed"),
+        ("restarted", "restarted"),
+        ("connection", "connection"),
+        ("io", "io"),
+    ],
+)
+def test_words_that_mean_nothing_special_declare_a_server_failed_and_are_written_down(
+    api: Api, pool: list[int], volume: int, words: str, reason: str
+) -> None:
+    server = Disk.objects.get(pk=pool[0]).server_id
+
+    assert api("notifyFailure", target=SSVR, targetid=server, reason=words) == 0
+
+    replica = Replica.objects.get(server=server)
+    assert (replica.status, replica.reason) == (Replica.Status.FAULTY, reason)
+    assert AuditEntry.objects.get(verb=Action.FAIL_STORAGE).detail == words
+
+
+@pytest.mark.parametrize("target", [HSVR, SSVR, PDSK, LVOL])
+def test_a_long_reason_is_taken_for_every_target_and_kept_in_the_audit_log(
+    api: Api, head: int, pool: list[int], volume: int, target: int
+) -> None:
+    words = "smartd: " + "Reallocated_Sector_Ct is failing now, " * 10
+    disk = Disk.objects.get(pk=pool[0])
+    replica = Replica.objects.get(server=disk.server_id)
+    about = {HSVR: head, SSVR: disk.server_id, PDSK: disk.pk, LVOL: replica.pk}
+
+    assert api("notifyFailure", target=target, targetid=about[target], reason=words) == 0
+
+    assert AuditEntry.objects.order_by("-pk")[0].detail == words
 
 
 # -- notifyBadBlocks ------------------------------------------------------------------------------

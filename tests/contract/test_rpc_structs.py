@@ -175,7 +175,7 @@ def test_a_wrong_element_of_an_array_is_einval(
         ("registerPhysicalDisk", "disk_uuid", 64),
         ("registerPhysicalDisk", "tags", 256),
         ("createLogicalVolume", "tags", 256),
-        ("notifyFailure", "reason", 64),
+        ("notifyFailure", "reason", 500),
         *((method, "lvolname", 64) for method, struct in METHODS.items() if "lvolname" in struct),
         ("createSnapshot", "snapshot_lvolname", 64),
         ("createSnapshot", "origin_lvolname", 64),

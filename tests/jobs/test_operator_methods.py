@@ -133,4 +133,4 @@ def test_a_forced_attach_takes_what_answers(four: Cluster, volume: LogicalVolume
     assert four.call("vastsky.forceJob", eventid=job.pk) == 0
 
     job.refresh_from_db()
-    assert job.step == "force"
+    assert job.forced

@@ -138,7 +138,7 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _call(
-    name: str, procedure: Callable[..., Any], *, wanted: tuple[signatures.Member, ...]
+    name: str, procedure: Callable[..., Any], *, wanted: tuple[signatures.Parameter, ...]
 ) -> Any:
     place = reading if name in authorization.READS else nullcontext()
 
@@ -151,7 +151,7 @@ def _call(
     return answer
 
 
-def _help(procedure: Callable[..., Any], wanted: tuple[signatures.Member, ...]) -> str:
+def _help(procedure: Callable[..., Any], wanted: tuple[signatures.Parameter, ...]) -> str:
     lines = [
         f"  {m.name} {signatures.describe(m.kind)}{'' if m.required else ', optional'}"
         for m in wanted

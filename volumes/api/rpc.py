@@ -150,7 +150,7 @@ def list_physical_disks(*, ssvrid: int = 0) -> list[Struct]:
 # -- what nodes and monitors tell -----------------------------------------------------------------
 
 
-def notify_failure(*, target: int, targetid: int, reason: Annotated[str, 64] = "") -> None:
+def notify_failure(*, target: int, targetid: int, reason: Annotated[str, 500] = "") -> None:
     """Take note that a head (1), storage server (2), disk (3) or extent (4) failed; idempotent."""
     failures.fail(target, targetid, reason)
 
@@ -222,7 +222,7 @@ def _job(job: Job) -> Struct:
         "eventid": job.pk,
         "kind": job.kind,
         "subject": job.subject,
-        "step": job.step,
+        "step": job.asked,
         "waiting": job.waiting,
         "done_mib": min(job.done_mib, INT_MAX),
         "total_mib": min(job.total_mib, INT_MAX),

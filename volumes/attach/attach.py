@@ -12,7 +12,7 @@ from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports
+from volumes.attach import assemble, exports, plan
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Attachment, Job, LogicalVolume
@@ -20,7 +20,6 @@ from volumes.replicas import rows, states
 
 State = Attachment.State
 POLL = timedelta(milliseconds=300)
-FORCE = "force"
 
 
 # -- what a person asks ---------------------------------------------------------------------------
@@ -48,12 +47,12 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
         raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
     _raise_epoch(volume)
     detail = f"{volume.name} to {head}" + (", forced" if force else "")
-    audit.record(audit.Verb.ATTACH, volume, detail)
+    audit.record(audit.Action.ATTACH, volume, detail)
     return queue.submit(
         Job.Kind.ATTACH,
         subject=f"{volume} {volume.name} to {head}",
         volume=volume,
-        step=FORCE if force else "",
+        forced=force,
         deadline=queue.deadline(),
     )
 
@@ -69,7 +68,7 @@ def _raise_epoch(volume: LogicalVolume) -> None:
 
 
 def attach_step(job: Job) -> Again | None:
-    """Export every replica, choose the newest, assemble them on the head, and record it.
+    """Read the group, export its replicas, plan with what they say, commit, order, record.
 
     Each part is idempotent, so the step is simply taken again after any failure.
     """
@@ -82,24 +81,27 @@ def attach_step(job: Job) -> Again | None:
         queue.finish(job, errnos.ECANCELED, "the attachment went away")
         return None
     volume = attachment.volume
-    found = rows.of_group(volume.pk)
-    exported = exports.export(job.pk, volume.pk, volume.epoch, [c for c in found if c.alive])
+    volumes = list(LogicalVolume.objects.filter(Q(pk=volume.pk) | Q(origin=volume, broken=False)))
+    replicas = rows.of_group(volume.pk)
+    exported = exports.export(job.pk, volume.pk, volume.epoch, [r for r in replicas if r.alive])
     try:
-        chosen = assemble.choose(
-            found, exported, clean=volume.closed_cleanly, force=FORCE in job.step
+        planned = plan.plan(
+            replicas,
+            exported.marks,
+            exported.failed,
+            clean=volume.closed_cleanly,
+            force=job.forced,
         )
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
-    assemble.commit(job, attachment, chosen)
+    assemble.commit(job, attachment, planned)
     order = AttachOrder(
         eventid=job.pk,
         order=job.order,
         incarnation=servers.cluster().incarnation,
         lvolid=volume.pk,
         epoch=volume.epoch,
-        devices=assemble.devices(
-            Q(pk=volume.pk) | Q(origin=volume, broken=False), chosen, exported
-        ),
+        devices=assemble.devices(volumes, planned, exported),
     )
     return _settle(job, nodes.head(attachment.head_id).attach(order))
 

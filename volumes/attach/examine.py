@@ -1,10 +1,9 @@
 """Find out which replicas of a detached volume are the newest, after an end that was not clean."""
 
-from itertools import chain
-
+from agents.protocol import Reason
 from inventory.errors import HostDown
 from inventory.write_lock import write_lock
-from volumes.attach import assemble, exports
+from volumes.attach import exports, plan
 from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.replicas import rows, states
 
@@ -16,21 +15,24 @@ def examine(eventid: int, volume_id: int) -> str:
     Replicas may still differ in unfinished writes; their marks tell the next head. Else the reason.
     """
     volume = LogicalVolume.objects.get(pk=volume_id)
-    found = rows.of_group(volume.pk)
-    exported = exports.export(eventid, volume.pk, volume.epoch, [c for c in found if c.alive])
+    replicas = rows.of_group(volume.pk)
+    exported = exports.export(eventid, volume.pk, volume.epoch, [r for r in replicas if r.alive])
     try:
-        chosen = assemble.choose(found, exported, clean=False, force=False)
+        found = plan.plan(replicas, exported.marks, exported.failed, clean=False, force=False)
     except HostDown as refusal:
         return str(refusal)
     with write_lock():
         unchanged = LogicalVolume.objects.filter(pk=volume.pk, epoch=volume.epoch)
         if Attachment.objects.filter(volume=volume).exists() or not unchanged.exists():
             return "the volume was attached meanwhile"
-        states.mark_out_of_sync(
-            list(chain.from_iterable(c.out_of_sync for c in chosen.values())), "stale"
-        )
-        for events in {choice.events for choice in chosen.values()}:
-            taken = [c.dextid for ch in chosen.values() if ch.events == events for c in ch.taken]
+        states.mark_out_of_sync(found.out_of_sync(Reason.STALE), Reason.STALE)
+        for events in {newest.events for newest in found.mirrors.values()}:
+            taken = [
+                replica.dextid
+                for newest in found.mirrors.values()
+                if newest.events == events
+                for replica in newest.taken
+            ]
             Replica.objects.filter(pk__in=taken).update(events=events)
         unchanged.update(closed_cleanly=True)
     return ""

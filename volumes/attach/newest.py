@@ -1,12 +1,15 @@
-"""Which copies a head may start from: pure, from the rows and the marks found on the replicas."""
+"""Which replicas a head may start from: pure, from the rows and the marks found on the replicas."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.protocol import ReplicaMark
+from agents.protocol import LOST, Reason, ReplicaMark
 from inventory.errors import HostDown
 from volumes.models import Replica
-from volumes.replicas.rows import EXPLICIT, ReplicaRow
+from volumes.replicas.rows import ReplicaRow
+
+Marks = Mapping[int, ReplicaMark]
+"""What the storage servers read beside the replicas that they export, by dextid."""
 
 
 class Uncertain(HostDown):
@@ -14,76 +17,115 @@ class Uncertain(HostDown):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Newest:
     """The replicas of one mirror to assemble. `out_of_sync` maps the others' ids to the reason.
 
-    `behind`: all of them had been left behind, and an operator forced the choice.
+    `dirty`: they may differ in unfinished writes. `lost_writes`: all of them were out of sync, and
+    an operator forced the choice.
     """
 
     mirror: int
     events: int
-    doubt: bool
-    behind: bool
+    dirty: bool
+    lost_writes: bool
     taken: tuple[ReplicaRow, ...]
-    out_of_sync: Mapping[int, str]
+    out_of_sync: Mapping[int, Reason]
 
 
-def choose(
-    replicas: Sequence[ReplicaRow], marks: Mapping[int, ReplicaMark], *, clean: bool, force: bool
-) -> Choice:
-    """Choose the newest replicas of one mirror.
+def choose(replicas: Sequence[ReplicaRow], marks: Marks, *, clean: bool, force: bool) -> Newest:
+    """Choose the newest replicas of one mirror; Uncertain or HostDown where nobody can tell them.
 
-    After a clean end the recorded event counts tell who is newest, so a replica that does not
+    After a clean shutdown the recorded event counts tell who is newest, so a replica that does not
     answer is merely left out. After an unclean one every good replica has to be examined first: the
-    one that is missing might be the only one with the last acknowledged writes (Uncertain). An
-    operator who forces the choice gets the newest of all replicas that can be read, those left
-    behind included. A replica whose server was away counts, too, if by its mark it is what was
-    closed cleanly.
+    one that is missing might be the only one with the last acknowledged writes. An operator who
+    forces the choice gets the newest of all replicas that can be read, those out of sync included.
+    A replica whose server was away counts, too, if by its mark it is what was closed cleanly.
     """
     _refuse_used_space(replicas, marks)
-    good = [replica for replica in replicas if replica.good]
-    known = max((replica.events for replica in good), default=0)
-    back = known if clean else 0
-    whole = [
+    candidates = _examine(replicas, marks, clean=clean, force=force)
+    if not candidates.answered:
+        raise HostDown(f"{candidates}: {_names(candidates.good)} must answer and do not")
+    if not force:
+        _refuse_missing(candidates, clean=clean)
+        _refuse_older(candidates)
+        _refuse_newer_outsider(replicas, marks, candidates.newest)
+    return _take_newest(candidates, marks)
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    """What rows and marks say of the replicas of one mirror."""
+
+    mirror: int
+    good: tuple[ReplicaRow, ...]
+    """Those that are good by the rows."""
+    missing: tuple[ReplicaRow, ...]
+    """The good ones whose mark could not be read."""
+    answered: tuple[ReplicaRow, ...]
+    """Those that may be the newest and whose mark was read."""
+    newest: int
+    """The highest event count that was read on them."""
+    recorded: int
+    """The event count that the rows tell since the last clean shutdown; 0 after an unclean one."""
+
+    def __str__(self) -> str:
+        return f"mirr-{self.mirror:08x}"
+
+
+def _examine(
+    replicas: Sequence[ReplicaRow], marks: Marks, *, clean: bool, force: bool
+) -> _Candidates:
+    good = tuple(replica for replica in replicas if replica.good)
+    recorded = max((replica.events for replica in good), default=0) if clean else 0
+    read = [replica for replica in replicas if replica.dextid in marks]
+    answered = tuple(
         replica
-        for replica in replicas
-        if replica.good or _is_back(replica, marks, back, force=force)
-    ]
-    answered = [replica for replica in whole if replica.dextid in marks]
-    missing = [replica for replica in good if replica.dextid not in marks]
-    if not answered:
-        raise HostDown(f"mirr-{replicas[0].mirror:08x}: {_names(good)} must answer and do not")
-    if missing and not clean and not force:
-        raise Uncertain(
-            f"mirr-{replicas[0].mirror:08x} was not closed cleanly and {_names(missing)} cannot be "
-            f"read: it may hold the newest data"
-        )
-    newest = max(marks[replica.dextid].events for replica in answered)
-    if clean and newest < known and not force:
-        raise Uncertain(
-            f"mirr-{replicas[0].mirror:08x}: the newest replica found is of event {newest}, "
-            f"{known} was recorded; {_names(missing)} must answer"
-        )
-    _refuse_newer_outsider(replicas, marks, newest, force=force)
-    taken = tuple(replica for replica in answered if marks[replica.dextid].events == newest)
-    return Choice(
+        for replica in read
+        if replica.good
+        or (replica.status == Replica.Status.FAULTY and force)
+        or _is_back(replica, marks[replica.dextid], recorded)
+    )
+    return _Candidates(
         mirror=replicas[0].mirror,
-        events=newest,
-        doubt=any(not marks[replica.dextid].clean for replica in taken),
-        behind=not any(c.good or _is_back(c, marks, back, force=False) for c in taken),
+        good=good,
+        missing=tuple(replica for replica in good if replica.dextid not in marks),
+        answered=answered,
+        newest=max((marks[replica.dextid].events for replica in answered), default=0),
+        recorded=recorded,
+    )
+
+
+def _take_newest(candidates: _Candidates, marks: Marks) -> Newest:
+    taken = tuple(
+        replica
+        for replica in candidates.answered
+        if marks[replica.dextid].events == candidates.newest
+    )
+    stale = [r for r in candidates.answered if r.good and r not in taken]
+    return Newest(
+        mirror=candidates.mirror,
+        events=candidates.newest,
+        dirty=any(not marks[replica.dextid].clean for replica in taken),
+        lost_writes=not any(
+            replica.good or _is_back(replica, marks[replica.dextid], candidates.recorded)
+            for replica in taken
+        ),
         taken=taken,
         out_of_sync={
-            **{replica.dextid: "silent" for replica in missing},
-            **{
-                replica.dextid: "stale"
-                for replica in answered
-                if replica.good and replica not in taken
-            },
+            **{replica.dextid: Reason.SILENT for replica in candidates.missing},
+            **{replica.dextid: Reason.STALE for replica in stale},
         },
     )
 
 
-def _refuse_used_space(replicas: Iterable[ReplicaRow], marks: Mapping[int, ReplicaMark]) -> None:
+def _is_back(replica: ReplicaRow, mark: ReplicaMark, recorded: int) -> bool:
+    """Tell whether a replica thought to be out of sync is one of the newest; 0 is no event."""
+    unchanged = 0 < recorded == replica.events == mark.events
+    faulty = replica.status == Replica.Status.FAULTY
+    return faulty and unchanged and replica.reason not in LOST
+
+
+def _refuse_used_space(replicas: Iterable[ReplicaRow], marks: Marks) -> None:
     """What no head has seen yet bears no mark; else somebody's data would be shown to another."""
     for replica in replicas:
         mark = marks.get(replica.dextid)
@@ -94,24 +136,29 @@ def _refuse_used_space(replicas: Iterable[ReplicaRow], marks: Mapping[int, Repli
             )
 
 
-def _is_back(
-    replica: ReplicaRow, marks: Mapping[int, ReplicaMark], events: int, *, force: bool
-) -> bool:
-    """Tell whether a replica thought to be behind may be one of the newest; 0 is no event."""
-    mark = marks.get(replica.dextid)
-    if replica.status != Replica.Status.FAULTY or mark is None:
-        return False
-    unchanged = 0 < events == replica.events == mark.events
-    return force or (unchanged and replica.why not in EXPLICIT)
+def _refuse_missing(candidates: _Candidates, *, clean: bool) -> None:
+    """After an unclean shutdown, the replica that cannot be read may be the newest."""
+    if candidates.missing and not clean:
+        raise Uncertain(
+            f"{candidates} was not closed cleanly and {_names(candidates.missing)} cannot be "
+            f"read: it may hold the newest data"
+        )
 
 
-def _refuse_newer_outsider(
-    replicas: Iterable[ReplicaRow], marks: Mapping[int, ReplicaMark], newest: int, *, force: bool
-) -> None:
-    """A replica that was left behind cannot be newer than the good ones; if it is, stop."""
+def _refuse_older(candidates: _Candidates) -> None:
+    """After a clean shutdown, it is known how new the newest replica is."""
+    if candidates.newest < candidates.recorded:
+        raise Uncertain(
+            f"{candidates}: the newest replica found is of event {candidates.newest}, "
+            f"{candidates.recorded} was recorded; {_names(candidates.missing)} must answer"
+        )
+
+
+def _refuse_newer_outsider(replicas: Iterable[ReplicaRow], marks: Marks, newest: int) -> None:
+    """A replica that is out of sync cannot be newer than the good ones; if it is, stop."""
     for replica in replicas:
         mark = marks.get(replica.dextid)
-        if mark and not replica.good and mark.events > newest and not force:
+        if mark and not replica.good and mark.events > newest:
             raise Uncertain(
                 f"mirr-{replica.mirror:08x}: dext-{replica.dextid:08x} was thought to be behind, "
                 f"but is of event {mark.events}, newer than the good replicas ({newest})"
@@ -120,5 +167,5 @@ def _refuse_newer_outsider(
 
 def _names(replicas: Iterable[ReplicaRow]) -> str:
     return (
-        ", ".join(f"dext-{c.dextid:08x} on ssvr-{c.server:08x}" for c in replicas) or "no replica"
+        ", ".join(f"dext-{r.dextid:08x} on ssvr-{r.server:08x}" for r in replicas) or "no replica"
     )

@@ -142,10 +142,11 @@ def record(job: Job, **fields: Any) -> None:
         setattr(job, name, value)
 
 
-def start(job: Job, step: str) -> None:
-    """Record what is about to be asked of nodes, as a new order."""
-    record(job, step=step, order=job.order + 1, started=job.started or timezone.now(), waiting="")
-    tell(job, f"{step}: order {job.order} to the node")
+def start(job: Job, what: str, **fields: Any) -> None:
+    """Record that nodes are about to be asked for this, as a new order."""
+    started = job.started or timezone.now()
+    record(job, ordered=True, order=job.order + 1, started=started, waiting="", **fields)
+    tell(job, f"{what}: order {job.order} to the node")
 
 
 def postpone(job: Job, again: Again) -> None:

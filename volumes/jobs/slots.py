@@ -41,7 +41,7 @@ def begin(
 ) -> str:
     """Start one more here, if no limit forbids it now; "" if it was started, else which does."""
     if limit := _refusal(kind, limits, disk, server):
-        return limit  # most that wait end here, without taking a turn
+        return limit  # most that wait end here, without taking the write lock
     with write_lock():
         # Others may have begun since then.
         if not (limit := _refusal(kind, limits, disk, server)):
@@ -50,7 +50,7 @@ def begin(
 
 
 def _refusal(kind: Job.Kind, limits: Limits, disk: int, server: int) -> str:
-    running = Job.objects.filter(kind=kind, state=Job.State.OPEN).exclude(step="")
+    running = Job.objects.filter(kind=kind, state=Job.State.OPEN, ordered=True)
     rows = list(running.values_list("extent__disk", "extent__disk__server"))
     counts = (
         (len(rows), limits.total, "in the cluster"),

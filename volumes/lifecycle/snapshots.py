@@ -10,7 +10,7 @@ from inventory import audit, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports
+from volumes.attach import assemble, exports, plan
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.lifecycle import volumes
@@ -20,8 +20,6 @@ from volumes.replicas import rows
 
 POLL = timedelta(milliseconds=300)
 State = Attachment.State
-WHOLE, BROKEN = "whole", "broken"
-"""Job.step of a deletion that the head was told of: what the snapshot was before."""
 
 
 @write_lock()
@@ -45,7 +43,7 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
     )
     volumes.record(snapshot)
     allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
-    audit.record(audit.Verb.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
+    audit.record(audit.Action.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
     attached = Attachment.objects.filter(volume=origin).first()
     if attached is None:
         return snapshot, None
@@ -67,7 +65,7 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
     if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
         raise NotFound(f"there is no snapshot {snapshot.name} any more")
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
-    audit.record(audit.Verb.DELETE_SNAPSHOT, snapshot, snapshot.name)
+    audit.record(audit.Action.DELETE_SNAPSHOT, snapshot, snapshot.name)
     if attached is None:
         allocation.give_back(snapshot)
         return None
@@ -92,20 +90,20 @@ def snapshot_step(job: Job) -> Again | None:
         give_up_snapshot(job, errnos.ECANCELED, "the origin was detached meanwhile")
         return None
     group = attached.volume
-    found = rows.load(Q(mirror__volume=job.snapshot_id))
-    exported = exports.export(job.pk, group.pk, group.epoch, [c for c in found if c.alive])
+    replicas = rows.load(Q(mirror__volume=job.snapshot_id))
+    exported = exports.export(job.pk, group.pk, group.epoch, [r for r in replicas if r.alive])
     try:
-        chosen = assemble.choose(found, exported, clean=True, force=False)
+        planned = plan.plan(replicas, exported.marks, exported.failed, clean=True, force=False)
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
-    assemble.commit(job, attached, chosen)
+    assemble.commit(job, attached, planned)
     order = SnapshotOrder(
         eventid=job.pk,
         order=job.order,
         incarnation=servers.cluster().incarnation,
         lvolid=group.pk,
         epoch=group.epoch,
-        device=assemble.devices(Q(pk=job.snapshot_id), chosen, exported)[0],
+        device=assemble.devices([job.snapshot], planned, exported)[0],
     )
     return _settle_snapshot(job, nodes.head(attached.head_id).snapshot(order))
 
@@ -178,8 +176,8 @@ def unsnapshot_step(job: Job) -> Again | None:
 @write_lock()
 def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
     """From the order on the head may keep nothing for the snapshot: never assemble it again."""
-    if not job.step:
-        queue.record(job, step=BROKEN if snapshot.broken else WHOLE)
+    if job.was_broken is None:
+        queue.record(job, was_broken=snapshot.broken)
         LogicalVolume.objects.filter(pk=snapshot.pk).update(broken=True)
 
 
@@ -187,5 +185,5 @@ def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
 def give_up_unsnapshot(job: Job, errno: int, error: str) -> None:
     """End the job. Only a snapshot that is in use is surely whole; others may be half gone."""
     queue.finish(job, errno, error)
-    if errno == errnos.EBUSY and job.step == WHOLE and job.snapshot_id:
+    if errno == errnos.EBUSY and job.was_broken is False and job.snapshot_id:
         LogicalVolume.objects.filter(pk=job.snapshot_id).update(broken=False)

@@ -21,7 +21,7 @@ INSERT_MIRROR = (
     "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb) VALUES (%s, %s, %s, %s)"
 )
 INSERT_REPLICA = (
-    "INSERT INTO volumes_replica (extent_id, mirror_id, server_id, status, events, since, why)"
+    "INSERT INTO volumes_replica (extent_id, mirror_id, server_id, status, events, since, reason)"
     " VALUES (%s, %s, %s, %s, 0, %s, '')"
 )
 

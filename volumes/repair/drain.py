@@ -24,7 +24,7 @@ Place = StorageServer | Disk
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvacuationPlan:
     """What an evacuation would move, and what has no other place to go."""
 
     replicas: int
@@ -33,7 +33,7 @@ class Plan:
     reason: str
 
 
-def plan_evacuation(place: Place) -> Plan:
+def plan_evacuation(place: Place) -> EvacuationPlan:
     """Tell what evacuating this server or disk would move, without changing anything.
 
     `stuck` replicas find no other server with room as things are now; `reason` says in numbers why
@@ -53,7 +53,9 @@ def plan_evacuation(place: Place) -> Plan:
         if not openings.fit(size_gb, frozenset(tags.split()), servers_of[mirror])
     ]
     reason = _why_stuck(rooms, *stuck[-1]) if stuck else ""
-    return Plan(len(replicas), sum(size_gb for _, size_gb, _ in replicas), len(stuck), reason)
+    return EvacuationPlan(
+        len(replicas), sum(size_gb for _, size_gb, _ in replicas), len(stuck), reason
+    )
 
 
 @write_lock()
@@ -64,7 +66,7 @@ def start_evacuation(place: Place) -> Job:
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     requests.request(_replicas_on(place).values_list("mirror", flat=True))
-    audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
+    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GB")
     return job
 
 
@@ -80,7 +82,7 @@ def start_maintenance(place: Place, minutes: int) -> Job:
     alone = _replicas_on(place).exclude(mirror__replicas__in=_good_elsewhere(place))
     if last := alone.filter(status__in=GOOD).count():
         raise Busy(f"{place} holds the only good replica of {last} mirrors")
-    audit.record(audit.Verb.START_MAINTENANCE, place, f"for {minutes} minutes")
+    audit.record(audit.Action.START_MAINTENANCE, place, f"for {minutes} minutes")
     return _submit(
         Job.Kind.MAINTENANCE, place, deadline=timezone.now() + timedelta(minutes=minutes)
     )
@@ -93,7 +95,7 @@ def pause(job: Job, *, paused: bool) -> None:
         raise Invalid(f"{job} is no evacuation, it cannot be paused")
     before = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
     if before.exclude(paused=paused).update(paused=paused):
-        verb = audit.Verb.PAUSE_JOB if paused else audit.Verb.RESUME_JOB
+        verb = audit.Action.PAUSE_JOB if paused else audit.Action.RESUME_JOB
         audit.record(verb, f"job {job.pk}", f"{job.kind} of {job.subject}")
     elif not before.exists():
         raise Busy(f"{job} is over")
@@ -104,7 +106,7 @@ def end(job: Job, reason: str) -> None:
     """End an evacuation or maintenance before its time; the place may be used again."""
     if not queue.cancel(Q(pk=job.pk), reason):
         raise Busy(f"{job} is over")
-    audit.record(audit.Verb.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
+    audit.record(audit.Action.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
     place = job.server or job.disk
     if job.kind == Job.Kind.EVACUATE and place is not None:
         bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])

@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from agents.protocol import Target
+from agents.protocol import Reason, Target
 from inventory import audit, servers, space
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.write_lock import write_lock
@@ -17,8 +17,10 @@ from volumes.replicas import states
 from volumes.replicas.rows import GOOD
 
 UP = (*ALIVE, Priority.HALT)
-OF_A_HEAD = frozenset({"connection", "io"})
+OF_A_HEAD = frozenset({Reason.CONNECTION, Reason.IO})
 """Why a head leaves a replica behind by itself."""
+TOLD = {reason.value: reason for reason in (Reason.RESTARTED, *sorted(OF_A_HEAD))}
+"""The words of notifyFailure that mean more than that something was declared failed."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
     HeadServer: Priority.OFFLINE,
     StorageServer: Priority.HALT,
@@ -27,33 +29,38 @@ SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
 """What a shutdown makes of what is up, in this order."""
 
 
-def fail(target: int, target_id: int, reason: str = "") -> None:
-    """Take note that something failed; what is unknown or down already changes nothing."""
+def fail(target: int, target_id: int, words: str = "") -> None:
+    """Take note that something failed; what is unknown or down already changes nothing.
+
+    `words` are the caller's: the audit row keeps them. Unless they are one of TOLD they declare the
+    target failed, and what was on it is replaced at once.
+    """
+    reason = TOLD.get(words, Reason.FAILED)
     match target:
         case Target.HEAD:
-            fail_head(target_id, reason)
+            fail_head(target_id, words)
         case Target.STORAGE:
-            fail_storage(target_id, reason)
+            fail_storage(target_id, reason, words)
         case Target.DISK:
-            fail_disk(target_id)
+            fail_disk(target_id, words)
         case Target.REPLICA:
-            fail_replica(target_id, reason)
+            fail_replica(target_id, reason, words)
         case _:
             raise Invalid(f"target is 1 to 4, not {target}")
 
 
 @write_lock()
-def fail_head(head_id: int, reason: str = "") -> None:
+def fail_head(head_id: int, words: str = "") -> None:
     """Put a head out of service and take its volumes away from it, fencing it off."""
     head = HeadServer.objects.filter(pk=head_id).first()
     if head is None:
         return
     moved = servers.set_priority(head, Priority.OFFLINE, was=UP)
-    cause = f"{head} failed {reason}".rstrip()
+    cause = f"{head} failed {words}".rstrip()
     attached = Attachment.objects.filter(head=head).select_related("volume", "head")
     fences = [detach.request_fence(attachment, cause) for attachment in attached]
     if moved or any(fences):
-        audit.record(Verb.FAIL_HEAD, head, reason)
+        audit.record(Action.FAIL_HEAD, head, words)
 
 
 @write_lock()
@@ -64,38 +71,37 @@ def lose_head(head_id: int) -> None:
     """
     head = HeadServer.objects.filter(pk=head_id).first()
     if head is not None and servers.set_priority(head, Priority.OFFLINE, was=ALIVE):
-        audit.record(Verb.LOSE_HEAD, head, "silent")
+        audit.record(Action.LOSE_HEAD, head, "silent")
 
 
 @write_lock()
-def fail_storage(storage_id: int, reason: str = "") -> None:
+def fail_storage(storage_id: int, reason: Reason = Reason.FAILED, words: str = "") -> None:
     """Put a storage server and its disks out of service and have its replicas replaced.
 
-    With a reason such as "silent" or "restarted" the replicas have their grace; without one
-    somebody said that the server is lost, and they are replaced at once.
+    The replicas have their grace, unless the reason is one of those that say that they are lost.
     """
     server = StorageServer.objects.filter(pk=storage_id).first()
     if server is None or not servers.set_priority(server, Priority.OFFLINE, was=UP):
         return
     for disk in Disk.objects.filter(server=server, priority__in=UP):
         servers.set_priority(disk, Priority.OFFLINE)
-    _drop(Replica.objects.filter(server=server), reason or "failed")
-    audit.record(Verb.FAIL_STORAGE, server, reason)
+    _drop(Replica.objects.filter(server=server), reason)
+    audit.record(Action.FAIL_STORAGE, server, words or _told(reason))
 
 
 @write_lock()
-def fail_disk(disk_id: int) -> None:
+def fail_disk(disk_id: int, words: str = "") -> None:
     """Put a disk out of service for good and have its replicas replaced."""
     disk = Disk.objects.filter(pk=disk_id).first()
     if disk is None or disk.priority in (Priority.OFFLINE, Priority.FAULTY):
         return
     servers.set_priority(disk, Priority.FAULTY)
-    _drop(Replica.objects.filter(extent__disk=disk), "disk")
-    audit.record(Verb.FAIL_DISK, disk)
+    _drop(Replica.objects.filter(extent__disk=disk), Reason.DISK)
+    audit.record(Action.FAIL_DISK, disk, words)
 
 
 @write_lock()
-def fail_replica(extent_id: int, reason: str = "") -> None:
+def fail_replica(extent_id: int, reason: Reason = Reason.FAILED, words: str = "") -> None:
     """Take a head's word that a replica went bad, and have it caught up or replaced.
 
     A head that was fenced off loses all its replicas by that. What it says then must not cost the
@@ -113,9 +119,9 @@ def fail_replica(extent_id: int, reason: str = "") -> None:
     if replica.status not in GOOD:
         changed = requests.request([replica.mirror_id])
     else:
-        changed = _drop(Replica.objects.filter(pk=extent_id), reason or "failed", trusted=bound)
+        changed = _drop(Replica.objects.filter(pk=extent_id), reason, trusted=bound)
     if changed:
-        audit.record(Verb.FAIL_REPLICA, replica, reason)
+        audit.record(Action.FAIL_REPLICA, replica, words or _told(reason))
 
 
 @write_lock()
@@ -130,8 +136,8 @@ def drop_absent() -> None:
     # One disk after the other: the last good replica of a mirror shows only that way.
     places = good.values_list("extent__disk", "extent__disk__priority").distinct()
     for disk, priority in places.order_by("extent__disk"):
-        why = "disk" if priority == Priority.FAULTY else "silent"
-        _drop(Replica.objects.filter(extent__disk=disk), why)
+        reason = Reason.DISK if priority == Priority.FAULTY else Reason.SILENT
+        _drop(Replica.objects.filter(extent__disk=disk), reason)
 
 
 @write_lock()
@@ -143,7 +149,7 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
     replicas = Replica.objects.filter(pk__in=extent_ids)
     states.mark_in_sync(list(replicas.exclude(status__in=GOOD).values_list("pk", flat=True)))
     cut_off = replicas.filter(status=Replica.Status.INSYNC)
-    cut_off.filter(why="").update(why="connection")
+    cut_off.filter(reason=Reason.NONE).update(reason=Reason.CONNECTION)
     requests.request(cut_off.values_list("mirror", flat=True))
 
 
@@ -178,7 +184,7 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     lowered = spoilt and servers.set_priority(disk, Priority.LOW)
     asked = requests.request(Replica.objects.filter(pk__in=hit).values_list("mirror", flat=True))
     if lowered or asked or _bad_extents(disk) != before:
-        audit.record(Verb.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
+        audit.record(Action.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
 
 
 @write_lock()
@@ -191,7 +197,12 @@ def shut_down() -> None:
         up = kind.objects.filter(priority__in=ALIVE)
         moved += [servers.set_priority(row, to) for row in up]
     if any(moved):
-        audit.record(Verb.SHUT_DOWN, "cluster")
+        audit.record(Action.SHUT_DOWN, "cluster")
+
+
+def _told(reason: Reason) -> str:
+    """Say nothing of what was merely declared failed: the entry's verb says that."""
+    return "" if reason == Reason.FAILED else str(reason)
 
 
 def _bad_extents(disk: Disk) -> tuple[int, int]:
@@ -201,7 +212,7 @@ def _bad_extents(disk: Disk) -> tuple[int, int]:
     return faulty or 0, extents.filter(status=Extent.Status.EVACUATE).count()
 
 
-def _drop(replicas: QuerySet[Replica], why: str, *, trusted: bool = False) -> bool:
+def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False) -> bool:
     """Leave replicas out and queue the repair of their mirrors; whether that changed anything.
 
     The last good replica stays. A volume that was not closed cleanly, and whose head cannot tell
@@ -216,9 +227,9 @@ def _drop(replicas: QuerySet[Replica], why: str, *, trusted: bool = False) -> bo
     )
     spare = chosen.annotate(not_last=Exists(others))
     rows = list(spare.values_list("pk", "mirror", "not_last"))
-    left = states.mark_out_of_sync([pk for pk, _, not_last in rows if not_last], why)
+    left = states.mark_out_of_sync([pk for pk, _, not_last in rows if not_last], reason)
     last = Replica.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last])
-    marked = last.exclude(why=why).update(why=why)
+    marked = last.exclude(reason=reason).update(reason=reason)
     asked = requests.request({mirror for _, mirror, _ in rows})
     return bool(left or marked or asked)
 

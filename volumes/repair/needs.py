@@ -3,12 +3,10 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.protocol import LOST, Reason
 from inventory.models import Extent, Priority
 from volumes.models import Replica
-from volumes.replicas.rows import EXPLICIT, ReplicaRow
-
-CONNECTION = "connection"
-"""The head itself told that it does not reach the replica."""
+from volumes.replicas.rows import ReplicaRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +90,15 @@ def next_need(
 def _cut_off(good: Sequence[ReplicaRow]) -> Need | None:
     """Nothing can be copied while the head reaches no good replica: that one comes first.
 
-    The last good replica of a mirror stays good when its head loses it; its `why` tells that it
+    The last good replica of a mirror stays good when its head loses it; its `reason` tells that it
     did.
     """
-    lost = [replica for replica in good if replica.why]
+    lost = [replica for replica in good if replica.reason]
     if len(lost) < len(good):
         return None
     if back := next((replica for replica in lost if replica.alive), None):
         return CatchUp(back)
-    if all(replica.why == CONNECTION for replica in lost):
+    if all(replica.reason == Reason.CONNECTION for replica in lost):
         return Wait(f"the head reaches no good replica; waiting for {_places(good)} to come back")
     return None
 
@@ -155,7 +153,7 @@ def _mend(
 
 def is_sound(replica: ReplicaRow) -> bool:
     """Tell whether a replica may be brought up to date where it is, once it answers."""
-    return replica.why not in EXPLICIT and replica.extent_status == Extent.Status.BUSY
+    return replica.reason not in LOST and replica.extent_status == Extent.Status.BUSY
 
 
 def superfluous(replicas: Sequence[ReplicaRow], redundancy: int) -> tuple[ReplicaRow, ...]:
@@ -178,7 +176,7 @@ def is_leaving(replica: ReplicaRow) -> bool:
     its head closed it in sync all the same.
     """
     evacuated = Priority.EVACUATE in {replica.server_priority, replica.disk_priority}
-    return evacuated or replica.extent_status == Extent.Status.EVACUATE or replica.why in EXPLICIT
+    return evacuated or replica.extent_status == Extent.Status.EVACUATE or replica.reason in LOST
 
 
 def servers_to_avoid(replicas: Sequence[ReplicaRow], lost: ReplicaRow | None) -> set[int]:

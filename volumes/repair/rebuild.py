@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Max, Q
 from django.utils import timezone
 
-from agents.protocol import Progress, Report
+from agents.protocol import Progress, Reason, Report
 from inventory import audit
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent
@@ -18,9 +18,10 @@ from inventory.write_lock import write_lock
 from volumes.attach import examine
 from volumes.jobs import queue, slots
 from volumes.jobs.queue import Again
-from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.models import Attachment, Job, Mirror, Replica
 from volumes.placement import allocation
 from volumes.repair import grace, needs, requests, transfer
+from volumes.repair.situation import Situation, read
 from volumes.replicas import rows, states
 from volumes.replicas.rows import ReplicaRow
 
@@ -36,85 +37,78 @@ Status = Replica.Status
 
 def rebuild_step(job: Job) -> Again | None:
     """Look at the mirror as it is now and take the next step towards a whole one."""
-    mirror = Mirror.objects.select_related("volume").filter(pk=job.mirror_id or 0).first()
-    if mirror is None or mirror.volume.broken:
+    situation = read(job)
+    if situation is None:
         queue.finish(job, errnos.ECANCELED, "the volume was deleted, or the snapshot is broken")
         return None
-    attachment = Attachment.objects.filter(volume=job.volume_id).select_related("volume").first()
+    attachment = situation.attachment
     if attachment and attachment.state != Attachment.State.BOUND:
         return Again(LOOK, f"the volume is {attachment.state}")
-    if job.step:
-        return _look(job, mirror, attachment)
-    if unknown := _examine(job, attachment):
-        return Again(EXAMINE, unknown)
-    replicas = rows.of_mirror(mirror.pk)
-    need = needs.next_need(
+    if job.ordered:
+        return _follow(situation)
+    if not situation.is_known:
+        unknown = examine.examine(job.pk, situation.group.pk)
+        return Again(EXAMINE, unknown) if unknown else Again()
+    return _meet(situation, _need(situation))
+
+
+def _need(situation: Situation) -> needs.Need:
+    replicas = situation.replicas
+    return needs.next_need(
         replicas,
-        redundancy=mirror.volume.redundancy,
-        attached=attachment is not None,
+        redundancy=situation.mirror.volume.redundancy,
+        attached=situation.attachment is not None,
         silent_for=grace.silences(replicas),
         held=grace.held(replicas),
         grace=settings.VASTSKY_GRACE_SECONDS,
         brake=grace.brake_is_on(),
     )
-    return _meet(job, mirror, attachment, replicas, need)
 
 
-def _meet(
-    job: Job,
-    mirror: Mirror,
-    attachment: Attachment | None,
-    replicas: list[ReplicaRow],
-    need: needs.Need,
-) -> Again | None:
+def _meet(situation: Situation, need: needs.Need) -> Again | None:
     match need:
         case needs.Whole():
-            queue.finish(job)
+            queue.finish(situation.job)
             return None
         case needs.Wait(reason):
             return Again(LOOK, reason)
         case needs.Replace(lost, moved):
-            return _make_room(job, mirror, replicas, lost=lost, moved=moved)
+            return _make_room(situation, lost=lost, moved=moved)
         case needs.Drop(needless):
-            return _drop(job, mirror, replicas, needless)
+            return _drop(situation, needless)
         case needs.CatchUp(replica) | needs.Copying(replica):
-            return _replica(job, mirror, attachment, replica)
+            return _copy(situation, replica)
 
 
-def _make_room(
-    job: Job,
-    mirror: Mirror,
-    replicas: list[ReplicaRow],
-    *,
-    lost: ReplicaRow | None,
-    moved: ReplicaRow | None,
-) -> Again:
+def _make_room(situation: Situation, *, lost: ReplicaRow | None, moved: ReplicaRow | None) -> Again:
     """Take a new place. A lost replica is kept until the new one is good, if that is possible.
 
     It may not be lost at all: perhaps its head still uses it and only we cannot reach it.
     """
-    fresh = needs.never_written(replicas)
+    fresh = needs.never_written(situation.replicas)
     given_up = lost if lost and (fresh or lost.status == Status.SPARE) else None
+    replaced = lost or moved
     try:
         with write_lock():
-            if not _is_unchanged(job, mirror, replicas):
+            if not situation.is_unchanged():
                 return Again(LOOK, "the replicas have just changed")
-            replica = _reserve(mirror, replicas, lost, given_up)
+            replica = _reserve(situation, lost, given_up)
             if fresh:
                 Replica.objects.filter(pk=replica.pk).update(status=Status.ALLOCATED)
-            replaced = lost or moved
             queue.record(
-                job, extent_id=replica.pk, replaces=replaced.dextid if replaced else 0, attempts=0
+                situation.job,
+                extent_id=replica.pk,
+                replaces=replaced.dextid if replaced else 0,
+                attempts=0,
             )
     except NoSpace as refusal:
-        return _without_room(job, lost, str(refusal))
+        return _without_room(situation.job, lost, str(refusal))
     return Again()
 
 
-def _reserve(
-    mirror: Mirror, replicas: list[ReplicaRow], lost: ReplicaRow | None, given_up: ReplicaRow | None
-) -> Replica:
+def _reserve(situation: Situation, lost: ReplicaRow | None, given_up: ReplicaRow | None) -> Replica:
     """Find a new place away from all replicas, or else on the server of the lost one."""
+    mirror, replicas = situation.mirror, situation.replicas
     if lost is not None and lost is not given_up:
         try:
             with transaction.atomic():
@@ -134,50 +128,39 @@ def _without_room(job: Job, lost: ReplicaRow | None, refusal: str) -> Again:
     """No other place: a lost replica whose disk still answers is built anew where it was."""
     sound = lost is not None and lost.extent_status == Extent.Status.BUSY
     if lost and sound and lost.alive and lost.status == Status.FAULTY:
-        Replica.objects.filter(pk=lost.dextid).update(why="asked")
+        Replica.objects.filter(pk=lost.dextid).update(reason=Reason.ASKED)
         return Again()
     queue.record(job, extent_id=None)
     return Again(LOOK, refusal)
 
 
 @write_lock()
-def _drop(
-    job: Job, mirror: Mirror, replicas: list[ReplicaRow], needless: Iterable[ReplicaRow]
-) -> Again:
+def _drop(situation: Situation, needless: Iterable[ReplicaRow]) -> Again:
     """Let go of replicas that are not needed any more."""
-    if _is_unchanged(job, mirror, replicas):
+    if situation.is_unchanged():
         for replica in needless:
             allocation.discard(replica)
     return Again()
 
 
-def _is_unchanged(job: Job, mirror: Mirror, replicas: list[ReplicaRow]) -> bool:
-    """Tell whether all is as it was when this step looked; under the write lock.
-
-    An attach that has begun since then may have chosen among these replicas already.
-    """
-    changing = Attachment.objects.filter(volume=job.volume_id).exclude(state=Attachment.State.BOUND)
-    return rows.of_mirror(mirror.pk) == replicas and not changing.exists()
-
-
 # -- while a replica is being built ---------------------------------------------------------------
 
 
-def _replica(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Again:
+def _copy(situation: Situation, target: ReplicaRow) -> Again:
     """Begin to copy, if the limits allow."""
     kind, allowed = Job.Kind.REBUILD, slots.rebuilds()
-    start = partial(transfer.begin, job, target, attachment)
+    start = partial(transfer.begin, situation, target)
     if limit := slots.begin(kind, allowed, start, disk=target.disk, server=target.server):
         return Again(POLL, limit)
-    return _send(job, mirror, attachment, target)
+    return _send(situation, target)
 
 
-def _send(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Again:
+def _send(situation: Situation, target: ReplicaRow) -> Again:
     try:
-        report = transfer.send(job, mirror, attachment, target)
+        report = transfer.send(situation, target)
     except transfer.CannotCopy as error:
-        return _abandon(job, str(error))
-    return _go_on(job, report)
+        return _abandon(situation.job, str(error))
+    return _go_on(situation.job, report)
 
 
 def _go_on(job: Job, report: Report) -> Again:
@@ -185,21 +168,21 @@ def _go_on(job: Job, report: Report) -> Again:
     return Again(POLL)
 
 
-def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | None:
+def _follow(situation: Situation) -> Again | None:
     """Ask how the copying goes; begin again where the volume has changed hands meanwhile."""
-    target = next((c for c in rows.of_mirror(mirror.pk) if c.dextid == job.extent_id), None)
+    job, target = situation.job, situation.target
     if target is None or not target.alive:
         return _abandon(job, "the place of the new replica went away")
-    if job.step != transfer.step(job, attachment):
+    if not transfer.is_as_ordered(job, situation.group.epoch, situation.attachment):
         return _abandon(job, "the volume was attached or detached meanwhile")
-    report = transfer.agent(attachment, target).report(job.pk, job.order)
+    report = transfer.agent(situation.attachment, target).report(job.pk, job.order)
     match report.progress:
         case Progress.UNKNOWN:
-            return _send(job, mirror, attachment, target)
+            return _send(situation, target)
         case Progress.RUNNING:
             return _go_on(job, report)
         case Progress.DONE:
-            _settle(job, mirror, {replica.dextid for replica in report.replicas})
+            _settle(job, situation.mirror, {replica.dextid for replica in report.replicas})
             return None
         case Progress.FAILED:
             return _abandon(job, report.message)
@@ -208,11 +191,11 @@ def _look(job: Job, mirror: Mirror, attachment: Attachment | None) -> Again | No
 @write_lock()
 def _abandon(job: Job, cause: str) -> Again:
     """Stop this try; the next step decides anew. A place that failed thrice is given up."""
-    queue.record(job, step="", done_mib=0, total_mib=0)
+    queue.record(job, ordered=False, copier="", done_mib=0, total_mib=0)
     again = queue.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
         spare = Replica.objects.filter(pk=job.extent_id, status=Status.SPARE)
-        spare.update(why="io", since=timezone.now())
+        spare.update(reason=Reason.IO, since=timezone.now())
         spare.move(Status.SPARE, Status.FAULTY)
     return again
 
@@ -229,7 +212,7 @@ def _settle(job: Job, mirror: Mirror, used: Collection[int]) -> None:
         queue.finish(job)
         if used:
             gone = mirror.replicas.exclude(pk__in=used).values_list("pk", flat=True)
-            states.mark_out_of_sync(list(gone), "stale")
+            states.mark_out_of_sync(list(gone), Reason.STALE)
         _count_as_good(job, mirror)
     if any(not replica.good or needs.is_leaving(replica) for replica in rows.of_mirror(mirror.pk)):
         requests.request([mirror.pk])
@@ -243,23 +226,12 @@ def _count_as_good(job: Job, mirror: Mirror) -> None:
     newest = mirror.replicas.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
     replicas = Replica.objects.filter(pk=job.extent_id)
     replicas.move(Status.SPARE, Status.INSYNC)
-    replicas.update(why="", since=timezone.now(), events=newest or 0)
-    if job.step.startswith(transfer.HEAD) and job.replaces != job.extent_id:
+    replicas.update(reason=Reason.NONE, since=timezone.now(), events=newest or 0)
+    if job.copier == Job.Copier.HEAD and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)
     for replica in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):
         allocation.discard(replica)
-
-
-def _examine(job: Job, attachment: Attachment | None) -> str:
-    """See to it that it is known which replicas are the newest; "" if so, else why it is not.
-
-    The head that uses them knows; else they were closed cleanly, or have to be examined.
-    """
-    volume = LogicalVolume.objects.filter(pk=job.volume_id or 0).first()
-    if attachment is not None or volume is None or volume.closed_cleanly:
-        return ""
-    return examine.examine(job.pk, volume.pk)
 
 
 # -- told by a node -------------------------------------------------------------------------------
@@ -277,8 +249,12 @@ def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventi
     rows.require_of_mirror(mirror_id, {dextid for dextid, _ in reported})
     wanted = {dextid for dextid, state in reported if state == Status.INSYNC}
     running = Job.objects.filter(
-        mirror=mirror, extent__in=wanted, kind=Job.Kind.REBUILD, state=Job.State.OPEN
-    ).exclude(step="")
+        mirror=mirror,
+        extent__in=wanted,
+        kind=Job.Kind.REBUILD,
+        state=Job.State.OPEN,
+        ordered=True,
+    )
     if eventid:
         running = running.filter(pk=eventid)
     told = [job for job in running if transfer.is_current(job)]
@@ -289,4 +265,4 @@ def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventi
         )
     if told:
         good = ", ".join(f"dext-{job.extent_id or 0:08x}" for job in told)
-        audit.record(audit.Verb.FINISH_REBUILD, mirror, good)
+        audit.record(audit.Action.FINISH_REBUILD, mirror, good)

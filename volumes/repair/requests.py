@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from django.db.models import Count, Q
 
+from agents.protocol import LOST
 from inventory.models import Extent, Priority
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import Job, Mirror, Replica
-from volumes.replicas import rows
 from volumes.replicas.rows import GOOD
 
 Status = Replica.Status
@@ -43,7 +43,7 @@ def request_missing(limit: int = 1000) -> int:
         replicas__server__priority=Priority.EVACUATE
     )
     found: set[int] = set()
-    said_lost = Q(replicas__status__in=GOOD, replicas__why__in=rows.EXPLICIT)
+    said_lost = Q(replicas__status__in=GOOD, replicas__reason__in=LOST)
     for need in (degraded, bad_blocks, evacuated, said_lost):
         mirrors = Mirror.objects.filter(need, volume__broken=False).exclude(
             jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN

@@ -24,7 +24,6 @@ PIECE_GB = 512
 TRIES = 8
 REST = timedelta(minutes=5)
 """How long space rests whose shredding failed TRIES times, so that it never starves the rest."""
-SHREDDING = "shredding"
 
 
 def request_missing(limit: int = 500) -> int:
@@ -70,9 +69,9 @@ def shred_step(job: Job) -> Again | None:
     if extent.disk.priority not in ALIVE or extent.disk.server.priority not in ALIVE:
         queue.finish(job, errnos.ECANCELED, f"{extent.disk} on {extent.disk.server} is out")
         return None
-    if not job.step:
+    if not job.ordered:
         place = {"disk": extent.disk_id, "server": extent.disk.server_id}
-        start = partial(queue.start, job, SHREDDING)
+        start = partial(queue.start, job, "shred")
         if limit := slots.begin(Job.Kind.SHRED, slots.shreds(), start, **place):
             return Again(POLL, limit)
         report = _send(job, extent)
@@ -117,7 +116,7 @@ def _take_up(job: Job, extent: Extent, report: Report) -> Again | None:
 
 def give_up_or_retry(job: Job, errno: int, error: str) -> Again | None:
     """Try again as a new order a few times; then end the job, and the space rests for a while."""
-    queue.record(job, step="")
+    queue.record(job, ordered=False)
     again = queue.retry(job, error)
     if job.attempts < TRIES:
         return again
@@ -139,10 +138,10 @@ def finish_shred(extent_id: int, eventid: int = 0) -> None:
     running = Job.objects.filter(extent=extent, kind=Job.Kind.SHRED, state=Job.State.OPEN)
     if eventid:
         running = running.filter(pk=eventid)
-    told = running.exclude(step="").update(
+    told = running.filter(ordered=True).update(
         state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
     )
     if told:
         detail = f"{extent.size_gb} GB at {extent.offset_gb} of {Disk(pk=extent.disk_id)}"
-        audit.record(audit.Verb.FINISH_SHRED, extent, detail)
+        audit.record(audit.Action.FINISH_SHRED, extent, detail)
         space.certify(extent.pk, extent.generation)

@@ -10,13 +10,10 @@ from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import exports, newest
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import needs
-from volumes.replicas import rows
+from volumes.repair.situation import Situation
 from volumes.replicas.rows import ReplicaRow
-
-HEAD, PULL = "head:", "pull:"
-"""Job.step while a replica is being built: who replicas, and the epoch that it belongs to."""
 
 
 class CannotCopy(Exception):
@@ -24,27 +21,35 @@ class CannotCopy(Exception):
 
 
 @write_lock()
-def begin(job: Job, replica: ReplicaRow, attachment: Attachment | None) -> None:
+def begin(situation: Situation, target: ReplicaRow) -> None:
     """Record the replica as being built and number the order that is about to be sent."""
-    replicas = Replica.objects.filter(pk=replica.dextid)
-    if replica.status == Replica.Status.FAULTY:
+    replicas = Replica.objects.filter(pk=target.dextid)
+    if target.status == Replica.Status.FAULTY:
         replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
         replicas.update(since=timezone.now())
-    queue.start(job, step(job, attachment))
-    queue.record(job, extent_id=replica.dextid)
+    copier, epoch = _copier(situation.attachment), _epoch(situation.job)
+    what = f"rebuild by {copier.label} in epoch {epoch}"
+    ordered = {"extent_id": target.dextid, "copier": copier, "copier_epoch": epoch}
+    queue.start(situation.job, what, **ordered)
 
 
-def step(job: Job, attachment: Attachment | None) -> str:
-    """Name the way of copying that is right while the volume is as it is now, and its epoch."""
-    epoch = LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id or 0)
-    return f"{HEAD if attachment else PULL}{epoch}"
+def is_as_ordered(job: Job, epoch: int, attachment: Attachment | None) -> bool:
+    """Tell whether it is still right who copies, and the volume in the epoch of the order."""
+    return (job.copier, job.copier_epoch) == (_copier(attachment), epoch)
 
 
 def is_current(job: Job) -> bool:
-    """Tell whether the volume is still as it was when this copying was ordered; under the write
-    lock."""
+    """Tell whether the volume still is as it was when this was ordered; under the write lock."""
     bound = Attachment.objects.filter(volume=job.volume_id, state=Attachment.State.BOUND).first()
-    return step(job, bound) == job.step
+    return is_as_ordered(job, _epoch(job), bound)
+
+
+def _copier(attachment: Attachment | None) -> Job.Copier:
+    return Job.Copier.HEAD if attachment else Job.Copier.STORAGE
+
+
+def _epoch(job: Job) -> int:
+    return LogicalVolume.objects.values_list("epoch", flat=True).get(pk=job.volume_id or 0)
 
 
 def agent(attachment: Attachment | None, target: ReplicaRow) -> HeadAgent | StorageAgent:
@@ -54,15 +59,15 @@ def agent(attachment: Attachment | None, target: ReplicaRow) -> HeadAgent | Stor
     return nodes.storage(target.server)
 
 
-def send(job: Job, mirror: Mirror, attachment: Attachment | None, target: ReplicaRow) -> Report:
+def send(situation: Situation, target: ReplicaRow) -> Report:
     """Order the copying; the same order again changes nothing on the node."""
-    if attachment:
-        return _send_to_head(job, mirror, attachment, target)
-    return _send_pull(job, mirror, target)
+    if situation.attachment:
+        return _send_to_head(situation, situation.attachment, target)
+    return _send_pull(situation, target)
 
 
-def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: ReplicaRow) -> Report:
-    volume = attachment.volume
+def _send_to_head(situation: Situation, attachment: Attachment, target: ReplicaRow) -> Report:
+    job, volume = situation.job, attachment.volume
     exported = exports.export(job.pk, volume.pk, volume.epoch, [target])
     if target.dextid in exported.failed:
         raise CannotCopy(exported.failed[target.dextid])
@@ -73,21 +78,21 @@ def _send_to_head(job: Job, mirror: Mirror, attachment: Attachment, target: Repl
             incarnation=servers.cluster().incarnation,
             lvolid=volume.pk,
             epoch=volume.epoch,
-            mirrorid=mirror.pk,
+            mirrorid=situation.mirror.pk,
             replica=exported.replica(target, ReplicaState.SPARE),
             replaces=job.replaces,
         )
     )
 
 
-def _send_pull(job: Job, mirror: Mirror, target: ReplicaRow) -> Report:
-    """Let the target's server replica from the newest replica of a mirror that no head uses."""
-    volume = LogicalVolume.objects.get(pk=job.volume_id or 0)
-    replicas = [replica for replica in rows.of_mirror(mirror.pk) if replica.dextid != target.dextid]
-    readable = [replica for replica in replicas if needs.can_be_source(replica)]
+def _send_pull(situation: Situation, target: ReplicaRow) -> Report:
+    """Let the target's server copy from the newest replica of a mirror that no head uses."""
+    job, volume = situation.job, situation.group
+    others = [replica for replica in situation.replicas if replica.dextid != target.dextid]
+    readable = [replica for replica in others if needs.can_be_source(replica)]
     exported = exports.export(job.pk, volume.pk, volume.epoch, readable)
     try:
-        chosen = newest.choose(replicas, exported.marks, clean=volume.closed_cleanly, force=False)
+        chosen = newest.choose(others, exported.marks, clean=volume.closed_cleanly, force=False)
     except HostDown as refused:
         raise CannotCopy(str(refused)) from None
     # Each try reads from the next one: the first may be the one that cannot be read.

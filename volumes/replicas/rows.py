@@ -13,8 +13,6 @@ from volumes.models import LogicalVolume, Replica
 
 GOOD = (Replica.Status.ALLOCATED, Replica.Status.INSYNC, Replica.Status.NEEDSHRED)
 """Statuses of replicas that hold all that was ever acknowledged."""
-EXPLICIT = frozenset({"failed", "io", "disk"})
-"""Somebody said that the replica is lost: no grace, and never to be trusted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class ReplicaRow:
     volume: int
     status: int
     events: int
-    why: str
+    reason: str
     server: int
     server_priority: int
     disk: int
@@ -70,7 +68,7 @@ def load(which: Q) -> list[ReplicaRow]:
             "mirror__volume",
             "status",
             "events",
-            "why",
+            "reason",
             "server",
             "server__priority",
             "extent__disk",

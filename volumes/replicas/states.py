@@ -5,11 +5,11 @@ from itertools import groupby
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from agents.protocol import ReplicaReport, ReplicaState
+from agents.protocol import LOST, Reason, ReplicaReport, ReplicaState
 from volumes.models import LogicalVolume, Mirror, Replica
-from volumes.replicas.rows import EXPLICIT, GOOD
+from volumes.replicas.rows import GOOD
 
-_SAID_LOST = Q(status=Replica.Status.FAULTY, why__in=EXPLICIT)
+_SAID_LOST = Q(status=Replica.Status.FAULTY, reason__in=LOST)
 
 
 def record_replicas(group: int, reported: tuple[ReplicaReport, ...]) -> None:
@@ -23,13 +23,13 @@ def record_replicas(group: int, reported: tuple[ReplicaReport, ...]) -> None:
     replicas = Replica.objects.filter(pk__in=insync)
     replicas.filter(status=Replica.Status.NEEDSHRED).update(since=timezone.now())
     replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC)
-    said_lost = dict(replicas.filter(_SAID_LOST).values_list("pk", "why"))
+    said_lost = dict(replicas.filter(_SAID_LOST).values_list("pk", "reason"))
     mark_in_sync(insync)
-    for dextid, why in said_lost.items():
-        replicas.filter(pk=dextid).update(why=why)
+    for dextid, reason in said_lost.items():
+        replicas.filter(pk=dextid).update(reason=reason)
     faulty = [c for c in told if c.state == ReplicaState.FAULTY]
     for why in {c.why for c in faulty}:
-        mark_out_of_sync([c.dextid for c in faulty if c.why == why], why or "io")
+        mark_out_of_sync([c.dextid for c in faulty if c.why == why], Reason(why) or Reason.IO)
     _note_broken([c.dextid for c in faulty])
 
 
@@ -56,7 +56,7 @@ def record_closed(group: int, closed: tuple[ReplicaReport, ...]) -> None:
         dextids = [c.dextid for c in alike]
         replicas = Replica.objects.filter(pk__in=dextids)
         replicas.update(events=events)
-        replicas.exclude(_SAID_LOST).update(why="")
+        replicas.exclude(_SAID_LOST).update(reason=Reason.NONE)
     record_replicas(group, closed)
 
 
@@ -66,14 +66,14 @@ def mark_in_sync(dextids: list[int]) -> None:
     replicas = Replica.objects.filter(pk__in=dextids)
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
     if replicas.move(Replica.Status.SPARE, Replica.Status.INSYNC):
-        replicas.update(why="", since=timezone.now())
+        replicas.update(reason=Reason.NONE, since=timezone.now())
 
 
-def mark_out_of_sync(dextids: list[int], why: str) -> int:
+def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
     """Mark replicas as behind, with the reason; in a transaction."""
     moved = 0
     for was in GOOD:
         replicas = Replica.objects.filter(pk__in=dextids, status=was)
-        replicas.update(why=why, since=timezone.now())
+        replicas.update(reason=reason, since=timezone.now())
         moved += replicas.move(was, Replica.Status.FAULTY)
     return moved

@@ -103,11 +103,11 @@ def _degraded_replicas(volumes: Iterable[int]) -> dict[int, tuple[str, datetime 
         mirror__volume__in=volumes, status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]
     )
     found: dict[int, tuple[set[str], datetime]] = {}
-    for volume, server, why, since in degraded.values_list(
-        "mirror__volume", "server", "why", "since"
+    for volume, server, reason, since in degraded.values_list(
+        "mirror__volume", "server", "reason", "since"
     ):
         places, first = found.get(volume, (set(), since))
-        places.add(f"ssvr-{server:08x} ({why or 'rebuilding'})")
+        places.add(f"ssvr-{server:08x} ({reason or 'rebuilding'})")
         found[volume] = (places, min(first, since))
     return {
         volume: ("not good on " + ", ".join(sorted(places)[:4]), since)

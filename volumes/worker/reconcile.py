@@ -17,6 +17,7 @@ from agents.protocol import (
     GroupState,
     HeadState,
     Malformed,
+    Reason,
     ReplicaState,
     StorageState,
     UnsnapshotOrder,
@@ -54,10 +55,10 @@ def reconcile() -> None:
 def reconcile_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     asked = timezone.now()
-    states = _ask(StorageServer, StorageState, nodes.storage_doors(), asked)
+    states = _ask(StorageServer, StorageState, nodes.storage_agents_by_address(), asked)
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
-        failures.fail_storage(server, "silent")
+        failures.fail_storage(server, Reason.SILENT)
     for server, state in states.items():
         for disk in state.disks:
             if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
@@ -105,7 +106,7 @@ def _event() -> int:
 def reconcile_heads() -> None:
     """Ask the heads; note silence, replicas that went bad, and groups that should not be there."""
     asked = timezone.now()
-    states = _ask(HeadServer, HeadState, nodes.head_doors(), asked)
+    states = _ask(HeadServer, HeadState, nodes.head_agents_by_address(), asked)
     for head in _gone(HeadServer):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         failures.lose_head(head)
@@ -181,7 +182,7 @@ def _fail_replicas(groups: list[GroupState]) -> None:
         ]
         failures.trust_head(insync, faulty)
     for dextid in unknown.values_list("pk", flat=True):
-        failures.fail_replica(dextid, told[dextid].why or "io")
+        failures.fail_replica(dextid, Reason(told[dextid].why) or Reason.IO)
     cut_off = [
         d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.why
     ]
@@ -198,22 +199,22 @@ def _fail_replicas(groups: list[GroupState]) -> None:
 def _ask(
     kind: type[HeadServer | StorageServer],
     answer: type[State],
-    doors: Mapping[int, nodes.Door],
+    by_address: Mapping[int, nodes.AddressAgent],
     now: datetime,
 ) -> dict[int, State]:
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
-    answers = nodes.ask_all({pk: door.agent.state for pk, door in doors.items()})
+    answers = nodes.ask_all({pk: door.agent.state for pk, door in by_address.items()})
     sane: dict[int, State] = {}
     silences: dict[int, str] = {}
     for pk, state in answers.items():
         if not isinstance(state, answer):
             sense = "no sane answer: " if isinstance(state, Malformed) else ""
             silences[pk] = f"{sense}{state}"
-        elif (owner := _owner(state)) not in (0, doors[pk].server):
+        elif (owner := _owner(state)) not in (0, by_address[pk].server):
             silences[pk] = f"another node answers there: it is server {owner}"
         else:
             silences[pk] = ""
-            sane[doors[pk].server] = state
+            sane[by_address[pk].server] = state
     servers.record_answers(kind, silences, now)
     return sane
 

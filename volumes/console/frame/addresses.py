@@ -18,7 +18,7 @@ COLUMNS = ("address", "position", "silent_since", "silence")
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class ShownAddress:
     """One address; one that is not silent answered when its server last did."""
 
     address: str
@@ -52,15 +52,15 @@ class Door:
         return self.__html__()
 
 
-def of(address: Address) -> Door:
+def of(address: Address) -> ShownAddress:
     """Show an address."""
-    return Door(address.address, address.position, address.silent_since, address.silence)
+    return ShownAddress(address.address, address.position, address.silent_since, address.silence)
 
 
-def of_servers(kind: str) -> dict[int, list[Door]]:
+def of_servers(kind: str) -> dict[int, list[ShownAddress]]:
     """Read the addresses of all "head" or "storage" servers, in the order of their networks."""
     rows = Address.objects.exclude(**{kind: None}).order_by("position")
-    found: dict[int, list[Door]] = defaultdict(list)
+    found: dict[int, list[ShownAddress]] = defaultdict(list)
     for server, *door in rows.values_list(kind, *COLUMNS):
-        found[server].append(Door(*door))
+        found[server].append(ShownAddress(*door))
     return found

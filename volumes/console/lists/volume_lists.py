@@ -191,10 +191,10 @@ class ReplicaList(Listing):
         "on_disk",
         "on_server",
         "gb",
-        "why",
+        "reason",
         "when",
     )
-    list_filter = ("status", "why")
+    list_filter = ("status", "reason")
     list_select_related = ("mirror__volume", "extent__disk", "server")
     search_fields = ("mirror__volume__name",)
     ordering = ("pk",)

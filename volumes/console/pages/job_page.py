@@ -20,12 +20,12 @@ RELATED = ("volume", "snapshot", "mirror__volume", "extent__disk", "server", "di
 
 
 @dataclass(frozen=True, slots=True)
-class JobLine:
+class JobSummary:
     """A job as it is shown."""
 
     job: Job
     pill: Pill
-    progress: progress.Progress
+    progress: progress.WorkProgress
 
     @property
     def percent_text(self) -> str:
@@ -34,7 +34,7 @@ class JobLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Milestone:
     """A point on a job's way."""
 
     text: str
@@ -52,9 +52,9 @@ def pill(job: Job) -> Pill:
     )
 
 
-def lines(jobs: Iterable[Job]) -> list[JobLine]:
+def lines(jobs: Iterable[Job]) -> list[JobSummary]:
     """Measure jobs for showing."""
-    return [JobLine(job, pill(job), progress.of_job(job)) for job in jobs]
+    return [JobSummary(job, pill(job), progress.of_job(job)) for job in jobs]
 
 
 def show(request: HttpRequest, object_id: str) -> HttpResponse:
@@ -83,9 +83,9 @@ def _context(request: HttpRequest, job: Job) -> dict[str, object]:
         "job": job,
         "line": line,
         "way": [
-            Mark("asked", job.created, reached=True),
-            Mark("begun", job.started, reached=job.started is not None),
-            Mark("ended", job.finished, reached=over),
+            Milestone("asked", job.created, reached=True),
+            Milestone("begun", job.started, reached=job.started is not None),
+            Milestone("ended", job.finished, reached=over),
         ],
         "story": latest[STORY - 1 :: -1],
         "is_cut": len(latest) > STORY,
