@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.node.head.groups import Groups
 from agents.node.head.watch import HeadWatch
 from agents.protocol import GroupState, ReplicaReport, ReplicaState
@@ -82,7 +83,7 @@ def test_a_dead_group_is_revived_only_in_the_boot_that_assembled_it(
 def test_a_hanging_group_does_not_hide_the_others(engine: FakeEngine) -> None:
     groups = Groups(cast("HeadEngine", engine))
     engine.gate.clear()
-    with pytest.raises(EngineError):
+    with pytest.raises(AgentError):
         groups.tell(0.05)
     engine.gate.set()
     engine.told = [group(1)]
