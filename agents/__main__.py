@@ -11,7 +11,7 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
 from agents.node.daemon import run
-from agents.node.engines import head_engine, storage_engine
+from agents.node.engine_choice import head_engine, storage_engine
 from agents.node.head.head_agent import HeadRole
 from agents.node.storage.storage_agent import StorageRole
 

@@ -48,7 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     error_content_type = "text/plain"
     error_message_format = "%(code)d %(message)s\n"
     disable_nagle_algorithm = True
-    server: "_Server"
+    server: "_Listener"
     connection: socket.socket
 
     def setup(self) -> None:
@@ -117,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         logger.debug("%s: %s", self.client_address[0], format % args)
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """One listening address."""
 
     allow_reuse_address = True
@@ -168,7 +168,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         logger.error("request from %s", client_address, exc_info=True)  # noqa: LOG014 - called in one
 
 
-class Server:
+class AgentServer:
     """Listens on all addresses of the node."""
 
     def __init__(
@@ -179,10 +179,10 @@ class Server:
         identity: Identity | None = None,
         trusts: Callable[[str], bool] = is_trusted,
     ) -> None:
-        self._servers: list[_Server] = []
+        self._servers: list[_Listener] = []
         for address in addresses:
             try:
-                self._servers.append(_Server((address, port), methods, identity, trusts))
+                self._servers.append(_Listener((address, port), methods, identity, trusts))
             except OSError as error:
                 self.close()
                 code = error.errno or 0

@@ -35,7 +35,7 @@ class Order(Protocol):
     def incarnation(self) -> int: ...
 
 
-class Task:
+class RunningOrder:
     """One order at work, seen by its worker and by those who ask."""
 
     def __init__(self, key: Key, report: Report, journal: Journal) -> None:
@@ -71,7 +71,7 @@ class Task:
         return True
 
 
-Work = Callable[[Task], tuple[ReplicaReport, ...]]
+Work = Callable[[RunningOrder], tuple[ReplicaReport, ...]]
 
 
 class Orders:
@@ -81,7 +81,7 @@ class Orders:
         self._journal = journal
         self._fences = fences
         self._lock = threading.Lock()
-        self._tasks: dict[Key, Task] = {}
+        self._tasks: dict[Key, RunningOrder] = {}
 
     def admit(self, incarnation: int) -> None:
         """Refuse an older manager; a newer one does not want what the older had begun."""
@@ -141,17 +141,17 @@ class Orders:
         for task in tasks:
             task.cancelled.set()
 
-    def _forget(self, task: Task) -> None:
+    def _forget(self, task: RunningOrder) -> None:
         with self._lock:
             self._tasks.pop(task.key, None)
 
     def _start(self, key: Key, report: Report, work: Work) -> None:
-        task = Task(key, report, self._journal)
+        task = RunningOrder(key, report, self._journal)
         self._tasks[key] = task
         name = f"{key.method}-{key.eventid}.{key.order}"
         threading.Thread(target=self._run, args=(task, work), name=name, daemon=True).start()
 
-    def _run(self, task: Task, work: Work) -> None:
+    def _run(self, task: RunningOrder, work: Work) -> None:
         number = f"event {task.key.eventid}.{task.key.order}"
         logger.info("%s: %s begins", number, task.key.method)
         try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.node.config import NodeConfig
 from agents.node.fences import Stale
-from agents.node.manager_client import Fault, Manager, NoManager
+from agents.node.manager_client import Fault, ManagerClient, NoManager
 from agents.node.state_store import StateStore
 from agents.protocol import Target
 
@@ -49,7 +49,7 @@ class Registration:
         *,
         kind: Kind,
         config: NodeConfig,
-        manager: Manager,
+        manager: ManagerClient,
         store: StateStore,
         admit: Callable[[int], None],
         boot_id: Callable[[], str],

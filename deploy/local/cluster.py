@@ -15,7 +15,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from deploy.local import broker, manager, nodes, processes
+from deploy.local import broker, manager_processes, node_processes, processes
 from deploy.local.place import ROOT, Place, Unusable
 
 PATIENCE = 8.0
@@ -44,7 +44,7 @@ class Tail:
             return any(words in line for line in lines)
 
 
-class Cluster:
+class LocalCluster:
     """The processes of one place. Only its owner (the holder of the lock) starts and stops all."""
 
     def __init__(
@@ -52,7 +52,7 @@ class Cluster:
     ) -> None:
         self.place = place
         self._limits = limits or {}
-        self.environment = manager.environment(place, policy)
+        self.environment = manager_processes.environment(place, policy)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lock: int | None = None
         self._restarted = 0.0
@@ -107,10 +107,10 @@ class Cluster:
     def launch(self, part: str) -> None:
         """Start one part that does not run: a manager's process or a node."""
         self._reap(part)
-        if part in manager.MANAGER:
-            command = manager.command(self.place, part)
+        if part in manager_processes.MANAGER:
+            command = manager_processes.command(self.place, part)
         else:
-            command = nodes.command(self.place, self.place.node(part), self._limits)
+            command = node_processes.command(self.place, self.place.node(part), self._limits)
         if part == "worker":
             self._restarted = time.time()
         self._children[part] = processes.start(
@@ -146,11 +146,11 @@ class Cluster:
 
     def revive(self) -> list[str]:
         """Start again what died, or went silent, of the manager (nodes are other machines)."""
-        ours = [part for part in manager.MANAGER if part in self._children]
+        ours = [part for part in manager_processes.MANAGER if part in self._children]
         lost = {part for part in ours if self._children[part].poll() is not None}
         if self._is_silent():
             lost |= {"worker", "beat"} if broker.answers(self.place) else {"broker"}
-        for part in sorted(lost, key=manager.MANAGER.index):
+        for part in sorted(lost, key=manager_processes.MANAGER.index):
             self.kill(part)
             self.launch(part)
         return sorted(lost)
@@ -181,7 +181,8 @@ class Cluster:
         done = subprocess.run(
             [sys.executable, "-m", "deploy.local.prepare"],
             cwd=ROOT,
-            env=self.environment | {"VASTSKY_ADMIN_PASSWORD": manager.admin_password(self.place)},
+            env=self.environment
+            | {"VASTSKY_ADMIN_PASSWORD": manager_processes.admin_password(self.place)},
             capture_output=True,
             text=True,
             check=False,
@@ -222,14 +223,14 @@ class Cluster:
             child.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(PATIENCE)
-        if part not in manager.MANAGER and self.runs(part):
+        if part not in manager_processes.MANAGER and self.runs(part):
             self._end_engine(part)
         processes.end(partial(processes.marked, self.place.home, part), patience=PATIENCE)
         self._reap(part)
 
     def _end_engine(self, part: str) -> None:
         """Let a node's engine close what is open; what does not is ended afterwards."""
-        command = nodes.command(self.place, self.place.node(part), self._limits)
+        command = node_processes.command(self.place, self.place.node(part), self._limits)
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 [*command, "--stop-engine"],

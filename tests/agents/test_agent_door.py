@@ -12,7 +12,7 @@ import pytest
 
 from agents.errors import AgentError
 from agents.node import http_server as door
-from agents.node.http_server import Server, is_trusted
+from agents.node.http_server import AgentServer, is_trusted
 from agents.node.methods import Method, Question
 
 Call = Callable[..., Any]
@@ -29,7 +29,7 @@ def obey(question: Question) -> dict[str, int]:
 @pytest.fixture
 def port(addresses: tuple[str, str], free_port: Callable[[], int]) -> Iterator[int]:
     port = free_port()
-    server = Server(addresses, port, {"vastsky.report": Method(Question, obey)})
+    server = AgentServer(addresses, port, {"vastsky.report": Method(Question, obey)})
     server.start()
     yield port
     server.stop()
@@ -129,7 +129,7 @@ def test_a_stranger_is_turned_away_before_the_body_is_read(
         seen.append(address)
         return False
 
-    server = Server(addresses[:1], port, {}, trusts=distrust)
+    server = AgentServer(addresses[:1], port, {}, trusts=distrust)
     server.start()
     try:
         with socket.create_connection((addresses[0], port), 5) as connection:
@@ -171,7 +171,7 @@ def test_a_client_that_drips_is_dropped_and_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(door, "REQUEST_SECONDS", 0.4)
     port = free_port()
-    server = Server(addresses[:1], port, {"vastsky.report": Method(Question, obey)})
+    server = AgentServer(addresses[:1], port, {"vastsky.report": Method(Question, obey)})
     server.start()
     stop = threading.Event()
     try:

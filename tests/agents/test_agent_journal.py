@@ -13,7 +13,7 @@ from agents.errors import AgentError
 from agents.node import journal as journal_module
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal, Key
-from agents.node.orders import Orders, Task
+from agents.node.orders import Orders, RunningOrder
 from agents.node.state_store import StateStore
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
@@ -100,7 +100,7 @@ def test_work_goes_on_whose_progress_cannot_be_recorded(
     def full(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    def work(task: Task) -> tuple[()]:
+    def work(task: RunningOrder) -> tuple[()]:
         task.save()
         return ()
 

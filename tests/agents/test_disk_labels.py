@@ -8,7 +8,7 @@ import pytest
 
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
-from agents.node.storage.disks import Disk, Disks, Unusable, open_disk
+from agents.node.storage.disks import Disks, OpenDisk, UnusableDisk, open_disk
 from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef
 
@@ -29,7 +29,9 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def take(store: StateStore, path: Path, cluster: str = "c1", *, initialize: bool = False) -> Disk:
+def take(
+    store: StateStore, path: Path, cluster: str = "c1", *, initialize: bool = False
+) -> OpenDisk:
     """Open a disk as an agent would; it is closed again, its label stays."""
     disk = open_disk(DiskConfig(str(path), initialize=initialize), cluster, store)
     os.close(disk.fd)
@@ -67,7 +69,7 @@ def test_somebody_elses_disk_is_refused_untouched(
         disk.write(place[1])
     blocks = path.stat().st_blocks
 
-    with pytest.raises(Unusable, match=what):
+    with pytest.raises(UnusableDisk, match=what):
         take(store, path)
     assert path.stat().st_blocks == blocks
 
@@ -77,7 +79,7 @@ def test_somebody_elses_disk_is_refused_untouched(
 def test_another_clusters_disk_is_refused(store: StateStore, path: Path) -> None:
     take(store, path, "c2")
 
-    with pytest.raises(Unusable, match="cluster c2"):
+    with pytest.raises(UnusableDisk, match="cluster c2"):
         take(store, path, "c1")
 
 
@@ -99,11 +101,11 @@ def test_a_torn_label_is_read_from_its_second_replica(store: StateStore, path: P
 def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: StateStore, path: Path) -> None:
     take(store, path)
     os.truncate(path, 6 * GB)
-    with pytest.raises(Unusable, match="was here"):
+    with pytest.raises(UnusableDisk, match="was here"):
         take(store, path)
 
     path.unlink()
-    with pytest.raises(Unusable, match="is gone"):
+    with pytest.raises(UnusableDisk, match="is gone"):
         open_disk(DiskConfig(str(path), create_gb=4), "c1", store)
     assert not path.exists()
 
@@ -120,14 +122,14 @@ def test_a_tiny_disk_is_refused(store: StateStore, tmp_path: Path) -> None:
     path = tmp_path / "tiny.img"
     path.write_bytes(bytes(MIB))
 
-    with pytest.raises(Unusable, match="from 2 to"):
+    with pytest.raises(UnusableDisk, match="from 2 to"):
         take(store, path)
 
 
 def test_two_agents_do_not_share_a_disk(store: StateStore, path: Path) -> None:
     held = open_disk(DiskConfig(str(path)), "c1", store)
     try:
-        with pytest.raises(Unusable, match="another agent"):
+        with pytest.raises(UnusableDisk, match="another agent"):
             take(store, path)
     finally:
         os.close(held.fd)
@@ -144,7 +146,7 @@ def test_an_order_for_a_disk_whose_label_changed_is_refused(store: StateStore, p
         with path.open("r+b") as file:
             file.seek(3 * GB)
             file.write(bytes(8192))
-        with pytest.raises(Unusable, match="no longer bears"):
+        with pytest.raises(UnusableDisk, match="no longer bears"):
             disks.locate(extent)
     finally:
         disks.close()
@@ -158,7 +160,7 @@ def test_an_extent_outside_of_the_usable_space_is_refused(
     disks.open_all([DiskConfig(str(path))], "c1")
     (disk,) = disks
     try:
-        with pytest.raises(Unusable, match="outside"):
+        with pytest.raises(UnusableDisk, match="outside"):
             disks.locate(ExtentRef(1, 1, disk.uuid, offset, size))
     finally:
         disks.close()

@@ -28,7 +28,7 @@ from agents.protocol import (
     UnsnapshotOrder,
     export_name,
 )
-from deploy.local.nbd import Device
+from deploy.local.nbd import AttachedDevice
 
 LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
 
@@ -75,8 +75,8 @@ def pool(make_node: Callable[[], Any]) -> Pool:
     return Pool(make_node)
 
 
-def open_device(head: Any, label: str = "db") -> Device:
-    return Device(head.links / label, timeout=20)
+def open_device(head: Any, label: str = "db") -> AttachedDevice:
+    return AttachedDevice(head.links / label, timeout=20)
 
 
 def replicas_told(head: Any) -> dict[int, ReplicaState]:

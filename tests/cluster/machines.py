@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from agents.client import AgentUnreachable, StorageAgent
 from agents.identity import Identity, trusting
 from deploy.local import broker, observe, processes
-from deploy.local.nodes import toml
 from deploy.local.place import ROOT, Place
 from vastsky_site.access import certificates
 
@@ -182,7 +183,7 @@ class Machines:
             settings["links_dir"] = str(self.links(node.name))
         else:
             settings["disks"] = [{"path": str(folder / "disk.img"), "create_gb": 16}]
-        (folder / "agent.toml").write_text(toml(settings))
+        (folder / "agent.toml").write_text(tomli_w.dumps(settings))
 
     def _start_manager(self) -> None:
         python = [sys.executable, "-m"]

@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from deploy.local import processes
-from deploy.local.calls import Calls
 from deploy.local.place import ROOT, choose
+from deploy.local.rpc_calls import Calls
 from tests.cluster.conftest import free_port
 
 

@@ -4,12 +4,13 @@ import logging
 from dataclasses import replace
 from functools import partial
 
+from agents.boot import boot_id
 from agents.engines.base import HeadEngine
 from agents.node.config import HeadConfig
-from agents.node.daemon import Parts, boot_id
+from agents.node.daemon import AgentCore
+from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
 from agents.node.head.head_orders import HeadOrders
-from agents.node.head.watch import HeadWatch
 from agents.node.methods import Method, Nothing
 from agents.node.registration import HEAD, Registration
 from agents.protocol import (
@@ -34,13 +35,13 @@ WATCH_PATIENCE = 5.0
 class HeadRole:
     """Makes an agent a head."""
 
-    def __init__(self, config: HeadConfig, engine: HeadEngine, parts: Parts) -> None:
+    def __init__(self, config: HeadConfig, engine: HeadEngine, parts: AgentCore) -> None:
         self._engine = engine
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
         failed = partial(parts.outbox.failure, Target.REPLICA)
-        self._watch = HeadWatch(engine, failed, self._is_of_this_boot)
+        self._watch = GroupWatch(engine, failed, self._is_of_this_boot)
         self._registration = Registration(
             kind=HEAD,
             config=config,

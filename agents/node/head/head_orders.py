@@ -10,7 +10,7 @@ from agents.engines.base import HeadEngine
 from agents.errors import AgentError
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal
-from agents.node.orders import Cancelled, Orders, Task
+from agents.node.orders import Cancelled, Orders, RunningOrder
 from agents.protocol import (
     AttachOrder,
     DetachOrder,
@@ -92,7 +92,7 @@ class HeadOrders:
         lvolid: int,
         act: Callable[[], tuple[ReplicaReport, ...]],
     ) -> Report:
-        def work(_: Task) -> tuple[ReplicaReport, ...]:
+        def work(_: RunningOrder) -> tuple[ReplicaReport, ...]:
             with self._groups[lvolid]:
                 return act()
 
@@ -123,7 +123,7 @@ class HeadOrders:
             self._engine.unsnapshot(order.lvolid, order.snapshot)
         return self._attached(order.lvolid, order.epoch).replicas
 
-    def _rebuild(self, order: RebuildOrder, task: Task) -> tuple[ReplicaReport, ...]:
+    def _rebuild(self, order: RebuildOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
         """Start the rebuild, which changes nothing if it runs or is done; watch it to its end."""
         dextid = order.replica.dextid
         with self._groups[order.lvolid]:

@@ -3,14 +3,14 @@
 import errno
 import logging
 
-from agents.node.manager_client import Fault, Manager
+from agents.node.manager_client import Fault, ManagerClient
 from agents.node.registration import NotYet
-from agents.node.storage.disks import Disk, Disks
+from agents.node.storage.disks import Disks, OpenDisk
 
 logger = logging.getLogger(__name__)
 
 
-def register_disks(manager: Manager, disks: Disks, ssvrid: int) -> None:
+def register_disks(manager: ManagerClient, disks: Disks, ssvrid: int) -> None:
     """Register every disk that works; NotYet if one has to be tried again."""
     trouble = []
     for disk in disks:
@@ -24,7 +24,7 @@ def register_disks(manager: Manager, disks: Disks, ssvrid: int) -> None:
         raise NotYet("; ".join(trouble))
 
 
-def _register(manager: Manager, disk: Disk, ssvrid: int) -> int:
+def _register(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> int:
     try:
         return manager.number(
             "registerPhysicalDisk",
@@ -42,7 +42,7 @@ def _register(manager: Manager, disk: Disk, ssvrid: int) -> int:
     return disk.label.pdskid or _known_id(manager, disk, ssvrid)
 
 
-def _known_id(manager: Manager, disk: Disk, ssvrid: int) -> int:
+def _known_id(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> int:
     for row in manager.rows("listPhysicalDisks", ssvrid=ssvrid):
         if row.get("local_path") == disk.config.path and type(row.get("pdskid")) is int:
             return int(row["pdskid"])

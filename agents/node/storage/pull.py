@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from agents.engines.userspace.nbd.sync_client import BlockingClient
 from agents.errors import AgentError
-from agents.node.orders import Task
+from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, write_all
-from agents.node.storage.disks import Disk
-from agents.node.storage.throttle import Throttle
+from agents.node.storage.disks import OpenDisk
+from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MARK_BYTES, MIB
 from agents.protocol import ExtentRef, ReplicaSource
 
@@ -20,7 +20,11 @@ SAVE_SECONDS = 2.0
 
 
 def pull(
-    source: ReplicaSource, disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle
+    source: ReplicaSource,
+    disk: OpenDisk,
+    extent: ExtentRef,
+    task: RunningOrder,
+    rate: RateLimit,
 ) -> None:
     """Make the extent equal to the source; goes on where an earlier process was.
 
@@ -32,7 +36,7 @@ def pull(
     with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
         if client.size != size + MARK_BYTES:
             raise AgentError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
-        _replica(client, disk.fd, extent, task, throttle)
+        _replica(client, disk.fd, extent, task, rate)
         mark = client.read(size, MARK_BYTES)
     os.fdatasync(disk.fd)
     write_all(disk.fd, bytes(mark), disk.super_extent.mark_offset(extent.offset_gb))
@@ -40,7 +44,7 @@ def pull(
 
 
 def _replica(
-    client: BlockingClient, fd: int, extent: ExtentRef, task: Task, throttle: Throttle
+    client: BlockingClient, fd: int, extent: ExtentRef, task: RunningOrder, rate: RateLimit
 ) -> None:
     base, size = extent.offset_gb * GB, extent.size_gb * GB
     next_save = time.monotonic() + SAVE_SECONDS
@@ -48,7 +52,7 @@ def _replica(
         if is_zero:
             _blank(fd, base + start, stop - start)
         else:
-            throttle.pay(stop - start, task.cancelled)
+            rate.pay(stop - start, task.cancelled)
             write_all(fd, memoryview(client.read(start, stop - start)), base + start)
         task.progress(stop // MIB, size // MIB)
         if time.monotonic() > next_save:

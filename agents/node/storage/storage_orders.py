@@ -12,11 +12,11 @@ from agents.engines.base import Lease, LeaseUse, StorageEngine
 from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Journal
-from agents.node.orders import Orders, Task
-from agents.node.storage.disks import Disk, Disks
+from agents.node.orders import Orders, RunningOrder
+from agents.node.storage.disks import Disks, OpenDisk
 from agents.node.storage.pull import pull
-from agents.node.storage.shred import BadBlocks, shred
-from agents.node.storage.throttle import Throttle
+from agents.node.storage.rate_limit import RateLimit
+from agents.node.storage.zeroing import BadBlocks, shred
 from agents.ondisk import GB, age_of
 from agents.protocol import (
     EvictOrder,
@@ -40,7 +40,7 @@ class Events:
     """Whom to tell what the manager has to know unasked."""
 
     shredded: Callable[[int, int], None]
-    bad_blocks: Callable[[Disk, list[int]], None]
+    bad_blocks: Callable[[OpenDisk, list[int]], None]
 
 
 class StorageOrders:
@@ -54,14 +54,14 @@ class StorageOrders:
         fences: Fences,
         orders: Orders,
         events: Events,
-        shred_throttle: Throttle,
+        shred_rate: RateLimit,
     ) -> None:
         self._engine = engine
         self._disks = disks
         self._fences = fences
         self._orders = orders
         self._events = events
-        self._throttle = shred_throttle
+        self._rate = shred_rate
         self._leases = threading.Lock()
         self._claims: list[ExtentRef] = []
 
@@ -113,7 +113,7 @@ class StorageOrders:
         self, order: ExportOrder, uses: list[LeaseUse]
     ) -> tuple[list[Lease], list[ReplicaMark], dict[str, str]]:
         leases, marks, refused = [], [], {}
-        touched: dict[str, Disk] = {}
+        touched: dict[str, OpenDisk] = {}
         for extent in order.extents:
             try:
                 disk = self._admit_extent(extent)
@@ -129,7 +129,7 @@ class StorageOrders:
             disk.super_extent.flush()
         return leases, marks, refused
 
-    def _admit_extent(self, extent: ExtentRef, *, shredded: bool = False) -> Disk:
+    def _admit_extent(self, extent: ExtentRef, *, shredded: bool = False) -> OpenDisk:
         """Find the extent's disk and close the extent to older orders, not yet durably."""
         disk = self._disks.locate(extent)
         for claim in self._claims:
@@ -158,23 +158,23 @@ class StorageOrders:
             self._engine.drop([use.lease.name for use in uses])
             logger.info("dropped %s", " ".join(str(use.lease.dextid) for use in uses))
 
-    def _shred(self, order: ShredOrder, task: Task) -> tuple[ReplicaReport, ...]:
+    def _shred(self, order: ShredOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
         with self._claimed(order.extent, shredded=True) as disk:
             try:
-                shred(disk, order.extent, task, self._throttle)
+                shred(disk, order.extent, task, self._rate)
             except BadBlocks as error:
                 self._events.bad_blocks(disk, error.blocks)
                 raise
         self._events.shredded(order.extent.dextid, order.eventid)
         return ()
 
-    def _pull(self, order: PullOrder, task: Task) -> tuple[ReplicaReport, ...]:
+    def _pull(self, order: PullOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
         with self._claimed(order.target) as disk:
-            pull(order.source, disk, order.target, task, self._throttle)
+            pull(order.source, disk, order.target, task, self._rate)
         return ()
 
     @contextmanager
-    def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[Disk]:
+    def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[OpenDisk]:
         """Have the extent to ourselves: leases that overlap are dropped, new ones refused."""
         with self._leases:
             disk = self._admit_extent(extent, shredded=shredded)
@@ -199,7 +199,7 @@ def _is_evicted(use: LeaseUse, order: EvictOrder) -> bool:
     return lease.lvolid == order.lvolid and lease.epoch <= order.epoch and named
 
 
-def _lease(disk: Disk, extent: ExtentRef, order: ExportOrder) -> Lease:
+def _lease(disk: OpenDisk, extent: ExtentRef, order: ExportOrder) -> Lease:
     return Lease(
         name=export_name(extent.dextid, order.epoch, order.secret),
         path=disk.config.path,
@@ -212,7 +212,7 @@ def _lease(disk: Disk, extent: ExtentRef, order: ExportOrder) -> Lease:
     )
 
 
-def _span(disk: Disk, extent: ExtentRef) -> Lease:
+def _span(disk: OpenDisk, extent: ExtentRef) -> Lease:
     """Name a range of a disk, to compare leases with."""
     size, offset = extent.size_gb * GB, extent.offset_gb * GB
     return Lease("", disk.config.path, offset, size, 0, extent.dextid, 0, 0)

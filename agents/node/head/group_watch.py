@@ -16,7 +16,7 @@ OWN_REASONS = {"connection", "io"}
 REVIVAL_PAUSE = 5.0
 
 
-class HeadWatch:
+class GroupWatch:
     """Looks every second at all groups."""
 
     def __init__(

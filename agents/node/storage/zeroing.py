@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 
 from agents.errors import AgentError
-from agents.node.orders import Task
+from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, is_zero
-from agents.node.storage.disks import Disk
-from agents.node.storage.throttle import Throttle
+from agents.node.storage.disks import OpenDisk
+from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef
 
@@ -31,7 +31,7 @@ class BadBlocks(AgentError):
         self.blocks = blocks
 
 
-def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
+def shred(disk: OpenDisk, extent: ExtentRef, task: RunningOrder, rate: RateLimit) -> None:
     """Zero the extent and its mark blocks durably; goes on where an earlier process was.
 
     Holes hold nothing and are left alone, so a disk that was never written is certified at once.
@@ -42,7 +42,7 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
     bad = []
     for block in range(first, extent.offset_gb + extent.size_gb):
         try:
-            _zero_block(disk.fd, block, extent, task, throttle)
+            _zero_block(disk.fd, block, extent, task, rate)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise  # no fault of the block's
@@ -58,13 +58,15 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
 
 
-def _zero_block(fd: int, block: int, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
+def _zero_block(
+    fd: int, block: int, extent: ExtentRef, task: RunningOrder, rate: RateLimit
+) -> None:
     """Zero one GB; durable on return."""
     written = False
     for start, stop in list(data_segments(fd, block * GB, (block + 1) * GB)):
         for offset in range(start, stop, CHUNK):
             size = min(CHUNK, stop - offset)
-            throttle.pay(size, task.cancelled)
+            rate.pay(size, task.cancelled)
             task.progress(
                 offset // MIB - extent.offset_gb * (GB // MIB), extent.size_gb * (GB // MIB)
             )

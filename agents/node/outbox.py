@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.node.manager_client import Fault, Manager, NoManager
+from agents.node.manager_client import Fault, ManagerClient, NoManager
 from agents.protocol import Target
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Outbox:
     Nothing is lost by that, nor when the agent ends: what still is so is found and told again.
     """
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: ManagerClient) -> None:
         self._manager = manager
         self._notes: dict[tuple[Any, ...], Note] = {}
         self._changed = threading.Condition()
