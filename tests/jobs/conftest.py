@@ -168,7 +168,7 @@ def volume(four: Cluster, head: Head) -> LogicalVolume:
 
 @pytest.fixture
 def idle(four: Cluster, head: Head) -> LogicalVolume:
-    """A volume that was attached and detached in order."""
+    """A volume that was attached and detached cleanly."""
     volume = four.create()
     four.attach(volume, head)
     four.detach(volume)

@@ -202,7 +202,7 @@ class ReplicaList(Listing):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return volume_page.lead_from_replica(object_id)
 
-    @admin.display(description="Copy", ordering="pk")
+    @admin.display(description="Replica", ordering="pk")
     def replica(self, row: Replica) -> SafeString:
         return named(str(row), row.mirror)
 
