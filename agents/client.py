@@ -137,7 +137,7 @@ class HeadAgent(_Agent):
         return self._ask(Report, "unsnapshot", order, ASSEMBLY)
 
     def rebuild(self, order: RebuildOrder) -> Report:
-        """Start to bring a copy into sync."""
+        """Start to bring a replica into sync."""
         return self._ask(Report, "rebuild", order, SYNCHRONOUS)
 
 

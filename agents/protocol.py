@@ -257,9 +257,9 @@ class UnsnapshotOrder:
 class RebuildOrder:
     """Bring `replica` into sync in an attached mirror.
 
-    `replaces` names the copy it takes the place of once in sync (0: none; a replica that is still
-    good goes on serving until then). The same dextid as a faulty replica means: it came back; copy
-    what it missed if the head still knows, else all.
+    `replaces` names the replica that it takes the place of once it is in sync (0: none; one that is
+    still good goes on serving until then). The same dextid as a faulty replica means: it came back;
+    copy what it missed if the head still knows, else all.
     """
 
     eventid: int

@@ -83,7 +83,7 @@ class HeadEngine(Protocol):
         """Take a snapshot device away; EBUSY while it is open."""
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
-        """Start to bring a copy into sync; its progress is in `groups`."""
+        """Start to bring a replica into sync; its progress is in `groups`."""
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""

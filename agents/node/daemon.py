@@ -1,4 +1,4 @@
-"""An agent put together: its parts, its method table, its life from start to signal."""
+"""The life of an agent, from its start to SIGTERM, and what agents of both kinds are made of."""
 
 import logging
 import signal

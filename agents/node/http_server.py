@@ -1,4 +1,4 @@
-"""The agent's door: XML-RPC on every address of the node, for the manager alone.
+"""The agent's HTTP server: XML-RPC on every address of the node, for the manager alone.
 
 With an identity, over HTTPS and for whoever has a certificate that allows to call; without one,
 over HTTP and for programs of this machine.
@@ -189,7 +189,7 @@ class AgentServer:
                 raise AgentError(code, f"{address}:{port}: {error.strerror}") from None
         self._threads = [
             threading.Thread(
-                target=server.serve_forever, args=(POLL_SECONDS,), name=f"door-{n}", daemon=True
+                target=server.serve_forever, args=(POLL_SECONDS,), name=f"http-{n}", daemon=True
             )
             for n, server in enumerate(self._servers)
         ]

@@ -1,4 +1,4 @@
-"""Orders that take time: journalled, run once, joined by repeats, watched by reports."""
+"""Orders that take time: each is journalled and runs once; a repeat joins it."""
 
 import errno
 import logging
@@ -36,7 +36,7 @@ class Order(Protocol):
 
 
 class RunningOrder:
-    """One order at work, seen by its worker and by those who ask."""
+    """An order under way, shared by its worker and by those who ask for its report."""
 
     def __init__(self, key: Key, report: Report, journal: Journal) -> None:
         self.key = key
@@ -52,14 +52,14 @@ class RunningOrder:
             raise Cancelled
 
     def save(self) -> None:
-        """Make the progress survive the agent; without room for that the work begins anew then."""
+        """Record the progress. Where that fails, the next agent begins the work anew."""
         try:
             self._journal.save(self.key, self.report)
         except sqlite3.Error as error:
             logger.warning("event %d.%d: no progress recorded: %s", *_numbers(self.key), error)
 
     def finish(self, report: Report) -> bool:
-        """Record the end, then tell it; False if it could not be recorded."""
+        """Record the end, then report it; False if it could not be recorded."""
         try:
             self._journal.save(self.key, report)
         except sqlite3.Error:

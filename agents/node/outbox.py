@@ -1,4 +1,4 @@
-"""What the manager has to know unasked: kept until it was told, each thing once."""
+"""Notifications for the manager: each is kept until the manager has taken it."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ INTERNAL = 500
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to tell; equal keys are the same thing."""
+    """One notification; two with equal keys say the same."""
 
     key: tuple[Any, ...]
     method: str
@@ -27,9 +27,10 @@ class Note:
 
 
 class Outbox:
-    """Tells the manager and does not give up; full, it drops the newest.
+    """Sends notifications until the manager takes them. A full outbox drops the newest.
 
-    Nothing is lost by that, nor when the agent ends: what still is so is found and told again.
+    Neither that nor the end of the agent loses anything: the agent finds what is still so, and
+    tells it again.
     """
 
     def __init__(self, manager: ManagerClient) -> None:
@@ -83,7 +84,7 @@ class Outbox:
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
 
     def _put_back(self, note: Note) -> None:
-        """Let the others go first: the manager may refuse just this one."""
+        """Send the others first: the manager may refuse just this one."""
         with self._changed:
             self._notes[note.key] = self._notes.pop(note.key)
 

@@ -1,4 +1,4 @@
-"""Make the manager know this node, for ever again; and know which cluster it is."""
+"""Register this node with the manager, again and again; learn which cluster it belongs to."""
 
 import errno
 import logging

@@ -18,7 +18,7 @@ from pathlib import Path
 from deploy.local import broker, manager_processes, node_processes, processes
 from deploy.local.place import ROOT, Place, Unusable
 
-PATIENCE = 8.0
+GRACE_SECONDS = 8.0
 """Seconds that a process has to end by itself before it is forced."""
 
 SILENCE = 60.0
@@ -72,7 +72,7 @@ class LocalCluster:
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         self._lock = lock
-        return processes.end(partial(processes.marked, self.place.home), patience=PATIENCE)
+        return processes.end(partial(processes.marked, self.place.home), grace=GRACE_SECONDS)
 
     def start(self) -> None:
         """Start all parts, each as soon as what it needs is there; all nodes are registered."""
@@ -100,7 +100,7 @@ class LocalCluster:
         with ThreadPoolExecutor() as pool:
             for parts in (("beat", "web", "worker"), heads, storages, ("broker",)):
                 list(pool.map(self._end, parts))
-        processes.end(partial(processes.marked, self.place.home), patience=0)
+        processes.end(partial(processes.marked, self.place.home), grace=0)
         os.close(self._lock)
         self._lock = None
 
@@ -123,7 +123,7 @@ class LocalCluster:
 
     def kill(self, part: str) -> int:
         """Cut one part's power: `kill -9` of all its processes; how many there were."""
-        count = processes.end(partial(processes.marked, self.place.home, part), patience=0)
+        count = processes.end(partial(processes.marked, self.place.home, part), grace=0)
         self._reap(part)
         return count
 
@@ -222,10 +222,10 @@ class LocalCluster:
         if child and child.poll() is None:
             child.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(PATIENCE)
+                child.wait(GRACE_SECONDS)
         if part not in manager_processes.MANAGER and self.runs(part):
             self._end_engine(part)
-        processes.end(partial(processes.marked, self.place.home, part), patience=PATIENCE)
+        processes.end(partial(processes.marked, self.place.home, part), grace=GRACE_SECONDS)
         self._reap(part)
 
     def _end_engine(self, part: str) -> None:
@@ -238,7 +238,7 @@ class LocalCluster:
                 env=self.environment,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                timeout=PATIENCE,
+                timeout=GRACE_SECONDS,
                 check=False,
             )
 

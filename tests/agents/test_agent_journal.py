@@ -137,8 +137,8 @@ def test_results_nobody_asks_for_are_pruned_after_a_week(
 
 def test_fences_never_fall_and_outlive_the_process(store: StateStore) -> None:
     fences = Fences(store)
-    fences.close_below(5, 7)
-    fences.close_below(5, 3)
+    fences.fence_below(5, 7)
+    fences.fence_below(5, 3)
 
     again = Fences(store)
     assert again.lowest(5) == 7

@@ -217,7 +217,7 @@ class Machines:
         self._launch(node, node.name, command)
 
     def power_off(self, node: Machine) -> None:
-        processes.end(partial(processes.marked, self.place.home, node.name), patience=0)
+        processes.end(partial(processes.marked, self.place.home, node.name), grace=0)
 
     def unplug(self, machine: Machine, *networks: str) -> None:
         """Lose all that a machine sends or is sent there; neither end is told."""
@@ -270,7 +270,7 @@ class Machines:
         for process in everything():
             if process.part in ("beat", "worker", "web"):
                 process.send(signal.SIGTERM)
-        processes.end(everything, patience=3)
+        processes.end(everything, grace=3)
         for child in self._children:
             child.wait(10)
         for space in (self._switch, *(m.space for m in (self.manager, *self.nodes))):

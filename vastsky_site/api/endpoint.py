@@ -42,7 +42,7 @@ row. A second place lets short calls pass a long list."""
 View = Callable[[HttpRequest], HttpResponse]
 
 
-# -- the door -------------------------------------------------------------------------------------
+# -- the call -------------------------------------------------------------------------------------
 
 
 def rpc_first(get_response: View) -> View:

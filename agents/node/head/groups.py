@@ -1,4 +1,4 @@
-"""What a head runs, told in time even while one of its groups hangs."""
+"""The groups of a head: their state is told in time, even while one of them hangs."""
 
 import errno
 import logging
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Groups:
-    """Asks the engine in a thread of its own; all who wait share its answer."""
+    """Asks the engine in a thread; all who wait share the answer."""
 
     def __init__(self, engine: HeadEngine) -> None:
         self._engine = engine
@@ -23,9 +23,9 @@ class Groups:
         self._latest: tuple[GroupState, ...] | None = None
         self._latest_asked = 0.0
 
-    def tell(self, patience: float) -> tuple[GroupState, ...]:
+    def tell(self, seconds: float) -> tuple[GroupState, ...]:
         """Tell all groups as they are now; as they were last, if asking takes too long."""
-        if not self._ask_soon().wait(patience):
+        if not self._ask_soon().wait(seconds):
             logger.warning("a group does not answer; its state is told as it was")
         with self._lock:
             if self._latest is None:

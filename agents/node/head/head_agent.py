@@ -27,9 +27,9 @@ from agents.protocol import (
 
 logger = logging.getLogger(__name__)
 
-STATE_PATIENCE = 1.0
+STATE_SECONDS = 1.0
 """The manager waits 2 s for a state."""
-WATCH_PATIENCE = 5.0
+WATCH_SECONDS = 5.0
 
 
 class HeadRole:
@@ -71,7 +71,7 @@ class HeadRole:
 
     def tick(self) -> None:
         """Watch the groups."""
-        self._watch.look(self._groups.tell(WATCH_PATIENCE))
+        self._watch.look(self._groups.tell(WATCH_SECONDS))
 
     def reload(self) -> None:
         """Register again; nothing else of a head can change while it runs."""
@@ -98,7 +98,7 @@ class HeadRole:
             boot_id(),
             self._registration.cluster,
             self._parts.fences.incarnation,
-            tuple(map(_remarkable, self._groups.tell(STATE_PATIENCE))),
+            tuple(map(_remarkable, self._groups.tell(STATE_SECONDS))),
             self._groups.age(),
         )
 

@@ -50,7 +50,7 @@ class HeadOrders:
         """Assemble a group; its epoch is the only one from now on."""
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
-        self._fences.close_below(order.lvolid, order.epoch)
+        self._fences.fence_below(order.lvolid, order.epoch)
         return self._take("attach", order, order.lvolid, partial(self._attach, order))
 
     def detach(self, order: DetachOrder) -> Report:
@@ -71,7 +71,7 @@ class HeadOrders:
         return self._take("unsnapshot", order, order.lvolid, partial(self._unsnapshot, order))
 
     def rebuild(self, order: RebuildOrder) -> Report:
-        """Begin to bring a copy into sync."""
+        """Begin to bring a replica into sync."""
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
         return self._orders.take("rebuild", order, partial(self._rebuild, order))
@@ -108,7 +108,7 @@ class HeadOrders:
         if group is not None and group.epoch > order.epoch:
             raise Stale(f"epoch {group.epoch} of group {order.lvolid} is attached")
         replicas = self._engine.detach(order.lvolid)
-        self._fences.close_below(order.lvolid, order.epoch + 1)
+        self._fences.fence_below(order.lvolid, order.epoch + 1)
         return replicas
 
     def _snapshot(self, order: SnapshotOrder) -> tuple[ReplicaReport, ...]:

@@ -1,4 +1,4 @@
-"""The disks of a storage server: opened, recognised by their labels, watched for vanishing."""
+"""The disks of a storage server: open and recognise each by its label."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""Whose is a disk without our label? Nobody's, or somebody's whom we must not harm."""
+"""Recognise what other software left on a disk: the agent must not overwrite it."""
 
 import os
 

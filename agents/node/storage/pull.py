@@ -36,14 +36,14 @@ def pull(
     with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
         if client.size != size + MARK_BYTES:
             raise AgentError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
-        _replica(client, disk.fd, extent, task, rate)
+        _copy(client, disk.fd, extent, task, rate)
         mark = client.read(size, MARK_BYTES)
     os.fdatasync(disk.fd)
     write_all(disk.fd, bytes(mark), disk.super_extent.mark_offset(extent.offset_gb))
     disk.super_extent.flush()
 
 
-def _replica(
+def _copy(
     client: BlockingClient, fd: int, extent: ExtentRef, task: RunningOrder, rate: RateLimit
 ) -> None:
     base, size = extent.offset_gb * GB, extent.size_gb * GB

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Whom to tell what the manager has to know unasked."""
+    """Whom to tell what the manager has to be notified of."""
 
     shredded: Callable[[int, int], None]
     bad_blocks: Callable[[OpenDisk, list[int]], None]
@@ -70,7 +70,7 @@ class StorageOrders:
         self._orders.admit(order.incarnation)
         with self._leases:
             self._fences.check(order.lvolid, order.epoch)
-            self._fences.close_below(order.lvolid, order.epoch)
+            self._fences.fence_below(order.lvolid, order.epoch)
             uses = self._engine.leases()
             evicted = [use for use in uses if _is_older(use, order)]
             self._drop(evicted)
@@ -86,7 +86,7 @@ class StorageOrders:
         self._orders.admit(order.incarnation)
         with self._leases:
             if not order.dextids:
-                self._fences.close_below(order.lvolid, order.epoch + 1)
+                self._fences.fence_below(order.lvolid, order.epoch + 1)
             self._drop([use for use in self._engine.leases() if _is_evicted(use, order)])
 
     def shred(self, order: ShredOrder) -> Report:
@@ -137,7 +137,7 @@ class StorageOrders:
                 raise AgentError(errno.EBUSY, f"extent {claim.dextid} there is being written")
         place, age = disk.super_extent, age_of(extent.generation, shredded=shredded)
         if age < place.age(extent.offset_gb, extent.size_gb):
-            raise AgentError(errno.ESTALE, f"generation {extent.generation} of it is over")
+            raise AgentError(errno.ESTALE, f"generation {extent.generation} of it is stale")
         place.set_age(extent.offset_gb, extent.size_gb, age)
         return disk
 
@@ -175,7 +175,7 @@ class StorageOrders:
 
     @contextmanager
     def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[OpenDisk]:
-        """Have the extent to ourselves: leases that overlap are dropped, new ones refused."""
+        """Use the extent alone: drop the leases that overlap it, refuse new ones."""
         with self._leases:
             disk = self._admit_extent(extent, shredded=shredded)
             disk.super_extent.flush()
