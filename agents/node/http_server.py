@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from agents.drain import drain
+from agents.body_drain import drain
 from agents.errors import AgentError
 from agents.identity import Identity
 from agents.node.methods import Method, answer

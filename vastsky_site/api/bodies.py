@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from agents.drain import drain
+from agents.body_drain import drain
 
 AT_ONCE = 64
 """Requests at work. Attach and detach hold a place each until the nodes are done; at most

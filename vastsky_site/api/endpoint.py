@@ -17,7 +17,7 @@ from modernrpc.xmlrpc.handler import XmlRpcHandler
 import inventory.rpc
 import volumes.api.operator_rpc
 import volumes.api.rpc
-from agents.drain import drain
+from agents.body_drain import drain
 from inventory.errors import Invalid, Refused
 from vastsky_site.access import authorization
 from vastsky_site.access.authentication import Denied, identify
