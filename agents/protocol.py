@@ -66,7 +66,7 @@ MEANINGS = {
     Reason.SILENT: "its server or disk does not answer",
     Reason.RESTARTED: "its server was started anew",
     Reason.FAILED: "it, its disk or its server was declared failed",
-    Reason.DISK: "its disk was declared failed",
+    Reason.DISK: "its disk failed",
 }
 LOST = frozenset({Reason.FAILED, Reason.IO, Reason.DISK})
 """Reasons that say that the replica is lost: no grace, and it is never trusted again."""

@@ -255,10 +255,10 @@ class Head(Node):
                     self.world.mark(replica.dextid), events=events
                 )
 
-    def cut_off(self, dextid: int) -> None:
-        """Lose the connection to a last good replica."""
+    def cut_off(self, dextid: int, why: str = "connection") -> None:
+        """Lose the connection to a last good replica, or have it back."""
         group = next(g for g in self.groups.values() if dextid in g.replicas)
-        group.replicas[dextid] = replace(group.replicas[dextid], why="connection")
+        group.replicas[dextid] = replace(group.replicas[dextid], why=why)
 
     def on_detach(self, order: DetachOrder) -> Report:
         return self.journal(order, lambda: self._detach(order))

@@ -10,6 +10,7 @@ from inventory.models import Extent, StorageServer
 from tests.jobs.conftest import Cluster, spare
 from tests.jobs.simulator import Head
 from volumes.models import Job, LogicalVolume, Replica
+from volumes.repair import requests
 
 Status = Replica.Status
 
@@ -116,7 +117,52 @@ def test_too_many_servers_gone_together_pull_the_brake(
     four.work()
 
     assert not head.told("rebuild")
-    assert "too many" in four.job(Job.Kind.REBUILD).waiting
+    assert "vanished together" in four.job(Job.Kind.REBUILD).waiting
+
+
+def test_the_brake_stands_before_the_second_server_is_found_silent(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create(redundancy=2)
+    four.attach(volume, head)
+    lost, *_ = four.replicas(volume)
+    other = next(s for s in four.world.storages.values() if s.server_id != lost.server_id)
+    four.node_of(lost).die()
+    other.die()
+
+    head.lose(lost.pk, "connection")
+    four.call("notifyFailure", target=4, targetid=lost.pk, reason="connection")
+    four.work(4)
+    before_anybody_asked = four.job(Job.Kind.REBUILD).waiting
+    four.reconcile()
+    four.work(4)
+
+    assert "must answer first" in before_anybody_asked
+    assert "vanished together" in four.job(Job.Kind.REBUILD).waiting
+    assert four.replicas(volume, Status.FAULTY) == [lost]
+    assert len(four.replicas(volume)) == 2
+    assert not head.told("rebuild")
+
+
+@pytest.mark.parametrize("reason", ["io", "disk"])
+def test_the_brake_stands_before_every_replacement_but_that_of_what_is_declared_failed(
+    four: Cluster, head: Head, volume: LogicalVolume, reason: str
+) -> None:
+    bad, *others = four.replicas(volume)
+    for replica in others:
+        four.silence(four.node_of(replica), 1)
+    four.reconcile()
+    Replica.objects.filter(pk=bad.pk).update(status=Status.FAULTY, reason=reason)
+    requests.request([bad.mirror_id])
+
+    four.work(4)
+    held = len(four.replicas(volume))
+    four.call("notifyFailure", target=2, targetid=others[0].server_id)
+    Replica.objects.filter(pk=bad.pk).update(reason="failed")
+    four.work(4)
+
+    assert held == 3
+    assert len(four.replicas(volume)) == 4
 
 
 def test_a_replica_that_its_head_lost_by_an_io_error_is_replaced(

@@ -111,6 +111,7 @@ def test_a_disk_that_did_not_come_back_with_its_server_is_replaced_after_the_gra
     node.start()
     four.call("registerStorageServer", ip_data=[node.address])
     Disk.objects.filter(server=lost.server_id).update(priority_since="2020-01-01T00:00Z")
+    four.reconcile()
 
     four.work()
 
@@ -126,6 +127,7 @@ def test_a_replica_left_behind_on_bad_blocks_is_replaced(
     four.call("notifyFailure", target=4, targetid=lost.pk, reason="connection")
     extent = Extent.objects.get(pk=lost.pk)
     four.call("notifyBadBlocks", pdskid=extent.disk_id, blocks=[extent.offset_gb])
+    four.reconcile()
 
     four.work()
 

@@ -43,6 +43,23 @@ def test_a_last_replica_that_is_cut_off_is_exported_anew_when_its_server_is_back
     assert (last.status, last.reason) == (Status.INSYNC, "")
 
 
+def test_a_last_replica_that_its_head_reaches_again_keeps_no_reason_and_is_whole(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    for replica in four.replicas(volume)[:2]:
+        head.lose(replica.pk)
+        four.call("notifyFailure", target=4, targetid=replica.pk, reason="connection")
+    (last,) = four.replicas(volume, Status.INSYNC)
+    head.cut_off(last.pk)
+    four.reconcile()
+    noted = Replica.objects.get(pk=last.pk).reason
+
+    head.cut_off(last.pk, why="")
+    four.reconcile()
+
+    assert (noted, Replica.objects.get(pk=last.pk).reason) == ("connection", "")
+
+
 def test_a_replica_that_only_the_manager_cannot_reach_is_kept_until_another_is_good(
     cluster: Cluster,
 ) -> None:
@@ -134,6 +151,7 @@ def test_a_lost_replica_that_its_head_closes_in_sync_never_leads_to_one_too_many
     four.attach(volume, head)
     lost, kept = four.replicas(volume)
     four.call("notifyFailure", target=4, targetid=lost.pk, reason=reason)
+    four.reconcile()
     four.work()
     assert four.replicas(volume, Status.SPARE)
 

@@ -157,9 +157,13 @@ def unsnapshot_step(job: Job) -> Again | None:
         snapshot=job.snapshot.pk,
     )
     report = nodes.head(attached.head_id).unsnapshot(order)
-    if report.progress == Progress.FAILED:
-        give_up_unsnapshot(job, report.errno or errnos.EIO, report.message)
+    if report.progress == Progress.FAILED and report.errno == errnos.EBUSY:
+        give_up_unsnapshot(job, errnos.EBUSY, report.message)
         return None
+    if report.progress == Progress.FAILED:
+        # The head's process may just be starting anew: what it is told later is another order.
+        queue.record(job, order=job.order + 1)
+        return queue.retry(job, report.message, slowest=3)
     if report.progress != Progress.DONE:
         return Again(POLL, "the head is closing the snapshot")
     # A server that does not answer drops the export before it shreds, at the latest.

@@ -42,7 +42,7 @@ def fail(target: int, target_id: int, words: str = "") -> None:
         case Target.STORAGE:
             fail_storage(target_id, reason, words)
         case Target.DISK:
-            fail_disk(target_id, words)
+            fail_disk(target_id, Reason.FAILED, words)
         case Target.REPLICA:
             fail_replica(target_id, reason, words)
         case _:
@@ -90,13 +90,13 @@ def fail_storage(storage_id: int, reason: Reason = Reason.FAILED, words: str = "
 
 
 @write_lock()
-def fail_disk(disk_id: int, words: str = "") -> None:
+def fail_disk(disk_id: int, reason: Reason = Reason.FAILED, words: str = "") -> None:
     """Put a disk out of service for good and have its replicas replaced."""
     disk = Disk.objects.filter(pk=disk_id).first()
     if disk is None or disk.priority in (Priority.OFFLINE, Priority.FAULTY):
         return
     servers.set_priority(disk, Priority.FAULTY)
-    _drop(Replica.objects.filter(extent__disk=disk), Reason.DISK)
+    _drop(Replica.objects.filter(extent__disk=disk), reason)
     audit.record(Action.FAIL_DISK, disk, words)
 
 
@@ -151,6 +151,13 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
     cut_off = replicas.filter(status=Replica.Status.INSYNC)
     cut_off.filter(reason=Reason.NONE).update(reason=Reason.CONNECTION)
     requests.request(cut_off.values_list("mirror", flat=True))
+
+
+def forget_cut_off(groups: Collection[int], cut_off: Collection[int]) -> None:
+    """Keep no reason for having been away of replicas that their heads have in sync again."""
+    of_groups = Q(mirror__volume__in=groups) | Q(mirror__volume__origin__in=groups)
+    back = Replica.objects.filter(of_groups, status=Replica.Status.INSYNC)
+    back.filter(reason=Reason.CONNECTION).exclude(pk__in=cut_off).update(reason=Reason.NONE)
 
 
 @write_lock()

@@ -29,6 +29,8 @@ POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=2)
 EXAMINE = timedelta(seconds=15)
 TRIES = 3
+ABSENT = frozenset({Reason.CONNECTION, Reason.SILENT, Reason.RESTARTED})
+"""Reasons for which a replica's server may merely be out of reach."""
 Status = Replica.Status
 
 
@@ -49,7 +51,7 @@ def rebuild_step(job: Job) -> Again | None:
     if not situation.is_known:
         unknown = examine.examine(job.pk, situation.group.pk)
         return Again(EXAMINE, unknown) if unknown else Again()
-    return _meet(situation, _need(situation))
+    return _meet(situation, _restrain(_need(situation)))
 
 
 def _need(situation: Situation) -> needs.Need:
@@ -61,8 +63,20 @@ def _need(situation: Situation) -> needs.Need:
         silent_for=grace.silences(replicas),
         held=grace.held(replicas),
         grace=settings.VASTSKY_GRACE_SECONDS,
-        brake=grace.brake_is_on(),
     )
+
+
+def _restrain(need: needs.Need) -> needs.Need:
+    """Hold every kind of replacement but that of what somebody declared failed.
+
+    What one server's silence asks for is a mistake where a whole network is away.
+    """
+    if not isinstance(need, needs.Replace) or (need.lost and need.lost.reason == Reason.FAILED):
+        return need
+    why = grace.brake()
+    if not why and need.lost and need.lost.reason in ABSENT:
+        why = grace.unheard(need.lost)
+    return needs.Wait(why) if why else need
 
 
 def _meet(situation: Situation, need: needs.Need) -> Again | None:

@@ -165,11 +165,11 @@ def _worker(now: datetime) -> Iterator[Problem]:
 
 
 def _brake() -> Iterator[Problem]:
-    if grace.brake_is_on():
+    if why := grace.brake():
         yield Problem(
             Risk.STOPPED,
             None,
-            "Too many storage servers vanished together: nothing is replaced by itself",
+            why,
             "bring them back, or declare failed those that will not return",
         )
 

@@ -63,7 +63,7 @@ def reconcile_storage() -> None:
         for disk in state.disks:
             if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
                 logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
-                failures.fail_disk(disk.pdskid)
+                failures.fail_disk(disk.pdskid, Reason.DISK, disk.error[:500])
     _evict_orphans(states)
 
 
@@ -157,8 +157,7 @@ def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
 
 
 def _bound_groups(head: int, state: HeadState) -> list[GroupState]:
-    """Pick the groups that are the head's own: one that was fenced off has lost its replicas to
-    that.
+    """Pick the groups that are the head's own: one that was fenced off lost its replicas to that.
 
     What it says of them is no news of the replicas, which by now may be used elsewhere.
     """
@@ -188,6 +187,7 @@ def _fail_replicas(groups: list[GroupState]) -> None:
     ]
     if cut_off:
         failures.note_cut_off(cut_off)
+    failures.forget_cut_off([group.lvolid for group in groups if group.alive], cut_off)
     broken = [d.lvolid for group in groups for d in group.devices if d.broken]
     if broken:
         failures.break_snapshots(broken)
