@@ -6,15 +6,15 @@ from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 
-from agents.client import AgentFault, AgentUnreachable, HeadAgent, StorageAgent
+from agents.client import AgentUnreachable, Fault, HeadAgent, StorageAgent
 from agents.protocol import Malformed
 from inventory.models import ALIVE, Address
 from volumes.replicas.rows import storage_addresses
 
 T = TypeVar("T")
 A = TypeVar("A", HeadAgent, StorageAgent)
-NODE_ERRORS = (AgentUnreachable, AgentFault, Malformed)
-Failure = AgentUnreachable | AgentFault | Malformed
+NODE_ERRORS = (AgentUnreachable, Fault, Malformed)
+Failure = AgentUnreachable | Fault | Malformed
 
 _POOL = ThreadPoolExecutor(max_workers=32, thread_name_prefix="nodes")
 """Threads that only talk to nodes; none of them touches the database."""

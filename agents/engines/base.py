@@ -5,22 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from agents.errors import AgentError
 from agents.protocol import AttachOrder, DeviceSpec, GroupState, ReplicaReport, ReplicaSpec
 
 
-class EngineError(Exception):
-    """The engine could not do it; `errno` says what kind of failure it is."""
-
-    def __init__(self, errno: int, message: str) -> None:
-        super().__init__(message)
-        self.errno = errno
+class EngineError(AgentError):
+    """The engine could not do it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """The right of one epoch of one group to one extent: a range of a disk and its metadata block.
 
-    Served under `name` as one device of `size` + META_BYTES bytes: the range at `offset` of `path`,
+    Served under `name` as one device of `size` + MARK_BYTES bytes: the range at `offset` of `path`,
     then the block at `meta_offset`.
     """
 
@@ -86,7 +83,7 @@ class HeadEngine(Protocol):
         """Take a snapshot device away; EBUSY while it is open."""
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
-        """Start to bring a copy into sync; its progress is in `groups`."""
+        """Start to bring a replica into sync; its progress is in `groups`."""
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""

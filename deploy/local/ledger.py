@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 
-from deploy.local.nbd import Device
+from deploy.local.nbd import AttachedDevice
 
 BLOCK = 1 << 20
 
@@ -21,7 +21,7 @@ class Ledger:
     def mib(self) -> int:
         return len(self.digests) * BLOCK >> 20
 
-    def write(self, device: Device, offset: int) -> None:
+    def write(self, device: AttachedDevice, offset: int) -> None:
         """Write a block of random bytes and remember it once it was acknowledged."""
         data = os.urandom(BLOCK)
         began = time.monotonic()
@@ -30,7 +30,9 @@ class Ledger:
         self.digests[offset] = hashlib.sha256(data).digest()
 
     def verify(
-        self, device: Device, progress: Callable[[int, int], None] = lambda _done, _total: None
+        self,
+        device: AttachedDevice,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[int]:
         """Read every block back; the offsets of those that differ."""
         wrong = []

@@ -1,4 +1,8 @@
-"""A small NBD client: opens a device through its link, as any client on the head would."""
+"""A small NBD client: opens a device through its link, as any client on the head would.
+
+It shares no code with the engine on purpose: the judge of whether a byte was lost must not have the
+faults of what it judges.
+"""
 
 import errno
 import os
@@ -25,7 +29,7 @@ FUA = 1
 READ_ONLY = 2
 
 
-class Device:
+class AttachedDevice:
     """An open device; one request at a time. An OSError carries the server's errno."""
 
     def __init__(self, link: Path, *, timeout: float = 60) -> None:

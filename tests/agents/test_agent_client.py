@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agents import transport
-from agents.client import AgentFault, AgentUnreachable, HeadAgent, Malformed, StorageAgent
+from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
 from agents.protocol import Progress, Report, to_struct
 
 Behaviour = Callable[[socket.socket], None]
@@ -80,7 +80,7 @@ def test_a_fault_carries_its_errno(peer: Callable[..., int], addresses: tuple[st
     fault = xmlrpc.client.Fault(116, "too old")
     port = peer(sends(xmlrpc.client.dumps(fault, methodresponse=True).encode()))
 
-    with pytest.raises(AgentFault, match="too old") as raised:
+    with pytest.raises(Fault, match="too old") as raised:
         HeadAgent(addresses, port).report(5, 1)
     assert raised.value.errno == 116
 
@@ -124,7 +124,8 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
     right = xmlrpc.client.dumps((to_struct(REPORT),), methodresponse=True).split("?>\n")[1]
     bodies = {
         "document type": "<!DOCTYPE methodResponse>" + right,
-        "deeper": "<x>" * 100 + right + "</x>" * 100,
+        "no XML-RPC": "<x>" * 100 + right + "</x>" * 100,
+        "too deeply": right.replace("<struct>", "<array><data><value>" * 100, 1),
     }
     for words, body in bodies.items():
         with pytest.raises(Malformed, match=words):
@@ -142,7 +143,7 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
         {"eventid": {}},
         {"progress": "x" * 9999},
         {"progress": {}},
-        {"replicas": 1},
+        {"copies": 1},
     ],
 )
 def test_an_answer_of_another_type_is_malformed(

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agents.client import AgentFault
+from agents.client import Fault
+from agents.ondisk import MIB
 from agents.protocol import (
     AttachOrder,
     CancelOrder,
@@ -27,10 +28,9 @@ from agents.protocol import (
     UnsnapshotOrder,
     export_name,
 )
-from deploy.local.nbd import Device
+from deploy.local.nbd import AttachedDevice
 
 LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
-MIB = 1 << 20
 
 
 class Pool:
@@ -75,8 +75,8 @@ def pool(make_node: Callable[[], Any]) -> Pool:
     return Pool(make_node)
 
 
-def open_device(head: Any, label: str = "db") -> Device:
-    return Device(head.links / label, timeout=20)
+def open_device(head: Any, label: str = "db") -> AttachedDevice:
+    return AttachedDevice(head.links / label, timeout=20)
 
 
 def replicas_told(head: Any) -> dict[int, ReplicaState]:
@@ -118,7 +118,7 @@ def test_an_epoch_that_is_over_is_not_attached_again(head: Any, pool: Pool) -> N
     head.end(signal.SIGKILL)
     head.start()
 
-    with pytest.raises(AgentFault) as refusal:
+    with pytest.raises(Fault) as refusal:
         head.agent.attach(pool.attach_order())
     assert refusal.value.errno == errno.ESTALE
 

@@ -7,14 +7,12 @@ import pytest
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
-from agents.engines.userspace.mirror.marks import mark_offset
 from agents.engines.userspace.storage.leased_range import libc
-from agents.protocol import GB, ReplicaState
+from agents.ondisk import GB, MIB, mark_offset
+from agents.protocol import ReplicaState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
 from tests.engine.lab import VOLUME, Lab, wait_until
-
-MIB = 1 << 20
 
 
 def head_state(lab: Lab) -> Path:

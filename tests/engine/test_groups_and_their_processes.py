@@ -8,12 +8,11 @@ import subprocess
 import pytest
 
 from agents.engines.base import EngineError
+from agents.ondisk import MIB
 from agents.protocol import ReplicaState
 from tests.engine.client import CheckedLoad, NbdClient
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
-
-MIB = 1 << 20
 
 
 def kill_head(lab: Lab) -> None:

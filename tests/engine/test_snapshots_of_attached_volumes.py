@@ -8,12 +8,12 @@ import time
 import pytest
 
 from agents.engines.base import EngineError
-from agents.protocol import GB, DeviceState
+from agents.ondisk import GB, MIB
+from agents.protocol import DeviceState
 from tests.engine.client import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
-MIB = 1 << 20
 CHUNK = 16 << 10
 
 

@@ -16,12 +16,10 @@ from agents.engines.userspace.nbd.server import Listener
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.storage import leased_range
 from agents.engines.userspace.storage.data_server_process import DataServer
-from agents.protocol import GB
+from agents.ondisk import GB, MIB
 from tests.engine.client import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import Store, free_port, wait_until
-
-MIB = 1 << 20
 
 
 @pytest.fixture

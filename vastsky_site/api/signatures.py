@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from agents.xmlrpc import INT_MAX, INT_MIN
 from inventory.errors import Invalid, WrongVersion
 
 VERSION = 5
-INT_MIN, INT_MAX = -0x80000000, 0x7FFFFFFF
 
 WIRE_NAMES: dict[Any, str] = {int: "int", str: "string", list: "array", dict: "struct", None: "int"}
 """How introspection names what a procedure takes or returns; nothing is sent as int 0."""

@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from agents.protocol import Reason
+from agents.protocol import Reason, Target
 from inventory import audit, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
@@ -21,8 +21,6 @@ OF_A_HEAD = frozenset({Reason.CONNECTION, Reason.IO})
 """Why a head leaves a replica behind by itself."""
 TOLD = {reason.value: reason for reason in (Reason.RESTARTED, *sorted(OF_A_HEAD))}
 """The words of notifyFailure that mean more than that something was declared failed."""
-HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
-"""The wire's targets of notifyFailure."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
     HeadServer: Priority.OFFLINE,
     StorageServer: Priority.HALT,
@@ -39,13 +37,13 @@ def fail(target: int, target_id: int, words: str = "") -> None:
     """
     reason = TOLD.get(words, Reason.FAILED)
     match target:
-        case 1:
+        case Target.HEAD:
             fail_head(target_id, words)
-        case 2:
+        case Target.STORAGE:
             fail_storage(target_id, reason, words)
-        case 3:
+        case Target.DISK:
             fail_disk(target_id, Reason.FAILED, words)
-        case 4:
+        case Target.REPLICA:
             fail_replica(target_id, reason, words)
         case _:
             raise Invalid(f"target is 1 to 4, not {target}")

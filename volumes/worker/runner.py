@@ -2,7 +2,6 @@
 
 import errno as errnos
 import logging
-import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +12,10 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from agents.client import AgentFault, AgentUnreachable
+from agents.client import AgentUnreachable, Fault
 from agents.protocol import Malformed
 from inventory import audit
-from inventory.errors import Refused, TimedOut
+from inventory.errors import NodeRefused, TimedOut
 from volumes.attach import attach, detach
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
@@ -86,8 +85,8 @@ def _step(job: Job) -> Again | None:
     try:
         again = STEPS[job.kind](job)
     except AgentUnreachable as error:
-        return _failed(job, errnos.EHOSTDOWN, str(error))
-    except AgentFault as fault:
+        return _failed(job, error.errno, str(error))
+    except Fault as fault:
         return _failed(job, fault.errno, str(fault), final=True)
     except Malformed as error:
         return _failed(job, errnos.EHOSTDOWN, f"no sane answer: {error}")
@@ -152,14 +151,7 @@ def _wait(job: Job) -> None:
 def _raise_failure(row: Job) -> None:
     if row.state == Job.State.DONE:
         return
-    raise failure(row.errno or errnos.ECANCELED, row.error or "it was canceled")
-
-
-def failure(errno: int, text: str) -> Refused:
-    """Make the refusal that carries an errno which only the node knew."""
-    kind = type("NodeRefused", (Refused,), {"errno": errno})
-    refusal: Refused = kind(text or os.strerror(errno))
-    return refusal
+    raise NodeRefused(row.errno or errnos.ECANCELED, row.error or "it was canceled")
 
 
 def run_due() -> int:

@@ -10,7 +10,6 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.tasks import Fault, Task, io
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.intent import IntentMap, MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
 from agents.engines.userspace.mirror.mirror import Mirror
 from agents.engines.userspace.mirror.replica import (
     BUILDING,
@@ -24,6 +23,7 @@ from agents.engines.userspace.mirror.replica import (
 from agents.engines.userspace.mirror.surroundings import Surroundings
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import protocol
+from agents.ondisk import GB, MARK_BYTES, Mark, unpack_mark
 
 
 class Parts:

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.replica import FAULTY, IO, Replica
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import protocol
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
+from agents.ondisk import MIB
 
 if TYPE_CHECKING:
     from agents.engines.userspace.head.publish import Published

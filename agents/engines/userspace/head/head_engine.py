@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from agents.boot import boot_id
 from agents.engines.base import EngineError
 from agents.engines.userspace.head import publish, state_file
 from agents.engines.userspace.head.fork_server import Template
@@ -27,7 +28,6 @@ from agents.protocol import (
 START_SECONDS = 30.0
 STATE_SECONDS = 2.0
 ORDER_SECONDS = 20.0
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class UserspaceHead:
@@ -267,11 +267,6 @@ class UserspaceHead:
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_record(lvolid)
-
-
-def boot_id() -> str:
-    """Tell which boot of this host we live in."""
-    return BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def _replicas(states: list[dict[str, Any]]) -> tuple[ReplicaReport, ...]:

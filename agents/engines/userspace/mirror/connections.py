@@ -7,9 +7,9 @@ from typing import Any
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.mirror.marks import MARK_BYTES
 from agents.engines.userspace.mirror.replica import INSYNC, Replica
 from agents.engines.userspace.nbd.client import Remote, open_remote
+from agents.ondisk import MARK_BYTES
 
 RECONNECT_SECONDS = 0.5
 

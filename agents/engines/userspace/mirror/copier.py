@@ -6,10 +6,10 @@ from typing import Any
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.tasks import Later, Task, io
-from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.mirror import Mirror
 from agents.engines.userspace.mirror.replica import BUILDING, IO, Replica
 from agents.engines.userspace.nbd import protocol
+from agents.ondisk import MIB
 
 PIECE = MIB
 ZEROS = bytes(PIECE)

@@ -8,7 +8,6 @@ from typing import Any
 
 from agents.engines.userspace.loop.tasks import Task, io
 from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark
 from agents.engines.userspace.mirror.range_locks import Ranges
 from agents.engines.userspace.mirror.replica import (
     BUILDING,
@@ -22,6 +21,7 @@ from agents.engines.userspace.mirror.replica import (
 from agents.engines.userspace.mirror.settlement import Settlement
 from agents.engines.userspace.mirror.surroundings import Surroundings
 from agents.engines.userspace.nbd import protocol
+from agents.ondisk import MARK_BYTES, Mark, pack_mark
 
 EVENT_SECONDS = 5.0
 

@@ -6,7 +6,6 @@ from functools import partial
 from agents.engines.userspace.loop.tasks import Later, Task, io
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.copier import Build, Copier, CopyStopped, Doubt, Throttle
-from agents.engines.userspace.mirror.marks import MARK_BYTES, Mark, pack_mark, unpack_mark
 from agents.engines.userspace.mirror.mirror import Mirror
 from agents.engines.userspace.mirror.replica import (
     ASKED,
@@ -19,6 +18,7 @@ from agents.engines.userspace.mirror.replica import (
     Replica,
 )
 from agents.engines.userspace.nbd import protocol
+from agents.ondisk import MARK_BYTES, Mark, pack_mark, unpack_mark
 
 
 class Rebuilds:

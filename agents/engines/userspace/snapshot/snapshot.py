@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from agents.engines.userspace.loop.tasks import Fault, Later, Task, io
-from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import protocol
 from agents.engines.userspace.snapshot.cow_store import (
@@ -16,6 +15,7 @@ from agents.engines.userspace.snapshot.cow_store import (
     store_layout,
     unpack_store,
 )
+from agents.ondisk import MIB
 
 BITMAP_READ = MIB
 CHUNKS_PER_BLOCK = 8 * BITMAP_BLOCK

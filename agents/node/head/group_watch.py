@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.protocol import GroupState, ReplicaState
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ OWN_REASONS = {"connection", "io"}
 REVIVAL_PAUSE = 5.0
 
 
-class HeadWatch:
+class GroupWatch:
     """Looks every second at all groups."""
 
     def __init__(
@@ -60,7 +61,7 @@ class HeadWatch:
         try:
             self._engine.revive(lvolid)
             logger.warning("group %d: its process had died and runs again", lvolid)
-        except EngineError as error:
+        except AgentError as error:
             logger.warning("group %d: not revived: %s", lvolid, error)
             time.sleep(REVIVAL_PAUSE)
         except Exception:
