@@ -290,7 +290,7 @@ class Report:
     total_mib: int = 0
     errno: int = 0
     message: str = ""
-    replicas: tuple["ReplicaReport", ...] = ()
+    replicas: tuple["ReplicaReport", ...] = field(default=(), metadata={WIRE: "copies"})
 
 
 @dataclass(frozen=True, slots=True)
