@@ -13,7 +13,7 @@ import pytest
 
 from agents import transport
 from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
-from agents.protocol import Progress, Report, to_struct
+from agents.protocol import Progress, ReplicaReport, ReplicaState, Report, to_struct
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -74,6 +74,17 @@ def test_a_report_comes_back_as_a_dataclass(
     port = peer(answers(to_struct(REPORT)))
 
     assert HeadAgent(addresses[:1], port).report(5, 1) == REPORT
+
+
+def test_a_report_of_an_older_agent_tells_its_replicas(
+    peer: Callable[..., int], addresses: tuple[str]
+) -> None:
+    told = {"dextid": 7, "mirrorid": 3, "state": "insync", "events": 2}
+    port = peer(answers({"eventid": 5, "order": 1, "progress": "done", "copies": [told]}))
+
+    report = HeadAgent(addresses[:1], port).report(5, 1)
+
+    assert report.replicas == (ReplicaReport(7, 3, ReplicaState.INSYNC, 2),)
 
 
 def test_a_fault_carries_its_errno(peer: Callable[..., int], addresses: tuple[str, str]) -> None:
