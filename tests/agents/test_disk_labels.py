@@ -9,7 +9,7 @@ import pytest
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.disks import Disks, OpenDisk, UnusableDisk, open_disk
-from agents.ondisk import GB, MIB
+from agents.ondisk import GB, MIB, label_offsets
 from agents.protocol import ExtentRef
 
 
@@ -98,9 +98,16 @@ def test_a_torn_label_is_read_from_its_second_replica(store: StateStore, path: P
     assert take(store, path).label == first.label
 
 
-def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: StateStore, path: Path) -> None:
-    take(store, path)
+def test_a_disk_that_grew_is_known_by_its_label(store: StateStore, path: Path) -> None:
+    before = take(store, path)
     os.truncate(path, 6 * GB)
+
+    assert take(store, path).label == before.label
+
+
+def test_a_disk_that_shrank_or_went_away_is_not_made_anew(store: StateStore, path: Path) -> None:
+    take(store, path)
+    os.truncate(path, 3 * GB)
     with pytest.raises(UnusableDisk, match="was here"):
         take(store, path)
 
@@ -108,6 +115,53 @@ def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: StateStore, path:
     with pytest.raises(UnusableDisk, match="is gone"):
         open_disk(DiskConfig(str(path), create_gb=4), "c1", store)
     assert not path.exists()
+
+
+def test_a_disk_that_was_copied_to_a_larger_one_is_known_again(
+    store: StateStore, path: Path, tmp_path: Path
+) -> None:
+    before = take(store, path)
+    larger = path.rename(tmp_path / "a-larger-disk.img")
+    os.truncate(larger, 7 * GB)
+
+    after = take(store, larger)
+
+    assert after.label == before.label
+    assert take(store, larger).label == before.label
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_disk_whose_label_is_damaged_twice_is_refused_untouched(
+    store: StateStore, path: Path, *, used: bool
+) -> None:
+    disk = open_disk(DiskConfig(str(path)), "c1", store)
+    if used:
+        disk.super_extent.set_age(0, 1, 2)
+    for offset in label_offsets(4):
+        os.pwrite(disk.fd, b"?", offset + 100)
+    os.close(disk.fd)
+
+    def begin_of_super() -> bytes:
+        with path.open("rb") as disk:
+            disk.seek(label_offsets(4)[0])
+            return disk.read(2 * MIB)
+
+    before = begin_of_super()
+
+    with pytest.raises(UnusableDisk, match="damaged"):
+        take(store, path)
+
+    assert begin_of_super() == before
+
+
+def test_a_disk_whose_first_label_was_torn_by_a_power_cut_is_labelled(
+    store: StateStore, path: Path
+) -> None:
+    with path.open("r+b") as disk:
+        disk.seek(label_offsets(4)[0])
+        disk.write(b"VASLABL1 and no more")
+
+    assert take(store, path).label.capacity_gb == 4
 
 
 def test_a_missing_file_is_created_sparse(store: StateStore, tmp_path: Path) -> None:

@@ -319,6 +319,7 @@ def test_a_broken_snapshot_never_keeps_its_origin_from_being_attached(
 
     assert [d.lvolid for d in head.told("attach")[-1].devices] == [origin.pk]
     assert four.call("listLogicalVolumes", lvolid=snapshot.pk)[0]["fault"] is True
+    Replica.objects.filter(mirror__volume=snapshot).update(since="2020-01-01T00:00Z")
     call_command("fsck")
     four.detach(origin)
     four.call("deleteLogicalVolume", lvolid=snapshot.pk)

@@ -15,7 +15,7 @@ from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.blocks import size_of
 from agents.node.storage.foreign_data import occupant
-from agents.node.storage.super_extent import SuperExtent
+from agents.node.storage.super_extent import SuperExtent, find_label
 from agents.ondisk import GB, LABEL_VERSION, LARGEST_DISK_GB, SMALLEST_DISK_GB, Label
 from agents.protocol import DiskState, ExtentRef
 
@@ -187,6 +187,8 @@ def _recognise(fd: int, size: int, config: DiskConfig, cluster: str, remembered:
         )
     super_extent = SuperExtent(fd, capacity_gb)
     label = super_extent.read_label()
+    if label is None and not super_extent.is_damaged:
+        label = find_label(fd, capacity_gb)
     if label is not None and label.cluster == cluster:
         return label
     if not config.initialize:
@@ -201,6 +203,8 @@ def _refuse_foreign(fd: int, size: int, label: Label | None, remembered: str) ->
     word = "; set initialize = true to take it and lose what is on it"
     if label is not None:
         raise UnusableDisk(f"it belongs to cluster {label.cluster}{word}", errno.EEXIST)
+    if SuperExtent(fd, size // GB).is_damaged:
+        raise UnusableDisk(f"its label is damaged{word}", errno.EIO)
     found = occupant(fd, size)
     if found:
         raise UnusableDisk(f"it holds {found}{word}", errno.EEXIST)

@@ -26,6 +26,20 @@ class SuperExtent:
                 return label
         return None
 
+    @property
+    def is_damaged(self) -> bool:
+        """Tell whether a label was here once and cannot be read any more.
+
+        A power cut in the very first format leaves half a label, no second one, and no table.
+        """
+        first, second = (
+            os.pread(self._fd, ondisk.LABEL_BYTES, offset)
+            for offset in ondisk.label_offsets(self.capacity_gb)
+        )
+        if self.read_label() is not None:
+            return False
+        return any(second) or (any(first) and self.age(0, self.capacity_gb) > 0)
+
     def write_label(self, label: Label) -> None:
         """Write the label, then write it once more."""
         block = ondisk.pack_label(label)
@@ -71,3 +85,12 @@ class SuperExtent:
         """Zero the mark blocks of a range, durably."""
         clear(self._fd, self.mark_offset(offset_gb), size_gb * ondisk.MARK_BYTES)
         self.flush()
+
+
+def find_label(fd: int, capacity_gb: int) -> Label | None:
+    """Look for the label of a smaller disk that was copied onto this one: at every whole GB."""
+    for smaller_gb in range(capacity_gb - 1, ondisk.SMALLEST_DISK_GB - 1, -1):
+        label = SuperExtent(fd, smaller_gb).read_label()
+        if label is not None and label.capacity_gb == smaller_gb:
+            return label
+    return None
