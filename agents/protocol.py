@@ -187,12 +187,12 @@ class ReplicaSpec:
 
 @dataclass(frozen=True, slots=True)
 class MirrorSpec:
-    """One mirror. `doubt`: replicas may differ in unfinished writes; they become equal in use."""
+    """One mirror. `dirty`: replicas may differ in unfinished writes; they become equal in use."""
 
     mirrorid: int
     size_gb: int
     events: int
-    doubt: bool
+    dirty: bool = field(metadata={WIRE: "doubt"})
     replicas: tuple[ReplicaSpec, ...] = field(metadata={WIRE: "legs"})
 
 
@@ -398,13 +398,20 @@ class Malformed(ValueError):
 
 def to_struct(value: Any) -> Any:
     """Turn a dataclass, with all below it, into what XML-RPC can carry."""
-    if type(value) in _PLAIN:
+    kind = type(value)
+    if kind in _PLAIN:
         return value
-    if is_dataclass(value) and not isinstance(value, type):
-        return {m.wire: to_struct(getattr(value, m.name)) for m in _members(type(value))}
     if isinstance(value, (tuple, list)):
         return [to_struct(item) for item in value]
-    return str(value) if isinstance(value, StrEnum) else value
+    if isinstance(value, StrEnum):
+        return str(value)
+    if kind not in _MEMBERS and not is_dataclass(kind):
+        return value
+    struct = {}
+    for member in _members(kind):
+        inner = getattr(value, member.name)
+        struct[member.wire] = inner if type(inner) in _PLAIN else to_struct(inner)
+    return struct
 
 
 _PLAIN = frozenset((bool, int, str))
@@ -418,6 +425,14 @@ def from_struct(kind: type[T], struct: object) -> T:
     return typing.cast("T", _read(kind, struct, kind.__name__))
 
 
+def learn(*kinds: type) -> None:
+    """Look into these dataclasses, and all below them, now: whoever forks does it once for many."""
+    for kind in kinds:
+        for member in _members(kind):
+            below = (member.kind, *typing.get_args(member.kind))
+            learn(*(typing.cast("type", one) for one in below if is_dataclass(one)))
+
+
 def _read(kind: Any, value: object, where: str) -> Any:
     if is_dataclass(kind):
         return _read_dataclass(typing.cast("type", kind), value, where)
@@ -428,16 +443,31 @@ def _read(kind: Any, value: object, where: str) -> Any:
             raise Malformed(f"{where}: {repr(value)[:80]} is no {kind.__name__}") from None
     origin = typing.get_origin(kind)
     if origin is tuple:
-        if not isinstance(value, (list, tuple)):
-            raise Malformed(f"{where}: an array is wanted")
-        return tuple(_read(typing.get_args(kind)[0], item, where) for item in value)
+        return _read_tuple(typing.get_args(kind)[0], value, where)
     wanted = dict if origin is dict else kind
     if type(value) is not wanted:
         raise Malformed(f"{where}: {_NOUNS[wanted]} is wanted")
     return value
 
 
-_NOUNS = {bool: "a boolean", int: "an int", str: "a string", dict: "a struct"}
+def _read_tuple(kind: Any, value: object, where: str) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise Malformed(f"{where}: an array is wanted")
+    if is_dataclass(kind):
+        return tuple([_read_dataclass(typing.cast("type", kind), item, where) for item in value])
+    if kind in _PLAIN and all(type(item) is kind for item in value):
+        return tuple(value)
+    return tuple([_read(kind, item, where) for item in value])
+
+
+_NOUNS = {
+    bool: "a boolean",
+    int: "an int",
+    float: "a float",
+    str: "a string",
+    dict: "a struct",
+    type(None): "nothing",
+}
 
 
 def _read_dataclass(kind: type, value: object, where: str) -> Any:
@@ -447,18 +477,28 @@ def _read_dataclass(kind: type, value: object, where: str) -> Any:
     for member in _members(kind):
         if member.wire in value:
             inner = value[member.wire]
-            known[member.name] = _read(member.kind, inner, f"{where}.{member.wire}")
+            if type(inner) is member.plain:  # most are: no call for each
+                known[member.name] = inner
+            elif type(inner) is str and inner in member.values:
+                known[member.name] = member.values[inner]
+            else:
+                known[member.name] = _read(member.kind, inner, f"{where}.{member.wire}")
         elif member.required:
             raise Malformed(f"{where}: {member.wire} is missing")
     return kind(**known)
 
 
 class _Member(typing.NamedTuple):
-    """A dataclass's member, as needed to write and read it."""
+    """A dataclass's member, as needed to write and read it.
+
+    `plain` is its type if that is plain; `values` are those of its enum if it is one.
+    """
 
     name: str
     wire: str
     kind: Any
+    plain: type | None
+    values: typing.Mapping[str, StrEnum]
     required: bool
 
 
@@ -471,11 +511,18 @@ def _members(kind: type) -> tuple[_Member, ...]:
                 member.name,
                 member.metadata.get(WIRE, member.name),
                 hints[member.name],
+                hints[member.name] if hints[member.name] in _PLAIN else None,
+                _values(hints[member.name]),
                 member.default is MISSING and member.default_factory is MISSING,
             )
             for member in fields(kind)
         )
     return _MEMBERS[kind]
+
+
+def _values(kind: Any) -> dict[str, StrEnum]:
+    is_enum = isinstance(kind, type) and issubclass(kind, StrEnum)
+    return {str(value): value for value in kind} if is_enum else {}
 
 
 _MEMBERS: dict[type, tuple[_Member, ...]] = {}

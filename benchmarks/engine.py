@@ -23,7 +23,7 @@ from typing import Any
 
 from agents.engines.base import Lease
 from agents.engines.userspace.head.head_engine import UserspaceHead
-from agents.engines.userspace.storage.data_server import UserspaceStorage
+from agents.engines.userspace.storage.storage_engine import UserspaceStorage
 from agents.ondisk import GB, mark_offset
 from agents.protocol import (
     AttachOrder,
@@ -121,7 +121,7 @@ class Ours:
                 )
             mirrors.append(
                 MirrorSpec(
-                    mirror + 1, self.size_gb, self.epoch, doubt=False, replicas=tuple(replicas)
+                    mirror + 1, self.size_gb, self.epoch, dirty=False, replicas=tuple(replicas)
                 )
             )
         for store, served in zip(self.stores, leases, strict=True):

@@ -33,7 +33,7 @@ from typing import NamedTuple
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.stream import Stream
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 KIB = 1 << 10
 DEPTH = 16
@@ -42,7 +42,7 @@ LARGE = 64 * KIB
 HALF = 8 << 20
 """Reads are from the first half of the memory, which is never written, writes go to the other."""
 
-READ, WRITE = protocol.READ, protocol.WRITE
+READ, WRITE = messages.READ, messages.WRITE
 Requests = list[tuple[int, int]]
 
 
@@ -83,7 +83,7 @@ def make_memory() -> memoryview:
 
 def ok(cookie: int) -> bytes:
     """Make the head of a reply."""
-    return protocol.SIMPLE_REPLY.pack(protocol.SIMPLE_REPLY_MAGIC, 0, cookie)
+    return messages.SIMPLE_REPLY.pack(messages.SIMPLE_REPLY_MAGIC, 0, cookie)
 
 
 class Answering(Stream):
@@ -96,16 +96,16 @@ class Answering(Stream):
         self.ended = ended
         self._memory = memory
         self._cookie = 0
-        self.want(protocol.REQUEST.size, self._on_request)
+        self.want(messages.REQUEST.size, self._on_request)
 
     def on_close(self, reason: str) -> None:
         self.ended()
 
     def _on_request(self, place: int) -> None:
-        magic, _flags, command, cookie, offset, length = protocol.REQUEST.unpack_from(
+        magic, _flags, command, cookie, offset, length = messages.REQUEST.unpack_from(
             self.reactor.scratch, place
         )
-        if magic != protocol.REQUEST_MAGIC:
+        if magic != messages.REQUEST_MAGIC:
             self.close("not a request")
         elif command == WRITE:
             self._cookie = cookie
@@ -133,9 +133,9 @@ def answer_by_streams(socks: Sequence[socket.socket]) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=sock, limit=4 * SCRATCH)
         try:
             while True:
-                header = await reader.readexactly(protocol.REQUEST.size)
-                magic, _flags, command, cookie, offset, length = protocol.REQUEST.unpack(header)
-                if magic != protocol.REQUEST_MAGIC:
+                header = await reader.readexactly(messages.REQUEST.size)
+                magic, _flags, command, cookie, offset, length = messages.REQUEST.unpack(header)
+                if magic != messages.REQUEST_MAGIC:
                     return
                 if command == WRITE:
                     memory[offset : offset + length] = await reader.readexactly(length)
@@ -201,9 +201,9 @@ class Buffered(asyncio.BufferedProtocol):
         self._push()
 
     def _parse(self, end: int) -> None:
-        start, view, memory, size = 0, self._view, self._memory, protocol.REQUEST.size
+        start, view, memory, size = 0, self._view, self._memory, messages.REQUEST.size
         while end - start >= size:
-            _magic, _flags, command, cookie, offset, length = protocol.REQUEST.unpack_from(
+            _magic, _flags, command, cookie, offset, length = messages.REQUEST.unpack_from(
                 self._scratch, start
             )
             start += size
@@ -272,7 +272,7 @@ class Sender:
         pattern = make_memory()
         for number, (command, length) in enumerate(requests):
             offset = number * 256 * KIB + (HALF if command == WRITE else 0)
-            head = protocol.REQUEST.pack(protocol.REQUEST_MAGIC, 0, command, number, offset, length)
+            head = messages.REQUEST.pack(messages.REQUEST_MAGIC, 0, command, number, offset, length)
             body = pattern[offset : offset + length]
             sent.append(head + bytes(length) if command == WRITE else head)
             replies.append(ok(number) if command == WRITE else ok(number) + bytes(body))

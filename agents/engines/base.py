@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from agents.errors import AgentError
@@ -93,6 +92,3 @@ class HeadEngine(Protocol):
 
     def stop(self) -> None:
         """End every group's process without detaching; `revive` brings each back."""
-
-    def links(self) -> Path:
-        """Name the folder of the published devices (the node's /dev/vas)."""

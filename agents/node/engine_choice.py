@@ -2,7 +2,7 @@
 
 from agents.engines.base import HeadEngine, StorageEngine
 from agents.engines.userspace.head.head_engine import UserspaceHead
-from agents.engines.userspace.storage.data_server import UserspaceStorage
+from agents.engines.userspace.storage.storage_engine import UserspaceStorage
 from agents.node.config import HeadConfig, StorageConfig
 
 REPLICA_TIMEOUT = 5.0

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 
-from deploy.local.nbd import AttachedDevice
+from deploy.local.nbd import FUA, NbdClient
 
 BLOCK = 1 << 20
 
@@ -21,17 +21,17 @@ class Ledger:
     def mib(self) -> int:
         return len(self.digests) * BLOCK >> 20
 
-    def write(self, device: AttachedDevice, offset: int) -> None:
+    def write(self, device: NbdClient, offset: int) -> None:
         """Write a block of random bytes and remember it once it was acknowledged."""
         data = os.urandom(BLOCK)
         began = time.monotonic()
-        device.write(offset, data)
+        device.write(offset, data, FUA)
         self.longest_write = max(self.longest_write, time.monotonic() - began)
         self.digests[offset] = hashlib.sha256(data).digest()
 
     def verify(
         self,
-        device: AttachedDevice,
+        device: NbdClient,
         progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[int]:
         """Read every block back; the offsets of those that differ."""

@@ -12,7 +12,7 @@ from typing import Any
 from deploy.local import observe
 from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import BLOCK, Ledger, spread
-from deploy.local.nbd import AttachedDevice
+from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, HEADS, STORAGES
 from deploy.local.rpc_calls import Calls
 from deploy.local.screen import Bar, Screen
@@ -98,7 +98,7 @@ def _attach(story: Story) -> None:
     head = story.call("listHeadServers")[0]["hsvrid"]
     began = time.monotonic()
     story.call("attachLogicalVolume", lvolname=story.name, hsvrid=head)
-    with AttachedDevice(story.link) as device:
+    with NbdClient(story.link) as device:
         story.screen.say(
             f"{1000 * (time.monotonic() - began):.0f} ms; {story.link} is a device of"
             f" {device.size >> 30} GB that any NBD client can use"
@@ -108,7 +108,7 @@ def _attach(story: Story) -> None:
 def _write_and_kill(story: Story) -> None:
     story.screen.step(f"{BLOCKS} MiB of random data are written, each MiB with its SHA-256")
     victim = observe.holder(story.call, story.cluster.place, story.name)
-    with AttachedDevice(story.link) as device, story.screen.bar("written") as bar:
+    with NbdClient(story.link) as device, story.screen.bar("written") as bar:
         offsets = spread(device.size, BLOCKS)
         before = 0.0
         for done, offset in enumerate(offsets, start=1):
@@ -145,7 +145,7 @@ def _heal(story: Story) -> None:
 
 def _verify(story: Story) -> None:
     story.screen.step("Every byte that was acknowledged is read back")
-    with AttachedDevice(story.link) as device:
+    with NbdClient(story.link) as device:
         _compare(story, story.ledger, device, "the volume")
         empty = [o for o in spread(device.size, 64, start=7) if o not in story.ledger.digests]
         dirty = [offset for offset in empty if any(device.read(offset, BLOCK))]
@@ -159,12 +159,12 @@ def _snapshot(story: Story) -> None:
     snapshot = f"{story.name}-before"
     story.call("createSnapshot", origin_lvolname=story.name, snapshot_lvolname=snapshot)
     frozen = story.ledger.copy()
-    with AttachedDevice(story.link) as device:
+    with NbdClient(story.link) as device:
         for offset in list(story.ledger.digests)[:REWRITTEN]:
             story.ledger.write(device, offset)
         story.screen.say(f"{REWRITTEN} MiB overwritten")
         _compare(story, story.ledger, device, "the volume (new content)")
-    with AttachedDevice(story.cluster.place.links / snapshot) as device:
+    with NbdClient(story.cluster.place.links / snapshot) as device:
         _compare(story, frozen, device, "the snapshot (old content)")
 
 
@@ -215,7 +215,7 @@ def _show_replicas(story: Story) -> None:
     story.screen.table(["mirror", "size", *["server #disk"] * 3], rows)
 
 
-def _compare(story: Story, ledger: Ledger, device: AttachedDevice, what: str) -> None:
+def _compare(story: Story, ledger: Ledger, device: NbdClient, what: str) -> None:
     with story.screen.bar("read back") as bar:
         wrong = ledger.verify(device, bar.show)
     story.wrong += len(wrong)
@@ -233,7 +233,7 @@ def _busy(story: Story) -> Iterator[None]:
 
     def scribble() -> None:
         try:
-            with AttachedDevice(story.link) as device:
+            with NbdClient(story.link) as device:
                 for offset in spread(device.size, 4000, start=3):
                     if over.wait(0.03):
                         return

@@ -28,7 +28,7 @@ from agents.protocol import (
     UnsnapshotOrder,
     export_name,
 )
-from deploy.local.nbd import AttachedDevice
+from deploy.local.nbd import NbdClient
 
 LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
 
@@ -58,7 +58,7 @@ class Pool:
     def device(self, epoch: int) -> DeviceSpec:
         replicas = (self.replica(0, 100, 0, epoch), self.replica(1, 101, 0, epoch))
         return DeviceSpec(
-            LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, doubt=False, replicas=replicas),)
+            LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, dirty=False, replicas=replicas),)
         )
 
     def attach_order(self, eventid: int = 1, epoch: int = 1) -> AttachOrder:
@@ -66,7 +66,7 @@ class Pool:
 
     def snapshot_order(self, eventid: int = 2) -> SnapshotOrder:
         replicas = (self.replica(0, 102, 1, 1, size_gb=2),)
-        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, doubt=False, replicas=replicas)
+        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, dirty=False, replicas=replicas)
         return SnapshotOrder(eventid, 1, 1, LVOL, 1, DeviceSpec(SNAP, ("was",), 1, (mirror,)))
 
 
@@ -75,8 +75,8 @@ def pool(make_node: Callable[[], Any]) -> Pool:
     return Pool(make_node)
 
 
-def open_device(head: Any, label: str = "db") -> AttachedDevice:
-    return AttachedDevice(head.links / label, timeout=20)
+def open_device(head: Any, label: str = "db") -> NbdClient:
+    return NbdClient(head.links / label, timeout=20)
 
 
 def replicas_told(head: Any) -> dict[int, ReplicaState]:

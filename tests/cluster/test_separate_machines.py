@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local import observe
 from deploy.local.ledger import Ledger, spread
-from deploy.local.nbd import AttachedDevice
+from deploy.local.nbd import NbdClient
 from tests.cluster.machines import Machine, Machines, can_be_made
 
 pytestmark = pytest.mark.skipif(not can_be_made(), reason="needs root and iproute2")
@@ -51,10 +51,10 @@ def _is_up(machines: Machines) -> bool:
         return False
 
 
-def attach(machines: Machines, head: str = "head-1") -> AttachedDevice:
+def attach(machines: Machines, head: str = "head-1") -> NbdClient:
     """Attach the volume `db` and open it on that head."""
     machines.call("attachLogicalVolume", lvolname="db", hsvrid=head_id(machines, head))
-    return AttachedDevice(machines.links(head) / "db")
+    return NbdClient(machines.links(head) / "db")
 
 
 def head_id(machines: Machines, name: str) -> int:
@@ -64,13 +64,13 @@ def head_id(machines: Machines, name: str) -> int:
 
 
 @pytest.fixture
-def device(machines: Machines) -> Iterator[AttachedDevice]:
+def device(machines: Machines) -> Iterator[NbdClient]:
     machines.call("createLogicalVolume", lvolname="db", capacity=4)
     with attach(machines) as device:
         yield device
 
 
-def fill(device: AttachedDevice, ledger: Ledger, start: int = 0) -> None:
+def fill(device: NbdClient, ledger: Ledger, start: int = 0) -> None:
     for offset in spread(device.size, 24, start=start):
         ledger.write(device, offset)
 
@@ -87,22 +87,20 @@ def is_whole(machines: Machines) -> bool:
     return observe.in_sync(machines.call, "db") == 3 * len(mirrors)
 
 
-def test_the_main_job_is_done_between_machines(machines: Machines, device: AttachedDevice) -> None:
+def test_the_main_job_is_done_between_machines(machines: Machines, device: NbdClient) -> None:
     ledger = Ledger()
     fill(device, ledger)
     frozen = ledger.copy()
     machines.call("createSnapshot", origin_lvolname="db", snapshot_lvolname="before")
     fill(device, ledger)
 
-    with AttachedDevice(machines.links("head-1") / "before") as before:
+    with NbdClient(machines.links("head-1") / "before") as before:
         assert frozen.verify(before) == []
     assert ledger.verify(device) == []
     machines.call("deleteLogicalVolume", lvolname="before")
 
 
-def test_the_loss_of_one_network_is_a_short_pause(
-    machines: Machines, device: AttachedDevice
-) -> None:
+def test_the_loss_of_one_network_is_a_short_pause(machines: Machines, device: NbdClient) -> None:
     ledger = Ledger()
     fill(device, ledger)
     cut = holder(machines)
@@ -117,7 +115,7 @@ def test_the_loss_of_one_network_is_a_short_pause(
 
 
 def test_a_machine_that_vanishes_is_replaced_and_comes_back(
-    machines: Machines, device: AttachedDevice
+    machines: Machines, device: NbdClient
 ) -> None:
     ledger = Ledger()
     fill(device, ledger)
@@ -137,7 +135,7 @@ def test_a_machine_that_vanishes_is_replaced_and_comes_back(
 
 
 def test_a_head_that_was_cut_off_writes_no_more_once_another_has_the_volume(
-    machines: Machines, device: AttachedDevice
+    machines: Machines, device: NbdClient
 ) -> None:
     ledger = Ledger()
     fill(device, ledger)

@@ -9,7 +9,7 @@ from agents.client import HeadAgent, StorageAgent
 from deploy.local import observe
 from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import Ledger, spread
-from deploy.local.nbd import AttachedDevice
+from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, HEADS, STORAGES
 from deploy.local.rpc_calls import Calls
 
@@ -23,8 +23,8 @@ class World:
         self.call = Calls(cluster.place.rpc_url)
         self.background = ThreadPoolExecutor(8)
 
-    def open(self, name: str) -> AttachedDevice:
-        return AttachedDevice(self.place.links / name)
+    def open(self, name: str) -> NbdClient:
+        return NbdClient(self.place.links / name)
 
     def create(self, name: str, *, capacity: int = 4, redundancy: int = 3) -> int:
         members = {"lvolname": name, "capacity": capacity, "redundancy": redundancy}

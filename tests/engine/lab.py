@@ -11,7 +11,7 @@ from pathlib import Path
 from agents.engines.base import Lease
 from agents.engines.userspace.head.head_engine import UserspaceHead
 from agents.engines.userspace.process import spawn
-from agents.engines.userspace.storage.data_server import UserspaceStorage
+from agents.engines.userspace.storage.storage_engine import UserspaceStorage
 from agents.ondisk import GB, Mark, mark_offset, unpack_mark
 from agents.protocol import (
     AttachOrder,
@@ -128,14 +128,14 @@ class Lab:
             self.stores[server].lease(10 * (mirror + 1) + server, offset, size, epoch)
 
     def mirrors(
-        self, epoch: int, servers: Sequence[int], events: int, *, doubt: bool
+        self, epoch: int, servers: Sequence[int], events: int, *, dirty: bool
     ) -> tuple[MirrorSpec, ...]:
         return tuple(
             MirrorSpec(
                 100 + mirror,
                 size,
                 events,
-                doubt,
+                dirty,
                 tuple(self.stores[s].replica(10 * (mirror + 1) + s, epoch) for s in servers),
             )
             for mirror, size in enumerate(self.sizes)
@@ -147,13 +147,13 @@ class Lab:
         servers: Sequence[int] = (0, 1, 2),
         events: int = 0,
         *,
-        doubt: bool = False,
+        dirty: bool = False,
         snapshots: Sequence[DeviceSpec] = (),
     ) -> tuple[ReplicaReport, ...]:
         """Export everywhere and attach."""
         for server in servers:
             self.export(server, epoch)
-        mirrors = self.mirrors(epoch, servers, events, doubt=doubt)
+        mirrors = self.mirrors(epoch, servers, events, dirty=dirty)
         return self.head.attach(self.order(epoch, mirrors, snapshots))
 
     def order(
@@ -175,7 +175,7 @@ class Lab:
         for server in servers:
             self.stores[server].lease(90 + server, sum(self.sizes), size, epoch)
             replicas.append(self.stores[server].replica(90 + server, epoch))
-        mirror = MirrorSpec(109, size, events, doubt=False, replicas=tuple(replicas))
+        mirror = MirrorSpec(109, size, events, dirty=False, replicas=tuple(replicas))
         return DeviceSpec(SNAPSHOT, ("snap",), size, (mirror,))
 
     def replicas(self) -> dict[int, ReplicaReport]:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from agents.protocol import AttachOrder, DeviceSpec, MirrorSpec, ReplicaSpec, ReplicaState
-from tests.engine.client import NbdClient
+from deploy.local.nbd import NbdClient
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import VOLUME, Lab, free_port, wait_until
 
 
-def template_of(lab: Lab) -> int:
+def fork_server_of(lab: Lab) -> int:
     """Find the process that the lab's heads are forked of."""
     status = Path(f"/proc/{lab.head_pid}/status").read_text()
     return int(status.partition("PPid:")[2].split()[0])
@@ -25,7 +25,7 @@ def order_of_another_volume(lab: Lab) -> AttachOrder:
     for server, store in enumerate(lab.stores):
         store.lease(30 + server, 2, 1)
     replicas = tuple(store.replica(30 + server) for server, store in enumerate(lab.stores))
-    mirror = MirrorSpec(200, 1, 0, doubt=False, replicas=replicas)
+    mirror = MirrorSpec(200, 1, 0, dirty=False, replicas=replicas)
     return AttachOrder(1, 1, 1, VOLUME + 1, 1, (DeviceSpec(VOLUME + 1, ("two",), 1, (mirror,)),))
 
 
@@ -37,15 +37,15 @@ def ended(pid: int) -> bool:
     return status.partition("State:")[2].split()[0] in "ZX"
 
 
-def test_heads_outlive_their_killed_template_and_the_next_is_forked_of_another(
+def test_heads_outlive_their_killed_fork_server_and_the_next_is_forked_of_another(
     make_lab: MakeLab,
 ) -> None:
     lab = make_lab()
     lab.attach()
-    template, head = template_of(lab), lab.head_pid
+    fork_server, head = fork_server_of(lab), lab.head_pid
 
-    os.kill(template, signal.SIGKILL)
-    wait_until(lambda: ended(template))
+    os.kill(fork_server, signal.SIGKILL)
+    wait_until(lambda: ended(fork_server))
 
     assert lab.states() == dict.fromkeys((10, 11, 12), ReplicaState.INSYNC)
     assert lab.head_pid == head
@@ -53,14 +53,14 @@ def test_heads_outlive_their_killed_template_and_the_next_is_forked_of_another(
     assert [group.alive for group in lab.head.groups()] == [True, True]
 
 
-def test_a_template_ends_with_its_agent_and_the_heads_do_not(make_lab: MakeLab) -> None:
+def test_a_fork_server_ends_with_its_agent_and_the_heads_do_not(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()
-    template = template_of(lab)
+    fork_server = fork_server_of(lab)
 
     lab.head = type(lab.head)(*lab.head_folders)
 
-    wait_until(lambda: ended(template))
+    wait_until(lambda: ended(fork_server))
     assert [group.alive for group in lab.head.groups()] == [True]
 
 
@@ -70,7 +70,7 @@ def test_a_replica_left_out_at_the_attach_is_known_to_the_revived_group(make_lab
     lab.stores[2].kill()
     for server in (0, 1):
         lab.export(server)
-    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, doubt=False)))
+    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, dirty=False)))
 
     os.kill(lab.head_pid, signal.SIGKILL)
     wait_until(lambda: not lab.head.groups()[0].alive)
@@ -136,7 +136,7 @@ def test_a_replica_that_something_else_answers_for_is_left_out(
     rude = ReplicaSpec(12, ("127.0.0.1",), rude_peer, "12.1-secret", ReplicaState.INSYNC)
     replicas = (lab.stores[0].replica(10), lab.stores[1].replica(11), rude)
     device = DeviceSpec(
-        VOLUME, ("vol",), 1, (MirrorSpec(100, 1, 0, doubt=False, replicas=replicas),)
+        VOLUME, ("vol",), 1, (MirrorSpec(100, 1, 0, dirty=False, replicas=replicas),)
     )
 
     lab.head.attach(AttachOrder(1, 1, 1, VOLUME, 1, (device,)))
@@ -153,14 +153,14 @@ def test_a_replica_is_reached_by_its_second_address(make_lab: MakeLab) -> None:
     lab = make_lab()
     for server in (0, 1, 2):
         lab.export(server)
-    (mirror,) = lab.mirrors(1, (0, 1, 2), 0, doubt=False)
+    (mirror,) = lab.mirrors(1, (0, 1, 2), 0, dirty=False)
     replicas = tuple(
         ReplicaSpec(
             replica.dextid, ("127.0.9.9", "127.0.0.1"), replica.port, replica.export, replica.state
         )
         for replica in mirror.replicas
     )
-    lab.head.attach(lab.order(1, (MirrorSpec(100, 1, 0, doubt=False, replicas=replicas),)))
+    lab.head.attach(lab.order(1, (MirrorSpec(100, 1, 0, dirty=False, replicas=replicas),)))
 
     with NbdClient(lab.device) as client:
         client.write(0, b"x" * 4096)

@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.mirror.intent import IntentMap, MissedChunks
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks
+from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.storage.leased_range import libc
-from agents.ondisk import GB, MIB, mark_offset
+from agents.ondisk import GB, mark_offset
 from agents.protocol import ReplicaState
-from tests.engine.client import NbdClient, NbdError
+from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
 from tests.engine.lab import VOLUME, Lab, wait_until
+
+MIB = 1 << 20
 
 
 def head_state(lab: Lab) -> Path:
@@ -33,7 +36,7 @@ def is_alive(pid: int) -> bool:
 def test_a_map_has_all_its_room_from_the_start(make_folder: MakeFolder, kind: str) -> None:
     path = make_folder() / kind
     if kind == "intent":
-        IntentMap(str(path), 1 << 40, 1, "boot")
+        WriteIntentBitmap(str(path), 1 << 40, 1, "boot")
     else:
         MissedChunks(str(path), MIB, 20)
 

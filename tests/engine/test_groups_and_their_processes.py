@@ -10,7 +10,8 @@ import pytest
 from agents.engines.base import EngineError
 from agents.ondisk import MIB
 from agents.protocol import ReplicaState
-from tests.engine.client import CheckedLoad, NbdClient
+from deploy.local.nbd import NbdClient
+from tests.engine.checked_load import CheckedLoad
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
@@ -30,7 +31,7 @@ def test_attach_publishes_the_device_under_each_name(make_lab: MakeLab) -> None:
         11: (ReplicaState.INSYNC, 4),
         12: (ReplicaState.INSYNC, 4),
     }
-    assert sorted(path.name for path in lab.head.links().iterdir()) == ["lvol-00000007", "vol"]
+    assert sorted(path.name for path in (lab.folder / "dev").iterdir()) == ["lvol-00000007", "vol"]
 
 
 def test_the_same_attach_again_changes_nothing(make_lab: MakeLab) -> None:
@@ -57,7 +58,7 @@ def test_an_attach_of_a_newer_epoch_ends_the_older(make_lab: MakeLab) -> None:
     lab.attach(epoch=1)
     with NbdClient(lab.device) as client:
         client.write(0, b"a" * 4096)
-        lab.attach(epoch=2, events=1, doubt=True)
+        lab.attach(epoch=2, events=1, dirty=True)
         with pytest.raises(ConnectionError):
             client.read(0, 4096)
 
@@ -70,14 +71,14 @@ def test_an_attach_without_any_good_replica_fails_and_leaves_nothing(make_lab: M
     lab = make_lab()
     for store in lab.stores:
         store.engine.stop()
-    mirrors = lab.mirrors(1, (0, 1, 2), 0, doubt=False)
+    mirrors = lab.mirrors(1, (0, 1, 2), 0, dirty=False)
 
     with pytest.raises(EngineError) as refused:
         lab.head.attach(lab.order(1, mirrors))
 
     assert refused.value.errno == errno.EHOSTUNREACH
     assert lab.head.groups() == []
-    assert list(lab.head.links().iterdir()) == []
+    assert list((lab.folder / "dev").iterdir()) == []
 
 
 def test_a_replica_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeLab) -> None:
@@ -85,7 +86,7 @@ def test_a_replica_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeL
     for server in (0, 1):
         lab.export(server)
 
-    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, doubt=False)))
+    lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, dirty=False)))
 
     assert lab.states()[12] == ReplicaState.FAULTY
     assert lab.replicas()[12].why == "connection"
@@ -118,7 +119,7 @@ def test_detach_leaves_clean_marks_and_no_links(make_lab: MakeLab) -> None:
 
     assert {replica.state for replica in replicas} == {ReplicaState.INSYNC}
     assert {tuple(store.mark(0)) for store in lab.stores} == {(5, 8, True)}
-    assert list(lab.head.links().iterdir()) == []
+    assert list((lab.folder / "dev").iterdir()) == []
     assert lab.head.detach(VOLUME) == ()
 
 
@@ -134,7 +135,7 @@ def test_a_killed_head_process_is_told_dead_and_its_marks_stay_unclean(make_lab:
     assert {store.mark(0).clean for store in lab.stores} == {False}
     assert lab.head.detach(VOLUME) == ()
     assert lab.head.groups() == []
-    assert list(lab.head.links().iterdir()) == []
+    assert list((lab.folder / "dev").iterdir()) == []
 
 
 def test_a_revived_group_has_lost_nothing_and_its_replicas_become_equal(make_lab: MakeLab) -> None:
@@ -223,7 +224,7 @@ def test_a_revived_group_still_knows_what_a_faulty_replica_missed(make_lab: Make
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0)
 
 
-def test_a_revived_group_trusts_marks_more_than_its_record(make_lab: MakeLab) -> None:
+def test_a_revived_group_trusts_marks_more_than_its_state_file(make_lab: MakeLab) -> None:
     lab = make_lab(servers=2)
     lab.attach(servers=(0, 1))
     record = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json"
@@ -266,7 +267,7 @@ def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(
         disk.seek(3 * MIB)
         disk.write(b"b" * 4096)
 
-    lab.attach(epoch=2, events=1, doubt=True)
+    lab.attach(epoch=2, events=1, dirty=True)
     lab.wait_until_flushed()
     lab.settle()
 
@@ -306,7 +307,7 @@ def test_other_clients_can_use_the_device(make_lab: MakeLab) -> None:
 def test_names_that_lead_elsewhere_are_refused(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.export(0)
-    mirrors = lab.mirrors(1, (0,), 0, doubt=False)
+    mirrors = lab.mirrors(1, (0,), 0, dirty=False)
 
     with pytest.raises(EngineError) as refused:
         lab.head.attach(lab.order(1, mirrors, labels=("../vol",)))

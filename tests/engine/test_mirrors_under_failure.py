@@ -5,11 +5,14 @@ import time
 
 import pytest
 
-from agents.ondisk import GB, MIB, Mark, mark_offset, pack_mark
+from agents.ondisk import GB, Mark, mark_offset, pack_mark
 from agents.protocol import ReplicaState
-from tests.engine.client import CheckedLoad, NbdClient, NbdError, content
+from deploy.local.nbd import NbdClient, NbdError
+from tests.engine.checked_load import CheckedLoad, content
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import TIMEOUT, VOLUME, wait_until
+
+MIB = 1 << 20
 
 
 def test_nothing_acknowledged_is_lost_when_a_storage_process_is_killed(make_lab: MakeLab) -> None:

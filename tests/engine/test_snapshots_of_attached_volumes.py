@@ -8,12 +8,13 @@ import time
 import pytest
 
 from agents.engines.base import EngineError
-from agents.ondisk import GB, MIB
+from agents.ondisk import GB
 from agents.protocol import DeviceState
-from tests.engine.client import NbdClient, NbdError
+from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
+MIB = 1 << 20
 CHUNK = 16 << 10
 
 

@@ -9,17 +9,19 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError, Lease
+from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Task, io
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process import orders, spawn
 from agents.engines.userspace.storage import leased_range
 from agents.engines.userspace.storage.data_server_process import DataServer
-from agents.ondisk import GB, MIB
-from tests.engine.client import FUA, NbdClient, NbdError
+from agents.ondisk import GB
+from deploy.local.nbd import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import Store, free_port, wait_until
+
+MIB = 1 << 20
 
 
 @pytest.fixture
@@ -285,33 +287,34 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
     path = tmp_path / "disk"
     path.touch()
     os.truncate(path, GB)
-    lease = {"name": "x", "path": str(path), "offset": 0, "size": MIB, "meta_offset": 2 * MIB}
-    reactor, slow, ended, seen = Reactor(), threading.Event(), [], []
-    server = DataServer(reactor, "one")
+    lease = Lease("x", str(path), 0, MIB, 2 * MIB, 1, 7, 1)
+    reactor, slow, ended = Reactor(), threading.Event(), []
+    seen: list[orders.ServedLease] = []
+    server = DataServer(reactor)
     monkeypatch.setattr(leased_range, "_zero", lambda *_: slow.wait(10))
 
     async def drop() -> None:
-        await server.perform({"do": "drop", "names": ["x"]})
+        await server.perform(orders.DropLeases(("x",)))
         ended.append(slow.is_set())
 
     async def act() -> None:
-        await server.perform({"do": "export", "leases": [{**lease, "dextid": 1}]})
+        await server.perform(orders.ServeLeases((lease,)))
         device = server.exports.find("x")
         assert device is not None
-        device.submit(protocol.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
-        drops = [Task(drop()), Task(drop())]
-        seen.extend(await server.perform({"do": "leases"}))
+        device.submit(messages.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
+        drops = [LoopTask(drop()), LoopTask(drop())]
+        seen.extend(await server.perform(orders.TellLeases()) or ())
         reactor.after(0.1, slow.set)
         for one in drops:
             await one
-        seen.extend(await server.perform({"do": "leases"}))
+        seen.extend(await server.perform(orders.TellLeases()) or ())
         reactor.stop()
 
-    Task(act())
+    LoopTask(act())
     reactor.run()
 
     assert ended == [True, True]
-    assert [use["dextid"] for use in seen] == [1]
+    assert [use.dextid for use in seen] == [1]
 
 
 def test_a_flush_that_failed_fails_every_lease_of_the_disk(
@@ -321,23 +324,22 @@ def test_a_flush_that_failed_fails_every_lease_of_the_disk(
     path.touch()
     os.truncate(path, GB)
     reactor = Reactor()
-    server = DataServer(reactor, "one")
+    server = DataServer(reactor)
     told: list[OSError] = [OSError(errno.EIO, "the kernel tells it once")]
     monkeypatch.setattr(os, "fdatasync", lambda _: _raise(told.pop()) if told else None)
     answers: list[int] = []
 
     async def act() -> None:
         for place in range(2):
-            lease = {"name": str(place), "dextid": place, "path": str(path), "size": MIB}
-            where = {"offset": place * MIB, "meta_offset": 9 * MIB}
-            await server.perform({"do": "export", "leases": [lease | where]})
+            lease = Lease(str(place), str(path), place * MIB, MIB, 9 * MIB, place, 7, 1)
+            await server.perform(orders.ServeLeases((lease,)))
         one, other = (server.exports.find(name) for name in "01")
-        answers.append((await io(other, protocol.WRITE, 0, 4096, bytes(4096)))[0])
-        answers.append((await io(one, protocol.WRITE, 0, 4096, bytes(4096), protocol.FUA))[0])
-        answers.append((await io(other, protocol.FLUSH, 0, 0))[0])
+        answers.append((await io(other, messages.WRITE, 0, 4096, bytes(4096)))[0])
+        answers.append((await io(one, messages.WRITE, 0, 4096, bytes(4096), messages.FUA))[0])
+        answers.append((await io(other, messages.FLUSH, 0, 0))[0])
         reactor.after(1.2, reactor.stop)
 
-    Task(act())
+    LoopTask(act())
     reactor.run()
 
     assert answers == [0, errno.EIO, errno.EIO]
@@ -364,10 +366,10 @@ def test_what_a_former_owner_began_never_lands_after_what_the_new_one_writes(
 
     monkeypatch.setattr(leased_range, "_zero", zero_slowly)
     reactor = Reactor()
-    server = DataServer(reactor, "one")
+    server = DataServer(reactor)
     Listener(reactor, ("127.0.0.1", port), server.exports)
-    lease = {"name": "x", "dextid": 1, "path": str(path), "offset": 0, "size": MIB}
-    Task(server.perform({"do": "export", "leases": [{**lease, "meta_offset": 2 * MIB}]}))
+    lease = Lease("x", str(path), 0, MIB, 2 * MIB, 1, 7, 1)
+    LoopTask(server.perform(orders.ServeLeases((lease,))))
     serving = threading.Thread(target=reactor.run)
     serving.start()
     try:

@@ -86,7 +86,7 @@ def test_a_replica_left_behind_just_before_the_head_died_is_found_out(
 
     assert [replica.pk for replica in four.replicas(volume, Status.FAULTY)] == [stale.pk]
     mirror = head.told("attach")[-1].devices[0].mirrors[0]
-    assert mirror.doubt
+    assert mirror.dirty
     assert stale.pk not in {replica.dextid for replica in mirror.replicas}
 
 

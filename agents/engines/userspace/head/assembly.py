@@ -1,170 +1,190 @@
-"""Bringing a group's replicas together: connections, what is in doubt, marks."""
+"""Assembling a group: connecting its replicas, finding what to resync, marking them."""
 
 import errno
 import os
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
+from agents.engines.base import EngineError
+from agents.engines.userspace.head.state_file import SavedDevice, SavedMirror, SavedReplica
+from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault, Task, io
 from agents.engines.userspace.mirror.connections import Connections
-from agents.engines.userspace.mirror.intent import IntentMap, MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.mirror.replica import (
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
-    CONNECTION,
     FAULTY,
     INSYNC,
     QUEUED,
-    STALE,
-    Replica,
+    LiveReplica,
 )
-from agents.engines.userspace.mirror.surroundings import Surroundings
+from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks, check_version
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.mirror.write_intent import DirtyRegions, WriteIntentBitmap
+from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.process.orders import HeadArguments
 from agents.ondisk import GB, MARK_BYTES, Mark, unpack_mark
+from agents.protocol import Reason
 
 
-class Parts:
-    """How the devices of a group are made of mirrors, and these of replicas."""
+class Assembly:
+    """Makes the devices of a group of mirrors, and these of replicas."""
 
-    def __init__(self, reactor: Reactor, group: Surroundings, arguments: dict[str, Any]) -> None:
+    def __init__(self, reactor: Reactor, group: MirrorOwner, arguments: HeadArguments) -> None:
         self._group = group
-        self._folder: str = arguments["folder"]
-        self._boot_id: str = arguments["boot_id"]
-        self.connections = Connections(reactor, arguments["leg_timeout"])
-        self._maps: dict[int, IntentMap] = {}
-        self.revived: bool = arguments["revive"]
+        self._folder = arguments.folder
+        self._boot_id = arguments.boot_id
+        self.connections = Connections(reactor, arguments.replica_timeout)
+        self._bitmaps: dict[int, WriteIntentBitmap] = {}
+        self.revived = arguments.revive
 
-    def make_volume(self, device: dict[str, Any]) -> Volume:
-        """Make a device of its record, not yet connected."""
-        size = sum(mirror["size_gb"] for mirror in device["mirrors"]) * GB
-        path = f"{self._folder}/intent-{device['lvolid']:08x}"
+    def make_volume(self, device: SavedDevice) -> Volume:
+        """Make a device as it was saved, not yet connected."""
+        size = sum(mirror.size_gb for mirror in device.mirrors) * GB
+        path = f"{self._folder}/intent-{device.lvolid:08x}"
         try:
-            whole = IntentMap(path, size, self._group.epoch, self._boot_id)
+            bitmap = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
         except OSError as error:
-            raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
-        self._maps[device["lvolid"]] = whole
-        files = frozenset(os.listdir(self._folder))
-        base = 0
-        mirrors = []
-        for spec in device["mirrors"]:
-            mirror_size = spec["size_gb"] * GB
-            intent = whole.part(base, mirror_size)
-            mirror = Mirror(self._group, spec["mirrorid"], mirror_size, base, intent)
-            mirror.settlement.events = spec["events"]
-            mirror.replicas = [
-                self._make_replica(replica, intent, whole, files) for replica in spec["legs"]
-            ]
-            for replica in mirror.replicas:
-                replica.events = replica.events or spec["events"]
-            mirror.refresh()
-            mirrors.append(mirror)
-            base += mirror_size
-        return Volume(device["lvolid"], mirrors)
+            raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+        self._bitmaps[device.lvolid] = bitmap
+        mirrors: list[LiveMirror] = []
+        for saved in device.mirrors:
+            base = mirrors[-1].base + mirrors[-1].size if mirrors else 0
+            mirrors.append(self._make_mirror(saved, base, bitmap))
+        return Volume(device.lvolid, mirrors)
 
-    def _make_replica(
-        self, spec: dict[str, Any], intent: MirrorIntent, whole: IntentMap, files: frozenset[str]
-    ) -> Replica:
-        replica = Replica(spec)
-        if replica.state in {QUEUED, BUILDING}:
-            replica.state, replica.why = FAULTY, STALE
-        known = self.revived and whole.survived and whole.old_epoch == self._group.epoch
-        if f"missed-{replica.dextid:08x}" in files:
-            path = self.missed_path(replica.dextid)
-            if known and replica.state == FAULTY:
-                replica.missed = MissedChunks(path, intent.chunks, intent.shift)
-                replica.missed.add(intent.unsafe())
-            else:
-                os.unlink(path)
-        return replica
+    def _make_mirror(self, saved: SavedMirror, base: int, bitmap: WriteIntentBitmap) -> LiveMirror:
+        size = saved.size_gb * GB
+        regions = bitmap.part(base, size)
+        mirror = LiveMirror(self._group, saved.mirrorid, size, base, regions)
+        mirror.settlement.events = saved.events
+        known = self.revived and bitmap.survived and bitmap.old_epoch == self._group.epoch
+        for one in saved.replicas:
+            replica = _make_replica(one)
+            replica.events = replica.events or saved.events
+            replica.missed = self._recall_missed(replica, regions, known=known)
+            mirror.replicas.append(replica)
+        mirror.refresh()
+        return mirror
+
+    def _recall_missed(
+        self, replica: LiveReplica, regions: DirtyRegions, *, known: bool
+    ) -> MissedChunks | None:
+        """Take up the map of what a replica lacks, if it is `known` to be true; else remove it."""
+        path = self.missed_path(replica.dextid)
+        if not os.path.exists(path):
+            return None
+        check_version(path)
+        if not known or replica.state != FAULTY:
+            os.unlink(path)
+            return None
+        missed = MissedChunks(path, regions.chunks, regions.shift)
+        missed.add(regions.as_missing())
+        return missed
 
     def missed_path(self, dextid: int) -> str:
         """Name the file that keeps what a replica lacks."""
         return f"{self._folder}/missed-{dextid:08x}"
 
-    async def join(self, volume: Volume, device: dict[str, Any]) -> None:
-        """Connect all good replicas, settle what is in doubt, and mark them as in use.
+    async def join(self, volume: Volume, device: SavedDevice) -> None:
+        """Connect all good replicas, find what is to be resynced, and mark them as in use.
 
         The caller saves what became of the replicas before it serves the volume.
         """
+        await self._connect_all(volume)
+        for mirror in volume.mirrors:
+            mirror.refresh()
+            if not mirror.readers:
+                raise EngineError(
+                    errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
+                )
+        bitmap = self._bitmaps[volume.lvolid]
+        for joined in [
+            LoopTask(self._join_mirror(mirror, bitmap, dirty=spec.dirty))
+            for mirror, spec in zip(volume.mirrors, device.mirrors, strict=True)
+        ]:
+            await joined
+        bitmap.adopt()
+
+    async def _connect_all(self, volume: Volume) -> None:
         # Server by server: one that is busy accepting needs not be woken for each.
         wanted = [(mirror, replica) for mirror in volume.mirrors for replica in mirror.readers]
         wanted.sort(key=lambda one: (one[1].addresses, one[1].port))
+        connect = self.connections.connect
         waiting = [
-            (
-                mirror,
-                replica,
-                self.connections.connect(replica, mirror.size, partial(mirror.lost, replica)),
-            )
+            (mirror, replica, connect(replica, mirror.size, partial(mirror.lost, replica)))
             for mirror, replica in wanted
         ]
         for mirror, replica, connected in waiting:
             error, why = await connected
             if error:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
-                replica.state, replica.why = FAULTY, CONNECTION
-                # It was good until now: it lacks no more than what is in doubt and what comes.
-                replica.missed = self._group.missed_chunks(replica.dextid, mirror.intent)
-        for mirror in volume.mirrors:
-            mirror.refresh()
-            if not mirror.readers:
-                raise Fault(
-                    errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
-                )
-        whole = self._maps[volume.lvolid]
-        for joined in [
-            Task(self._join_mirror(mirror, whole, doubt=spec["doubt"]))
-            for mirror, spec in zip(volume.mirrors, device["mirrors"], strict=True)
-        ]:
-            await joined
-        whole.adopt()
+                replica.state, replica.why = FAULTY, Reason.CONNECTION
+                # It was good until now: it lacks no more than what is dirty and what comes.
+                replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
 
-    async def _join_mirror(self, mirror: Mirror, whole: IntentMap, *, doubt: bool) -> None:
-        if doubt or self.revived:
+    async def _join_mirror(
+        self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, dirty: bool
+    ) -> None:
+        if dirty or self.revived:
             marks = await self._read_marks(mirror)
             newest = max((mark.events for _, mark in marks), default=0)
-            self._leave_out_older(mirror, marks, newest)
+            self._leave_out_stale(mirror, marks, newest)
             mirror.settlement.events = max(mirror.events, newest)
             epochs = {mark.epoch for _, mark in marks if mark.events == newest}
-            known = whole.survived and epochs == {whole.old_epoch}
-            mirror.doubts = mirror.intent.doubt_dirty() if known else mirror.intent.doubt_all()
-        elif whole.survived:
-            mirror.intent.clear()
+            known = bitmap.survived and epochs == {bitmap.old_epoch}
+            mirror.unsynced = (
+                mirror.regions.resync_dirty() if known else mirror.regions.resync_all()
+            )
+        elif bitmap.survived:
+            mirror.regions.clear()
         for replica in mirror.replicas:
             if replica.missed is not None:
-                replica.missed.add(mirror.intent.unsafe())
+                replica.missed.add(mirror.regions.as_missing())
         mirror.refresh()
         mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
         if error:
-            raise Fault(error, f"mirror {mirror.mirrorid}: no good replica takes the mark")
+            raise EngineError(error, f"mirror {mirror.mirrorid}: no good replica takes the mark")
 
-    async def _read_marks(self, mirror: Mirror) -> Sequence[tuple[Replica, Mark]]:
+    async def _read_marks(self, mirror: LiveMirror) -> Sequence[tuple[LiveReplica, Mark]]:
         replicas = mirror.readers
-        replies = [io(replica, protocol.READ, mirror.size, MARK_BYTES) for replica in replicas]
+        replies = [io(replica, messages.READ, mirror.size, MARK_BYTES) for replica in replicas]
         blocks = [await reply for reply in replies]
         marks = [Mark() if error else unpack_mark(block) for error, block in blocks]
         return list(zip(replicas, marks, strict=True))
 
-    def _leave_out_older(
-        self, mirror: Mirror, marks: Sequence[tuple[Replica, Mark]], newest: int
+    def _leave_out_stale(
+        self, mirror: LiveMirror, marks: Sequence[tuple[LiveReplica, Mark]], newest: int
     ) -> None:
-        """A replica was left behind though the record, which could not be saved, does not tell."""
+        """A replica is stale though the state file, which could not be saved, does not tell."""
         for replica, mark in marks:
             if mark.events < newest and replica.state == INSYNC:
-                self._group.log(
-                    f"mirror {mirror.mirrorid} replica {replica.dextid}: older than others"
-                )
-                replica.state, replica.why = FAULTY, STALE
+                self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: stale")
+                replica.state, replica.why = FAULTY, Reason.STALE
                 replica.drop()
 
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
-        whole = self._maps.pop(volume.lvolid)
-        os.unlink(whole.path)
+        bitmap = self._bitmaps.pop(volume.lvolid)
+        os.unlink(bitmap.path)
         for mirror in volume.mirrors:
             for replica in mirror.replicas:
                 if replica.missed is not None:
                     replica.missed.remove()
+
+
+def _make_replica(saved: SavedReplica) -> LiveReplica:
+    replica = LiveReplica(
+        saved.dextid,
+        saved.addresses,
+        saved.port,
+        saved.export,
+        saved.state,
+        saved.why,
+        saved.events,
+    )
+    if replica.state in {QUEUED, BUILDING}:  # what was copied to it is lost with the process
+        replica.state, replica.why = FAULTY, Reason.STALE
+    return replica

@@ -1,18 +1,19 @@
-"""The agent's handle on its template: a process of which head processes are forked."""
+"""The agent's handle on its fork server: a process of which head processes are forked."""
 
 import json
 import os
 import socket
 import threading
-from typing import Any
 
 from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process.orders import HeadArguments
+from agents.protocol import ReplicaReport, to_struct
 
 
-class Template:
+class ForkServer:
     """Starts head processes without loading their code anew: that takes longer than to assemble.
 
-    The template ends with the agent, so it never has other code than the agent; what was forked
+    It ends with the agent, so it never has other code than the agent; what was forked
     of it goes on.
     """
 
@@ -20,15 +21,15 @@ class Template:
         self._alone = threading.Lock()
         self._orders: socket.socket | None = None
 
-    def start(self, arguments: dict[str, Any], timeout: float) -> Any:
-        """Have a head process forked; gives what it reports once ready, or its Fault."""
+    def start(self, arguments: HeadArguments, timeout: float) -> tuple[ReplicaReport, ...]:
+        """Have a head process forked; gives the replicas that it reports, or raises its error."""
         receiver, sender = os.pipe()
         try:
             try:
-                self._send(json.dumps(arguments).encode(), sender)
+                self._send(json.dumps(to_struct(arguments)).encode(), sender)
             finally:
                 os.close(sender)
-            return spawn.await_report(receiver, timeout)
+            return spawn.await_report(receiver, tuple[ReplicaReport, ...], timeout)
         finally:
             os.close(receiver)
 

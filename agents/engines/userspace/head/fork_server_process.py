@@ -1,4 +1,4 @@
-"""The template: code of head processes, loaded once and forked for each, while the agent lives."""
+"""The fork server: code of head processes, loaded once and forked for each, for an agent's life."""
 
 import gc
 import json
@@ -8,7 +8,10 @@ import socket
 import sys
 
 from agents.engines.userspace.head import head_process
+from agents.engines.userspace.head.state_file import SavedGroup
 from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process.orders import KINDS, GroupReply, HeadArguments, TakenDown
+from agents.protocol import from_struct, learn
 
 ORDER_BYTES = 64 << 10
 
@@ -17,15 +20,17 @@ def main() -> None:
     """Run as the process that `spawn.run` began."""
     orders = socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what is forked here
+    learn(HeadArguments, SavedGroup, GroupReply, TakenDown, *KINDS.values())
     gc.freeze()
     while True:
         order, descriptors, _, _ = socket.recv_fds(orders, ORDER_BYTES, 1)
         if not order:
             return
         if not os.fork():
-            # As long as anybody held it, the agent would not notice that the template is gone.
+            # As long as anybody held it, the agent would not notice that the fork server is gone.
             orders.close()
             os.setsid()
-            head_process.main(*spawn.settle(descriptors[0], json.loads(order)))
+            arguments = from_struct(HeadArguments, json.loads(order))
+            head_process.main(arguments, spawn.settle(descriptors[0], arguments.log))
             return
         os.close(descriptors[0])

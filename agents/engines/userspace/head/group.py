@@ -6,61 +6,78 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
-from agents.engines.userspace.head import publish, state_file
-from agents.engines.userspace.head.assembly import Parts
-from agents.engines.userspace.head.device import Member
+from agents.engines.base import EngineError
+from agents.engines.userspace.head import published_device, state_file
+from agents.engines.userspace.head.assembly import Assembly
+from agents.engines.userspace.head.group_device import GroupDevice
+from agents.engines.userspace.head.state_file import SavedDevice, SavedGroup
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
-from agents.engines.userspace.loop.tasks import Fault, Later, Task
-from agents.engines.userspace.mirror.copier import Throttle
-from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.mirror.replica import BUILDING, FAULTY, INSYNC, QUEUED, Replica
-from agents.engines.userspace.mirror.resync import Rebuilds
+from agents.engines.userspace.mirror.copy_throttle import CopyThrottle
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import (
+    BUILDING,
+    FAULTY,
+    INSYNC,
+    QUEUED,
+    LiveReplica,
+)
+from agents.engines.userspace.mirror.missed_chunks import MissedChunks
+from agents.engines.userspace.mirror.resync_queue import ResyncQueue
+from agents.engines.userspace.mirror.write_intent import DirtyRegions
+from agents.engines.userspace.process import orders
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.engines.userspace.snapshot.snapshot import Snapshot
+from agents.protocol import ReplicaReport, ReplicaSpec
 
 CLEAN_SECONDS = 3.0
 
 
 class Group:
-    """The first member is the origin, the others are its snapshots."""
+    """The first device is the origin, the others are its snapshots."""
 
-    def __init__(self, reactor: Reactor, arguments: dict[str, Any], kept: dict[str, Any]) -> None:
-        self.epoch: int = kept["epoch"]
+    def __init__(
+        self, reactor: Reactor, arguments: orders.HeadArguments, saved: SavedGroup
+    ) -> None:
+        self.epoch = saved.epoch
         self._reactor = reactor
-        self._folder: str = arguments["folder"]
-        self._run_dir: str = arguments["run_dir"]
-        self._links_dir: str = arguments["links_dir"]
-        self._timeout: float = arguments["leg_timeout"]
-        self._kept = kept
-        self._parts = Parts(reactor, self, arguments)
+        self._folder = arguments.folder
+        self._run_dir = arguments.run_dir
+        self._links_dir = arguments.links_dir
+        self._timeout = arguments.replica_timeout
+        self._saved = saved
+        self._assembly = Assembly(reactor, self, arguments)
         self._saves = Commits(reactor, self._prepare_save)
-        self._members: list[Member] = []
+        self._devices: list[GroupDevice] = []
         self._snapshots: Snapshots | None = None
-        self._cleaning: set[Mirror] = set()
-        throttle = Throttle(reactor, arguments["rebuild_mib_per_s"], self._client_requests)
-        self._rebuilds = Rebuilds(throttle, self._parts.connections, self.save)
+        self._cleaning: set[LiveMirror] = set()
+        throttle = CopyThrottle(reactor, arguments.rebuild_mib_per_s, self._client_requests)
+        self._rebuilds = ResyncQueue(throttle, self._assembly.connections, self.save)
 
     # -- what the mirrors need
 
-    def save(self) -> Later:
+    def save(self) -> Future:
         """Put the state of all replicas on disk."""
-        saved = Later()
+        saved = Future()
         self._saves.ask(saved)
         return saved
 
-    def missed_chunks(self, dextid: int, intent: MirrorIntent) -> MissedChunks:
+    def missed_chunks(self, dextid: int, regions: DirtyRegions) -> MissedChunks:
         """Open the map of what a replica lacks."""
-        return MissedChunks(self._parts.missed_path(dextid), intent.chunks, intent.shift)
+        return MissedChunks(self._assembly.missed_path(dextid), regions.chunks, regions.shift)
 
     def reconnect(
-        self, replica: Replica, size: int, lost: Callable[[str], None], found: Callable[[], None]
+        self,
+        replica: LiveReplica,
+        size: int,
+        lost: Callable[[str], None],
+        found: Callable[[], None],
     ) -> None:
         """Try to reach the last good replica again, for as long as it takes."""
-        self._parts.connections.reconnect(replica, size, lost, found)
+        self._assembly.connections.reconnect(replica, size, lost, found)
 
     def log(self, text: str) -> None:
         """Write a line to the process's log; one that it has no room for is lost."""
@@ -73,171 +90,173 @@ class Group:
     async def assemble(self) -> None:
         """Bring up all devices and publish them; the first failure undoes it."""
         try:
-            for spec in self._kept["devices"]:
+            for spec in self._saved.devices:
                 await self._add(spec)
             await self._save_surely()
-            for member in self._members:
-                self._publish(member)
-        except Fault:
+            for device in self._devices:
+                self._publish(device)
+        except EngineError:
             self._withdraw()
             raise
         self._reactor.every(min(0.5, self._timeout / 4), self._check_replicas)
-        self._reactor.every(CLEAN_SECONDS, self._clean_intents)
-        self._clean_intents()
+        self._reactor.every(CLEAN_SECONDS, self._clean_dirty_regions)
+        self._clean_dirty_regions()
 
-    async def _add(self, spec: dict[str, Any]) -> Member:
-        publish.check_labels(spec["labels"])
-        member = Member(spec, self._parts.make_volume(spec))
-        self._members.append(member)
+    async def _add(self, spec: SavedDevice) -> GroupDevice:
+        published_device.check_labels(spec.labels)
+        device = GroupDevice(spec, self._assembly.make_volume(spec))
+        self._devices.append(device)
         try:
-            await self._parts.join(member.volume, spec)
+            await self._assembly.join(device.volume, spec)
             if self._snapshots is None:
-                self._snapshots = Snapshots(member.volume)
+                self._snapshots = Snapshots(device.volume)
             else:
-                await self._add_snapshot(self._snapshots, member)
-        except Fault:
-            self._part_from(member)
+                await self._add_snapshot(self._snapshots, device)
+        except EngineError:
+            self._part_from(device)
             raise
-        return member
+        return device
 
-    async def _add_snapshot(self, snapshots: Snapshots, member: Member) -> None:
-        origin, broken = self._members[0].volume, member.spec.get("broken", False)
-        member.snapshot = Snapshot(origin, member.volume, self.save, broken=broken)
+    async def _add_snapshot(self, snapshots: Snapshots, device: GroupDevice) -> None:
+        origin, broken = self._devices[0].volume, device.spec.broken
+        device.snapshot = Snapshot(origin, device.volume, self.save, broken=broken)
         if not broken:
-            await member.snapshot.open()
-        await self._save_surely()  # a group revived after this moment has to stand guard too
-        await snapshots.add(member.snapshot)
+            await device.snapshot.open()
+        await self._save_surely()  # a group revived after this moment has to copy before writes too
+        await snapshots.add(device.snapshot)
 
     async def _save_surely(self) -> None:
         error, _ = await self.save()
         if error:
-            raise Fault(error, f"the group's record cannot be saved: {os.strerror(error)}")
+            raise EngineError(
+                error, f"the group's state file cannot be saved: {os.strerror(error)}"
+            )
 
-    def _part_from(self, member: Member) -> None:
-        self._members.remove(member)
-        for replica in member.replicas():
+    def _part_from(self, device: GroupDevice) -> None:
+        self._devices.remove(device)
+        for replica in device.replicas():
             replica.goodbye()
 
-    def _publish(self, member: Member) -> None:
-        path = publish.socket_path(self._run_dir, member.lvolid)
-        labels = member.spec["labels"]
+    def _publish(self, device: GroupDevice) -> None:
+        path = published_device.socket_path(self._run_dir, device.lvolid)
+        labels = device.spec.labels
         try:
-            member.published = publish.Published(self._reactor, member.served, path, labels)
-            member.published.link(self._links_dir)
+            device.published = published_device.PublishedDevice(
+                self._reactor, device.served, path, labels
+            )
+            device.published.link(self._links_dir)
         except OSError as error:
-            raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+            raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
 
     def _withdraw(self) -> None:
-        for member in self._members:
-            if member.published is not None:
-                member.published.withdraw(self._links_dir)
+        for device in self._devices:
+            if device.published is not None:
+                device.published.withdraw(self._links_dir)
 
     # -- orders
 
-    async def perform(self, order: dict[str, Any]) -> Any:
+    async def perform(self, order: orders.Order) -> orders.GroupReply | orders.TakenDown | None:
         """Carry out one order of the agent."""
-        match order["do"]:
-            case "state":
-                devices = [member.state() for member in self._members if member.published]
-                return {"devices": devices, "copies": self._replicas()}
-            case "detach":
+        match order:
+            case orders.TellState():
+                devices = tuple(device.state() for device in self._devices if device.published)
+                return orders.GroupReply(devices, self.reports())
+            case orders.TakeDown():
                 return await self._detach()
-            case "snapshot":
-                await self._take_snapshot(order["device"])
-            case "unsnapshot":
-                await self._drop_snapshot(order["snapshot"])
-            case "rebuild":
-                await self._rebuild(order["mirrorid"], order["leg"], order["replaces"])
-            case "cancel":
-                self._cancel(lambda replica: replica.dextid == order["dextid"])
-            case unknown:
-                raise Fault(errno.EINVAL, f"no such order: {unknown}")
+            case orders.TakeSnapshot():
+                await self._take_snapshot(state_file.saved_device(order.device))
+            case orders.RemoveSnapshot():
+                await self._drop_snapshot(order.snapshot)
+            case orders.StartRebuild():
+                await self._rebuild(order.mirrorid, order.replica, order.replaces)
+            case orders.StopRebuild():
+                dextid = order.dextid
+                self._cancel(lambda replica: replica.dextid == dextid)
+            case _:
+                raise EngineError(errno.EINVAL, "not an order for a group")
         return None
 
-    def _replicas(self) -> list[dict[str, Any]]:
-        return state_file.replica_states(self._record(), alive=True)
+    def reports(self) -> tuple[ReplicaReport, ...]:
+        """Report all replicas."""
+        return state_file.replica_reports(self._state(), alive=True)
 
-    async def _detach(self) -> dict[str, Any]:
-        for member in self._members:
-            if member.clients:
-                raise Fault(
-                    errno.EBUSY, f"volume {member.lvolid} is open by {member.clients} clients"
+    async def _detach(self) -> orders.TakenDown:
+        for device in self._devices:
+            if device.clients:
+                raise EngineError(
+                    errno.EBUSY, f"volume {device.lvolid} is open by {device.clients} clients"
                 )
         self._withdraw()
         await self._rebuilds.stop()
         self._cancel(lambda replica: replica.state in {QUEUED, BUILDING})
-        closing = [Task(self._close_mirror(mirror)) for mirror in self._mirrors()]
+        closing = [LoopTask(self._close_mirror(mirror)) for mirror in self._mirrors()]
         clean = [await closed for closed in closing]
-        self._parts.connections.stopped = True
-        self._kept["ended"] = True
+        self._assembly.connections.stopped = True
+        self._saved = replace(self._saved, ended=True)
         await self.save()
-        replicas = self._replicas()
-        for member in self._members:
-            member.distrust(replicas)
-            for replica in member.replicas():
+        reports = self.reports()
+        for device in self._devices:
+            reports = device.distrusted(reports)
+            for replica in device.replicas():
                 replica.goodbye()
         self._reactor.soon.append(self._reactor.stop)
-        return {"copies": replicas, "clean": all(clean)}
+        return orders.TakenDown(reports, all(clean))
 
-    async def _close_mirror(self, mirror: Mirror) -> bool:
+    async def _close_mirror(self, mirror: LiveMirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""
         await mirror.ranges.take(0, mirror.size)
         flushed = await mirror.close()
         await mirror.settlement.settled()
-        if mirror.doubts or not flushed:
+        if mirror.unsynced or not flushed:
             return False
         return bool(await mirror.mark(clean=True)) and not mirror.settlement.under_way
 
-    async def _take_snapshot(self, spec: dict[str, Any]) -> None:
-        same = next((one for one in self._members if one.lvolid == spec["lvolid"]), None)
+    async def _take_snapshot(self, spec: SavedDevice) -> None:
+        same = next((one for one in self._devices if one.lvolid == spec.lvolid), None)
         if same is not None:
             await self._until_published(same)
             return
-        self._parts.revived = False
-        member = await self._add(spec)
+        self._assembly.revived = False
+        device = await self._add(spec)
         await self.save()
-        self._publish(member)
+        self._publish(device)
 
-    async def _until_published(self, member: Member) -> None:
+    async def _until_published(self, device: GroupDevice) -> None:
         """An earlier order may still be at it, and nothing is frozen before its end."""
-        while member.published is None:
-            waited = Later()
+        while device.published is None:
+            waited = Future()
             self._reactor.after(0.05, waited)
             await waited
-            if member not in self._members:
-                raise Fault(errno.EIO, f"snapshot {member.lvolid} could not be made")
+            if device not in self._devices:
+                raise EngineError(errno.EIO, f"snapshot {device.lvolid} could not be made")
 
     async def _drop_snapshot(self, lvolid: int) -> None:
-        member = next((one for one in self._members if one.lvolid == lvolid), None)
-        if member is None:
+        device = next((one for one in self._devices if one.lvolid == lvolid), None)
+        if device is None:
             return
-        if member.snapshot is None or member.published is None or self._snapshots is None:
-            raise Fault(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
-        if member.clients:
-            raise Fault(errno.EBUSY, f"snapshot {lvolid} is open by {member.clients} clients")
-        member.published.withdraw(self._links_dir)
-        await self._snapshots.remove(member.snapshot)
-        replicas = member.replicas()
+        if device.snapshot is None or device.published is None or self._snapshots is None:
+            raise EngineError(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
+        if device.clients:
+            raise EngineError(errno.EBUSY, f"snapshot {lvolid} is open by {device.clients} clients")
+        device.published.withdraw(self._links_dir)
+        await self._snapshots.remove(device.snapshot)
+        replicas = device.replicas()
         self._cancel(lambda replica: replica in replicas)
-        self._part_from(member)
+        self._part_from(device)
         await self.save()
-        self._parts.forget(member.volume)
+        self._assembly.forget(device.volume)
 
-    async def _rebuild(self, mirrorid: int, spec: dict[str, Any], replaces: int) -> None:
+    async def _rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
         if mirror is None:
-            raise Fault(errno.ENOENT, f"no mirror {mirrorid} in this group")
-        replica = mirror.find(spec["dextid"])
+            raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
+        replica = mirror.find(spec.dextid)
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
             # In use already. The last good replica may have moved: that is where to look for it
             # now.
-            replica.addresses, replica.port, replica.export = (
-                spec["addresses"],
-                spec["port"],
-                spec["export"],
-            )
+            replica.addresses, replica.port, replica.export = spec.addresses, spec.port, spec.export
             return
-        built = Replica({**spec, "state": FAULTY})
+        built = LiveReplica(spec.dextid, spec.addresses, spec.port, spec.export, FAULTY)
         built.replaces = replaces
         if replica is None:
             mirror.replicas.append(built)
@@ -245,12 +264,12 @@ class Group:
             built.missed, built.events = replica.missed, replica.events
             mirror.replicas[mirror.replicas.index(replica)] = built
         if built.missed is None:
-            built.missed = self.missed_chunks(built.dextid, mirror.intent)
+            built.missed = self.missed_chunks(built.dextid, mirror.regions)
             built.missed.add_all()
         self._rebuilds.build(mirror, built)
         await self.save()
 
-    def _cancel(self, concerned: Callable[[Replica], bool]) -> None:
+    def _cancel(self, concerned: Callable[[LiveReplica], bool]) -> None:
         for mirror in self._mirrors():
             for replica in list(mirror.replicas):
                 if concerned(replica):
@@ -258,30 +277,30 @@ class Group:
 
     # -- the whole
 
-    def _mirrors(self) -> list[Mirror]:
-        return [mirror for member in self._members for mirror in member.volume.mirrors]
+    def _mirrors(self) -> list[LiveMirror]:
+        return [mirror for device in self._devices for mirror in device.volume.mirrors]
 
     def _prepare_save(self) -> Work:
-        return partial(state_file.write_record, self._folder, self._record())
+        return partial(state_file.write_state, self._folder, self._state())
 
-    def _record(self) -> dict[str, Any]:
-        return {**self._kept, "devices": [member.record() for member in self._members]}
+    def _state(self) -> SavedGroup:
+        return replace(self._saved, devices=tuple(device.saved() for device in self._devices))
 
     def _client_requests(self) -> int:
-        return self._members[0].volume.requests
+        return self._devices[0].volume.requests
 
     def _check_replicas(self) -> None:
         now = self._reactor.now
-        for member in self._members:
-            for replica in member.replicas():
-                if replica.remote is not None:
-                    replica.remote.check(now)
+        for device in self._devices:
+            for replica in device.replicas():
+                if replica.connection is not None:
+                    replica.connection.check(now)
 
-    def _clean_intents(self) -> None:
+    def _clean_dirty_regions(self) -> None:
         for mirror in self._mirrors():
-            if mirror.doubts and mirror.readers[0].is_reachable():
+            if mirror.unsynced and mirror.readers[0].is_reachable():
                 self._rebuilds.resolve(mirror)
-            if mirror.intent.touched and mirror not in self._cleaning:
+            if mirror.regions.is_dirty and mirror not in self._cleaning:
                 self._cleaning.add(mirror)
-                cleaning = Task(mirror.clean_intent())
+                cleaning = LoopTask(mirror.clean_dirty())
                 cleaning.when_ended(partial(self._cleaning.discard, mirror))

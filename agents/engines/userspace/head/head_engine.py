@@ -4,15 +4,17 @@ import contextlib
 import errno
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import TypeVar
 
 from agents.boot import boot_id
 from agents.engines.base import EngineError
-from agents.engines.userspace.head import publish, state_file
-from agents.engines.userspace.head.fork_server import Template
-from agents.engines.userspace.loop.tasks import Fault
-from agents.engines.userspace.process import control, spawn
+from agents.engines.userspace.head import published_device, state_file
+from agents.engines.userspace.head.fork_server import ForkServer
+from agents.engines.userspace.head.state_file import SavedGroup
+from agents.engines.userspace.process import control, orders, spawn
 from agents.protocol import (
     AttachOrder,
     DeviceSpec,
@@ -20,10 +22,9 @@ from agents.protocol import (
     GroupState,
     ReplicaReport,
     ReplicaSpec,
-    ReplicaState,
-    from_struct,
-    to_struct,
 )
+
+T = TypeVar("T")
 
 START_SECONDS = 30.0
 STATE_SECONDS = 2.0
@@ -51,22 +52,18 @@ class UserspaceHead:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        self._template = Template()
-
-    def links(self) -> Path:
-        """Name the folder of the published devices (the node's /dev/vas)."""
-        return self._links_dir
+        self._fork_server = ForkServer()
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
         found = []
         for folder in sorted(self._groups.iterdir()):
-            kept = state_file.read_record(str(folder))
-            if kept is None:
+            saved = state_file.read_state(str(folder))
+            if saved is None:
                 continue
-            alive = self._is_alive(kept["lvolid"])
-            if alive or not kept["ended"]:
-                found.append(self._state(kept, alive=alive))
+            alive = self._is_alive(saved.lvolid)
+            if alive or not saved.ended:
+                found.append(self._state(saved, alive=alive))
         return found
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
@@ -76,21 +73,22 @@ class UserspaceHead:
 
     def _attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         lvolid = order.lvolid
-        kept = state_file.read_record(str(self._folder(lvolid)))
+        saved = state_file.read_state(str(self._folder(lvolid)))
         alive = spawn.lock_holder(self._lock(lvolid)) is not None
-        if kept is not None and (alive or not kept["ended"]):
-            if kept["epoch"] > order.epoch:
-                raise EngineError(errno.ESTALE, f"group {lvolid} is at epoch {kept['epoch']}")
-            if kept["epoch"] == order.epoch:
+        if saved is not None and (alive or not saved.ended):
+            if saved.epoch > order.epoch:
+                raise EngineError(errno.ESTALE, f"group {lvolid} is at epoch {saved.epoch}")
+            if saved.epoch == order.epoch:
                 if not alive:
                     self.revive(lvolid)
-                return _replicas(self._ask(lvolid, {"do": "state"}, ORDER_SECONDS)["copies"])
-            self._clear(lvolid, kept)
-        self._write_order(order)
+                return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
+            self._clear(lvolid, saved)
+        self._folder(lvolid).mkdir(exist_ok=True)
+        state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order))
         try:
-            return _replicas(self._start(lvolid, revive=False))
+            return self._start(lvolid, revive=False)
         except EngineError:
-            self._end_record(lvolid)
+            self._end_state(lvolid)
             raise
 
     def revive(self, lvolid: int) -> None:
@@ -99,8 +97,8 @@ class UserspaceHead:
             self._revive(lvolid)
 
     def _revive(self, lvolid: int) -> None:
-        kept = state_file.read_record(str(self._folder(lvolid)))
-        if kept is None or kept["ended"]:
+        saved = state_file.read_state(str(self._folder(lvolid)))
+        if saved is None or saved.ended:
             raise EngineError(errno.ENOENT, f"no group {lvolid} was attached here")
         if spawn.lock_holder(self._lock(lvolid)) is None:
             self._start(lvolid, revive=True)
@@ -111,43 +109,36 @@ class UserspaceHead:
             return self._detach(lvolid)
 
     def _detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
-        kept = state_file.read_record(str(self._folder(lvolid)))
-        if kept is None:
+        saved = state_file.read_state(str(self._folder(lvolid)))
+        if saved is None:
             return ()
         if spawn.lock_holder(self._lock(lvolid)) is None:
-            if not kept["ended"]:
-                self._clear(lvolid, kept)
+            if not saved.ended:
+                self._clear(lvolid, saved)
             return ()
-        result = self._ask(lvolid, {"do": "detach"}, ORDER_SECONDS)
+        taken_down = self._ask(lvolid, orders.TakeDown(), orders.TakenDown)
         if not spawn.await_end(self._lock(lvolid), ORDER_SECONDS):
             spawn.kill(self._lock(lvolid))
-        if result["clean"]:
+        if taken_down.clean:
             shutil.rmtree(self._folder(lvolid))
         self._unlink_control(lvolid)
-        return _replicas(result["copies"])
+        return taken_down.replicas
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
-        order = {"do": "snapshot", "device": to_struct(device)}
-        self._ask(lvolid, order, ORDER_SECONDS)
+        self._ask(lvolid, orders.TakeSnapshot(device), NoneType)
 
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
         """Take a snapshot device away; EBUSY while it is open."""
-        self._ask(lvolid, {"do": "unsnapshot", "snapshot": snapshot}, ORDER_SECONDS)
+        self._ask(lvolid, orders.RemoveSnapshot(snapshot), NoneType)
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a copy into sync; its progress is in `groups`."""
-        order = {
-            "do": "rebuild",
-            "mirrorid": mirrorid,
-            "leg": to_struct(replica),
-            "replaces": replaces,
-        }
-        self._ask(lvolid, order, ORDER_SECONDS)
+        self._ask(lvolid, orders.StartRebuild(mirrorid, replica, replaces), NoneType)
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
-        self._ask(lvolid, {"do": "cancel", "dextid": dextid}, ORDER_SECONDS)
+        self._ask(lvolid, orders.StopRebuild(dextid), NoneType)
 
     def stop(self) -> None:
         """End every group's process without detaching; `revive` brings each back."""
@@ -157,58 +148,51 @@ class UserspaceHead:
     # -- the process
 
     def _alone(self, lvolid: int) -> threading.RLock:
-        """Keep others away while a group is between dead and alive: its record says less then."""
+        """Keep others away while a group is between dead and alive: its file says less then."""
         return self._changing.setdefault(lvolid, threading.RLock())
 
-    def _start(self, lvolid: int, *, revive: bool) -> Any:
+    def _start(self, lvolid: int, *, revive: bool) -> tuple[ReplicaReport, ...]:
         folder = self._folder(lvolid)
-        arguments = {
-            "folder": str(folder),
-            "run_dir": str(self._run_dir),
-            "links_dir": str(self._links_dir),
-            "lock": self._lock(lvolid),
-            "log": str(folder / "log"),
-            "control": self._control(lvolid),
-            "boot_id": boot_id(),
-            "rebuild_mib_per_s": self._rebuild_mib_per_s,
-            "leg_timeout": self._replica_timeout,
-            "revive": revive,
-        }
+        arguments = orders.HeadArguments(
+            folder=str(folder),
+            run_dir=str(self._run_dir),
+            links_dir=str(self._links_dir),
+            lock=self._lock(lvolid),
+            log=str(folder / "log"),
+            control=self._control(lvolid),
+            boot_id=boot_id(),
+            rebuild_mib_per_s=self._rebuild_mib_per_s,
+            replica_timeout=self._replica_timeout,
+            revive=revive,
+        )
         try:
-            return self._template.start(arguments, START_SECONDS)
-        except Fault as fault:
+            return self._fork_server.start(arguments, START_SECONDS)
+        except EngineError:
             spawn.kill(self._lock(lvolid))
-            raise EngineError(fault.errno, str(fault)) from None
+            raise
 
-    def _ask(self, lvolid: int, order: dict[str, Any], timeout: float) -> Any:
+    def _ask(
+        self,
+        lvolid: int,
+        order: orders.GroupOrder,
+        kind: type[T],
+        timeout: float = ORDER_SECONDS,
+    ) -> T:
         try:
-            return control.ask(self._control(lvolid), order, timeout)
-        except Fault as fault:
-            raise EngineError(fault.errno, str(fault)) from None
+            return control.ask(self._control(lvolid), order, kind, f"group {lvolid}", timeout)
         except control.NoProcess:
             raise EngineError(errno.ENOENT, f"group {lvolid} does not run here") from None
-        except TimeoutError:
-            raise EngineError(errno.ETIMEDOUT, f"group {lvolid} does not answer") from None
 
-    def _state(self, kept: dict[str, Any], *, alive: bool) -> GroupState:
-        lvolid = kept["lvolid"]
-        devices = [
-            {"lvolid": device["lvolid"], "clients": 0, "broken": device.get("broken", False)}
-            for device in kept["devices"]
-        ]
-        replicas = state_file.replica_states(kept, alive=alive)
+    def _state(self, saved: SavedGroup, *, alive: bool) -> GroupState:
+        lvolid = saved.lvolid
+        devices = tuple(DeviceState(one.lvolid, 0, broken=one.broken) for one in saved.devices)
+        replicas = state_file.replica_reports(saved, alive=alive)
         if alive:
-            # One that hangs or is just ending is told from its record.
+            # One that hangs or is just ending is told from its state file.
             with contextlib.suppress(EngineError):
-                state = self._ask(lvolid, {"do": "state"}, STATE_SECONDS)
-                devices, replicas = state["devices"], state["copies"]
-        return GroupState(
-            lvolid,
-            kept["epoch"],
-            alive,
-            tuple(from_struct(DeviceState, device) for device in devices),
-            _replicas(replicas),
-        )
+                reply = self._ask(lvolid, orders.TellState(), orders.GroupReply, STATE_SECONDS)
+                devices, replicas = reply.devices, reply.replicas
+        return GroupState(lvolid, saved.epoch, alive, devices, replicas)
 
     def _is_alive(self, lvolid: int) -> bool:
         """Tell whether a group runs; one that is just being started or taken down does."""
@@ -234,42 +218,18 @@ class UserspaceHead:
     def _unlink_control(self, lvolid: int) -> None:
         Path(self._control(lvolid)).unlink(missing_ok=True)
 
-    def _write_order(self, order: AttachOrder) -> None:
-        folder = self._folder(order.lvolid)
-        folder.mkdir(exist_ok=True)
-        struct = to_struct(order)
-        kept = {
-            "version": state_file.VERSION,
-            "lvolid": order.lvolid,
-            "epoch": order.epoch,
-            "ended": False,
-            "devices": struct["devices"],
-        }
-        for device in kept["devices"]:
-            for mirror in device["mirrors"]:
-                for replica in mirror["legs"]:
-                    replica["why"] = ""
-        state_file.write_record(str(folder), kept)
+    def _end_state(self, lvolid: int) -> None:
+        """Keep the folder, for its write-intent bitmap, but as that of a group that is no more."""
+        saved = state_file.read_state(str(self._folder(lvolid)))
+        if saved is not None:
+            state_file.write_state(str(self._folder(lvolid)), replace(saved, ended=True))
 
-    def _end_record(self, lvolid: int) -> None:
-        """Keep the folder, for its intent map, but as that of a group that is no more."""
-        kept = state_file.read_record(str(self._folder(lvolid)))
-        if kept is not None:
-            kept["ended"] = True
-            state_file.write_record(str(self._folder(lvolid)), kept)
-
-    def _clear(self, lvolid: int, kept: dict[str, Any]) -> None:
+    def _clear(self, lvolid: int, saved: SavedGroup) -> None:
         """Clear away a group whose process died, or whose epoch is over."""
         spawn.kill(self._lock(lvolid))
-        for device in kept["devices"]:
-            path = publish.socket_path(str(self._run_dir), device["lvolid"])
-            publish.remove_links(str(self._links_dir), device["labels"], path)
+        for device in saved.devices:
+            path = published_device.socket_path(str(self._run_dir), device.lvolid)
+            published_device.remove_links(str(self._links_dir), device.labels, path)
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
-        self._end_record(lvolid)
-
-
-def _replicas(states: list[dict[str, Any]]) -> tuple[ReplicaReport, ...]:
-    return tuple(
-        ReplicaReport(**{**state, "state": ReplicaState(state["state"])}) for state in states
-    )
+        self._end_state(lvolid)

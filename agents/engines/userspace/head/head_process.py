@@ -3,47 +3,52 @@
 import errno
 import gc
 import os
-from collections.abc import Callable
-from typing import Any
 
+from agents.engines.base import EngineError
 from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.group import Group
+from agents.engines.userspace.loop.coroutines import LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault, Task
-from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process import orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
 
 
-def main(arguments: dict[str, Any], report: Callable[[dict[str, Any]], None]) -> None:
-    """Run as a process forked of the template; reports once the devices are published."""
-    if not spawn.take_lock(arguments["lock"], {"pid": os.getpid()}):
-        report({"errno": errno.EBUSY, "message": "the group's process runs already"})
+def main(arguments: orders.HeadArguments, report: spawn.Report) -> None:
+    """Run as a process forked of the fork server; reports once the devices are published."""
+    try:
+        saved = _begin(arguments)
+    except EngineError as error:
+        report(orders.error_reply(error))
         return
-    kept = state_file.read_record(arguments["folder"])
-    if kept is None:
-        report({"errno": errno.ENOENT, "message": "the group's record cannot be read"})
-        return
-    # All have the template's command line, so this is what `ps` can tell them apart by.
-    with open("/proc/self/comm", "w", encoding="ascii") as name:
-        name.write(f"vas-{kept['lvolid']:08x}")
     # What is made until the group is assembled lives as long as the process: no garbage there.
     gc.disable()
     reactor = Reactor()
-    group = Group(reactor, arguments, kept)
+    group = Group(reactor, arguments, saved)
 
     async def begin() -> None:
         try:
             await group.assemble()
-        except Fault as fault:
-            report({"errno": fault.errno, "message": str(fault)})
+        except EngineError as error:
+            report(orders.error_reply(error))
             reactor.stop()
             return
         gc.freeze()
         gc.enable()
-        listener = spawn.listen(arguments["control"])
+        listener = spawn.listen(arguments.control)
         ControlSocket(reactor, listener, group.perform)
-        state = await group.perform({"do": "state"})
-        report({"value": state["copies"]})
+        report(orders.value_reply(group.reports()))
 
-    Task(begin())
+    LoopTask(begin())
     reactor.run()
+
+
+def _begin(arguments: orders.HeadArguments) -> state_file.SavedGroup:
+    if not spawn.take_lock(arguments.lock, orders.LockHolder(os.getpid())):
+        raise EngineError(errno.EBUSY, "the group's process runs already")
+    saved = state_file.read_state(arguments.folder)
+    if saved is None:
+        raise EngineError(errno.ENOENT, "the group's state file cannot be read")
+    # All have the fork server's command line, so this is what `ps` can tell them apart by.
+    with open("/proc/self/comm", "w", encoding="ascii") as name:
+        name.write(f"vas-{saved.lvolid:08x}")
+    return saved

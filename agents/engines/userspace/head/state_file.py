@@ -1,29 +1,133 @@
-"""What is kept on disk about a group: one JSON file, replaced as a whole."""
+"""A group's state file, which outlives its process and its host: one JSON file, replaced whole.
+
+The agent writes the first one, from the manager's order; the group's process all others. Members
+of the file are named as they were in its first version.
+"""
 
 import contextlib
+import errno
 import json
 import os
-from typing import Any
+from dataclasses import dataclass, field
+
+from agents.engines.base import EngineError
+from agents.engines.userspace.mirror.live_replica import LiveState
+from agents.protocol import (
+    WIRE,
+    AttachOrder,
+    DeviceSpec,
+    Malformed,
+    MirrorSpec,
+    Reason,
+    ReplicaReport,
+    ReplicaState,
+    from_struct,
+    to_struct,
+)
 
 VERSION = 1
 FILE = "group.json"
 GROWTH_BYTES = 4096
 
 
-def read_record(folder: str) -> dict[str, Any] | None:
-    """Read a group's record; None where there is none that is whole and of our version."""
+@dataclass(frozen=True, slots=True)
+class SavedReplica:
+    """A replica: where it is and what has become of it."""
+
+    dextid: int
+    addresses: tuple[str, ...]
+    port: int
+    export: str
+    state: LiveState
+    why: Reason = Reason.NONE
+    events: int = 0
+    done_mib: int = 0
+    total_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SavedMirror:
+    """A mirror. `dirty`: its replicas may differ."""
+
+    mirrorid: int
+    size_gb: int
+    events: int
+    dirty: bool = field(metadata={WIRE: "doubt"})
+    replicas: tuple[SavedReplica, ...] = field(metadata={WIRE: "legs"})
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDevice:
+    """The origin or a snapshot. `broken`: a snapshot that lost its meaning."""
+
+    lvolid: int
+    labels: tuple[str, ...]
+    capacity_gb: int
+    mirrors: tuple[SavedMirror, ...]
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SavedGroup:
+    """A group. `ended`: it was taken down, or its epoch is over."""
+
+    lvolid: int
+    epoch: int
+    ended: bool
+    devices: tuple[SavedDevice, ...]
+    version: int = VERSION
+
+
+def saved_group(order: AttachOrder) -> SavedGroup:
+    """Make the first state of a group that is to be attached."""
+    devices = tuple(saved_device(device) for device in order.devices)
+    return SavedGroup(order.lvolid, order.epoch, ended=False, devices=devices)
+
+
+def saved_device(spec: DeviceSpec) -> SavedDevice:
+    """Make the first state of a device."""
+    mirrors = tuple(_saved_mirror(mirror) for mirror in spec.mirrors)
+    return SavedDevice(spec.lvolid, spec.labels, spec.capacity_gb, mirrors)
+
+
+def _saved_mirror(spec: MirrorSpec) -> SavedMirror:
+    replicas = tuple(
+        SavedReplica(one.dextid, one.addresses, one.port, one.export, LiveState(one.state))
+        for one in spec.replicas
+    )
+    return SavedMirror(spec.mirrorid, spec.size_gb, spec.events, spec.dirty, replicas)
+
+
+def read_state(folder: str) -> SavedGroup | None:
+    """Read a group's state; None where there is none that is whole.
+
+    EngineError where a newer engine wrote it: it must be neither misread nor overwritten.
+    """
+    path = f"{folder}/{FILE}"
     try:
-        with open(f"{folder}/{FILE}", encoding="utf-8") as file:
-            record = json.load(file)
+        with open(path, encoding="utf-8") as file:
+            struct = json.load(file)
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("version") == VERSION else None
+    version = struct.get("version") if isinstance(struct, dict) else None
+    if type(version) is not int or version < 1:
+        return None
+    if version > VERSION:
+        raise EngineError(
+            errno.EPROTONOSUPPORT,
+            f"{path} is of version {version}, and this engine knows {VERSION}:"
+            " start the newer agent that wrote it",
+        )
+    try:
+        return from_struct(SavedGroup, struct)
+    except Malformed:
+        return None
 
 
-def write_record(folder: str, record: dict[str, Any]) -> None:
-    """Replace a group's record, durably, and keep room for the next one: the disk may fill up."""
+def write_state(folder: str, group: SavedGroup) -> None:
+    """Replace a group's state, durably, and keep room for the next one: the disk may fill up."""
     path = f"{folder}/{FILE}"
-    content = json.dumps(record).encode()
+    content = json.dumps(to_struct(group)).encode()
     with open(path + ".new", "wb", opener=_open_kept) as file:
         file.write(content)
         file.truncate()
@@ -44,29 +148,27 @@ def _open_kept(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_TRUNC, 0o600)
 
 
-def replica_state(
-    mirror: dict[str, Any], replica: dict[str, Any], *, alive: bool
-) -> dict[str, Any]:
-    """Tell of a replica, from a record, as the protocol's ReplicaReport wants it."""
-    state = replica["state"]
-    if state in {"queued", "building"}:
-        state = "spare" if alive else "faulty"
-    return {
-        "dextid": replica["dextid"],
-        "mirrorid": mirror["mirrorid"],
-        "state": state,
-        "events": replica.get("events", 0),
-        "why": replica["why"] if alive or state == replica["state"] else "stale",
-        "done_mib": replica.get("done_mib", 0),
-        "total_mib": replica.get("total_mib", 0),
-    }
+def _replica_report(mirror: SavedMirror, replica: SavedReplica, *, alive: bool) -> ReplicaReport:
+    # One that was being built is lost with the process.
+    state, why = replica.state, replica.why
+    if state in {LiveState.QUEUED, LiveState.BUILDING}:
+        state, why = (LiveState.SPARE, why) if alive else (LiveState.FAULTY, Reason.STALE)
+    return ReplicaReport(
+        replica.dextid,
+        mirror.mirrorid,
+        ReplicaState(state),
+        replica.events,
+        str(why),
+        replica.done_mib,
+        replica.total_mib,
+    )
 
 
-def replica_states(record: dict[str, Any], *, alive: bool) -> list[dict[str, Any]]:
-    """Tell of all replicas of a group."""
-    return [
-        replica_state(mirror, replica, alive=alive)
-        for device in record["devices"]
-        for mirror in device["mirrors"]
-        for replica in mirror["legs"]
-    ]
+def replica_reports(group: SavedGroup, *, alive: bool) -> tuple[ReplicaReport, ...]:
+    """Report all replicas of a group."""
+    return tuple(
+        _replica_report(mirror, replica, alive=alive)
+        for device in group.devices
+        for mirror in device.mirrors
+        for replica in mirror.replicas
+    )

@@ -91,7 +91,7 @@ class Reactor:
     def run(self) -> None:
         """Serve until stopped."""
         while self._running:
-            events = self._epoll.poll(self._patience())
+            events = self._epoll.poll(self._seconds_to_next_timer())
             self.now = time.monotonic()
             handlers = self._handlers
             for descriptor, mask in events:
@@ -101,7 +101,7 @@ class Reactor:
             self._run_timers()
             self._finish_turn()
 
-    def _patience(self) -> float | None:
+    def _seconds_to_next_timer(self) -> float | None:
         if self.soon:
             return 0
         if self._timers:

@@ -1,4 +1,4 @@
-"""A non-blocking socket with a pull parser and an output queue, without replicas of payload."""
+"""A non-blocking socket with a pull parser and an output queue, without copying the payload."""
 
 import socket
 import struct

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.mirror.replica import INSYNC, Replica
-from agents.engines.userspace.nbd.client import Remote, open_remote
+from agents.engines.userspace.mirror.live_replica import INSYNC, LiveReplica
+from agents.engines.userspace.nbd.client_connection import ClientConnection, open_connection
 from agents.ondisk import MARK_BYTES
 
 RECONNECT_SECONDS = 0.5
@@ -24,35 +24,37 @@ class Connections:
         self._timeout = timeout
         self.stopped = False
 
-    def connect(self, replica: Replica, size: int, lost: Lost) -> Later:
+    def connect(self, replica: LiveReplica, size: int, lost: Lost) -> Future:
         """Connect a replica; the reply has an errno and the reason if it cannot be reached."""
-        connected = Later()
+        connected = Future()
 
-        def opened(remote: Remote | None, why: str) -> None:
-            if remote is None:
+        def opened(connection: ClientConnection | None, why: str) -> None:
+            if connection is None:
                 connected(errno.EHOSTUNREACH, why)
-            elif remote.size < size + MARK_BYTES:
-                remote.goodbye()
+            elif connection.size < size + MARK_BYTES:
+                connection.goodbye()
                 connected(errno.EINVAL, "the export is too small")
             else:
-                replica.remote = remote
-                remote.on_lost = lost
+                replica.connection = connection
+                connection.on_lost = lost
                 connected(0)
 
-        open_remote(
+        open_connection(
             self._reactor, replica.addresses, replica.port, replica.export, self._timeout, opened
         )
         return connected
 
-    def reconnect(self, replica: Replica, size: int, lost: Lost, found: Callable[[], None]) -> None:
+    def reconnect(
+        self, replica: LiveReplica, size: int, lost: Lost, found: Callable[[], None]
+    ) -> None:
         """Try for as long as it takes to reach a last good replica again."""
-        Task(self._reconnect(replica, partial(self.connect, replica, size, lost), found))
+        LoopTask(self._reconnect(replica, partial(self.connect, replica, size, lost), found))
 
     async def _reconnect(
-        self, replica: Replica, connect: Callable[[], Later], found: Callable[[], None]
+        self, replica: LiveReplica, connect: Callable[[], Future], found: Callable[[], None]
     ) -> None:
         while True:
-            waited = Later()
+            waited = Future()
             self._reactor.after(RECONNECT_SECONDS, waited)
             await waited
             if self.stopped or replica.state != INSYNC or replica.is_reachable():

@@ -1,92 +1,55 @@
 """Copying chunks between the replicas of a mirror, a few pieces at a time, behind the clients."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Later, Task, io
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.mirror.replica import BUILDING, IO, Replica
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
+from agents.engines.userspace.mirror.copy_throttle import PIECE, CopyThrottle
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import BUILDING, LiveReplica
+from agents.engines.userspace.nbd import messages
 from agents.ondisk import MIB
+from agents.protocol import Reason
 
-PIECE = MIB
 ZEROS = bytes(PIECE)
 IN_FLIGHT = 2
 STRETCH = 32
 """So many adjacent pieces are asked at once whether they hold data."""
-CLIENT_SHARE = 4
-"""While clients are active, a copier rests this many times as long as it worked."""
 
 
 class CopyStopped(Exception):
     """The copying cannot or need not go on."""
 
 
-class Throttle:
-    """Bounds the rate of all copying of a group, and gives clients the right of way."""
+class MirrorResync:
+    """Dirty chunks of a mirror: the first good replica is right, the others are made like it."""
 
-    def __init__(
-        self, reactor: Reactor, mib_per_s: int, client_requests: Callable[[], int]
-    ) -> None:
-        self._reactor = reactor
-        self._mib_per_s = mib_per_s
-        self._client_requests = client_requests
-        self._seen = 0
-        self._next = 0.0
-        self.clients_active = False
-
-    async def rest(self, began: float) -> None:
-        """Pause after a piece whose copying began then."""
-        now = time.monotonic()
-        pause = 0.0
-        requests = self._client_requests()
-        self.clients_active = requests != self._seen
-        self._seen = requests
-        if self.clients_active:
-            pause = CLIENT_SHARE * (now - began)
-        if self._mib_per_s:
-            self._next = max(self._next, now) + PIECE / MIB / self._mib_per_s
-            pause = max(pause, self._next - now)
-        if pause > 0:
-            await self.sleep(pause)
-
-    async def sleep(self, seconds: float) -> None:
-        """Let others work."""
-        woken = Later()
-        self._reactor.after(seconds, woken)
-        await woken
-
-
-class Doubt:
-    """Chunks that may differ: the first good replica is right, the others are made like it."""
-
-    def __init__(self, mirror: Mirror) -> None:
+    def __init__(self, mirror: LiveMirror) -> None:
         self.mirror = mirror
 
     def goes_on(self) -> bool:
         return True
 
-    def targets(self) -> Sequence[Replica]:
+    def targets(self) -> Sequence[LiveReplica]:
         return self.mirror.writers[1:]
 
-    def is_settled_by(self, source: Replica) -> bool:
+    def is_settled_by(self, source: LiveReplica) -> bool:
         """Another replica became the first meanwhile: then this piece has to be done once more."""
         return self.mirror.readers[0] is source
 
     def copied(self, chunk: int, *, written: bool) -> None:
-        self.mirror.intent.trust(chunk, written=written)
-        self.mirror.doubts -= 1
+        self.mirror.regions.set_resynced(chunk, written=written)
+        self.mirror.unsynced -= 1
 
 
-class Build:
+class ReplicaBuild:
     """A replica being built."""
 
-    def __init__(self, mirror: Mirror, replica: Replica) -> None:
+    def __init__(self, mirror: LiveMirror, replica: LiveReplica) -> None:
         self.mirror = mirror
         self._replica = replica
-        self._per_chunk = max(1, (1 << mirror.intent.shift) // MIB)
+        self._per_chunk = max(1, (1 << mirror.regions.shift) // MIB)
 
     def join(self) -> None:
         """From here on the replica receives every write; what is in flight now it still misses."""
@@ -94,7 +57,7 @@ class Build:
         if replica.missed is None:
             raise CopyStopped
         replica.state = BUILDING
-        replica.missed.add(mirror.intent.unsafe())
+        replica.missed.add(mirror.regions.as_missing())
         mirror.refresh()
 
     def chunks(self) -> list[int]:
@@ -107,10 +70,10 @@ class Build:
     def goes_on(self) -> bool:
         return self._replica.state == BUILDING
 
-    def targets(self) -> Sequence[Replica]:
+    def targets(self) -> Sequence[LiveReplica]:
         return (self._replica,) if self._replica.state == BUILDING else ()
 
-    def is_settled_by(self, _source: Replica) -> bool:
+    def is_settled_by(self, _source: LiveReplica) -> bool:
         return True
 
     def copied(self, chunk: int, *, written: bool) -> None:
@@ -119,34 +82,34 @@ class Build:
             replica.done_mib += self._per_chunk
             replica.missed.forget(chunk)
             if written:
-                # Not yet durable: the intent map keeps it in mind until the next flush of all.
-                mirror.intent.touch(chunk << mirror.intent.shift, 1)
+                # Not yet durable: dirty until the next flush of all.
+                mirror.regions.set_dirty(chunk << mirror.regions.shift, 1)
 
 
 class Copier:
     """Copies what it is told, under range locks, so that it never races a client's write."""
 
-    def __init__(self, throttle: Throttle) -> None:
+    def __init__(self, throttle: CopyThrottle) -> None:
         self._throttle = throttle
         self.stopped = False
 
-    async def copy(self, copying: Doubt | Build, chunks: list[int]) -> None:
+    async def copy(self, copying: MirrorResync | ReplicaBuild, chunks: list[int]) -> None:
         """Copy chunks, a few pieces at a time."""
-        for stretch in _stretches(chunks, max(1, STRETCH * PIECE >> copying.mirror.intent.shift)):
+        for stretch in _stretches(chunks, max(1, STRETCH * PIECE >> copying.mirror.regions.shift)):
             with_data = await self._look(copying, stretch)
             for chunk in stretch:
                 if chunk not in with_data:
                     copying.copied(chunk, written=False)
             work = iter([chunk for chunk in stretch if chunk in with_data])
             count = 1 if self._throttle.clients_active else IN_FLIGHT
-            workers = [Task(self._copy_chunks(copying, work)) for _ in range(count)]
+            workers = [LoopTask(self._copy_chunks(copying, work)) for _ in range(count)]
             stopped = [await worker for worker in workers]
             if any(stopped):
                 raise CopyStopped
 
-    async def _copy_chunks(self, copying: Doubt | Build, work: Iterator[int]) -> bool:
+    async def _copy_chunks(self, copying: MirrorResync | ReplicaBuild, work: Iterator[int]) -> bool:
         mirror = copying.mirror
-        shift = mirror.intent.shift
+        shift = mirror.regions.shift
         for chunk in work:
             end = min(chunk + 1 << shift, mirror.size)
             for start in range(chunk << shift, end, PIECE):
@@ -159,13 +122,15 @@ class Copier:
             copying.copied(chunk, written=True)
         return False
 
-    async def _copy_piece(self, copying: Doubt | Build, start: int, length: int) -> bool:
+    async def _copy_piece(
+        self, copying: MirrorResync | ReplicaBuild, start: int, length: int
+    ) -> bool:
         mirror = copying.mirror
         _, taken = await mirror.ranges.take(start, start + length)
         try:
             while True:
                 source = mirror.readers[0]
-                read = Later()
+                read = Future()
                 mirror.read(start, length, read)
                 error, data = await read
                 if error:
@@ -177,15 +142,15 @@ class Copier:
         finally:
             mirror.ranges.release(taken)
 
-    async def _look(self, copying: Doubt | Build, stretch: list[int]) -> set[int]:
+    async def _look(self, copying: MirrorResync | ReplicaBuild, stretch: list[int]) -> set[int]:
         """Tell which chunks hold data on the source or on a target; the others are equal: zero."""
         mirror = copying.mirror
-        shift = mirror.intent.shift
+        shift = mirror.regions.shift
         start, end = stretch[0] << shift, min(stretch[-1] + 1 << shift, mirror.size)
         _, taken = await mirror.ranges.take(start, end)
         try:
             asked = [
-                io(replica, protocol.BLOCK_STATUS, start, end - start)
+                io(replica, messages.BLOCK_STATUS, start, end - start)
                 for replica in (*mirror.readers, *copying.targets())
             ]
             found: set[int] = set()
@@ -197,18 +162,20 @@ class Copier:
             mirror.ranges.release(taken)
 
 
-async def _write_all(mirror: Mirror, targets: Sequence[Replica], start: int, data: Any) -> None:
+async def _write_all(
+    mirror: LiveMirror, targets: Sequence[LiveReplica], start: int, data: Any
+) -> None:
     length = len(data)
     if data == (ZEROS if length == PIECE else bytes(length)):
         asked = [
-            (replica, io(replica, protocol.WRITE_ZEROES, start, length)) for replica in targets
+            (replica, io(replica, messages.WRITE_ZEROES, start, length)) for replica in targets
         ]
     else:
-        asked = [(replica, io(replica, protocol.WRITE, start, length, data)) for replica in targets]
+        asked = [(replica, io(replica, messages.WRITE, start, length, data)) for replica in targets]
     for replica, reply in asked:
         error, _ = await reply
         if error:
-            mirror.fail(replica, IO)
+            mirror.fail(replica, Reason.IO)
 
 
 def _stretches(chunks: list[int], longest: int) -> Iterator[list[int]]:
@@ -229,7 +196,7 @@ def _chunks_with_data(extents: list[tuple[int, int]], start: int, end: int, shif
     place = start
     for length, state in [*extents, (end, 0)]:
         stop = min(place + length, end)
-        if not state & protocol.ZERO and stop > place:
+        if not state & messages.ZERO and stop > place:
             found.update(range(place >> shift, (stop - 1 >> shift) + 1))
         place = stop
     return found

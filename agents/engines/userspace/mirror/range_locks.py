@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.tasks import Later
+from agents.engines.userspace.loop.coroutines import Future
 
 
-class Range:
+class RangeLock:
     """A range: waiting to be taken (or, for a write, to be free), or taken."""
 
     __slots__ = ("call", "end", "for_write", "landing", "start")
@@ -24,19 +24,19 @@ class Range:
         return self.start < end and start < self.end
 
 
-class Ranges:
+class RangeLocks:
     """First come, first served: no copier overtakes one that waits for an overlapping range."""
 
-    def __init__(self, flying: dict[int, tuple[int, int]]) -> None:
+    def __init__(self, in_flight: dict[int, tuple[int, int]]) -> None:
         self.busy = False
-        self._flying = flying
-        self._taken: list[Range] = []
-        self._waiting: list[Range] = []
+        self._in_flight = in_flight
+        self._taken: list[RangeLock] = []
+        self._waiting: list[RangeLock] = []
 
-    def take(self, start: int, end: int) -> Later:
-        """Reserve a range; the reply's data is the Range, to be given to `release`."""
-        granted = Later()
-        wanted = Range(start, end, granted, for_write=False)
+    def take(self, start: int, end: int) -> Future:
+        """Reserve a range; the reply's data is the RangeLock, to be given to `release`."""
+        granted = Future()
+        wanted = RangeLock(start, end, granted, for_write=False)
         self.busy = True
         if self._is_contended(wanted, self._waiting):
             self._waiting.append(wanted)
@@ -46,7 +46,7 @@ class Ranges:
                 granted(0, wanted)
         return granted
 
-    def release(self, taken: Range) -> None:
+    def release(self, taken: RangeLock) -> None:
         """Give a range back and let those waiting go on."""
         self._taken.remove(taken)
         waiting, self._waiting = self._waiting, []
@@ -69,7 +69,7 @@ class Ranges:
 
     def parks(self, start: int, end: int, go: Callable[[], None]) -> bool:
         """Keep a write back if it must wait; `go` is called later and has to ask again."""
-        wanted = Range(start, end, go, for_write=True)
+        wanted = RangeLock(start, end, go, for_write=True)
         locks = [other for other in self._waiting if not other.for_write]
         if not self._is_contended(wanted, locks):
             return False
@@ -84,13 +84,13 @@ class Ranges:
                 if not taken.landing:
                     taken.call(0, taken)
 
-    def _take(self, wanted: Range) -> None:
+    def _take(self, wanted: RangeLock) -> None:
         wanted.landing = sum(
-            wanted.overlaps(offset, offset + length) for offset, length in self._flying.values()
+            wanted.overlaps(offset, offset + length) for offset, length in self._in_flight.values()
         )
         self._taken.append(wanted)
 
-    def _is_contended(self, wanted: Range, ahead: Iterable[Range]) -> bool:
+    def _is_contended(self, wanted: RangeLock, ahead: Iterable[RangeLock]) -> bool:
         start, end = wanted.start, wanted.end
         return any(taken.overlaps(start, end) for taken in self._taken) or any(
             other.overlaps(start, end) for other in ahead

@@ -3,8 +3,8 @@
 import errno
 from collections.abc import Callable, Coroutine
 
-from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
+from agents.engines.userspace.nbd import messages
 
 
 class Settlement:
@@ -13,12 +13,12 @@ class Settlement:
     __slots__ = ("_again", "_held", "_mark", "_save", "events", "under_way", "unsettled")
 
     def __init__(
-        self, mark: Callable[[], Coroutine[Later, None, int]], save: Callable[[], Later]
+        self, mark: Callable[[], Coroutine[Future, None, int]], save: Callable[[], Future]
     ) -> None:
         self._mark = mark
         self._save = save
         self._again = False
-        self._held: list[tuple[protocol.Done, int]] = []
+        self._held: list[tuple[messages.Done, int]] = []
         self.events = 0
         self.under_way = False
         self.unsettled = False
@@ -31,7 +31,7 @@ class Settlement:
         self._again = True
         if not self.under_way:
             self.under_way = True
-            Task(self._settle(save=save))
+            LoopTask(self._settle(save=save))
 
     async def _settle(self, *, save: bool) -> None:
         marked = unsaved = 0
@@ -47,7 +47,7 @@ class Settlement:
         for done, error in held:
             done(errno.EIO if self.unsettled else error, None)
 
-    def acknowledge(self, done: protocol.Done, error: int) -> None:
+    def acknowledge(self, done: messages.Done, error: int) -> None:
         """Answer now, or once it is settled; EIO if no good replica could be marked, or nothing
         saved.
 
@@ -60,8 +60,8 @@ class Settlement:
         else:
             done(error, None)
 
-    def settled(self) -> Later:
+    def settled(self) -> Future:
         """Give a reply that comes once it is settled."""
-        settled = Later()
+        settled = Future()
         self.acknowledge(settled, 0)
         return settled

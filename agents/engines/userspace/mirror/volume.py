@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.mirror.mirror import Mirror
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.nbd import messages
 
 PIECE = 64 << 20
 """Trims and zeroings go to the replicas in pieces of this at most, so that each ends soon."""
@@ -17,15 +17,15 @@ class Volume:
     """The linear device over mirrors of any sizes."""
 
     flags = (
-        protocol.HAS_FLAGS
-        | protocol.SENDS_FLUSH
-        | protocol.SENDS_FUA
-        | protocol.SENDS_TRIM
-        | protocol.SENDS_ZEROES
-        | protocol.MULTI_CONNECTION
+        messages.HAS_FLAGS
+        | messages.SENDS_FLUSH
+        | messages.SENDS_FUA
+        | messages.SENDS_TRIM
+        | messages.SENDS_ZEROES
+        | messages.MULTI_CONNECTION
     )
 
-    def __init__(self, lvolid: int, mirrors: Sequence[Mirror]) -> None:
+    def __init__(self, lvolid: int, mirrors: Sequence[LiveMirror]) -> None:
         self.lvolid = lvolid
         self.mirrors = list(mirrors)
         self.size = sum(mirror.size for mirror in mirrors)
@@ -33,25 +33,25 @@ class Volume:
         self._starts = [mirror.base for mirror in mirrors]
 
     def submit(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Start one request."""
         self.requests += 1
-        if command == protocol.FLUSH:
+        if command == messages.FLUSH:
             self._flush(done)
             return
         mirror = self.mirrors[bisect_right(self._starts, offset) - 1]
         inside = offset - mirror.base
-        if command == protocol.BLOCK_STATUS:
+        if command == messages.BLOCK_STATUS:
             mirror.status(inside, min(length, mirror.size - inside), flags, done)
         elif inside + length > mirror.size or length > PIECE:
             self._submit_parts(command, offset, length, data, flags, done)
-        elif command == protocol.READ:
+        elif command == messages.READ:
             mirror.read(inside, length, done)
         else:
             mirror.write(command, inside, length, data, flags, done)
 
-    def parts(self, offset: int, length: int) -> Iterator[tuple[Mirror, int, int]]:
+    def parts(self, offset: int, length: int) -> Iterator[tuple[LiveMirror, int, int]]:
         """Cut a range at the mirrors' ends and into pieces of bounded size."""
         while length:
             mirror = self.mirrors[bisect_right(self._starts, offset) - 1]
@@ -62,7 +62,7 @@ class Volume:
             length -= size
 
     def _submit_parts(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         parts = list(self.parts(offset, length))
         gathered: list[Any] = [None] * len(parts)
@@ -75,7 +75,7 @@ class Volume:
             if not left:
                 done(
                     worst,
-                    bytearray().join(gathered) if command == protocol.READ and not worst else None,
+                    bytearray().join(gathered) if command == messages.READ and not worst else None,
                 )
 
         view = memoryview(data) if data is not None else None
@@ -83,12 +83,12 @@ class Volume:
         for part, (mirror, inside, size) in enumerate(parts):
             piece = view[place : place + size] if view is not None else None
             place += size
-            if command == protocol.READ:
+            if command == messages.READ:
                 mirror.read(inside, size, partial(landed, part))
             else:
                 mirror.write(command, inside, size, piece, flags, partial(landed, part))
 
-    def _flush(self, done: protocol.Done) -> None:
+    def _flush(self, done: messages.Done) -> None:
         left, worst = len(self.mirrors), 0
 
         def flushed(error: int, _data: Any) -> None:

@@ -8,37 +8,37 @@ from typing import ClassVar, Protocol
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.stream import Stream
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 MAX_OPTION = 16 << 10
-GREETING = protocol.GREETING.pack(
-    protocol.NBD_MAGIC, protocol.OPTION_MAGIC, protocol.FIXED_NEWSTYLE | protocol.NO_ZEROES
+GREETING = messages.GREETING.pack(
+    messages.NBD_MAGIC, messages.OPTION_MAGIC, messages.FIXED_NEWSTYLE | messages.NO_ZEROES
 )
-ALLOCATION = protocol.META_ALLOCATION.encode()
+ALLOCATION = messages.META_ALLOCATION.encode()
 
 
 class Connection(Protocol):
     """A client as those see it who serve the device."""
 
-    device: protocol.Device | None
+    device: messages.BlockDevice | None
     owns: bool
 
     def close(self, reason: str = "") -> None:
         """End the connection."""
 
 
-class Exports:
+class ExportTable:
     """What can be asked for by name, and who is connected."""
 
     def __init__(
-        self, find: Callable[[str], protocol.Device | None], names: Callable[[], list[str]]
+        self, find: Callable[[str], messages.BlockDevice | None], names: Callable[[], list[str]]
     ) -> None:
         self.find = find
         self.names = names
         self.connections: set[Connection] = set()
-        self._users: dict[protocol.Device, set[Connection]] = {}
+        self._users: dict[messages.BlockDevice, set[Connection]] = {}
 
-    def open(self, connection: Connection, device: protocol.Device) -> None:
+    def open(self, connection: Connection, device: messages.BlockDevice) -> None:
         """Note that a connection has chosen its device."""
         connection.device = device
         self._users.setdefault(device, set()).add(connection)
@@ -53,11 +53,11 @@ class Exports:
             if not users:
                 del self._users[device]
 
-    def clients(self, device: protocol.Device) -> int:
+    def clients(self, device: messages.BlockDevice) -> int:
         """Count who has the device open."""
         return len(self._users.get(device, ()))
 
-    def disconnect(self, device: protocol.Device, *, owners_only: bool = False) -> None:
+    def disconnect(self, device: messages.BlockDevice, *, owners_only: bool = False) -> None:
         """End the connections to a device."""
         for connection in list(self._users.get(device, ())):
             if connection.owns or not owners_only:
@@ -67,9 +67,9 @@ class Exports:
 class Handshake(Stream):
     """A connection until it has chosen its device."""
 
-    def __init__(self, reactor: Reactor, sock: socket.socket, exports: Exports) -> None:
+    def __init__(self, reactor: Reactor, sock: socket.socket, exports: ExportTable) -> None:
         super().__init__(reactor, sock)
-        self.device: protocol.Device | None = None
+        self.device: messages.BlockDevice | None = None
         self.owns = False
         self.structured = False
         self.allocation = False
@@ -93,12 +93,12 @@ class Handshake(Stream):
 
     def _on_client_flags(self, place: int) -> None:
         (flags,) = struct.unpack_from(">I", self.reactor.scratch, place)
-        self._pad = b"" if flags & protocol.NO_ZEROES else bytes(124)
-        self.want(protocol.OPTION.size, self._on_option)
+        self._pad = b"" if flags & messages.NO_ZEROES else bytes(124)
+        self.want(messages.OPTION.size, self._on_option)
 
     def _on_option(self, place: int) -> None:
-        magic, self._option, length = protocol.OPTION.unpack_from(self.reactor.scratch, place)
-        if magic != protocol.OPTION_MAGIC or length > MAX_OPTION:
+        magic, self._option, length = messages.OPTION.unpack_from(self.reactor.scratch, place)
+        if magic != messages.OPTION_MAGIC or length > MAX_OPTION:
             self.close("not an option")
         elif length:
             self.want(length, partial(self._on_option_body, length))
@@ -107,19 +107,19 @@ class Handshake(Stream):
 
     def _on_option_body(self, length: int, place: int) -> None:
         body = bytes(self.reactor.scratch_view[place : place + length])
-        self.want(protocol.OPTION.size, self._on_option)
+        self.want(messages.OPTION.size, self._on_option)
         answer = self._OPTIONS.get(self._option)
         if answer is None:
-            self._reply(protocol.REP_UNSUPPORTED)
+            self._reply(messages.REP_UNSUPPORTED)
             return
         try:
             answer(self, body)
         except (struct.error, UnicodeDecodeError):
-            self._reply(protocol.REP_INVALID)
+            self._reply(messages.REP_INVALID)
 
     def _reply(self, kind: int, body: bytes = b"") -> None:
-        head = protocol.OPTION_REPLY.pack(
-            protocol.OPTION_REPLY_MAGIC, self._option, kind, len(body)
+        head = messages.OPTION_REPLY.pack(
+            messages.OPTION_REPLY_MAGIC, self._option, kind, len(body)
         )
         self.send(head + body)
 
@@ -132,63 +132,63 @@ class Handshake(Stream):
         self._serve(device)
 
     def _abort(self, _body: bytes) -> None:
-        self._reply(protocol.REP_ACK)
+        self._reply(messages.REP_ACK)
         self.push()
         self.close("the client gave up")
 
     def _list(self, _body: bytes) -> None:
         for name in self._exports.names():
             encoded = name.encode()
-            self._reply(protocol.REP_SERVER, struct.pack(">I", len(encoded)) + encoded)
-        self._reply(protocol.REP_ACK)
+            self._reply(messages.REP_SERVER, struct.pack(">I", len(encoded)) + encoded)
+        self._reply(messages.REP_ACK)
 
     def _open(self, body: bytes) -> None:
         device = self._exports.find(_first_string(body).decode())
         if device is None:
-            self._reply(protocol.REP_UNKNOWN)
+            self._reply(messages.REP_UNKNOWN)
             return
-        flags = device.flags | (protocol.SENDS_DF if self.structured else 0)
+        flags = device.flags | (messages.SENDS_DF if self.structured else 0)
         self._reply(
-            protocol.REP_INFO, struct.pack(">HQH", protocol.INFO_EXPORT, device.size, flags)
+            messages.REP_INFO, struct.pack(">HQH", messages.INFO_EXPORT, device.size, flags)
         )
-        sizes = struct.pack(">HIII", protocol.INFO_BLOCK_SIZE, 1, 4096, protocol.MAX_PAYLOAD)
-        self._reply(protocol.REP_INFO, sizes)
-        self._reply(protocol.REP_ACK)
-        if self._option == protocol.OPT_GO:
+        sizes = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.MAX_PAYLOAD)
+        self._reply(messages.REP_INFO, sizes)
+        self._reply(messages.REP_ACK)
+        if self._option == messages.OPT_GO:
             self._serve(device)
 
     def _use_structured(self, body: bytes) -> None:
         if body:
-            self._reply(protocol.REP_INVALID)
+            self._reply(messages.REP_INVALID)
             return
         self.structured = True
-        self._reply(protocol.REP_ACK)
+        self._reply(messages.REP_ACK)
 
     def _choose_contexts(self, body: bytes) -> None:
         name = _first_string(body)
         queries = _strings(body[4 + len(name) :])
         if not self.structured or self._exports.find(name.decode()) is None:
-            self._reply(protocol.REP_INVALID)
+            self._reply(messages.REP_INVALID)
             return
-        listing = self._option == protocol.OPT_LIST_META
+        listing = self._option == messages.OPT_LIST_META
         wanted = ALLOCATION in queries or (listing and (not queries or b"base:" in queries))
         if not listing:
             self.allocation = wanted
         if wanted:
             self._reply(
-                protocol.REP_META, struct.pack(">I", protocol.META_ALLOCATION_ID) + ALLOCATION
+                messages.REP_META, struct.pack(">I", messages.META_ALLOCATION_ID) + ALLOCATION
             )
-        self._reply(protocol.REP_ACK)
+        self._reply(messages.REP_ACK)
 
     def _ask_to_own(self, _body: bytes) -> None:
         self._own_asked = True
-        self._reply(protocol.REP_ACK)
+        self._reply(messages.REP_ACK)
 
-    def _serve(self, device: protocol.Device) -> None:
+    def _serve(self, device: messages.BlockDevice) -> None:
         if self._own_asked:
             self._exports.disconnect(device, owners_only=True)
             self.owns = True
-            if isinstance(device, protocol.Lingering):
+            if isinstance(device, messages.Lingering):
                 # What a thread still does for the former owner must not land later than ours.
                 self.pause()
                 device.when_idle(self.resume)
@@ -196,15 +196,15 @@ class Handshake(Stream):
         self.serve()
 
     _OPTIONS: ClassVar[dict[int, Callable[["Handshake", bytes], None]]] = {
-        protocol.OPT_EXPORT_NAME: _open_by_name,
-        protocol.OPT_ABORT: _abort,
-        protocol.OPT_LIST: _list,
-        protocol.OPT_INFO: _open,
-        protocol.OPT_GO: _open,
-        protocol.OPT_STRUCTURED_REPLY: _use_structured,
-        protocol.OPT_LIST_META: _choose_contexts,
-        protocol.OPT_SET_META: _choose_contexts,
-        protocol.OPT_OWN: _ask_to_own,
+        messages.OPT_EXPORT_NAME: _open_by_name,
+        messages.OPT_ABORT: _abort,
+        messages.OPT_LIST: _list,
+        messages.OPT_INFO: _open,
+        messages.OPT_GO: _open,
+        messages.OPT_STRUCTURED_REPLY: _use_structured,
+        messages.OPT_LIST_META: _choose_contexts,
+        messages.OPT_SET_META: _choose_contexts,
+        messages.OPT_OWN: _ask_to_own,
     }
 
 

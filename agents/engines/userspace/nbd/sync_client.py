@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
 
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 EXPORT_INFO = struct.Struct(">HQH")
 OFFSET = struct.Struct(">Q")
@@ -25,7 +25,7 @@ class BlockingClient:
         self._socket = _connect(addresses, port, timeout)
         try:
             self._greet()
-            self._option(protocol.OPT_STRUCTURED_REPLY, b"", optional=True)
+            self._option(messages.OPT_STRUCTURED_REPLY, b"", optional=True)
             self._tells_holes = self._ask_for_holes(export.encode())
             self.size = self._go(export.encode())
         except BaseException:
@@ -34,7 +34,7 @@ class BlockingClient:
 
     def read(self, offset: int, length: int) -> bytearray:
         """Read a range; holes read as zeros."""
-        self._request(protocol.READ, offset, length)
+        self._request(messages.READ, offset, length)
         content = bytearray(length)
         while self._read_part(offset, content):
             pass
@@ -46,14 +46,14 @@ class BlockingClient:
         while offset < end:
             for size, flags in self._status(offset, end - offset):
                 stop = min(offset + size, end)
-                yield offset, stop, bool(flags & protocol.ZERO)
+                yield offset, stop, bool(flags & messages.ZERO)
                 offset = stop
 
     def close(self) -> None:
         """Say good-bye and hang up."""
         try:
             self._send(
-                protocol.REQUEST.pack(protocol.REQUEST_MAGIC, 0, protocol.DISCONNECT, 0, 0, 0)
+                messages.REQUEST.pack(messages.REQUEST_MAGIC, 0, messages.DISCONNECT, 0, 0, 0)
             )
         except OSError:
             pass  # hung up already
@@ -72,25 +72,25 @@ class BlockingClient:
         self.close()
 
     def _greet(self) -> None:
-        magic, option_magic, flags = protocol.GREETING.unpack(self._receive(protocol.GREETING.size))
-        if magic != protocol.NBD_MAGIC or option_magic != protocol.OPTION_MAGIC:
+        magic, option_magic, flags = messages.GREETING.unpack(self._receive(messages.GREETING.size))
+        if magic != messages.NBD_MAGIC or option_magic != messages.OPTION_MAGIC:
             raise OSError(errno.EPROTO, "the source does not speak NBD")
-        self._send(struct.pack(">I", flags & (protocol.FIXED_NEWSTYLE | protocol.NO_ZEROES)))
+        self._send(struct.pack(">I", flags & (messages.FIXED_NEWSTYLE | messages.NO_ZEROES)))
 
     def _ask_for_holes(self, export: bytes) -> bool:
-        query = protocol.META_ALLOCATION.encode()
+        query = messages.META_ALLOCATION.encode()
         wish = struct.pack(">I", len(export)) + export
         wish += struct.pack(">II", 1, len(query)) + query
-        replies = self._option(protocol.OPT_SET_META, wish, optional=True)
-        return any(kind == protocol.REP_META for kind, _ in replies)
+        replies = self._option(messages.OPT_SET_META, wish, optional=True)
+        return any(kind == messages.REP_META for kind, _ in replies)
 
     def _go(self, export: bytes) -> int:
         wish = struct.pack(">I", len(export)) + export + struct.pack(">H", 0)
         size = -1
-        for kind, content in self._option(protocol.OPT_GO, wish):
-            if kind == protocol.REP_INFO and len(content) == EXPORT_INFO.size:
+        for kind, content in self._option(messages.OPT_GO, wish):
+            if kind == messages.REP_INFO and len(content) == EXPORT_INFO.size:
                 what, told, _ = EXPORT_INFO.unpack(content)
-                size = told if what == protocol.INFO_EXPORT else size
+                size = told if what == messages.INFO_EXPORT else size
         if size < 0:
             raise OSError(errno.EPROTO, "the source tells no size")
         return size
@@ -98,58 +98,58 @@ class BlockingClient:
     def _option(
         self, option: int, content: bytes, *, optional: bool = False
     ) -> list[tuple[int, bytes]]:
-        self._send(protocol.OPTION.pack(protocol.OPTION_MAGIC, option, len(content)) + content)
+        self._send(messages.OPTION.pack(messages.OPTION_MAGIC, option, len(content)) + content)
         replies: list[tuple[int, bytes]] = []
         while True:
-            magic, _, kind, length = protocol.OPTION_REPLY.unpack(
-                self._receive(protocol.OPTION_REPLY.size)
+            magic, _, kind, length = messages.OPTION_REPLY.unpack(
+                self._receive(messages.OPTION_REPLY.size)
             )
-            if magic != protocol.OPTION_REPLY_MAGIC or length > MAX_REPLY:
+            if magic != messages.OPTION_REPLY_MAGIC or length > MAX_REPLY:
                 raise OSError(errno.EPROTO, "the source's option reply is broken")
             reply = bytes(self._receive(length))
-            if kind & protocol.REP_ERROR and not optional:
+            if kind & messages.REP_ERROR and not optional:
                 raise OSError(errno.ENOENT, "the source does not serve that export")
-            if kind & protocol.REP_ERROR or kind == protocol.REP_ACK:
+            if kind & messages.REP_ERROR or kind == messages.REP_ACK:
                 return replies
             replies.append((kind, reply))
 
     def _request(self, command: int, offset: int, length: int) -> None:
-        self._send(protocol.REQUEST.pack(protocol.REQUEST_MAGIC, 0, command, 0, offset, length))
+        self._send(messages.REQUEST.pack(messages.REQUEST_MAGIC, 0, command, 0, offset, length))
 
     def _status(self, offset: int, length: int) -> list[tuple[int, int]]:
         """Ask for the sizes and flags of the first parts of a range; at least one."""
         if not self._tells_holes:
             return [(length, 0)]
-        self._request(protocol.BLOCK_STATUS, offset, length)
+        self._request(messages.BLOCK_STATUS, offset, length)
         found: list[tuple[int, int]] = []
         more = True
         while more:
-            magic, flags, kind, _ = protocol.CHUNK_START.unpack(
-                self._receive(protocol.CHUNK_START.size)
+            magic, flags, kind, _ = messages.CHUNK_START.unpack(
+                self._receive(messages.CHUNK_START.size)
             )
             reply = self._reply_of(magic, kind)
-            if kind == protocol.CHUNK_STATUS and len(reply) % STATUS.size == CONTEXT_BYTES:
+            if kind == messages.CHUNK_STATUS and len(reply) % STATUS.size == CONTEXT_BYTES:
                 found += STATUS.iter_unpack(reply[CONTEXT_BYTES:])
-            more = not flags & protocol.CHUNK_DONE
+            more = not flags & messages.CHUNK_DONE
         if not found or not all(size for size, _ in found):
             raise OSError(errno.EPROTO, "the source tells no block status")
         return found
 
     def _read_part(self, offset: int, content: bytearray) -> bool:
         """Receive one reply; tell whether more belong to the request."""
-        header = bytes(self._receive(protocol.SIMPLE_REPLY.size))
-        magic, code, _ = protocol.SIMPLE_REPLY.unpack(header)
-        if magic == protocol.SIMPLE_REPLY_MAGIC:
+        header = bytes(self._receive(messages.SIMPLE_REPLY.size))
+        magic, code, _ = messages.SIMPLE_REPLY.unpack(header)
+        if magic == messages.SIMPLE_REPLY_MAGIC:
             if code:
                 raise OSError(code, os.strerror(code))
             self._receive_into(memoryview(content))
             return False
-        magic, flags, kind, _ = protocol.CHUNK_START.unpack(header)
-        if kind == protocol.CHUNK_DATA:
+        magic, flags, kind, _ = messages.CHUNK_START.unpack(header)
+        if kind == messages.CHUNK_DATA:
             self._read_data(magic, offset, content)
         else:
             self._reply_of(magic, kind)  # a hole, or the end: the content is zero already
-        return not flags & protocol.CHUNK_DONE
+        return not flags & messages.CHUNK_DONE
 
     def _read_data(self, magic: int, offset: int, content: bytearray) -> None:
         length = self._length_of(magic) - OFFSET.size
@@ -165,13 +165,13 @@ class BlockingClient:
         if length > MAX_REPLY:
             raise OSError(errno.EPROTO, "the source's reply is too long")
         reply = bytes(self._receive(length))
-        if kind & protocol.CHUNK_ERROR:
+        if kind & messages.CHUNK_ERROR:
             (code,) = struct.unpack(">I", reply[:4].rjust(4, b"\0"))
             raise OSError(code or errno.EIO, os.strerror(code or errno.EIO))
         return reply
 
     def _length_of(self, magic: int) -> int:
-        if magic != protocol.CHUNK_MAGIC:
+        if magic != messages.CHUNK_MAGIC:
             raise OSError(errno.EPROTO, "the source's reply is broken")
         return int.from_bytes(self._receive(4))
 

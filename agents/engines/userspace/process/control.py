@@ -4,36 +4,41 @@ import errno
 import json
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
+from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import IN, Reactor
-from agents.engines.userspace.loop.tasks import Fault, Later, Task
+from agents.engines.userspace.process import orders
 
-Perform = Callable[[dict[str, Any]], Coroutine[Later, None, Any]]
+T = TypeVar("T")
+Perform = Callable[[orders.Order], Coroutine[Future, None, Any]]
 
 LONGEST_LINE = 64 << 20
 
 
-class NoProcess(Exception):
+class NoProcess(EngineError):
     """Nobody listens on the control socket."""
 
+    def __init__(self, who: str) -> None:
+        super().__init__(errno.ECONNREFUSED, f"{who} does not run")
 
-def ask(path: str, order: dict[str, Any], timeout: float = 20.0) -> Any:
-    """Give an order and wait for the answer; raises Fault, NoProcess, or TimeoutError."""
+
+def ask(path: str, order: orders.Order, kind: type[T], who: str, timeout: float) -> T:
+    """Give an order to the process `who` and wait for the answer; EngineError if it has none."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(path)
-            connection.sendall(json.dumps(order).encode() + b"\n")
+            connection.sendall(json.dumps(orders.pack_order(order)).encode() + b"\n")
             line = _read_line(connection)
         except (ConnectionError, FileNotFoundError):
-            raise NoProcess(path) from None
+            raise NoProcess(who) from None
+        except TimeoutError:
+            raise EngineError(errno.ETIMEDOUT, f"{who} does not answer") from None
     if not line.endswith(b"\n"):
-        raise NoProcess(path)
-    answer = json.loads(line)
-    if "errno" in answer:
-        raise Fault(answer["errno"], answer["message"])
-    return answer["value"]
+        raise NoProcess(who)
+    return orders.unpack_reply(kind, json.loads(line))
 
 
 def _read_line(connection: socket.socket) -> bytes:
@@ -87,7 +92,7 @@ class _Caller:
             self._close()
         elif self._line.endswith(b"\n"):
             line, self._line = self._line, b""
-            Task(self._serve(line))
+            LoopTask(self._serve(line))
 
     def _close(self) -> None:
         if self._open:
@@ -97,11 +102,12 @@ class _Caller:
 
     async def _serve(self, line: bytes) -> None:
         try:
-            answer = {"value": await self._perform(json.loads(line))}
-        except Fault as fault:
-            answer = {"errno": fault.errno, "message": str(fault)}
-        except (ValueError, KeyError, TypeError) as error:
-            answer = {"errno": errno.EINVAL, "message": f"{type(error).__name__}: {error}"}
+            order = orders.unpack_order(json.loads(line))
+            answer = orders.value_reply(await self._perform(order))
+        except EngineError as error:
+            answer = orders.error_reply(error)
+        except ValueError as error:
+            answer = orders.error_reply(EngineError(errno.EINVAL, f"not an order: {error}"))
         if self._open:
             self._answer(json.dumps(answer).encode() + b"\n")
 

@@ -13,23 +13,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from agents.engines.userspace.loop.tasks import Fault
+from agents.engines.base import EngineError
+from agents.engines.userspace.process.orders import (
+    LOCK_VERSION,
+    DataServerArguments,
+    LockHolder,
+    unpack_reply,
+)
+from agents.protocol import from_struct, to_struct
+
+T = TypeVar("T")
+Report = Callable[[dict[str, Any]], None]
 
 PACKAGE_ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 4))
 LONGEST_SOCKET_PATH = 107
 
 
-def start(module: str, arguments: dict[str, Any], timeout: float) -> Any:
-    """Run `module.main` in a process of its own; gives what it reports once ready, or its Fault."""
+def start(module: str, arguments: DataServerArguments, kind: type[T], timeout: float) -> T:
+    """Run `module.main` in a process of its own; gives what it reports, or raises its error."""
     receiver, sender = os.pipe()
     try:
         try:
-            run(module, sender, json.dumps(arguments))
+            run(module, sender, json.dumps(to_struct(arguments)))
         finally:
             os.close(sender)
-        return await_report(receiver, timeout)
+        return await_report(receiver, kind, timeout)
     finally:
         os.close(receiver)
 
@@ -55,38 +65,32 @@ def run(module: str, descriptor: int, *arguments: str) -> None:
         pass
 
 
-def await_report(receiver: int, timeout: float) -> Any:
-    """Wait for what a new process reports; gives its value or raises its Fault."""
-    report = _read_report(receiver, time.monotonic() + timeout)
-    if "errno" in report:
-        raise Fault(report["errno"], report["message"])
-    return report["value"]
+def await_report(receiver: int, kind: type[T], timeout: float) -> T:
+    """Wait for what a new process reports; gives its value or raises its EngineError."""
+    return unpack_reply(kind, _read_report(receiver, time.monotonic() + timeout))
 
 
-def _read_report(receiver: int, deadline: float) -> dict[str, Any]:
+def _read_report(receiver: int, deadline: float) -> object:
     pieces = []
     while True:
         ready, _, _ = select.select([receiver], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
-            return {"errno": errno.ETIMEDOUT, "message": "the engine process did not get ready"}
+            raise EngineError(errno.ETIMEDOUT, "the engine process did not get ready")
         piece = os.read(receiver, 1 << 20)
         if not piece:
             break
         pieces.append(piece)
     if not pieces:
-        return {"errno": errno.EIO, "message": "the engine process died at its start; see its log"}
-    report: dict[str, Any] = json.loads(b"".join(pieces))
-    return report
+        raise EngineError(errno.EIO, "the engine process died at its start; see its log")
+    return json.loads(b"".join(pieces))
 
 
-def settle(
-    sender: int, arguments: dict[str, Any]
-) -> tuple[dict[str, Any], Callable[[dict[str, Any]], None]]:
-    """In the new process: become a daemon; gives the arguments and the way to report, once."""
+def settle(sender: int, log_path: str) -> Report:
+    """In the new process: become a daemon; gives the way to report, once."""
     os.chdir("/")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection for each replica
-    log = os.open(arguments["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 2)
     os.close(log)
     fcntl.fcntl(sender, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
@@ -96,10 +100,10 @@ def settle(
             os.write(sender, json.dumps(result).encode())
         os.close(sender)
 
-    return arguments, report
+    return report
 
 
-def take_lock(path: str, content: dict[str, Any]) -> bool:
+def take_lock(path: str, content: LockHolder) -> bool:
     """Hold the lock file for as long as this process lives; False when another one holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -108,11 +112,11 @@ def take_lock(path: str, content: dict[str, Any]) -> bool:
         os.close(descriptor)
         return False
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, json.dumps(content).encode(), 0)
+    os.pwrite(descriptor, json.dumps(to_struct(content)).encode(), 0)
     return True
 
 
-def lock_holder(path: str) -> dict[str, Any] | None:
+def lock_holder(path: str) -> LockHolder | None:
     """Tell what the living holder of a lock file wrote into it; None when nobody holds it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -121,8 +125,13 @@ def lock_holder(path: str) -> dict[str, Any] | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        content: dict[str, Any] = json.loads(os.pread(descriptor, 4096, 0) or b"{}")
-        return content
+        holder = from_struct(LockHolder, json.loads(os.pread(descriptor, 4096, 0) or b"{}"))
+        if holder.version > LOCK_VERSION:
+            raise EngineError(
+                errno.EPROTONOSUPPORT,
+                f"{path} is of version {holder.version}: a newer agent's process holds it",
+            ) from None
+        return holder
     finally:
         os.close(descriptor)
     return None
@@ -141,9 +150,9 @@ def await_end(path: str, seconds: float) -> bool:
 def kill(path: str) -> None:
     """End the holder of a lock file for good."""
     holder = lock_holder(path)
-    if holder is not None and "pid" in holder:
+    if holder is not None and holder.pid:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(holder["pid"], signal.SIGKILL)
+            os.kill(holder.pid, signal.SIGKILL)
         await_end(path, 5)
 
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.tasks import Later, Task
-from agents.engines.userspace.mirror.mirror import Mirror
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 
-REPLICA_BYTES = 4 << 20
+PIECE_BYTES = 4 << 20
 """A long write's chunks are copied in pieces of at most this."""
 
 
@@ -29,31 +29,31 @@ class Snapshots:
             for mirror in self._origin.mirrors
         ]
         self.present.append(snapshot)
-        self._stand_guard()
+        self._hook_writes()
         for mirror, whole in taken:
             mirror.ranges.release(whole)
 
     async def remove(self, snapshot: Snapshot) -> None:
         """Keep nothing for it any more; on return nothing is under way to its store."""
         self.present.remove(snapshot)
-        self._stand_guard()
+        self._hook_writes()
         for mirror in self._origin.mirrors:
             _, whole = await mirror.ranges.take(0, mirror.size)
             mirror.ranges.release(whole)
 
-    def _stand_guard(self) -> None:
+    def _hook_writes(self) -> None:
         for mirror in self._origin.mirrors:
-            mirror.guard = self._intercept if self.present else None
+            mirror.before_write = self._intercept if self.present else None
 
     def _intercept(
         self,
-        mirror: Mirror,
+        mirror: LiveMirror,
         command: int,
         offset: int,
         length: int,
         data: Any,
         flags: int,
-        done: protocol.Done,
+        done: messages.Done,
     ) -> bool:
         """Take over a write that would overwrite something not yet kept."""
         first = (mirror.base + offset) // COW_CHUNK
@@ -61,18 +61,22 @@ class Snapshots:
         if not any(snapshot.lacks_any(first, last) for snapshot in self.present):
             return False
         go = partial(mirror.write_now, command, offset, length, data, flags, done)
-        Task(self._keep_then(mirror, (first, last), go, done))
+        LoopTask(self._keep_then(mirror, (first, last), go, done))
         return True
 
     async def _keep_then(
-        self, mirror: Mirror, chunks: tuple[int, int], go: Callable[[], None], done: protocol.Done
+        self,
+        mirror: LiveMirror,
+        chunks: tuple[int, int],
+        go: Callable[[], None],
+        done: messages.Done,
     ) -> None:
         base = mirror.base
         start, end = chunks[0] * COW_CHUNK - base, (chunks[1] + 1) * COW_CHUNK - base
         _, taken = await mirror.ranges.take(start, end)
         error = 0
-        for place in range(start, end, REPLICA_BYTES):
-            error = await self._keep(mirror, place, min(REPLICA_BYTES, end - place))
+        for place in range(start, end, PIECE_BYTES):
+            error = await self._keep(mirror, place, min(PIECE_BYTES, end - place))
             if error:
                 break
         if error:
@@ -81,18 +85,18 @@ class Snapshots:
             go()
         mirror.ranges.release(taken)
 
-    async def _keep(self, mirror: Mirror, start: int, length: int) -> int:
+    async def _keep(self, mirror: LiveMirror, start: int, length: int) -> int:
         first = (mirror.base + start) // COW_CHUNK
         last = first + length // COW_CHUNK - 1
         keepers = [one for one in self.present if one.lacks_any(first, last)]
         if not keepers:
             return 0
-        read = Later()
+        read = Future()
         mirror.read(start, length, read)
         error, data = await read
         if error:
             return error
         view = memoryview(data)
-        for kept in [Task(snapshot.keep(first, view)) for snapshot in keepers]:
+        for kept in [LoopTask(snapshot.keep(first, view)) for snapshot in keepers]:
             await kept
         return 0

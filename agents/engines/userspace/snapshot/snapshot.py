@@ -4,9 +4,10 @@ import errno
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from agents.engines.userspace.loop.tasks import Fault, Later, Task, io
+from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import (
     BITMAP_BLOCK,
     COW_CHUNK,
@@ -28,11 +29,11 @@ class Snapshot:
     """The read-only device of one snapshot."""
 
     flags = (
-        protocol.HAS_FLAGS | protocol.READ_ONLY | protocol.SENDS_FLUSH | protocol.MULTI_CONNECTION
+        messages.HAS_FLAGS | messages.READ_ONLY | messages.SENDS_FLUSH | messages.MULTI_CONNECTION
     )
 
     def __init__(
-        self, origin: Volume, store: Volume, report: Callable[[], Later], *, broken: bool
+        self, origin: Volume, store: Volume, report: Callable[[], Future], *, broken: bool
     ) -> None:
         self.lvolid = store.lvolid
         self.size = origin.size
@@ -43,24 +44,26 @@ class Snapshot:
         self._report = report
         self._layout = store_layout(origin.size)
         self._bitmap = bytearray(self._layout.bitmap_bytes)
-        self._waiting: list[tuple[list[Run], Later]] = []
+        self._waiting: list[tuple[list[Run], Future]] = []
         self._committing = False
 
     async def open(self) -> None:
         """Read what the store holds, or make a fresh one of a store that is all zero."""
         if self._layout.data_at + self.size > self.store.size:
-            raise Fault(errno.EINVAL, f"the store of snapshot {self.lvolid} is too small")
+            raise EngineError(errno.EINVAL, f"the store of snapshot {self.lvolid} is too small")
         header = await self._read_store(0, COW_CHUNK)
         if not any(header):
             error, _ = await io(
-                self.store, protocol.WRITE, 0, COW_CHUNK, pack_store(self._layout), protocol.FUA
+                self.store, messages.WRITE, 0, COW_CHUNK, pack_store(self._layout), messages.FUA
             )
             if error:
-                raise Fault(error, f"the store of snapshot {self.lvolid} cannot be written")
+                raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be written")
             return
         found = unpack_store(header)
         if found is None or found._replace(broken=False) != self._layout:
-            raise Fault(errno.EINVAL, f"the store of snapshot {self.lvolid} holds something else")
+            raise EngineError(
+                errno.EINVAL, f"the store of snapshot {self.lvolid} holds something else"
+            )
         self.broken = self.broken or found.broken
         await self._load_bitmap(found)
 
@@ -73,9 +76,9 @@ class Snapshot:
         self.held = int.from_bytes(self._bitmap, "little").bit_count()
 
     async def _read_store(self, place: int, length: int) -> Any:
-        error, data = await io(self.store, protocol.READ, place, length)
+        error, data = await io(self.store, messages.READ, place, length)
         if error:
-            raise Fault(error, f"the store of snapshot {self.lvolid} cannot be read")
+            raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be read")
         return data
 
     def holds(self, chunk: int) -> bool:
@@ -96,11 +99,11 @@ class Snapshot:
         runs = _runs_lacking(self, first, data)
         if self.broken or not runs:
             return
-        kept = Later()
+        kept = Future()
         self._waiting.append((runs, kept))
         if not self._committing:
             self._committing = True
-            Task(self._commit())
+            LoopTask(self._commit())
         await kept
 
     async def _commit(self) -> None:
@@ -119,11 +122,11 @@ class Snapshot:
         written = [
             io(
                 self.store,
-                protocol.WRITE,
+                messages.WRITE,
                 layout.data_at + first * COW_CHUNK,
                 len(data),
                 data,
-                protocol.FUA,
+                messages.FUA,
             )
             for first, data in runs
             if bytes(data) != bytes(len(data))  # a fresh store is zero already
@@ -138,16 +141,16 @@ class Snapshot:
                 blocks.add(chunk // CHUNKS_PER_BLOCK)
         return await _all_done([self._write_block(block) for block in blocks])
 
-    def _write_block(self, block: int) -> Later:
+    def _write_block(self, block: int) -> Future:
         place = block * BITMAP_BLOCK
         data = bytes(self._bitmap[place : place + BITMAP_BLOCK])
         return io(
             self.store,
-            protocol.WRITE,
+            messages.WRITE,
             self._layout.bitmap_at + place,
             BITMAP_BLOCK,
             data,
-            protocol.FUA,
+            messages.FUA,
         )
 
     async def _break(self) -> None:
@@ -155,27 +158,27 @@ class Snapshot:
         self.broken = True
         await self._report()
         header = pack_store(self._layout._replace(broken=True))
-        await io(self.store, protocol.WRITE, 0, COW_CHUNK, header, protocol.FUA)
+        await io(self.store, messages.WRITE, 0, COW_CHUNK, header, messages.FUA)
 
     # -- reading
 
     def submit(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Serve a request of a client."""
         del data, flags  # of writes only
         if self.broken:
             done(errno.EIO, None)
-        elif command == protocol.FLUSH:
+        elif command == messages.FLUSH:
             done(0, None)
-        elif command == protocol.BLOCK_STATUS:
+        elif command == messages.BLOCK_STATUS:
             done(0, [(length, 0)])
-        elif command == protocol.READ:
-            Task(self._read(offset, length, done))
+        elif command == messages.READ:
+            LoopTask(self._read(offset, length, done))
         else:
             done(errno.EPERM, None)
 
-    async def _read(self, offset: int, length: int, done: protocol.Done) -> None:
+    async def _read(self, offset: int, length: int, done: messages.Done) -> None:
         """Read the origin first and look only then what the store holds.
 
         The bit of a chunk is set before its first overwriting begins: what is still unset after the
@@ -185,7 +188,7 @@ class Snapshot:
         first, last = offset // COW_CHUNK, (end - 1) // COW_CHUNK
         data: Any = bytearray(length)
         if not all(self.holds(chunk) for chunk in range(first, last + 1)):
-            error, data = await io(self._origin, protocol.READ, offset, length)
+            error, data = await io(self._origin, messages.READ, offset, length)
             if error:
                 done(error, None)
                 return
@@ -193,7 +196,7 @@ class Snapshot:
         for start, stop in _held_stretches(self, first, last):
             place, until = max(start * COW_CHUNK, offset), min(stop * COW_CHUNK, end)
             at = self._layout.data_at + place
-            asked.append((place, io(self.store, protocol.READ, at, until - place)))
+            asked.append((place, io(self.store, messages.READ, at, until - place)))
         view = memoryview(data)
         worst = 0
         for place, reply in asked:
@@ -204,7 +207,7 @@ class Snapshot:
         done(errno.EIO if worst or self.broken else 0, None if worst else data)
 
 
-async def _all_done(replies: Sequence[Later]) -> bool:
+async def _all_done(replies: Sequence[Future]) -> bool:
     errors = [(await reply)[0] for reply in replies]
     return not any(errors)
 

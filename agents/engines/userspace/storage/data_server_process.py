@@ -4,16 +4,19 @@ import errno
 import json
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
+from agents.engines.base import EngineError, Lease
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault, Later, Task
-from agents.engines.userspace.nbd.handshake import Exports
+from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process import orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
-from agents.engines.userspace.storage.leased_range import Disk, LeasedRange
+from agents.engines.userspace.storage.leased_range import LeasedRange
+from agents.engines.userspace.storage.served_disk import ServedDisk
+from agents.protocol import from_struct
 
 CHECK_SECONDS = 1.0
 
@@ -21,71 +24,75 @@ CHECK_SECONDS = 1.0
 class DataServer:
     """The leases that are served. A fresh process serves none."""
 
-    def __init__(self, reactor: Reactor, instance: str) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
-        self._instance = instance
-        self._leases: dict[str, dict[str, Any]] = {}
+        self._leases: dict[str, Lease] = {}
         self._devices: dict[str, LeasedRange] = {}
         self._ending: dict[str, LeasedRange] = {}
-        self._disks: dict[str, Disk] = {}
+        self._disks: dict[str, ServedDisk] = {}
         # Names are secrets: none is ever listed.
-        self.exports = Exports(self._devices.get, list)
+        self.exports = ExportTable(self._devices.get, list)
         reactor.every(CHECK_SECONDS, self._check_disks)
 
-    async def perform(self, order: dict[str, Any]) -> Any:
+    async def perform(self, order: orders.Order) -> list[orders.ServedLease] | None:
         """Carry out one order of the agent."""
-        match order["do"]:
-            case "hello":
-                return self._instance
-            case "leases":
-                return [
-                    {**lease, "clients": self._clients(name)}
-                    for name, lease in self._leases.items()
-                ]
-            case "export":
-                for lease in order["leases"]:
+        match order:
+            case orders.TellLeases():
+                return [self._served(lease) for lease in self._leases.values()]
+            case orders.ServeLeases():
+                for lease in order.leases:
                     self._export(lease)
-                return None
-            case "drop":
-                return await self._drop(order["names"])
-            case "stop":
-                await self._drop(list(self._leases))
+            case orders.DropLeases():
+                await self._drop(order.names)
+            case orders.EndServer():
+                await self._drop(tuple(self._leases))
                 self._reactor.after(0, self._reactor.stop)
-                return None
-            case unknown:
-                raise Fault(errno.EINVAL, f"no such order: {unknown}")
+            case _:
+                raise EngineError(errno.EINVAL, "not an order for a data server")
+        return None
 
-    def _clients(self, name: str) -> int:
-        device = self._devices.get(name)
-        return 0 if device is None else self.exports.clients(device)
+    def _served(self, lease: Lease) -> orders.ServedLease:
+        device = self._devices.get(lease.name)
+        clients = 0 if device is None else self.exports.clients(device)
+        return orders.ServedLease(
+            lease.name,
+            lease.path,
+            lease.offset,
+            lease.size,
+            lease.meta_offset,
+            lease.dextid,
+            lease.lvolid,
+            lease.epoch,
+            clients,
+        )
 
-    def _export(self, lease: dict[str, Any]) -> None:
-        name = lease["name"]
+    def _export(self, lease: Lease) -> None:
+        name = lease.name
         if name in self._ending:
-            raise Fault(errno.EBUSY, f"extent {lease['dextid']} is still being dropped")
+            raise EngineError(errno.EBUSY, f"extent {lease.dextid} is still being dropped")
         served = self._leases.get(name)
         if served is not None:
             if served != lease:
-                raise Fault(errno.EEXIST, f"extent {lease['dextid']} is served as another range")
+                raise EngineError(errno.EEXIST, f"extent {lease.dextid} is served as another range")
             return
-        disk = self._open(lease["path"])
+        disk = self._open(lease.path)
         disk.leases += 1
         self._leases[name] = lease
         self._devices[name] = LeasedRange(
-            self._reactor, disk, lease["offset"], lease["size"], lease["meta_offset"]
+            self._reactor, disk, lease.offset, lease.size, lease.meta_offset
         )
 
-    def _open(self, path: str) -> Disk:
+    def _open(self, path: str) -> ServedDisk:
         disk = self._disks.get(path)
         if disk is None or disk.error:
             try:
-                disk = Disk(self._reactor, path)
+                disk = ServedDisk(self._reactor, path)
             except OSError as error:
-                raise Fault(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
+                raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
             self._disks[path] = disk
         return disk
 
-    async def _drop(self, names: list[str]) -> None:
+    async def _drop(self, names: Sequence[str]) -> None:
         """Unexport first, then end the connections, then wait for what threads still write.
 
         Until then the leases are still told, and whoever drops them again waits as well.
@@ -95,14 +102,14 @@ class DataServer:
         for device in dropped.values():
             self.exports.disconnect(device)
         for device in [self._ending[name] for name in names if name in self._ending]:
-            idle = Later()
+            idle = Future()
             device.when_idle(partial(idle, 0, None))
             await idle
         for name, device in dropped.items():
             del self._ending[name], self._leases[name]
             self._let_go(device.disk)
 
-    def _let_go(self, disk: Disk) -> None:
+    def _let_go(self, disk: ServedDisk) -> None:
         disk.leases -= 1
         if not disk.leases:
             if self._disks.get(disk.path) is disk:
@@ -114,27 +121,29 @@ class DataServer:
             disk.check()
         # Whoever uses such a disk has to begin anew, with a mark that is read and a new descriptor.
         if lost := [name for name, device in self._devices.items() if device.disk.lost]:
-            Task(self._drop(lost))
+            LoopTask(self._drop(lost))
 
 
 def main() -> None:
     """Run as the process that `spawn.start` began."""
-    arguments, report = spawn.settle(int(sys.argv[2]), json.loads(sys.argv[3]))
+    arguments = from_struct(orders.DataServerArguments, json.loads(sys.argv[3]))
+    report = spawn.settle(int(sys.argv[2]), arguments.log)
     instance = os.urandom(8).hex()
-    content = {"pid": os.getpid(), "instance": instance}
-    if not spawn.take_lock(arguments["lock"], content):
-        report({"errno": errno.EBUSY, "message": "a data server runs already"})
+    if not spawn.take_lock(arguments.lock, orders.LockHolder(os.getpid(), instance)):
+        error = EngineError(errno.EBUSY, "a data server runs already")
+        report(orders.error_reply(error))
         return
     reactor = Reactor()
-    server = DataServer(reactor, instance)
+    server = DataServer(reactor)
     try:
-        for address in arguments["addresses"]:
-            Listener(reactor, (address, arguments["port"]), server.exports)
-        control = spawn.listen(arguments["control"])
-    except OSError as error:
-        where = json.dumps([arguments["addresses"], arguments["port"]])
-        report({"errno": error.errno or errno.EIO, "message": f"{where}: {error.strerror}"})
+        for address in arguments.addresses:
+            Listener(reactor, (address, arguments.port), server.exports)
+        control = spawn.listen(arguments.control)
+    except OSError as failure:
+        where = f"{', '.join(arguments.addresses)} port {arguments.port}"
+        error = EngineError(failure.errno or errno.EIO, f"{where}: {failure.strerror}")
+        report(orders.error_reply(error))
         return
     ControlSocket(reactor, control, server.perform)
-    report({"value": instance})
+    report(orders.value_reply(instance))
     reactor.run()

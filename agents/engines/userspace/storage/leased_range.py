@@ -7,8 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.engines.userspace.loop.reactor import Commits, Reactor
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.loop.reactor import Reactor
+from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.storage.served_disk import ServedDisk
 from agents.ondisk import MARK_BYTES
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
@@ -19,60 +20,21 @@ libc = ctypes.CDLL(None, use_errno=True)
 libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-class Disk:
-    """An open file or block device, shared by the leases of it."""
-
-    def __init__(self, reactor: Reactor, path: str) -> None:
-        self.path = path
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        self.leases = 0
-        self.error = 0
-        self.lost = False
-        identity = os.fstat(self.descriptor)
-        self.read_flags: int | None = 0 if _is_in_memory(identity.st_dev) else os.RWF_NOWAIT
-        """With which a read never blocks; None: there are none, so a thread has to read."""
-        self._identity = (identity.st_dev, identity.st_ino)
-        self.commits = Commits(reactor, partial(partial, self._sync))
-
-    def _sync(self) -> None:
-        """The kernel tells a failure once, but what any lease wrote may be what was lost."""
-        if self.lost:
-            raise OSError(self.error, os.strerror(self.error))
-        try:
-            os.fdatasync(self.descriptor)
-        except OSError as error:
-            self.lost, self.error = True, error.errno or errno.EIO
-            raise
-
-    def check(self) -> None:
-        """Notice that the file is gone: what is written to it now would be lost."""
-        if self.lost:
-            return
-        try:
-            found = os.stat(self.path)
-        except OSError as error:
-            self.error = error.errno or errno.EIO
-            return
-        self.error = 0 if (found.st_dev, found.st_ino) == self._identity else errno.ENODEV
-
-    def close(self) -> None:
-        """Let the file go."""
-        os.close(self.descriptor)
-
-
 class LeasedRange:
     """Serves one lease: nothing outside its range and its mark block can be reached."""
 
     flags = (
-        protocol.HAS_FLAGS
-        | protocol.SENDS_FLUSH
-        | protocol.SENDS_FUA
-        | protocol.SENDS_TRIM
-        | protocol.SENDS_ZEROES
-        | protocol.MULTI_CONNECTION
+        messages.HAS_FLAGS
+        | messages.SENDS_FLUSH
+        | messages.SENDS_FUA
+        | messages.SENDS_TRIM
+        | messages.SENDS_ZEROES
+        | messages.MULTI_CONNECTION
     )
 
-    def __init__(self, reactor: Reactor, disk: Disk, offset: int, size: int, mark_at: int) -> None:
+    def __init__(
+        self, reactor: Reactor, disk: ServedDisk, offset: int, size: int, mark_at: int
+    ) -> None:
         self.size = size + MARK_BYTES
         self.disk = disk
         self._reactor = reactor
@@ -90,11 +52,11 @@ class LeasedRange:
             call()
 
     def submit(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         if self.disk.error:
             done(self.disk.error, None)
-        elif command == protocol.FLUSH:
+        elif command == messages.FLUSH:
             self._commit(done)
         elif offset < self._range_size < offset + length:
             self._submit_across(command, offset, length, data, flags, done)
@@ -104,20 +66,20 @@ class LeasedRange:
             self._perform(command, place, length, data, flags, done)
 
     def _perform(
-        self, command: int, place: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, place: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
-        if command == protocol.READ:
+        if command == messages.READ:
             self._read(place, length, done)
-        elif command == protocol.WRITE:
+        elif command == messages.WRITE:
             self._write(place, length, data, flags, done)
-        elif command == protocol.BLOCK_STATUS:
+        elif command == messages.BLOCK_STATUS:
             done(0, self._extents(place, length, flags))
         else:
-            keep = flags & protocol.NO_HOLE if command == protocol.WRITE_ZEROES else 0
+            keep = flags & messages.NO_HOLE if command == messages.WRITE_ZEROES else 0
             work = partial(_zero, self.disk.descriptor, place, length, keep)
             self._in_thread(work, partial(self._written, flags, done))
 
-    def _read(self, place: int, length: int, done: protocol.Done) -> None:
+    def _read(self, place: int, length: int, done: messages.Done) -> None:
         data = bytearray(length)
         if self.disk.read_flags is not None:
             try:
@@ -135,7 +97,7 @@ class LeasedRange:
                 return
         self._in_thread(partial(_read_fully, self.disk.descriptor, data, place), done)
 
-    def _write(self, place: int, length: int, data: Any, flags: int, done: protocol.Done) -> None:
+    def _write(self, place: int, length: int, data: Any, flags: int, done: messages.Done) -> None:
         try:
             written = os.pwritev(self.disk.descriptor, (data,), place)
         except OSError as error:
@@ -146,21 +108,21 @@ class LeasedRange:
         else:
             self._written(flags, done, 0, None)
 
-    def _written(self, flags: int, done: protocol.Done, error: int, _value: Any) -> None:
-        if error or not flags & protocol.FUA:
+    def _written(self, flags: int, done: messages.Done, error: int, _value: Any) -> None:
+        if error or not flags & messages.FUA:
             done(error, None)
         else:
             self._commit(done)
 
-    def _commit(self, done: protocol.Done) -> None:
+    def _commit(self, done: messages.Done) -> None:
         self._under_way += 1
         self.disk.commits.ask(partial(self._returned, done))
 
-    def _in_thread(self, work: Callable[[], Any], done: protocol.Done) -> None:
+    def _in_thread(self, work: Callable[[], Any], done: messages.Done) -> None:
         self._under_way += 1
         self._reactor.in_thread(work, partial(self._returned, done))
 
-    def _returned(self, done: protocol.Done, error: int, value: Any) -> None:
+    def _returned(self, done: messages.Done, error: int, value: Any) -> None:
         self._under_way -= 1
         done(error, value)
         if not self._under_way:
@@ -169,11 +131,11 @@ class LeasedRange:
                 call()
 
     def _submit_across(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Split a request that reaches from the range into the mark block."""
         first = self._range_size - offset
-        if command == protocol.BLOCK_STATUS:
+        if command == messages.BLOCK_STATUS:
             self.submit(command, offset, first, None, flags, done)
             return
         view = memoryview(data) if data is not None else None
@@ -185,7 +147,7 @@ class LeasedRange:
             left, worst = left - 1, worst or error
             halves[half] = got
             if not left:
-                done(worst, b"".join(halves) if command == protocol.READ and not worst else None)
+                done(worst, b"".join(halves) if command == messages.READ and not worst else None)
 
         head = view[:first] if view is not None else None
         tail = view[first:] if view is not None else None
@@ -196,11 +158,11 @@ class LeasedRange:
         """Tell holes from data, as far as the file system knows."""
         extents: list[tuple[int, int]] = []
         end = place + length
-        most = 1 if flags & protocol.REQUEST_ONE else MOST_EXTENTS
+        most = 1 if flags & messages.REQUEST_ONE else MOST_EXTENTS
         while place < end and len(extents) < most:
             data = min(_seek(self.disk.descriptor, place, os.SEEK_DATA, end), end)
             if data > place:
-                extents.append((data - place, protocol.HOLE | protocol.ZERO))
+                extents.append((data - place, messages.HOLE | messages.ZERO))
                 place = data
                 continue
             hole = min(_seek(self.disk.descriptor, place, os.SEEK_HOLE, end), end)
@@ -218,13 +180,6 @@ def _seek(descriptor: int, place: int, whence: int, end: int) -> int:
             return end
         # A device that cannot tell: all of it may be data.
         return place if whence == os.SEEK_DATA else end
-
-
-def _is_in_memory(device: int) -> bool:
-    """Tell whether a file system has its data in memory (tmpfs), where RWF_NOWAIT is unknown."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
-        return any(line.split()[2] == number and " - tmpfs " in line for line in mounts)
 
 
 def _read_fully(descriptor: int, data: bytearray, place: int) -> bytearray:

@@ -2,12 +2,13 @@
 
 import errno
 import os
+from collections.abc import Sequence
 from functools import partial
 
+from agents.engines.base import EngineError
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.loop.tasks import Fault
-from agents.engines.userspace.nbd import protocol
-from agents.engines.userspace.nbd.handshake import Exports
+from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
 
 
@@ -16,17 +17,17 @@ def socket_path(run_dir: str, lvolid: int) -> str:
     return f"{run_dir}/v{lvolid:08x}.sock"
 
 
-class Published:
+class PublishedDevice:
     """A device that clients can open."""
 
     def __init__(
-        self, reactor: Reactor, device: protocol.Device, path: str, labels: list[str]
+        self, reactor: Reactor, device: messages.BlockDevice, path: str, labels: Sequence[str]
     ) -> None:
         self._device = device
         self._path = path
         self._labels = labels
         names = {"", *labels}
-        self._exports = Exports(
+        self._exports = ExportTable(
             lambda name: device if name in names else None, partial(list, labels)
         )
         self._listener = Listener(reactor, path, self._exports)
@@ -50,23 +51,23 @@ class Published:
             connection.close("no longer served")
 
 
-def check_labels(labels: list[str]) -> None:
+def check_labels(labels: Sequence[str]) -> None:
     """Refuse names that would lead out of the folder of links."""
     for label in labels:
         if not label or "/" in label or "\0" in label or label in {".", ".."}:
-            raise Fault(errno.EINVAL, f"not a name for a link: {label!r}")
+            raise EngineError(errno.EINVAL, f"not a name for a link: {label!r}")
 
 
 def make_link(link: str, target: str) -> None:
     """Point a link to the target at once, whatever it pointed to."""
     if os.path.lexists(link) and not os.path.islink(link):
-        raise Fault(errno.EEXIST, f"{link} is in the way")
+        raise EngineError(errno.EEXIST, f"{link} is in the way")
     new = f"{link}.new{os.getpid()}"
     os.symlink(target, new)
     os.replace(new, link)
 
 
-def remove_links(links_dir: str, labels: list[str], target: str) -> None:
+def remove_links(links_dir: str, labels: Sequence[str], target: str) -> None:
     """Remove the links that still point to the target."""
     for label in labels:
         link = f"{links_dir}/{label}"

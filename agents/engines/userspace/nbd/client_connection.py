@@ -10,7 +10,7 @@ from typing import Any
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.stream import Stream
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.nbd import messages
 
 SLOW_FACTOR = 6
 """One request may take this many times the timeout while others are answered: a slow disk is no
@@ -18,13 +18,13 @@ dead server. After that it is taken for a disk that hangs."""
 PROBE_BYTES = 512
 EXPORT_INFO = struct.Struct(">HQH")
 MAX_OPTION_REPLY = 64 << 10
-MAX_CHUNK = protocol.MAX_PAYLOAD + 4096
+MAX_CHUNK = messages.MAX_PAYLOAD + 4096
 
-Opened = Callable[["Remote | None", str], None]
+Opened = Callable[["ClientConnection | None", str], None]
 Lost = Callable[[str], None]
 
 
-def open_remote(
+def open_connection(
     reactor: Reactor,
     addresses: Sequence[str],
     port: int,
@@ -33,31 +33,40 @@ def open_remote(
     opened: Opened,
 ) -> None:
     """Connect by the first address that leads to the export; tells it, or why there is none."""
+    targets = [(address, port) for address in addresses]
+    _open_first(reactor, targets, "no address", export, timeout, opened)
 
-    def attempt(place: int, why: str) -> None:
-        if place == len(addresses):
-            opened(None, why)
-            return
-        target = (addresses[place], port)
 
-        def ended(remote: Remote | None, reason: str) -> None:
-            if remote is None:
-                attempt(place + 1, f"{target}: {reason}")
-            else:
-                opened(remote, "")
+def _open_first(
+    reactor: Reactor,
+    targets: list[tuple[str, int]],
+    why: str,
+    export: str,
+    timeout: float,
+    opened: Opened,
+) -> None:
+    """Try the first target, and the others if it fails; `why` tells of the last that failed."""
+    if not targets:
+        opened(None, why)
+        return
+    target, *others = targets
 
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        code = sock.connect_ex(target)
-        if code in {0, errno.EINPROGRESS}:
-            Remote(reactor, sock, export, timeout, ended)
+    def ended(connection: ClientConnection | None, reason: str) -> None:
+        if connection is None:
+            _open_first(reactor, others, f"{target}: {reason}", export, timeout, opened)
         else:
-            sock.close()
-            ended(None, os.strerror(code))
+            opened(connection, "")
 
-    attempt(0, "no address")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    code = sock.connect_ex(target)
+    if code in {0, errno.EINPROGRESS}:
+        ClientConnection(reactor, sock, export, timeout, ended)
+    else:
+        sock.close()
+        ended(None, os.strerror(code))
 
 
-class Remote(Stream):
+class ClientConnection(Stream):
     """An export as a device. Once lost it answers every request, pending or new, with EIO."""
 
     def __init__(
@@ -77,20 +86,20 @@ class Remote(Stream):
         self._chunk_kind = 0
         self._chunk_done = False
         self._chunk_cookie = 0
-        self.want(protocol.GREETING.size, self._on_greeting)
+        self.want(messages.GREETING.size, self._on_greeting)
         self.begin()
         reactor.after(timeout, self._check_opened)
         self.send(_choices(export.encode()))
         self.push()
 
     def submit(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Send one request; `done` is called later, never from here."""
         if self.closed:
             self.reactor.soon.append(partial(done, errno.EIO, None))
             return
-        if command == protocol.BLOCK_STATUS and not self._status:
+        if command == messages.BLOCK_STATUS and not self._status:
             # A server that cannot tell: everything may hold data.
             self.reactor.soon.append(partial(done, 0, [(length, 0)]))
             return
@@ -98,8 +107,8 @@ class Remote(Stream):
             self._heard = self.reactor.now
         cookie = self._cookie = self._cookie + 1
         self.pending[cookie] = [done, command, length, self.reactor.now, offset, None, 0]
-        request = protocol.REQUEST.pack(
-            protocol.REQUEST_MAGIC, flags, command, cookie, offset, length
+        request = messages.REQUEST.pack(
+            messages.REQUEST_MAGIC, flags, command, cookie, offset, length
         )
         if data is None:
             self.send(request)
@@ -115,14 +124,14 @@ class Remote(Stream):
         if silent > self._timeout or now - oldest > SLOW_FACTOR * self._timeout:
             self.close(f"no answer for {now - oldest:.1f} s", reset=True)
         elif silent > self._timeout / 2:
-            self.submit(protocol.READ, 0, PROBE_BYTES, None, 0, _ignore_reply)
+            self.submit(messages.READ, 0, PROBE_BYTES, None, 0, _ignore_reply)
 
     def goodbye(self) -> None:
         """Part from the server in good order."""
         if not self.closed:
             self.on_lost = _ignore
             self.send(
-                protocol.REQUEST.pack(protocol.REQUEST_MAGIC, 0, protocol.DISCONNECT, 0, 0, 0)
+                messages.REQUEST.pack(messages.REQUEST_MAGIC, 0, messages.DISCONNECT, 0, 0, 0)
             )
             self.push()
             self.close("done with it")
@@ -145,19 +154,19 @@ class Remote(Stream):
     # -- the handshake: all that we have to say at once, before the greeting, then the replies
 
     def _on_greeting(self, place: int) -> None:
-        magic, option_magic, flags = protocol.GREETING.unpack_from(self.reactor.scratch, place)
+        magic, option_magic, flags = messages.GREETING.unpack_from(self.reactor.scratch, place)
         if (
-            magic != protocol.NBD_MAGIC
-            or option_magic != protocol.OPTION_MAGIC
-            or not flags & protocol.FIXED_NEWSTYLE
+            magic != messages.NBD_MAGIC
+            or option_magic != messages.OPTION_MAGIC
+            or not flags & messages.FIXED_NEWSTYLE
         ):
             self.close("not an NBD server")
             return
-        self.want(protocol.OPTION_REPLY.size, self._on_option_reply)
+        self.want(messages.OPTION_REPLY.size, self._on_option_reply)
 
     def _on_option_reply(self, place: int) -> None:
-        magic, option, kind, length = protocol.OPTION_REPLY.unpack_from(self.reactor.scratch, place)
-        if magic != protocol.OPTION_REPLY_MAGIC or length > MAX_OPTION_REPLY:
+        magic, option, kind, length = messages.OPTION_REPLY.unpack_from(self.reactor.scratch, place)
+        if magic != messages.OPTION_REPLY_MAGIC or length > MAX_OPTION_REPLY:
             self.close("not an option's reply")
         elif length:
             self.want(length, partial(self._on_option_answer, option, kind, length))
@@ -165,21 +174,21 @@ class Remote(Stream):
             self._on_option_answer(option, kind, 0, 0)
 
     def _on_option_answer(self, option: int, kind: int, length: int, place: int) -> None:
-        self.want(protocol.OPTION_REPLY.size, self._on_option_reply)
-        if option == protocol.OPT_SET_META and kind == protocol.REP_META:
+        self.want(messages.OPTION_REPLY.size, self._on_option_reply)
+        if option == messages.OPT_SET_META and kind == messages.REP_META:
             self._status = True
-        if option != protocol.OPT_GO:
+        if option != messages.OPT_GO:
             return
-        if kind == protocol.REP_INFO and length >= EXPORT_INFO.size:
+        if kind == messages.REP_INFO and length >= EXPORT_INFO.size:
             what, size, flags = EXPORT_INFO.unpack_from(self.reactor.scratch, place)
-            if what == protocol.INFO_EXPORT:
+            if what == messages.INFO_EXPORT:
                 self.size, self.flags = size, flags
-        elif kind == protocol.REP_ACK:
-            self.want(protocol.SIMPLE_REPLY.size, self._on_reply)
+        elif kind == messages.REP_ACK:
+            self.want(messages.SIMPLE_REPLY.size, self._on_reply)
             opened, self._opened = self._opened, None
             if opened is not None:
                 opened(self, "")
-        elif kind & protocol.REP_ERROR:
+        elif kind & messages.REP_ERROR:
             self.close(f"the export was refused ({kind & 0xFF})")
 
     def _check_opened(self) -> None:
@@ -189,15 +198,15 @@ class Remote(Stream):
     # -- replies
 
     def _on_reply(self, place: int) -> None:
-        magic, error, cookie = protocol.SIMPLE_REPLY.unpack_from(self.reactor.scratch, place)
+        magic, error, cookie = messages.SIMPLE_REPLY.unpack_from(self.reactor.scratch, place)
         self._heard = self.reactor.now
-        if magic == protocol.CHUNK_MAGIC:
+        if magic == messages.CHUNK_MAGIC:
             self._on_chunk(error, cookie)
             return
         request = self.pending.get(cookie)
-        if request is None or magic != protocol.SIMPLE_REPLY_MAGIC:
+        if request is None or magic != messages.SIMPLE_REPLY_MAGIC:
             self.close("not a reply", reset=True)
-        elif error or request[1] != protocol.READ:
+        elif error or request[1] != messages.READ:
             del self.pending[cookie]
             request[0](error, None)
         else:
@@ -211,15 +220,15 @@ class Remote(Stream):
         self._request = request
         self._chunk_cookie = cookie
         self._chunk_kind = flags_and_kind & 0xFFFF
-        self._chunk_done = bool(flags_and_kind >> 16 & protocol.CHUNK_DONE)
-        if self._chunk_kind == protocol.CHUNK_DATA:
+        self._chunk_done = bool(flags_and_kind >> 16 & messages.CHUNK_DONE)
+        if self._chunk_kind == messages.CHUNK_DATA:
             self.want(12, self._on_data_chunk)
         else:
             self.want(4, self._on_chunk_length)
 
     def _on_data_chunk(self, place: int) -> None:
         length, offset = struct.unpack_from(">IQ", self.reactor.scratch, place)
-        self.want(protocol.SIMPLE_REPLY.size, self._on_reply)
+        self.want(messages.SIMPLE_REPLY.size, self._on_reply)
         request = self._request
         self._read_into(
             request, self._chunk_cookie, offset - request[4], length - 8, done=self._chunk_done
@@ -238,7 +247,7 @@ class Remote(Stream):
 
     def _on_chunk_length(self, place: int) -> None:
         (length,) = struct.unpack_from(">I", self.reactor.scratch, place)
-        self.want(protocol.SIMPLE_REPLY.size, self._on_reply)
+        self.want(messages.SIMPLE_REPLY.size, self._on_reply)
         if length > MAX_CHUNK:
             self.close("a chunk that is too long", reset=True)
             return
@@ -247,11 +256,11 @@ class Remote(Stream):
 
     def _on_chunk_body(self, body: bytearray) -> None:
         request, kind = self._request, self._chunk_kind
-        if kind & protocol.CHUNK_ERROR:
+        if kind & messages.CHUNK_ERROR:
             request[6] = int.from_bytes(body[:4], "big") or errno.EIO
-        elif kind == protocol.CHUNK_STATUS:
+        elif kind == messages.CHUNK_STATUS:
             request[5] = list(struct.iter_unpack(">II", body[4:]))
-        elif kind == protocol.CHUNK_HOLE and request[5] is None:
+        elif kind == messages.CHUNK_HOLE and request[5] is None:
             request[5] = bytearray(request[2])
         self._end_chunk(self._chunk_cookie, self._chunk_done)
 
@@ -267,23 +276,23 @@ def _choices(export: bytes) -> bytes:
     name = struct.pack(">I", len(export)) + export
     return (
         _BEFORE_META
-        + _option(protocol.OPT_SET_META, name + _ALLOCATION)
+        + _option(messages.OPT_SET_META, name + _ALLOCATION)
         + _BEFORE_GO
-        + _option(protocol.OPT_GO, name + b"\0\0")
+        + _option(messages.OPT_GO, name + b"\0\0")
     )
 
 
 def _option(option: int, body: bytes) -> bytes:
-    return protocol.OPTION.pack(protocol.OPTION_MAGIC, option, len(body)) + body
+    return messages.OPTION.pack(messages.OPTION_MAGIC, option, len(body)) + body
 
 
 _ALLOCATION = (
-    struct.pack(">II", 1, len(protocol.META_ALLOCATION)) + protocol.META_ALLOCATION.encode()
+    struct.pack(">II", 1, len(messages.META_ALLOCATION)) + messages.META_ALLOCATION.encode()
 )
-_BEFORE_META = struct.pack(">I", protocol.FIXED_NEWSTYLE) + _option(
-    protocol.OPT_STRUCTURED_REPLY, b""
+_BEFORE_META = struct.pack(">I", messages.FIXED_NEWSTYLE) + _option(
+    messages.OPT_STRUCTURED_REPLY, b""
 )
-_BEFORE_GO = _option(protocol.OPT_OWN, b"")
+_BEFORE_GO = _option(messages.OPT_OWN, b"")
 
 
 def _ignore(_reason: str) -> None:

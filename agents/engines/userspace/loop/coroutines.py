@@ -3,16 +3,10 @@
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
-
-class Fault(Exception):
-    """An order that cannot be carried out; travels to the agent as errno and text."""
-
-    def __init__(self, errno: int, message: str) -> None:
-        super().__init__(message)
-        self.errno = errno
+from agents.errors import AgentError
 
 
-class Later:
+class Future:
     """A reply to come: called as a completion callback, awaited by one task."""
 
     __slots__ = ("arrived", "data", "error", "waiter")
@@ -29,21 +23,21 @@ class Later:
         if waiter is not None:
             waiter()
 
-    def __await__(self) -> Generator["Later", None, tuple[int, Any]]:
+    def __await__(self) -> Generator["Future", None, tuple[int, Any]]:
         if not self.arrived:
             yield self
         return self.error, self.data
 
 
-class Task:
-    """A coroutine under way. Awaiting it gives its value or raises its Fault."""
+class LoopTask:
+    """A coroutine under way. Awaiting it gives its value or raises its AgentError."""
 
-    __slots__ = ("_coroutine", "_ended", "_fault", "_value")
+    __slots__ = ("_coroutine", "_ended", "_failure", "_value")
 
-    def __init__(self, coroutine: Coroutine[Later, None, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[Future, None, Any]) -> None:
         self._coroutine = coroutine
-        self._ended = Later()
-        self._fault: Fault | None = None
+        self._ended = Future()
+        self._failure: AgentError | None = None
         self._value: Any = None
         self._step()
 
@@ -52,8 +46,8 @@ class Task:
             later = self._coroutine.send(None)
         except StopIteration as stop:
             self._value = stop.value
-        except Fault as fault:
-            self._fault = fault
+        except AgentError as error:
+            self._failure = error
         else:
             later.waiter = self._step
             return
@@ -66,17 +60,17 @@ class Task:
         else:
             self._ended.waiter = call
 
-    def __await__(self) -> Generator[Later, None, Any]:
+    def __await__(self) -> Generator[Future, None, Any]:
         yield from self._ended.__await__()
-        if self._fault is not None:
-            raise self._fault
+        if self._failure is not None:
+            raise self._failure
         return self._value
 
 
 def io(
     device: Any, command: int, offset: int, length: int, data: Any = None, flags: int = 0
-) -> Later:
+) -> Future:
     """Start one request of a device and give the reply to come."""
-    later = Later()
+    later = Future()
     device.submit(command, offset, length, data, flags, later)
     return later

@@ -4,28 +4,30 @@ import errno
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from agents.engines.userspace.loop.tasks import Task, io
-from agents.engines.userspace.mirror.intent import MirrorIntent, MissedChunks
-from agents.engines.userspace.mirror.range_locks import Ranges
-from agents.engines.userspace.mirror.replica import (
+from agents.engines.userspace.loop.coroutines import LoopTask, io
+from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
-    CONNECTION,
     FAULTY,
     INSYNC,
-    IO,
     QUEUED,
-    Replica,
+    LiveReplica,
 )
+from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
+from agents.engines.userspace.mirror.range_locks import RangeLocks
 from agents.engines.userspace.mirror.settlement import Settlement
-from agents.engines.userspace.mirror.surroundings import Surroundings
-from agents.engines.userspace.nbd import protocol
+from agents.engines.userspace.mirror.write_intent import DirtyRegions
+from agents.engines.userspace.nbd import messages
 from agents.ondisk import MARK_BYTES, Mark, pack_mark
+from agents.protocol import Reason
+
+if TYPE_CHECKING:
+    from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 
 EVENT_SECONDS = 5.0
 
-Guard = Callable[["Mirror", int, int, int, Any, int, protocol.Done], bool]
+BeforeWrite = Callable[["LiveMirror", int, int, int, Any, int, messages.Done], bool]
 
 
 class _Write:
@@ -34,7 +36,7 @@ class _Write:
     __slots__ = ("changes", "done", "good", "left", "length", "offset", "ticket")
 
     def __init__(
-        self, ticket: int, offset: int, length: int, left: int, changes: int, done: protocol.Done
+        self, ticket: int, offset: int, length: int, left: int, changes: int, done: messages.Done
     ) -> None:
         self.ticket = ticket
         self.offset = offset
@@ -42,10 +44,10 @@ class _Write:
         self.left = left
         self.changes = changes
         self.done = done
-        self.good: list[Replica] = []
+        self.good: list[LiveReplica] = []
 
 
-class Mirror:
+class LiveMirror:
     """Writes go to every replica in use; one that fails a write is out before it is acknowledged.
 
     The last good replica is never failed: its errors go to the client, and its connection is the
@@ -53,23 +55,23 @@ class Mirror:
     """
 
     def __init__(
-        self, group: Surroundings, mirrorid: int, size: int, base: int, intent: MirrorIntent
+        self, group: MirrorOwner, mirrorid: int, size: int, base: int, regions: DirtyRegions
     ) -> None:
         self.mirrorid = mirrorid
         self.size = size
         self.base = base
-        self.intent = intent
+        self.regions = regions
         self.settlement = Settlement(partial(self.mark, clean=False), group.save)
-        self.replicas: list[Replica] = []
-        self.doubts = 0
-        self.guard: Guard | None = None
+        self.replicas: list[LiveReplica] = []
+        self.unsynced = 0
+        self.before_write: BeforeWrite | None = None
         self.requests = 0
-        self.flying: dict[int, tuple[int, int]] = {}
-        self.ranges = Ranges(self.flying)
+        self.in_flight: dict[int, tuple[int, int]] = {}
+        self.ranges = RangeLocks(self.in_flight)
         self._group = group
-        self._readers: tuple[Replica, ...] = ()
-        self._writers: tuple[Replica, ...] = ()
-        self._behind: tuple[MissedChunks, ...] = ()
+        self._readers: tuple[LiveReplica, ...] = ()
+        self._writers: tuple[LiveReplica, ...] = ()
+        self._missing: tuple[MissedChunks, ...] = ()
         self._changes = 0
         self._flushed = 0
         self._lost_writes = False
@@ -88,19 +90,14 @@ class Mirror:
         return self._group.epoch
 
     @property
-    def readers(self) -> tuple[Replica, ...]:
+    def readers(self) -> tuple[LiveReplica, ...]:
         """The good replicas."""
         return self._readers
 
     @property
-    def writers(self) -> tuple[Replica, ...]:
+    def writers(self) -> tuple[LiveReplica, ...]:
         """The good replicas and those being built."""
         return self._writers
-
-    @property
-    def behind(self) -> bool:
-        """Tell whether a replica is kept account of that lacks something."""
-        return bool(self._behind)
 
     def refresh(self) -> None:
         """Take note of changed states of the replicas."""
@@ -109,7 +106,7 @@ class Mirror:
         self._writers = tuple(
             replica for replica in self.replicas if replica.state in {INSYNC, BUILDING}
         )
-        self._behind = tuple(
+        self._missing = tuple(
             replica.missed
             for replica in self.replicas
             if replica.missed is not None and replica.state in {FAULTY, QUEUED}
@@ -117,36 +114,36 @@ class Mirror:
 
     def mark_in_sync(self) -> None:
         """Only one replica is in use, so what it says is right."""
-        for chunk in self.intent.doubtful():
-            self.intent.trust(chunk, written=True)
-        self.doubts = 0
+        for chunk in self.regions.to_resync():
+            self.regions.set_resynced(chunk, written=True)
+        self.unsynced = 0
 
-    def find(self, dextid: int) -> Replica | None:
+    def find(self, dextid: int) -> LiveReplica | None:
         """Find a replica by its extent."""
         return next((replica for replica in self.replicas if replica.dextid == dextid), None)
 
-    def lost(self, replica: Replica, reason: str) -> None:
+    def lost(self, replica: LiveReplica, reason: str) -> None:
         """A replica's connection is gone."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: {reason}")
         if self._readers == (replica,):
-            replica.why = CONNECTION
+            replica.why = Reason.CONNECTION
             self._lost_writes = self._lost_writes or self._flushed < self.requests
             self._fail_building("the last good replica is out of reach")
             self._group.reconnect(
                 replica, self.size, partial(self.lost, replica), partial(self.found, replica)
             )
         else:
-            self.fail(replica, CONNECTION)
+            self.fail(replica, Reason.CONNECTION)
 
-    def found(self, replica: Replica) -> None:
+    def found(self, replica: LiveReplica) -> None:
         """The last good replica answers again."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: reached again")
-        replica.why = ""
+        replica.why = Reason.NONE
         self.refresh()
         if self.settlement.unsettled:
             self.settlement.begin()
 
-    def fail(self, replica: Replica, why: str) -> None:
+    def fail(self, replica: LiveReplica, why: Reason) -> None:
         """Take a replica out of use, unless it is the last good one."""
         if replica.state not in {INSYNC, BUILDING}:
             return
@@ -158,8 +155,8 @@ class Mirror:
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid} is out: {why}")
         replica.state, replica.why = FAULTY, why
         if replica.missed is None:
-            replica.missed = self._group.missed_chunks(replica.dextid, self.intent)
-        replica.missed.add(self.intent.unsafe())
+            replica.missed = self._group.missed_chunks(replica.dextid, self.regions)
+        replica.missed.add(self.regions.as_missing())
         self.refresh()
         # Before the connection is cut: that answers requests, which must not be acknowledged yet.
         if was == INSYNC:
@@ -173,14 +170,14 @@ class Mirror:
         events = self.settlement.events
         block = pack_mark(Mark(self._group.epoch, events, clean))
         asked = [
-            (replica, io(replica, protocol.WRITE, self.size, MARK_BYTES, block, protocol.FUA))
+            (replica, io(replica, messages.WRITE, self.size, MARK_BYTES, block, messages.FUA))
             for replica in self._readers
         ]
         marked = 0
         for replica, reply in asked:
             error, _ = await reply
             if error:
-                self.fail(replica, IO)
+                self.fail(replica, Reason.IO)
             else:
                 replica.events = events
                 marked += 1
@@ -190,7 +187,7 @@ class Mirror:
         for replica in self._writers:
             if replica.state == BUILDING:
                 self._report(f"replica {replica.dextid} is not built any further: {reason}")
-                self.fail(replica, IO)
+                self.fail(replica, Reason.IO)
 
     def _report(self, text: str) -> None:
         now = time.monotonic()
@@ -201,7 +198,7 @@ class Mirror:
     # -- requests of clients
 
     def write(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Write, trim or zero on all replicas."""
         ranges = self.ranges
@@ -209,37 +206,41 @@ class Mirror:
             offset, offset + length, partial(self.write, command, offset, length, data, flags, done)
         ):
             return
-        guard = self.guard
-        if guard is not None and guard(self, command, offset, length, data, flags, done):
+        before_write = self.before_write
+        if before_write is not None and before_write(
+            self, command, offset, length, data, flags, done
+        ):
             return
         self.write_now(command, offset, length, data, flags, done)
 
     def write_now(
-        self, command: int, offset: int, length: int, data: Any, flags: int, done: protocol.Done
+        self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
         """Write without regard to ranges that are taken: for whoever has taken them."""
         ticket = self.requests = self.requests + 1
-        self.flying[ticket] = (offset, length)
-        self.intent.touch(offset, length)
-        for missed in self._behind:
-            missed.touch(offset, length)
+        self.in_flight[ticket] = (offset, length)
+        self.regions.set_dirty(offset, length)
+        for missed in self._missing:
+            missed.add_range(offset, length)
         writers = self._writers
         write = _Write(ticket, offset, length, len(writers), self._changes, done)
         for replica in writers:
-            device = replica.remote or replica  # mostly the former: one call less on the hot path
+            device = (
+                replica.connection or replica
+            )  # mostly the former: one call less on the hot path
             device.submit(
                 command, offset, length, data, flags, partial(self._landed, write, replica)
             )
 
-    def _landed(self, write: _Write, replica: Replica, error: int, _data: Any) -> None:
+    def _landed(self, write: _Write, replica: LiveReplica, error: int, _data: Any) -> None:
         if error:
-            self.fail(replica, IO)
+            self.fail(replica, Reason.IO)
         elif replica.state == INSYNC:
             write.good.append(replica)
         write.left -= 1
         if write.left:
             return
-        del self.flying[write.ticket]
+        del self.in_flight[write.ticket]
         good = write.good
         if write.changes != self._changes:
             good = [replica for replica in good if replica.state == INSYNC]
@@ -247,18 +248,18 @@ class Mirror:
         if self.ranges.busy:
             self.ranges.landed(write.offset, write.offset + write.length)
 
-    def read(self, offset: int, length: int, done: protocol.Done) -> None:
+    def read(self, offset: int, length: int, done: messages.Done) -> None:
         """Read from the least busy good replica; where they may differ, always from the first."""
         readers = self._readers
         replica = readers[0]
-        if len(readers) > 1 and not (self.doubts and self.intent.is_doubtful(offset, length)):
+        if len(readers) > 1 and not (self.unsynced and self.regions.needs_resync(offset, length)):
             least = replica.under_way()
             for other in readers:
                 under_way = other.under_way()
                 if under_way < least:
                     replica, least = other, under_way
         replica.submit(
-            protocol.READ,
+            messages.READ,
             offset,
             length,
             None,
@@ -267,22 +268,28 @@ class Mirror:
         )
 
     def _has_read(
-        self, replica: Replica, offset: int, length: int, done: protocol.Done, error: int, data: Any
+        self,
+        replica: LiveReplica,
+        offset: int,
+        length: int,
+        done: messages.Done,
+        error: int,
+        data: Any,
     ) -> None:
         if not error:
             done(0, data)
             return
-        self.fail(replica, IO)
+        self.fail(replica, Reason.IO)
         if replica.state == INSYNC:
             done(errno.EIO, None)
         else:
             self.read(offset, length, done)
 
-    def status(self, offset: int, length: int, flags: int, done: protocol.Done) -> None:
+    def status(self, offset: int, length: int, flags: int, done: messages.Done) -> None:
         """Tell holes from data on the first good replica."""
-        self._readers[0].submit(protocol.BLOCK_STATUS, offset, length, None, flags, done)
+        self._readers[0].submit(messages.BLOCK_STATUS, offset, length, None, flags, done)
 
-    def flush(self, done: protocol.Done) -> None:
+    def flush(self, done: messages.Done) -> None:
         """Make durable what was written before this moment."""
         if self._lost_writes:
             self._lost_writes = False
@@ -290,9 +297,9 @@ class Mirror:
         elif self._flushed >= self.requests:
             done(0 if self._readers[0].is_reachable() else errno.EIO, None)
         else:
-            Task(self._flush(done))
+            LoopTask(self._flush(done))
 
-    async def _flush(self, done: protocol.Done) -> None:
+    async def _flush(self, done: messages.Done) -> None:
         before, changes = self.requests, self._changes
         good = await self.flush_replicas()
         if good and changes == self._changes:
@@ -301,12 +308,12 @@ class Mirror:
 
     async def flush_replicas(self) -> int:
         """Flush every replica in use and fail those that cannot; counts the good ones that did."""
-        asked = [(replica, io(replica, protocol.FLUSH, 0, 0)) for replica in self._writers]
-        flushed: list[Replica] = []
+        asked = [(replica, io(replica, messages.FLUSH, 0, 0)) for replica in self._writers]
+        flushed: list[LiveReplica] = []
         for replica, reply in asked:
             error, _ = await reply
             if error:
-                self.fail(replica, IO)
+                self.fail(replica, Reason.IO)
             else:
                 flushed.append(replica)
         return sum(replica.state == INSYNC for replica in flushed)
@@ -320,11 +327,11 @@ class Mirror:
             bool(await self.flush_replicas()) and changes == self._changes and not self._lost_writes
         )
 
-    async def clean_intent(self) -> None:
-        """Forget old intents: after a flush of all, what landed before it is equal on all."""
-        self.intent.begin_cleaning(list(self.flying.values()))
+    async def clean_dirty(self) -> None:
+        """Flush all replicas: what landed before that is equal on all, and dirty no more."""
+        self.regions.begin_cleaning(list(self.in_flight.values()))
         before, changes = self.requests, self._changes
         good = await self.flush_replicas()
         if good and changes == self._changes:
             self._flushed = max(self._flushed, before)
-            self.intent.end_cleaning()
+            self.regions.end_cleaning()
