@@ -120,7 +120,7 @@ class Assembly:
             error, why = await connected
             if error:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
-                replica.state, replica.why = FAULTY, Reason.CONNECTION
+                replica.state, replica.reason = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
 
@@ -162,7 +162,7 @@ class Assembly:
         for replica, mark in marks:
             if mark.events < newest and replica.state == INSYNC:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: stale")
-                replica.state, replica.why = FAULTY, Reason.STALE
+                replica.state, replica.reason = FAULTY, Reason.STALE
                 replica.drop()
 
     def forget(self, volume: Volume) -> None:
@@ -182,9 +182,9 @@ def _make_replica(saved: SavedReplica) -> LiveReplica:
         saved.port,
         saved.export,
         saved.state,
-        saved.why,
+        saved.reason,
         saved.events,
     )
     if replica.state in {QUEUED, BUILDING}:  # what was copied to it is lost with the process
-        replica.state, replica.why = FAULTY, Reason.STALE
+        replica.state, replica.reason = FAULTY, Reason.STALE
     return replica

@@ -39,7 +39,7 @@ class SavedReplica:
     port: int
     export: str
     state: LiveState
-    why: Reason = Reason.NONE
+    reason: Reason = field(default=Reason.NONE, metadata={WIRE: "why"})
     events: int = 0
     done_mib: int = 0
     total_mib: int = 0
@@ -150,15 +150,15 @@ def _open_kept(path: str, flags: int) -> int:
 
 def _replica_report(mirror: SavedMirror, replica: SavedReplica, *, alive: bool) -> ReplicaReport:
     # One that was being built is lost with the process.
-    state, why = replica.state, replica.why
+    state, reason = replica.state, replica.reason
     if state in {LiveState.QUEUED, LiveState.BUILDING}:
-        state, why = (LiveState.SPARE, why) if alive else (LiveState.FAULTY, Reason.STALE)
+        state, reason = (LiveState.SPARE, reason) if alive else (LiveState.FAULTY, Reason.STALE)
     return ReplicaReport(
         replica.dextid,
         mirror.mirrorid,
         ReplicaState(state),
         replica.events,
-        str(why),
+        reason,
         replica.done_mib,
         replica.total_mib,
     )
