@@ -11,7 +11,11 @@ import os
 from dataclasses import dataclass, field
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.mirror.live_replica import LiveState
+from agents.engines.userspace.mirror.live_replica import (
+    TO_BUILD,
+    LiveReplica,
+    LiveState,
+)
 from agents.protocol import (
     WIRE,
     AttachOrder,
@@ -148,14 +152,16 @@ def _open_kept(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_TRUNC, 0o600)
 
 
-def _replica_report(mirror: SavedMirror, replica: SavedReplica, *, alive: bool) -> ReplicaReport:
-    # One that was being built is lost with the process.
+def replica_report(
+    mirrorid: int, replica: SavedReplica | LiveReplica, *, alive: bool
+) -> ReplicaReport:
+    """Report a replica; one that was being built is lost with the process."""
     state, reason = replica.state, replica.reason
-    if state in {LiveState.QUEUED, LiveState.BUILDING}:
+    if state in TO_BUILD:
         state, reason = (LiveState.SPARE, reason) if alive else (LiveState.FAULTY, Reason.STALE)
     return ReplicaReport(
         replica.dextid,
-        mirror.mirrorid,
+        mirrorid,
         ReplicaState(state),
         replica.events,
         reason,
@@ -165,9 +171,9 @@ def _replica_report(mirror: SavedMirror, replica: SavedReplica, *, alive: bool) 
 
 
 def replica_reports(group: SavedGroup, *, alive: bool) -> tuple[ReplicaReport, ...]:
-    """Report all replicas of a group."""
+    """Report all replicas of a group, as they were saved."""
     return tuple(
-        _replica_report(mirror, replica, alive=alive)
+        replica_report(mirror.mirrorid, replica, alive=alive)
         for device in group.devices
         for mirror in device.mirrors
         for replica in mirror.replicas

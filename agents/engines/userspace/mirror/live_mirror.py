@@ -11,7 +11,8 @@ from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
     FAULTY,
     INSYNC,
-    QUEUED,
+    LACKING,
+    WRITTEN,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
@@ -103,13 +104,11 @@ class LiveMirror:
         """Take note of changed states of the replicas."""
         self._changes += 1
         self._readers = tuple(replica for replica in self.replicas if replica.state == INSYNC)
-        self._writers = tuple(
-            replica for replica in self.replicas if replica.state in {INSYNC, BUILDING}
-        )
+        self._writers = tuple(replica for replica in self.replicas if replica.state in WRITTEN)
         self._missing = tuple(
             replica.missed
             for replica in self.replicas
-            if replica.missed is not None and replica.state in {FAULTY, QUEUED}
+            if replica.missed is not None and replica.state in LACKING
         )
 
     def mark_in_sync(self) -> None:
@@ -145,7 +144,7 @@ class LiveMirror:
 
     def fail(self, replica: LiveReplica, reason: Reason) -> None:
         """Take a replica out of use, unless it is the last good one."""
-        if replica.state not in {INSYNC, BUILDING}:
+        if replica.state not in WRITTEN:
             return
         if self._readers == (replica,):
             self._report(f"the last good replica {replica.dextid} failed: {reason}")

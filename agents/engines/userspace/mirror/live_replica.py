@@ -26,9 +26,14 @@ class LiveState(StrEnum):
     QUEUED = "queued"
     BUILDING = "building"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python, and mirrors look often
+
 
 # As names of the module they are quicker to reach, for the hot path.
 INSYNC, SPARE, FAULTY, QUEUED, BUILDING = LiveState
+WRITTEN = frozenset((INSYNC, BUILDING))
+LACKING = frozenset((FAULTY, QUEUED))
+TO_BUILD = frozenset((QUEUED, BUILDING))
 
 
 class LiveReplica:
