@@ -17,9 +17,9 @@ from inventory.models import Clock
 
 LOOK = 1.0
 """Seconds for which a process goes by its own clock before it looks at the row again."""
-LEASH = 4.0
+LEASH = 2.5
 """Seconds by which a process may be ahead of the row: one that nobody moves stands still."""
-LONGEST = 5.0
+LONGEST = 2.5
 """Seconds that the row moves at once: a worker that was stopped for an hour saw nothing pass."""
 
 

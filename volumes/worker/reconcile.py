@@ -36,8 +36,6 @@ State = TypeVar("State", StorageState, HeadState)
 
 SETTLED = timedelta(seconds=5)
 """A group that was bound more recently than this may be missing from an older answer."""
-REPLACED = 10
-"""Seconds within which another worker looks after the nodes where one died."""
 
 
 def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
@@ -59,29 +57,27 @@ def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
 
 def resume_watch() -> None:
     """Leave out of all silences a time in which nobody asked: nobody could have heard an answer."""
-    asked = Watch.objects.values_list("asked", flat=True).filter(pk=1).first()
-    if asked is None:
-        return
-    gap = clock.now() - asked
-    if gap > _regular():
-        logger.warning("nobody asked the nodes for %s; that counts as no silence", gap)
-        servers.forgive_silence(gap)
+    excess = _unasked() - _interval()
+    if excess > timedelta():
+        with write_lock():
+            servers.forgive_silence(excess)
+            Watch.objects.filter(pk=1).update(asked=clock.now() - _interval())
+        logger.warning("the nodes were asked %s late: that counts as no silence", excess)
 
 
 def note_watch() -> None:
-    """Record that all were asked until now: what is silent next was still answering then."""
+    """Record that all were asked until now."""
     Watch.objects.filter(pk=1).update(asked=clock.now())
 
 
-def _asked_before() -> datetime | None:
-    """Tell when all were last asked, if that was lately."""
-    regular = clock.now() - _regular()
-    return Watch.objects.filter(asked__gte=regular).values_list("asked", flat=True).first()
+def _unasked() -> timedelta:
+    """Tell for how long nobody has asked the nodes; nothing where nobody ever did."""
+    asked = Watch.objects.filter(pk=1).values_list("asked", flat=True).first()
+    return clock.now() - asked if asked else timedelta()
 
 
-def _regular() -> timedelta:
-    """The longest time from one round to the next while nothing is wrong, or a worker follows."""
-    return timedelta(seconds=2 * settings.VASTSKY_RECONCILE_SECONDS + REPLACED)
+def _interval() -> timedelta:
+    return timedelta(seconds=settings.VASTSKY_RECONCILE_SECONDS)
 
 
 # -- storage servers ------------------------------------------------------------------------------
@@ -236,7 +232,7 @@ def _ask(
     by_address: Mapping[int, nodes.AddressAgent],
 ) -> dict[int, State]:
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
-    since = _asked_before() or clock.now()
+    unasked = min(_unasked(), _interval())
     answers = nodes.ask_all({pk: door.agent.state for pk, door in by_address.items()})
     sane: dict[int, State] = {}
     silences: dict[int, str] = {}
@@ -249,7 +245,7 @@ def _ask(
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
-    servers.record_answers(kind, silences, since)
+    servers.record_answers(kind, silences, clock.now() - unasked)
     return sane
 
 
