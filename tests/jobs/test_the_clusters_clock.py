@@ -2,9 +2,11 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -239,12 +241,14 @@ def test_a_node_that_hangs_holds_up_its_own_jobs_alone(
         return Again(timedelta(seconds=50))
 
     monkeypatch.setitem(runner.STEPS, Job.Kind.DETACH, step)
+    monkeypatch.setattr(runner, "_POOL", ThreadPoolExecutor(2))
 
     assert runner.run_due() == 2
     assert done.wait(5)
     assert runner.run_due() == 0
     hung.set()
-    _wait(lambda: not runner._taken)
+    _hang_up(runner._POOL)
+    assert not runner._taken
 
 
 @pytest.mark.django_db
@@ -269,10 +273,13 @@ def _set(hours: int) -> Callable[[], object]:
     return lambda: right() + timedelta(hours=hours)
 
 
-def _wait(condition: Callable[[], bool]) -> None:
-    patience = threading.Event()
-    for _ in range(100):
-        if condition():
-            return
-        patience.wait(0.05)
-    raise AssertionError("waited in vain")
+def _hang_up(pool: ThreadPoolExecutor) -> None:
+    """Wait for both threads, and let each close its connection to the database."""
+    both = threading.Barrier(2)
+
+    def end() -> None:
+        both.wait(10)
+        connections.close_all()
+
+    for thread in [pool.submit(end) for _ in range(2)]:
+        thread.result(10)
