@@ -3,9 +3,9 @@
 from itertools import groupby
 
 from django.db.models import Count, Q
-from django.utils import timezone
 
 from agents.protocol import LOST, Reason, ReplicaReport, ReplicaState
+from inventory import clock
 from volumes.models import LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
 
@@ -21,7 +21,7 @@ def record_replicas(group: int, reported: tuple[ReplicaReport, ...]) -> None:
     told = _of_group(group, reported)
     insync = [c.dextid for c in told if c.state == ReplicaState.INSYNC]
     replicas = Replica.objects.filter(pk__in=insync)
-    replicas.filter(status=Replica.Status.NEEDSHRED).update(since=timezone.now())
+    replicas.filter(status=Replica.Status.NEEDSHRED).update(since=clock.now())
     replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC)
     said_lost = dict(replicas.filter(_SAID_LOST).values_list("pk", "reason"))
     mark_in_sync(insync)
@@ -67,7 +67,7 @@ def mark_in_sync(dextids: list[int]) -> None:
     replicas = Replica.objects.filter(pk__in=dextids)
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
     if replicas.move(Replica.Status.SPARE, Replica.Status.INSYNC):
-        replicas.update(reason=Reason.NONE, since=timezone.now())
+        replicas.update(reason=Reason.NONE, since=clock.now())
 
 
 def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
@@ -75,6 +75,6 @@ def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
     moved = 0
     for was in GOOD:
         replicas = Replica.objects.filter(pk__in=dextids, status=was)
-        replicas.update(reason=reason, since=timezone.now())
+        replicas.update(reason=reason, since=clock.now())
         moved += replicas.move(was, Replica.Status.FAULTY)
     return moved
