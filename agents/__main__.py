@@ -8,10 +8,10 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
 from agents.node.daemon import run
-from agents.node.engines import head_engine, storage_engine
+from agents.node.engine_choice import head_engine, storage_engine
 from agents.node.head.head_agent import HeadRole
 from agents.node.storage.storage_agent import StorageRole
 
@@ -37,7 +37,7 @@ def main() -> None:
         act(words.config)
     except ConfigError as error:
         parser.exit(BAD_CONFIG, f"{error}\n")
-    except (EngineError, OSError, sqlite3.Error) as error:
+    except (AgentError, OSError, sqlite3.Error) as error:
         parser.exit(1, f"agents {words.kind}: {error}\n")
 
 

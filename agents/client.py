@@ -28,29 +28,21 @@ from agents.protocol import (
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.xmlrpc import Fault
 
-__all__ = ["AgentFault", "AgentUnreachable", "HeadAgent", "Malformed", "StorageAgent"]
+__all__ = ["AgentUnreachable", "Fault", "HeadAgent", "Malformed", "StorageAgent"]
 
 QUICK = 2.0
 SYNCHRONOUS = 10.0
 ASSEMBLY = 25.0
 """Agents answer after 20 s at the latest, then with RUNNING."""
 
-CODES = {*errno.errorcode, 500}
+ERRNOS = {*errno.errorcode, 500}
 """What an agent may refuse with; 500 is a defect of its own."""
 
 T = TypeVar("T")
 
 
-class AgentUnreachable(Exception):
+class AgentUnreachable(Unreachable):
     """The agent did not answer in time on any of its addresses. It may have done the work."""
-
-
-class AgentFault(Exception):
-    """The agent refused; `errno` says why."""
-
-    def __init__(self, errno: int, message: str) -> None:
-        super().__init__(message)
-        self.errno = errno
 
 
 class _Agent:
@@ -116,9 +108,9 @@ def _told(
             peer, f"vastsky.{method}", struct, deadline=deadline, connect_timeout=connect_timeout
         )
     except Fault as fault:
-        if fault.code not in CODES:
-            raise Malformed(f"{peer} refused with {fault.code}, which is no errno") from None
-        raise AgentFault(fault.code, str(fault)) from None
+        if fault.errno not in ERRNOS:
+            raise Malformed(f"{peer} refused with {fault.errno}, which is no errno") from None
+        raise
 
 
 class HeadAgent(_Agent):
@@ -145,7 +137,7 @@ class HeadAgent(_Agent):
         return self._ask(Report, "unsnapshot", order, ASSEMBLY)
 
     def rebuild(self, order: RebuildOrder) -> Report:
-        """Start to bring a copy into sync."""
+        """Start to bring a replica into sync."""
         return self._ask(Report, "rebuild", order, SYNCHRONOUS)
 
 

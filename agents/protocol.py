@@ -9,19 +9,24 @@ what is older than what they know.
 
 import typing
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any, TypeVar
 
 VERSION = 5
-GB = 1 << 30
-MIB = 1 << 20
-META_BYTES = 4096
-"""Each export is its extent followed by one block of mirror metadata kept in the SUPER extent."""
 
 WIRE = "wire"
 """Metadata of a member whose name on the wire, fixed since the first agents, is another."""
 
 T = TypeVar("T")
+
+
+class Target(IntEnum):
+    """What failed, as notifyFailure counts; an event's target too. A replica goes by its extent."""
+
+    HEAD = 1
+    STORAGE = 2
+    DISK = 3
+    REPLICA = 4
 
 
 class Progress(StrEnum):
@@ -61,7 +66,7 @@ MEANINGS = {
     Reason.SILENT: "its server or disk does not answer",
     Reason.RESTARTED: "its server was started anew",
     Reason.FAILED: "it, its disk or its server was declared failed",
-    Reason.DISK: "its disk was declared failed",
+    Reason.DISK: "its disk failed",
 }
 LOST = frozenset({Reason.FAILED, Reason.IO, Reason.DISK})
 """Reasons that say that the replica is lost: no grace, and it is never trusted again."""
@@ -252,9 +257,9 @@ class UnsnapshotOrder:
 class RebuildOrder:
     """Bring `replica` into sync in an attached mirror.
 
-    `replaces` names the copy it takes the place of once in sync (0: none; a replica that is still
-    good goes on serving until then). The same dextid as a faulty replica means: it came back; copy
-    what it missed if the head still knows, else all.
+    `replaces` names the replica that it takes the place of once it is in sync (0: none; one that is
+    still good goes on serving until then). The same dextid as a faulty replica means: it came back;
+    copy what it missed if the head still knows, else all.
     """
 
     eventid: int
@@ -290,18 +295,18 @@ class Report:
     total_mib: int = 0
     errno: int = 0
     message: str = ""
-    replicas: tuple["ReplicaReport", ...] = ()
+    replicas: tuple["ReplicaReport", ...] = field(default=(), metadata={WIRE: "copies"})
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReport:
-    """One replica on the head. `why` is one of "", "connection", "io", "stale", "asked"."""
+    """One replica on the head; its `reason` is none of those that only the manager gives."""
 
     dextid: int
     mirrorid: int
     state: ReplicaState
     events: int
-    why: str = ""
+    reason: Reason = field(default=Reason.NONE, metadata={WIRE: "why"})
     done_mib: int = 0
     total_mib: int = 0
 

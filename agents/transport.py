@@ -1,5 +1,6 @@
 """One XML-RPC call over HTTP/1.1 or HTTPS that ends by its deadline, whatever the peer does."""
 
+import errno
 import http.client
 import io
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from agents.errors import AgentError
 from agents.identity import explain
 from agents.protocol import Malformed
 from agents.xmlrpc import dump_call, load_answer
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
 MAX_ANSWER = 64 << 20
 
 
-class Unreachable(Exception):
+class Unreachable(AgentError):
     """No answer came: refused, timed out, cut off, or not let in."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.EHOSTDOWN, message)
 
 
 class Deadline:

@@ -23,8 +23,8 @@ from typing import Any
 
 from agents.engines.base import Lease
 from agents.engines.userspace.head.head_engine import UserspaceHead
-from agents.engines.userspace.mirror.marks import GB, mark_offset
 from agents.engines.userspace.storage.storage_engine import UserspaceStorage
+from agents.ondisk import GB, mark_offset
 from agents.protocol import (
     AttachOrder,
     DeviceSpec,

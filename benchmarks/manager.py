@@ -32,8 +32,8 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local import observe
-from deploy.local.cluster import Cluster
-from deploy.local.manager import command
+from deploy.local.cluster import LocalCluster
+from deploy.local.manager_processes import command
 from deploy.local.place import ROOT, Place, choose
 
 PORT = 24810
@@ -99,7 +99,7 @@ def web(port: int) -> Iterator[Place]:
     """Serve an empty database, with neither broker nor worker."""
     with tempfile.TemporaryDirectory(prefix="vs-bench-") as home:
         place = choose(home, str(port))
-        cluster = Cluster(place, {"DATABASE_URL": ""})
+        cluster = LocalCluster(place, {"DATABASE_URL": ""})
         os.environ["VASTSKY_HOME"] = home
         migrated = cluster.manage("migrate", "--verbosity", "0")
         if migrated.returncode:
@@ -265,7 +265,7 @@ NOTICE = {
 def real_agents() -> Iterator[Figure]:
     with tempfile.TemporaryDirectory(prefix="vs-bench-") as home:
         # Sparse files: room for 1 TB in three replicas.
-        cluster = Cluster(choose(home, str(PORT + 8), disk_gb=2048), NOTICE)
+        cluster = LocalCluster(choose(home, str(PORT + 8), disk_gb=2048), NOTICE)
         cluster.take()
         try:
             cluster.start()
@@ -274,7 +274,7 @@ def real_agents() -> Iterator[Figure]:
             cluster.stop()
 
 
-def _with_agents(cluster: Cluster) -> Iterator[Figure]:
+def _with_agents(cluster: LocalCluster) -> Iterator[Figure]:
     call = Caller(cluster.place.port)
     observe.wait(lambda: _zeroed(call), "all disks zeroed", 120)
     call("createLogicalVolume", lvolname="small", capacity=10)
@@ -301,7 +301,9 @@ def _zeroed(call: Caller) -> bool:
     return len(disks) == 8 and all(disk["available"] >= disk["capacity"] - 1 for disk in disks)
 
 
-def _noticed(cluster: Cluster, call: Caller, node: str, break_it: Callable[[], object]) -> float:
+def _noticed(
+    cluster: LocalCluster, call: Caller, node: str, break_it: Callable[[], object]
+) -> float:
     """Seconds from the failure of a node until its server is shown as OFFLINE."""
     addresses = list(cluster.place.node(node).addresses)
     servers = call("listStorageServers")

@@ -13,7 +13,7 @@ from inventory.models import AuditEntry
 Way = AuditEntry.Way
 
 
-class Verb(StrEnum):
+class Action(StrEnum):
     """Everything that is written down; one request is one row, whatever it sets in motion."""
 
     REGISTER_HEAD = "register_head"
@@ -45,7 +45,7 @@ class Verb(StrEnum):
     RETRY_JOB = "retry_job"
     CANCEL_JOB = "cancel_job"
     FORCE_JOB = "force_job"
-    CREATE_TOKEN = "create_token"  # noqa: S105  the name of a verb
+    CREATE_TOKEN = "create_token"  # noqa: S105  the name of an action
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
     BIND_TOKEN = "bind_token"  # noqa: S105
     ADD_USER = "add_user"
@@ -81,11 +81,11 @@ def actor() -> Actor:
     return _acting.get()
 
 
-def record(verb: Verb, subject: object, detail: str = "") -> None:
+def record(action: Action, subject: object, detail: str = "") -> None:
     """Write one row that exists exactly when the change does: in the caller's transaction."""
     if not transaction.get_connection().in_atomic_block:
-        raise transaction.TransactionManagementError(f"{verb} is written down in no transaction")
+        raise transaction.TransactionManagementError(f"{action} is written down in no transaction")
     who = _acting.get()
     AuditEntry.objects.create(
-        actor=who.name[:150], way=who.way, verb=verb, subject=str(subject)[:200], detail=detail
+        actor=who.name[:150], way=who.way, verb=action, subject=str(subject)[:200], detail=detail
     )

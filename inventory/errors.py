@@ -1,13 +1,13 @@
 """Refusals: requests that were understood and declined, each with the errno its fault carries."""
 
 import errno
-from typing import ClassVar
+import os
 
 
 class Refused(Exception):
     """A request that was understood and declined; the text is a sentence for the caller."""
 
-    errno: ClassVar[int]
+    errno: int
 
 
 class NotFound(Refused):
@@ -68,3 +68,11 @@ class HostDown(Refused):
     """A node that is needed does not answer."""
 
     errno = errno.EHOSTDOWN
+
+
+class NodeRefused(Refused):
+    """A node refused or failed, with an errno that only it knew."""
+
+    def __init__(self, errno: int, message: str) -> None:
+        super().__init__(message or os.strerror(errno))
+        self.errno = errno

@@ -1,7 +1,7 @@
 """The methods of the API about servers and disks; a signature is the method's wire contract."""
 
 from collections.abc import Callable
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Annotated, Any
 
 from inventory import servers
@@ -84,6 +84,10 @@ def cluster_info() -> dict[str, Any]:
     return {"cluster": str(cluster.uuid), "incarnation": cluster.incarnation}
 
 
+NOWHERE = IPv4Network("0.0.0.0/8")
+"""No server is there: whoever registers such an address has sent a small number, an id."""
+
+
 def parse_addresses(ip_data: list[str | int]) -> list[str]:
     """Read one or two IPv4 addresses, dotted or as signed 32-bit integers."""
     if not 1 <= len(ip_data) <= servers.NETWORKS:
@@ -97,7 +101,7 @@ def _parse_address(address: str | int) -> str:
         parsed = IPv4Address(address & 0xFFFFFFFF if isinstance(address, int) else address)
     except AddressValueError:
         raise Invalid("ip_data holds something that is no IPv4 address") from None
-    if parsed.is_unspecified or parsed.is_multicast or parsed.is_reserved:
+    if parsed in NOWHERE or parsed.is_multicast or parsed.is_reserved:
         raise Invalid(f"{parsed} is no address of a server")
     return str(parsed)
 

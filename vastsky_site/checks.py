@@ -28,7 +28,7 @@ def check_database(*_: Any, **__: Any) -> list[checks.CheckMessage]:
 
 
 @checks.register()
-def check_patience(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+def check_deadlines(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     """A silent server is first suspected, then OFFLINE; nodes answer before they are asked anew."""
     problems: list[checks.CheckMessage] = []
     if settings.VASTSKY_SUSPECT_SECONDS >= settings.VASTSKY_OFFLINE_SECONDS:

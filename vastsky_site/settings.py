@@ -282,7 +282,7 @@ SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-# Content-Security-Policy: access.middleware. The patience of the login: access.login.
+# Content-Security-Policy: access.middleware. The lockout of the login: access.login.
 
 # -- logs -----------------------------------------------------------------------------------------
 

@@ -6,15 +6,15 @@ from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 
-from agents.client import AgentFault, AgentUnreachable, HeadAgent, StorageAgent
+from agents.client import AgentUnreachable, Fault, HeadAgent, StorageAgent
 from agents.protocol import Malformed
 from inventory.models import ALIVE, Address
 from volumes.replicas.rows import storage_addresses
 
 T = TypeVar("T")
 A = TypeVar("A", HeadAgent, StorageAgent)
-NODE_ERRORS = (AgentUnreachable, AgentFault, Malformed)
-Failure = AgentUnreachable | AgentFault | Malformed
+NODE_ERRORS = (AgentUnreachable, Fault, Malformed)
+Failure = AgentUnreachable | Fault | Malformed
 
 _POOL = ThreadPoolExecutor(max_workers=32, thread_name_prefix="nodes")
 """Threads that only talk to nodes; none of them touches the database."""
@@ -55,27 +55,29 @@ def _reach(kind: type[A], addresses: Sequence[str], timeout: float | None = None
     return kind(addresses, ports[kind], timeout, settings.VASTSKY_IDENTITY)
 
 
-class Door(NamedTuple):
+class AddressAgent(NamedTuple):
     """One address of a server, and the agent as reached through it alone."""
 
     server: int
     agent: StorageAgent | HeadAgent
 
 
-def storage_doors() -> dict[int, Door]:
+def storage_agents_by_address() -> dict[int, AddressAgent]:
     """Reach living storage servers by each address alone, by the address's id."""
     rows = Address.objects.filter(storage__priority__in=ALIVE)
     return {
-        pk: Door(server or 0, _reach(StorageAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
+        pk: AddressAgent(
+            server or 0, _reach(StorageAgent, [address], settings.VASTSKY_AGENT_TIMEOUT)
+        )
         for pk, server, address in rows.values_list("pk", "storage", "address")
     }
 
 
-def head_doors() -> dict[int, Door]:
+def head_agents_by_address() -> dict[int, AddressAgent]:
     """Reach living heads by each address alone, by the address's id."""
     rows = Address.objects.filter(head__priority__in=ALIVE)
     return {
-        pk: Door(server or 0, _reach(HeadAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
+        pk: AddressAgent(server or 0, _reach(HeadAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
         for pk, server, address in rows.values_list("pk", "head", "address")
     }
 

@@ -16,7 +16,7 @@ class EngineError(AgentError):
 class Lease:
     """The right of one epoch of one group to one extent: a range of a disk and its metadata block.
 
-    Served under `name` as one device of `size` + META_BYTES bytes: the range at `offset` of `path`,
+    Served under `name` as one device of `size` + MARK_BYTES bytes: the range at `offset` of `path`,
     then the block at `meta_offset`.
     """
 

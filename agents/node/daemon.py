@@ -1,28 +1,26 @@
-"""An agent put together: its parts, its method table, its life from start to signal."""
+"""The life of an agent, from its start to SIGTERM, and what agents of both kinds are made of."""
 
 import logging
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.config import ConfigError, NodeConfig
 from agents.node.fences import Fences
-from agents.node.http_server import Server
+from agents.node.http_server import AgentServer
 from agents.node.journal import Journal
-from agents.node.manager_client import Manager
+from agents.node.manager_client import ManagerClient
 from agents.node.methods import Acknowledgement, Method, Question
-from agents.node.notifications import Outbox
 from agents.node.orders import Orders
-from agents.node.state_store import Store
+from agents.node.outbox import Outbox
+from agents.node.state_store import StateStore
 from agents.protocol import CancelOrder, Report
 
 logger = logging.getLogger(__name__)
 
-KERNEL_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 TICK_SECONDS = 1.0
 PRUNE_TICKS = 3600
 
@@ -44,15 +42,15 @@ class Role(Protocol):
         """Read the configuration file again."""
 
 
-class Parts:
+class AgentCore:
     """What agents of both kinds are made of."""
 
     def __init__(self, config: NodeConfig) -> None:
-        self.store = Store(config.state_dir / "agent.db")
+        self.store = StateStore(config.state_dir / "agent.db")
         self.fences = Fences(self.store)
         self.journal = Journal(self.store)
         self.orders = Orders(self.journal, self.fences)
-        self.manager = Manager(config.manager_endpoint, config.token_name, config.token_file)
+        self.manager = ManagerClient(config.manager_endpoint, config.token_name, config.token_file)
         self.outbox = Outbox(self.manager)
 
     def methods(self) -> dict[str, Method]:
@@ -70,18 +68,13 @@ class Parts:
         self.orders.acknowledge(acknowledgement.eventids)
 
 
-def boot_id() -> str:
-    """Tell which start of the machine this is."""
-    return KERNEL_BOOT_ID.read_text().strip()
-
-
-def run(config: NodeConfig, build: Callable[[Parts], Role]) -> None:
+def run(config: NodeConfig, build: Callable[[AgentCore], Role]) -> None:
     """Be an agent until SIGTERM or SIGINT. What its engine runs goes on without it."""
-    parts = Parts(config)
+    parts = AgentCore(config)
     parts.journal.prune()
     role = build(parts)
     methods = {**parts.methods(), **role.methods}
-    server = Server(config.addresses, config.port, methods, config.identity)
+    server = AgentServer(config.addresses, config.port, methods, config.identity)
     ending, reloading = threading.Event(), threading.Event()
 
     def note(number: int, _: FrameType | None) -> None:
@@ -99,7 +92,7 @@ def run(config: NodeConfig, build: Callable[[Parts], Role]) -> None:
 
 
 def _tick_until(
-    ending: threading.Event, reloading: threading.Event, role: Role, parts: Parts
+    ending: threading.Event, reloading: threading.Event, role: Role, parts: AgentCore
 ) -> None:
     ticks = 0
     while not ending.wait(TICK_SECONDS):
@@ -116,7 +109,7 @@ def _guarded(act: Callable[[], Any]) -> None:
     """Do it; what goes wrong is logged and the agent lives on."""
     try:
         act()
-    except (EngineError, ConfigError) as error:
+    except (AgentError, ConfigError) as error:
         logger.warning("%s", error)
     except Exception:
         logger.exception("%s failed", act.__qualname__)

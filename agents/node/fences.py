@@ -1,14 +1,14 @@
-"""What an agent must never do again: work for an older epoch, or for an older manager."""
+"""Fences: an agent refuses work for a stale epoch of a group, and for an older manager."""
 
 import errno
 
-from agents.engines.base import EngineError
-from agents.node.state_store import Store
+from agents.errors import AgentError
+from agents.node.state_store import StateStore
 
 INCARNATION = "incarnation"
 
 
-class Stale(EngineError):
+class Stale(AgentError):
     """The order is older than what this node knows."""
 
     def __init__(self, message: str) -> None:
@@ -18,7 +18,7 @@ class Stale(EngineError):
 class Fences:
     """The lowest epoch allowed for each group, and the newest manager's incarnation."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
         with store.reading() as connection:
             self._epochs: dict[int, int] = dict(
@@ -37,17 +37,17 @@ class Fences:
         return True
 
     def check(self, lvolid: int, epoch: int) -> None:
-        """Refuse an epoch below the group's lowest with Stale."""
+        """Refuse a stale epoch, one below the group's lowest, with Stale."""
         lowest = self._epochs.get(lvolid, 0)
         if epoch < lowest:
-            raise Stale(f"epoch {epoch} of group {lvolid} is over; {lowest} is the lowest")
+            raise Stale(f"epoch {epoch} of group {lvolid} is stale; {lowest} is the lowest")
 
     def lowest(self, lvolid: int) -> int:
         """Tell the lowest epoch allowed."""
         return self._epochs.get(lvolid, 0)
 
-    def close_below(self, lvolid: int, epoch: int) -> None:
-        """From now on, for ever, allow no epoch below this one."""
+    def fence_below(self, lvolid: int, epoch: int) -> None:
+        """Make every epoch below this one stale, for ever; on return that is on stable storage."""
         if epoch <= self.lowest(lvolid):
             return
         with self._store.transaction() as connection:

@@ -1,4 +1,4 @@
-"""The agent's door: XML-RPC on every address of the node, for the manager alone.
+"""The agent's HTTP server: XML-RPC on every address of the node, for the manager alone.
 
 With an identity, over HTTPS and for whoever has a certificate that allows to call; without one,
 over HTTP and for programs of this machine.
@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from agents.engines.base import EngineError
+from agents.body_drain import drain
+from agents.errors import AgentError
 from agents.identity import Identity
 from agents.node.methods import Method, answer
 from agents.transport import Deadline, DeadlineReader
@@ -47,7 +48,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     error_content_type = "text/plain"
     error_message_format = "%(code)d %(message)s\n"
     disable_nagle_algorithm = True
-    server: "_Server"
+    server: "_Listener"
     connection: socket.socket
 
     def setup(self) -> None:
@@ -95,12 +96,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Read the body; None if it is longer than allowed."""
         if length <= MAX_BODY:
             return self.rfile.read(length)
-        left = min(length, MAX_DRAIN)
-        while left:
-            got = len(self.rfile.read(min(left, 1 << 16)))
-            if not got:
-                break
-            left -= got
+        drain(self.rfile.read, min(length, MAX_DRAIN))
         return None
 
     def _send(self, body: bytes) -> None:
@@ -121,7 +117,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         logger.debug("%s: %s", self.client_address[0], format % args)
 
 
-class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+class _Listener(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """One listening address."""
 
     allow_reuse_address = True
@@ -172,7 +168,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         logger.error("request from %s", client_address, exc_info=True)  # noqa: LOG014 - called in one
 
 
-class Server:
+class AgentServer:
     """Listens on all addresses of the node."""
 
     def __init__(
@@ -183,17 +179,17 @@ class Server:
         identity: Identity | None = None,
         trusts: Callable[[str], bool] = is_trusted,
     ) -> None:
-        self._servers: list[_Server] = []
+        self._servers: list[_Listener] = []
         for address in addresses:
             try:
-                self._servers.append(_Server((address, port), methods, identity, trusts))
+                self._servers.append(_Listener((address, port), methods, identity, trusts))
             except OSError as error:
                 self.close()
                 code = error.errno or 0
-                raise EngineError(code, f"{address}:{port}: {error.strerror}") from None
+                raise AgentError(code, f"{address}:{port}: {error.strerror}") from None
         self._threads = [
             threading.Thread(
-                target=server.serve_forever, args=(POLL_SECONDS,), name=f"door-{n}", daemon=True
+                target=server.serve_forever, args=(POLL_SECONDS,), name=f"http-{n}", daemon=True
             )
             for n, server in enumerate(self._servers)
         ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.protocol import Progress, Report, from_struct, to_struct
 
 KEEP_SECONDS = 7 * 86400
@@ -33,7 +33,7 @@ class Entry:
 class Journal:
     """The orders table."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
 
     def begin(self, key: Key, incarnation: int, struct: dict[str, Any]) -> Report | None:

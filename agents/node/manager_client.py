@@ -11,7 +11,7 @@ from agents.protocol import VERSION, Malformed
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.xmlrpc import Fault
 
-__all__ = ["Fault", "Manager", "NoManager"]
+__all__ = ["Fault", "ManagerClient", "NoManager"]
 
 CALL_SECONDS = 20.0
 CONNECT_SECONDS = 2.0
@@ -21,7 +21,7 @@ class NoManager(Exception):
     """The manager does not answer, or not sensibly, now."""
 
 
-class Manager:
+class ManagerClient:
     """Calls the manager's methods, with this node's token if it has one."""
 
     def __init__(self, peer: Endpoint, token_name: str = "", token_file: Path = Path()) -> None:
@@ -63,7 +63,7 @@ class Manager:
         try:
             rows = _checked(self.call(method, **struct), list, method)
         except Fault as fault:
-            if fault.code == errno.ENOENT:
+            if fault.errno == errno.ENOENT:
                 return []
             raise
         return [_checked(row, dict, method) for row in rows]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.protocol import VERSION, Malformed, from_struct, to_struct
 from agents.xmlrpc import dump_answer, dump_fault, load_call
 
@@ -54,7 +54,7 @@ def answer(methods: dict[str, Method], body: bytes | None) -> bytes:
         return dump_answer(_call(methods, name, params))
     except Malformed as error:
         return dump_fault(errno.EINVAL, str(error))
-    except EngineError as error:
+    except AgentError as error:
         logger.info("%s refused: %s", name, error)
         return dump_fault(error.errno, str(error))
     except (OSError, sqlite3.Error) as error:
@@ -68,10 +68,11 @@ def answer(methods: dict[str, Method], body: bytes | None) -> bytes:
 def _call(methods: dict[str, Method], name: str, params: tuple[Any, ...]) -> Any:
     method = methods.get(name)
     if method is None:
-        raise EngineError(errno.ENOSYS, f"no method {name[:80]!r} here")
+        raise AgentError(errno.ENOSYS, f"no method {name[:80]!r} here")
     if len(params) != 1 or not isinstance(params[0], dict):
         raise Malformed("one struct is wanted")
-    if params[0].get("ver") != VERSION:
-        raise EngineError(errno.EPROTO, f"version {VERSION} is wanted")
+    version = params[0].get("ver")
+    if type(version) is not int or version != VERSION:
+        raise AgentError(errno.EPROTO, f"version {VERSION} is wanted")
     result = method.obey(from_struct(method.kind, params[0]))
     return 0 if result is None else to_struct(result)

@@ -1,4 +1,4 @@
-"""Orders that take time: journalled, run once, joined by repeats, watched by reports."""
+"""Orders that take time: each is journalled and runs once; a repeat joins it."""
 
 import errno
 import logging
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Entry, Journal, Key
 from agents.protocol import VERSION, CancelOrder, Progress, ReplicaReport, Report, to_struct
@@ -17,7 +17,7 @@ from agents.xmlrpc import printable
 logger = logging.getLogger(__name__)
 
 
-class Cancelled(EngineError):
+class Cancelled(AgentError):
     """The manager took the order back."""
 
     def __init__(self) -> None:
@@ -35,8 +35,8 @@ class Order(Protocol):
     def incarnation(self) -> int: ...
 
 
-class Task:
-    """One order at work, seen by its worker and by those who ask."""
+class RunningOrder:
+    """An order under way, shared by its worker and by those who ask for its report."""
 
     def __init__(self, key: Key, report: Report, journal: Journal) -> None:
         self.key = key
@@ -52,14 +52,14 @@ class Task:
             raise Cancelled
 
     def save(self) -> None:
-        """Make the progress survive the agent; without room for that the work begins anew then."""
+        """Record the progress. Where that fails, the next agent begins the work anew."""
         try:
             self._journal.save(self.key, self.report)
         except sqlite3.Error as error:
             logger.warning("event %d.%d: no progress recorded: %s", *_numbers(self.key), error)
 
     def finish(self, report: Report) -> bool:
-        """Record the end, then tell it; False if it could not be recorded."""
+        """Record the end, then report it; False if it could not be recorded."""
         try:
             self._journal.save(self.key, report)
         except sqlite3.Error:
@@ -71,7 +71,7 @@ class Task:
         return True
 
 
-Work = Callable[[Task], tuple[ReplicaReport, ...]]
+Work = Callable[[RunningOrder], tuple[ReplicaReport, ...]]
 
 
 class Orders:
@@ -81,7 +81,7 @@ class Orders:
         self._journal = journal
         self._fences = fences
         self._lock = threading.Lock()
-        self._tasks: dict[Key, Task] = {}
+        self._tasks: dict[Key, RunningOrder] = {}
 
     def admit(self, incarnation: int) -> None:
         """Refuse an older manager; a newer one does not want what the older had begun."""
@@ -141,23 +141,23 @@ class Orders:
         for task in tasks:
             task.cancelled.set()
 
-    def _forget(self, task: Task) -> None:
+    def _forget(self, task: RunningOrder) -> None:
         with self._lock:
             self._tasks.pop(task.key, None)
 
     def _start(self, key: Key, report: Report, work: Work) -> None:
-        task = Task(key, report, self._journal)
+        task = RunningOrder(key, report, self._journal)
         self._tasks[key] = task
         name = f"{key.method}-{key.eventid}.{key.order}"
         threading.Thread(target=self._run, args=(task, work), name=name, daemon=True).start()
 
-    def _run(self, task: Task, work: Work) -> None:
+    def _run(self, task: RunningOrder, work: Work) -> None:
         number = f"event {task.key.eventid}.{task.key.order}"
         logger.info("%s: %s begins", number, task.key.method)
         try:
             replicas = work(task)
             report = replace(task.report, progress=Progress.DONE, replicas=replicas)
-        except (EngineError, OSError) as error:
+        except (AgentError, OSError) as error:
             report = _failed(task.report, error.errno or errno.EIO, str(error))
         except Exception:
             logger.exception("%s: %s has a defect", number, task.key.method)
@@ -167,8 +167,8 @@ class Orders:
             self._forget(task)
 
 
-def _failed(report: Report, code: int, message: str) -> Report:
-    return replace(report, progress=Progress.FAILED, errno=code, message=printable(message))
+def _failed(report: Report, errno: int, message: str) -> Report:
+    return replace(report, progress=Progress.FAILED, errno=errno, message=printable(message))
 
 
 def _numbers(key: Key) -> tuple[int, int]:

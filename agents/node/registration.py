@@ -1,4 +1,4 @@
-"""Make the manager know this node, for ever again; and know which cluster it is."""
+"""Register this node with the manager, again and again; learn which cluster it belongs to."""
 
 import errno
 import logging
@@ -10,9 +10,9 @@ from typing import Any
 
 from agents.node.config import NodeConfig
 from agents.node.fences import Stale
-from agents.node.manager_client import Fault, Manager, NoManager
-from agents.node.notifications import Target
-from agents.node.state_store import Store
+from agents.node.manager_client import Fault, ManagerClient, NoManager
+from agents.node.state_store import StateStore
+from agents.protocol import Target
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +49,8 @@ class Registration:
         *,
         kind: Kind,
         config: NodeConfig,
-        manager: Manager,
-        store: Store,
+        manager: ManagerClient,
+        store: StateStore,
         admit: Callable[[int], None],
         boot_id: Callable[[], str],
         extra: dict[str, Any] | None = None,
@@ -146,7 +146,7 @@ class Registration:
         try:
             return self._tell_server()
         except Fault as fault:
-            if fault.code != errno.EEXIST:
+            if fault.errno != errno.EEXIST:
                 raise
         # It thinks that what an earlier boot of this node ran is still there.
         number = self._known_id()

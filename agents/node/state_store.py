@@ -1,12 +1,16 @@
-"""The agent's memory that survives a power cut: one SQLite file, every commit fsynced."""
+"""The agent's state file, which survives a power cut: SQLite, every commit fsynced."""
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-SCHEMA = """
+from agents.errors import AgentError
+
+UPGRADES = (
+    """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fences (lvolid INTEGER PRIMARY KEY, min_epoch INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS orders (
@@ -15,19 +19,41 @@ CREATE TABLE IF NOT EXISTS orders (
     running INTEGER NOT NULL, touched INTEGER NOT NULL,
     PRIMARY KEY (eventid, number, method)
 ) WITHOUT ROWID;
-"""
+""",
+)
+"""What makes each version of the schema of the one before it, the first of an empty file. Files
+that were written before versions were have the tables of version 1, and version 0."""
+VERSION = len(UPGRADES)
 
 
-class Store:
+class NewerState(AgentError):
+    """A newer agent wrote the state file; this one would misread it."""
+
+    def __init__(self, path: Path, version: int) -> None:
+        super().__init__(
+            errno.EPROTONOSUPPORT,
+            f"{path} is of version {version}, and this agent knows {VERSION}:"
+            " start the newer agent that wrote it",
+        )
+
+
+class StateStore:
     """One connection for all threads; a transaction holds it."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode=WAL")
-        self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.executescript(SCHEMA)
+        try:
+            version = self._version()
+            if version > VERSION:
+                raise NewerState(path, version)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=FULL")
+            self._upgrade(version)
+        except BaseException:
+            self._connection.close()
+            raise
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -64,3 +90,13 @@ class Store:
         """Give the file back."""
         with self._lock:
             self._connection.close()
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
+    def _upgrade(self, version: int) -> None:
+        """Bring the schema to our version, each step with its number in one transaction."""
+        for step, script in enumerate(UPGRADES[version:], start=version + 1):
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {step}; COMMIT;"
+            )

@@ -10,11 +10,11 @@ import time
 from types import FrameType
 
 from deploy.local import observe, story
-from deploy.local.calls import Calls
-from deploy.local.cluster import Cluster
-from deploy.local.manager import admin_password
+from deploy.local.cluster import LocalCluster
+from deploy.local.manager_processes import admin_password
 from deploy.local.place import Place, Unusable, choose
 from deploy.local.prepare import ADMIN
+from deploy.local.rpc_calls import Calls
 from deploy.local.screen import Screen
 
 IMPATIENT = {
@@ -39,7 +39,7 @@ def main() -> int:
     arguments = _arguments()
     try:
         place = choose(os.environ.get("VASTSKY_HOME", "var"), os.environ.get("PORT", "8881"))
-        cluster = Cluster(place, {**IMPATIENT, **_told()})
+        cluster = LocalCluster(place, {**IMPATIENT, **_told()})
         if arguments.command == "power-off":
             return _power_off(cluster, place.node(arguments.node).name)
         if arguments.command == "power-on":
@@ -65,7 +65,7 @@ def _told() -> dict[str, str]:
     return {name: os.environ[name] for name in IMPATIENT if name in os.environ}
 
 
-def _serve(cluster: Cluster, *, tell: bool, leave: bool) -> int:
+def _serve(cluster: LocalCluster, *, tell: bool, leave: bool) -> int:
     """Start, perhaps tell the story, stay until asked to end; stop whatever was started."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
@@ -88,7 +88,7 @@ def _serve(cluster: Cluster, *, tell: bool, leave: bool) -> int:
     return 0
 
 
-def _start(cluster: Cluster, screen: Screen) -> None:
+def _start(cluster: LocalCluster, screen: Screen) -> None:
     began = time.monotonic()
     screen.console.print(f"[bold]VastSky[/] in {cluster.place.home}")
     if ended := cluster.take():
@@ -111,7 +111,7 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
     raise Stop
 
 
-def _stay(cluster: Cluster, screen: Screen) -> None:
+def _stay(cluster: LocalCluster, screen: Screen) -> None:
     while True:
         time.sleep(0.5)
         for part in cluster.revive():
@@ -140,12 +140,12 @@ Three things to try:
     )
 
 
-def _power_off(cluster: Cluster, node: str) -> int:
+def _power_off(cluster: LocalCluster, node: str) -> int:
     print(f"{node}: {cluster.kill(node)} processes killed")
     return 0
 
 
-def _power_on(cluster: Cluster, node: str) -> int:
+def _power_on(cluster: LocalCluster, node: str) -> int:
     if cluster.answers(node):
         print(f"{node} runs already")
         return 0
@@ -153,7 +153,7 @@ def _power_on(cluster: Cluster, node: str) -> int:
     return 0
 
 
-def _clean(cluster: Cluster) -> int:
+def _clean(cluster: LocalCluster) -> int:
     """Remove the data of a cluster that does not run (and nothing that is not a cluster's)."""
     place = cluster.place
     if not (place.home / "lock").exists():

@@ -15,14 +15,17 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
-from deploy.local import broker, manager, nodes, processes
+from deploy.local import broker, manager_processes, node_processes, processes
 from deploy.local.place import ROOT, Place, Unusable
+from inventory.pulse import Pulse
 
-PATIENCE = 8.0
+GRACE_SECONDS = 8.0
 """Seconds that a process has to end by itself before it is forced."""
 
 SILENCE = 60.0
-"""Seconds without a tick after which the worker and beat are started anew."""
+"""Seconds without a tick, or without the broker's answer, after which it is started anew."""
+ASK = 5.0
+"""Seconds between two questions to the broker."""
 
 
 REGISTERED = "registered as"
@@ -44,7 +47,7 @@ class Tail:
             return any(words in line for line in lines)
 
 
-class Cluster:
+class LocalCluster:
     """The processes of one place. Only its owner (the holder of the lock) starts and stops all."""
 
     def __init__(
@@ -52,10 +55,11 @@ class Cluster:
     ) -> None:
         self.place = place
         self._limits = limits or {}
-        self.environment = manager.environment(place, policy)
+        self.environment = manager_processes.environment(place, policy)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lock: int | None = None
-        self._restarted = 0.0
+        self._ticks = Pulse()
+        self._broker_asked = self._broker_answered = 0.0
 
     def take(self) -> int:
         """Become the owner, end what a killed run left; how many. Unusable where another runs."""
@@ -72,7 +76,7 @@ class Cluster:
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         self._lock = lock
-        return processes.end(partial(processes.marked, self.place.home), patience=PATIENCE)
+        return processes.end(partial(processes.marked, self.place.home), grace=GRACE_SECONDS)
 
     def start(self) -> None:
         """Start all parts, each as soon as what it needs is there; all nodes are registered."""
@@ -100,19 +104,21 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             for parts in (("beat", "web", "worker"), heads, storages, ("broker",)):
                 list(pool.map(self._end, parts))
-        processes.end(partial(processes.marked, self.place.home), patience=0)
+        processes.end(partial(processes.marked, self.place.home), grace=0)
         os.close(self._lock)
         self._lock = None
 
     def launch(self, part: str) -> None:
         """Start one part that does not run: a manager's process or a node."""
         self._reap(part)
-        if part in manager.MANAGER:
-            command = manager.command(self.place, part)
+        if part in manager_processes.MANAGER:
+            command = manager_processes.command(self.place, part)
         else:
-            command = nodes.command(self.place, self.place.node(part), self._limits)
+            command = node_processes.command(self.place, self.place.node(part), self._limits)
         if part == "worker":
-            self._restarted = time.time()
+            self._ticks = Pulse()
+        if part == "broker":
+            self._broker_answered = time.monotonic()
         self._children[part] = processes.start(
             command,
             home=self.place.home,
@@ -123,7 +129,7 @@ class Cluster:
 
     def kill(self, part: str) -> int:
         """Cut one part's power: `kill -9` of all its processes; how many there were."""
-        count = processes.end(partial(processes.marked, self.place.home, part), patience=0)
+        count = processes.end(partial(processes.marked, self.place.home, part), grace=0)
         self._reap(part)
         return count
 
@@ -146,20 +152,30 @@ class Cluster:
 
     def revive(self) -> list[str]:
         """Start again what died, or went silent, of the manager (nodes are other machines)."""
-        ours = [part for part in manager.MANAGER if part in self._children]
+        ours = [part for part in manager_processes.MANAGER if part in self._children]
         lost = {part for part in ours if self._children[part].poll() is not None}
-        if self._is_silent():
-            lost |= {"worker", "beat"} if broker.answers(self.place) else {"broker"}
-        for part in sorted(lost, key=manager.MANAGER.index):
+        if "worker" in ours and self._ticks.still(self._last_tick()) > SILENCE:
+            lost.add("worker")
+        if "broker" in ours and self._broker_hangs():
+            lost.add("broker")
+        for part in sorted(lost, key=manager_processes.MANAGER.index):
             self.kill(part)
             self.launch(part)
         return sorted(lost)
 
-    def _is_silent(self) -> bool:
-        """Tell whether the worker left no trace of its tick for too long."""
+    def _last_tick(self) -> int:
+        """Read the worker's trace: that it changes tells something, whatever the clock says."""
         trace = self.place.home / "last-tick"
-        last = trace.stat().st_mtime if trace.exists() else 0.0
-        return time.time() - max(last, self._restarted) > SILENCE
+        return trace.stat().st_mtime_ns if trace.exists() else 0
+
+    def _broker_hangs(self) -> bool:
+        """Tell whether the broker has been silent for too long; it is asked now and then."""
+        moment = time.monotonic()
+        if moment - self._broker_asked >= ASK:
+            self._broker_asked = moment
+            if not broker.hangs(self.place):
+                self._broker_answered = moment
+        return moment - self._broker_answered > SILENCE
 
     def fallen(self) -> list[str]:
         """Name the nodes that have no power."""
@@ -181,7 +197,8 @@ class Cluster:
         done = subprocess.run(
             [sys.executable, "-m", "deploy.local.prepare"],
             cwd=ROOT,
-            env=self.environment | {"VASTSKY_ADMIN_PASSWORD": manager.admin_password(self.place)},
+            env=self.environment
+            | {"VASTSKY_ADMIN_PASSWORD": manager_processes.admin_password(self.place)},
             capture_output=True,
             text=True,
             check=False,
@@ -221,15 +238,15 @@ class Cluster:
         if child and child.poll() is None:
             child.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(PATIENCE)
-        if part not in manager.MANAGER and self.runs(part):
+                child.wait(GRACE_SECONDS)
+        if part not in manager_processes.MANAGER and self.runs(part):
             self._end_engine(part)
-        processes.end(partial(processes.marked, self.place.home, part), patience=PATIENCE)
+        processes.end(partial(processes.marked, self.place.home, part), grace=GRACE_SECONDS)
         self._reap(part)
 
     def _end_engine(self, part: str) -> None:
         """Let a node's engine close what is open; what does not is ended afterwards."""
-        command = nodes.command(self.place, self.place.node(part), self._limits)
+        command = node_processes.command(self.place, self.place.node(part), self._limits)
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run(
                 [*command, "--stop-engine"],
@@ -237,7 +254,7 @@ class Cluster:
                 env=self.environment,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                timeout=PATIENCE,
+                timeout=GRACE_SECONDS,
                 check=False,
             )
 

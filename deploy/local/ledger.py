@@ -30,7 +30,9 @@ class Ledger:
         self.digests[offset] = hashlib.sha256(data).digest()
 
     def verify(
-        self, device: NbdClient, progress: Callable[[int, int], None] = lambda _done, _total: None
+        self,
+        device: NbdClient,
+        progress: Callable[[int, int], None] = lambda _done, _total: None,
     ) -> list[int]:
         """Read every block back; the offsets of those that differ."""
         wrong = []

@@ -7,7 +7,7 @@ from typing import Any
 from deploy.local.place import Place
 
 Call = Callable[..., Any]
-"""Calls a method of /RPC2 by name, with its members (deploy.local.calls, for one)."""
+"""Calls a method of /RPC2 by name, with its members (deploy.local.rpc_calls, for one)."""
 
 HIGH = 1
 MIRROR, DEXT = 2, 3

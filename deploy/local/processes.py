@@ -55,10 +55,10 @@ def marked(home: Path, part: str | None = None) -> list[Process]:
     return found
 
 
-def end(find: Callable[[], Iterable[Process]], *, patience: float) -> int:
+def end(find: Callable[[], Iterable[Process]], *, grace: float) -> int:
     """Ask all that `find` finds to end, wait, then force what is left; how many there were."""
     ended: set[Process] = set()
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + grace
     # One that is just ending has lost its mark already but still holds its ports and files.
     while running := [process for process in {*find(), *ended} if process.alive()]:
         asked = time.monotonic() < deadline

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from deploy.local import observe
-from deploy.local.calls import Calls
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import BLOCK, Ledger, spread
 from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, HEADS, STORAGES
+from deploy.local.rpc_calls import Calls
 from deploy.local.screen import Bar, Screen
 
 CAPACITY_GB = 24
@@ -27,7 +27,7 @@ REWRITTEN = 64
 class Story:
     """What the steps share."""
 
-    cluster: Cluster
+    cluster: LocalCluster
     screen: Screen
     call: Calls
     name: str = ""
@@ -39,7 +39,7 @@ class Story:
         return self.cluster.place.links / self.name
 
 
-def tell(cluster: Cluster, screen: Screen) -> bool:
+def tell(cluster: LocalCluster, screen: Screen) -> bool:
     """Go through the whole life of a volume; whether every byte was right."""
     story = Story(cluster, screen, Calls(cluster.place.rpc_url))
     began = time.monotonic()

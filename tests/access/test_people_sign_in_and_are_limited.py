@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from inventory import audit, servers
-from inventory.audit import Verb, Way
+from inventory.audit import Action, Way
 from inventory.models import AuditEntry
 from tests.access.conftest import FAR, MakeToken
 from vastsky_site.access import login, tokens
@@ -248,14 +248,14 @@ def test_an_operator_revokes_nothing(person: SignIn, make_token: MakeToken) -> N
 # -- the audit log --------------------------------------------------------------------------------
 
 
-def write(verb: Verb, subject: str, actor: str = "alice", detail: str = "") -> None:
+def write(verb: Action, subject: str, actor: str = "alice", detail: str = "") -> None:
     with transaction.atomic(), audit.acting_as(actor, Way.CONSOLE):
         audit.record(verb, subject, detail)
 
 
 def test_the_log_is_filtered_and_searched(person: SignIn) -> None:
-    write(Verb.ATTACH, "lvol-0000001f", "alice", "to the moon")
-    write(Verb.DETACH, "lvol-00000020", "bob", "from the sea")
+    write(Action.ATTACH, "lvol-0000001f", "alice", "to the moon")
+    write(Action.DETACH, "lvol-00000020", "bob", "from the sea")
     client = person("viewer")
 
     for query in (
@@ -278,7 +278,7 @@ def test_the_log_costs_the_same_at_any_length(person: SignIn) -> None:
     counts = []
     for _ in range(2):
         for number in range(40):
-            write(Verb.ATTACH, f"lvol-{number:08x}", f"user-{number}")
+            write(Action.ATTACH, f"lvol-{number:08x}", f"user-{number}")
         with CaptureQueriesContext(connection) as queries:
             client.get(LOG)
         counts.append(len(queries))
@@ -287,8 +287,8 @@ def test_the_log_costs_the_same_at_any_length(person: SignIn) -> None:
 
 
 def test_the_log_leaves_as_csv_that_no_spreadsheet_runs(person: SignIn) -> None:
-    write(Verb.ATTACH, "lvol-0000001f", "=cmd|' /C calc'!A0", 'a,b\n"c"')
-    write(Verb.DETACH, "lvol-0000001f")
+    write(Action.ATTACH, "lvol-0000001f", "=cmd|' /C calc'!A0", 'a,b\n"c"')
+    write(Action.DETACH, "lvol-0000001f")
 
     answer = person("viewer").get(f"{LOG}csv/?verb=attach")
 
@@ -307,7 +307,7 @@ def test_a_formula_is_a_text(text: str) -> None:
 
 
 def test_nobody_changes_the_log_or_reads_it_unasked(person: SignIn) -> None:
-    write(Verb.ATTACH, "lvol-0000001f")
+    write(Action.ATTACH, "lvol-0000001f")
     row = AuditEntry.objects.get()
 
     assert Client().get(f"{LOG}csv/").status_code == 302

@@ -19,13 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from agents.client import AgentUnreachable, HeadAgent, StorageAgent
 from agents.protocol import ExtentRef, HeadState, Progress, Report, StorageState
 
 ROOT = Path(__file__).parents[2]
-GB = 1 << 30
-MIB = 1 << 20
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 15) -> Any:
@@ -119,14 +118,11 @@ class Node:
             "state_dir": str(folder / "state"),
         }
 
-    def config_lines(self) -> list[str]:
-        return [f"{name} = {json.dumps(value)}" for name, value in self.settings.items()]
-
     def state(self) -> Any:
         raise NotImplementedError
 
     def write_config(self) -> None:
-        self.config.write_text("\n".join(self.config_lines()) + "\n")
+        self.config.write_text(tomli_w.dumps(self.settings))
 
     def start(self) -> None:
         """Start the agent and wait until it answers."""
@@ -158,6 +154,7 @@ class StorageNode(Node):
         super().__init__(folder, addresses, ports[0])
         self.settings["data_port"] = ports[1]
         self.disks: list[dict[str, Any]] = []
+        self.settings["disks"] = self.disks
         self.agent = StorageAgent(addresses, ports[0])
         self.add_disk("disk-1.img", create_gb=4)
 
@@ -173,13 +170,6 @@ class StorageNode(Node):
     @property
     def data_server_pid(self) -> int:
         return int(json.loads((self.folder / "state" / "data.lock").read_text())["pid"])
-
-    def config_lines(self) -> list[str]:
-        tables = ", ".join(
-            "{" + ", ".join(f"{key} = {json.dumps(item)}" for key, item in disk.items()) + "}"
-            for disk in self.disks
-        )
-        return [*super().config_lines(), f"disks = [{tables}]"]
 
     def state(self) -> StorageState | None:
         with contextlib.suppress(AgentUnreachable):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agents import transport
-from agents.client import AgentFault, AgentUnreachable, HeadAgent, Malformed, StorageAgent
-from agents.protocol import Progress, Report, to_struct
+from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
+from agents.protocol import Progress, ReplicaReport, ReplicaState, Report, to_struct
 
 Behaviour = Callable[[socket.socket], None]
 
@@ -76,11 +76,22 @@ def test_a_report_comes_back_as_a_dataclass(
     assert HeadAgent(addresses[:1], port).report(5, 1) == REPORT
 
 
+def test_a_report_of_an_older_agent_tells_its_replicas(
+    peer: Callable[..., int], addresses: tuple[str]
+) -> None:
+    told = {"dextid": 7, "mirrorid": 3, "state": "insync", "events": 2}
+    port = peer(answers({"eventid": 5, "order": 1, "progress": "done", "copies": [told]}))
+
+    report = HeadAgent(addresses[:1], port).report(5, 1)
+
+    assert report.replicas == (ReplicaReport(7, 3, ReplicaState.INSYNC, 2),)
+
+
 def test_a_fault_carries_its_errno(peer: Callable[..., int], addresses: tuple[str, str]) -> None:
     fault = xmlrpc.client.Fault(116, "too old")
     port = peer(sends(xmlrpc.client.dumps(fault, methodresponse=True).encode()))
 
-    with pytest.raises(AgentFault, match="too old") as raised:
+    with pytest.raises(Fault, match="too old") as raised:
         HeadAgent(addresses, port).report(5, 1)
     assert raised.value.errno == 116
 
@@ -124,7 +135,8 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
     right = xmlrpc.client.dumps((to_struct(REPORT),), methodresponse=True).split("?>\n")[1]
     bodies = {
         "document type": "<!DOCTYPE methodResponse>" + right,
-        "deeper": "<x>" * 100 + right + "</x>" * 100,
+        "no XML-RPC": "<x>" * 100 + right + "</x>" * 100,
+        "too deeply": right.replace("<struct>", "<array><data><value>" * 100, 1),
     }
     for words, body in bodies.items():
         with pytest.raises(Malformed, match=words):
@@ -142,7 +154,7 @@ def test_a_right_answer_with_a_document_type_or_in_a_tower_is_malformed(
         {"eventid": {}},
         {"progress": "x" * 9999},
         {"progress": {}},
-        {"replicas": 1},
+        {"copies": 1},
     ],
 )
 def test_an_answer_of_another_type_is_malformed(

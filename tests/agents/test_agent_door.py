@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node import http_server as door
-from agents.node.http_server import Server, is_trusted
+from agents.node.http_server import AgentServer, is_trusted
 from agents.node.methods import Method, Question
 
 Call = Callable[..., Any]
@@ -22,14 +22,14 @@ def obey(question: Question) -> dict[str, int]:
     if question.order == 13:
         raise ZeroDivisionError
     if question.order == 14:
-        raise EngineError(errno.EBUSY, "a device is open\x00")
+        raise AgentError(errno.EBUSY, "a device is open\x00")
     return {"eventid": question.eventid}
 
 
 @pytest.fixture
 def port(addresses: tuple[str, str], free_port: Callable[[], int]) -> Iterator[int]:
     port = free_port()
-    server = Server(addresses, port, {"vastsky.report": Method(Question, obey)})
+    server = AgentServer(addresses, port, {"vastsky.report": Method(Question, obey)})
     server.start()
     yield port
     server.stop()
@@ -88,6 +88,11 @@ BAD = {
     "depth 2000": (request().replace(b"<struct>", b"<array><data><value>" * 2000), errno.EINVAL),
     "3 MB": (request(pad="x" * (3 << 20)), errno.EINVAL),
     "another version": (request(ver=4), errno.EPROTO),
+    "a version that is no int": (request(ver=5.0), errno.EPROTO),
+    "two methods": (
+        request().replace(b"<params>", b"<methodName>vastsky.report</methodName><params>"),
+        errno.EINVAL,
+    ),
     "an unknown method": (request(method="vastsky.destroy"), errno.ENOSYS),
     "a wrong type": (request(order="1"), errno.EINVAL),
     "a bool for an int": (request(order=True), errno.EINVAL),
@@ -124,7 +129,7 @@ def test_a_stranger_is_turned_away_before_the_body_is_read(
         seen.append(address)
         return False
 
-    server = Server(addresses[:1], port, {}, trusts=distrust)
+    server = AgentServer(addresses[:1], port, {}, trusts=distrust)
     server.start()
     try:
         with socket.create_connection((addresses[0], port), 5) as connection:
@@ -166,7 +171,7 @@ def test_a_client_that_drips_is_dropped_and_holds_nobody_up(
 ) -> None:
     monkeypatch.setattr(door, "REQUEST_SECONDS", 0.4)
     port = free_port()
-    server = Server(addresses[:1], port, {"vastsky.report": Method(Question, obey)})
+    server = AgentServer(addresses[:1], port, {"vastsky.report": Method(Question, obey)})
     server.start()
     stop = threading.Event()
     try:

@@ -9,26 +9,26 @@ from typing import Any
 
 import pytest
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node import journal as journal_module
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal, Key
-from agents.node.orders import Orders, Task
-from agents.node.state_store import Store
+from agents.node.orders import Orders, RunningOrder
+from agents.node.state_store import StateStore
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
 
 EXTENT = ExtentRef(1, 1, "disk", 0, 1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "agent.db")
     yield store
     store.close()
 
 
 @pytest.fixture
-def orders(store: Store) -> Orders:
+def orders(store: StateStore) -> Orders:
     return Orders(Journal(store), Fences(store))
 
 
@@ -55,7 +55,7 @@ def test_a_repeat_joins_the_running_order_and_recalls_its_end(orders: Orders) ->
 
 def test_a_new_try_of_an_event_runs_again(orders: Orders) -> None:
     def fails(_: Any) -> tuple[()]:
-        raise EngineError(errno.EBUSY, "in use\x07")
+        raise AgentError(errno.EBUSY, "in use\x07")
 
     failed = orders.take("shred", shred(1), fails, wait=10)
     again = orders.take("shred", shred(1), lambda _: (), wait=10)
@@ -100,7 +100,7 @@ def test_work_goes_on_whose_progress_cannot_be_recorded(
     def full(*_: Any) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    def work(task: Task) -> tuple[()]:
+    def work(task: RunningOrder) -> tuple[()]:
         task.save()
         return ()
 
@@ -119,7 +119,7 @@ def test_a_restored_manager_does_not_meet_the_results_of_its_former_life(orders:
 
 
 def test_results_nobody_asks_for_are_pruned_after_a_week(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal = Journal(store)
     for eventid in (1, 2):
@@ -135,10 +135,10 @@ def test_results_nobody_asks_for_are_pruned_after_a_week(
     assert journal.find(2, 1) is not None
 
 
-def test_fences_never_fall_and_outlive_the_process(store: Store) -> None:
+def test_fences_never_fall_and_outlive_the_process(store: StateStore) -> None:
     fences = Fences(store)
-    fences.close_below(5, 7)
-    fences.close_below(5, 3)
+    fences.fence_below(5, 7)
+    fences.fence_below(5, 3)
 
     again = Fences(store)
     assert again.lowest(5) == 7

@@ -15,8 +15,8 @@ import pytest
 from agents.client import AgentUnreachable, HeadAgent
 from agents.identity import Identity, trusting
 from agents.node.config import ConfigError, HeadConfig, load_config
-from agents.node.http_server import Server
-from agents.node.manager_client import Manager, NoManager
+from agents.node.http_server import AgentServer
+from agents.node.manager_client import ManagerClient, NoManager
 from agents.node.methods import Method, Question
 from agents.protocol import Progress, Report
 from agents.transport import Endpoint
@@ -43,12 +43,12 @@ def serve(
     folder: Path, addresses: tuple[str, str], free_port: Callable[[], int]
 ) -> Iterator[Callable[[str], int]]:
     """Serve as one of the folder; nobody is trusted for where he calls from."""
-    servers: list[Server] = []
+    servers: list[AgentServer] = []
 
     def start(name: str) -> int:
         port = free_port()
         methods = {"vastsky.report": Method(Question, lambda _: REPORT)}
-        server = Server(addresses, port, methods, identity(folder, name), lambda _: False)
+        server = AgentServer(addresses, port, methods, identity(folder, name), lambda _: False)
         server.start()
         servers.append(server)
         return port
@@ -124,7 +124,7 @@ def test_a_manager_with_an_identity_gives_no_orders_in_the_clear(
         return REPORT
 
     port = free_port()
-    server = Server(addresses, port, {"vastsky.report": Method(Question, note)})
+    server = AgentServer(addresses, port, {"vastsky.report": Method(Question, note)})
     server.start()
     try:
         with pytest.raises(AgentUnreachable, match="TLS"):
@@ -187,13 +187,13 @@ def web(folder: Path) -> Iterator[int]:
 
 def test_an_agent_calls_a_manager_that_its_authority_knows(folder: Path, web: int) -> None:
     known = partial(trusting, folder / "authority.pem")
-    manager = Manager(Endpoint("localhost", web, secure=known))
+    manager = ManagerClient(Endpoint("localhost", web, secure=known))
 
     assert manager.number("registerHeadServer") == 7
 
 
 def test_an_agent_tells_its_token_to_no_manager_that_it_cannot_know(web: int) -> None:
-    manager = Manager(Endpoint("localhost", web, secure=partial(trusting, None)))
+    manager = ManagerClient(Endpoint("localhost", web, secure=partial(trusting, None)))
 
     with pytest.raises(NoManager, match="certificate"):
         manager.number("registerHeadServer")

@@ -7,17 +7,15 @@ from pathlib import Path
 import pytest
 
 from agents.node.config import DiskConfig
-from agents.node.state_store import Store
-from agents.node.storage.disks import Disk, Disks, Unusable, open_disk
+from agents.node.state_store import StateStore
+from agents.node.storage.disks import Disks, OpenDisk, UnusableDisk, open_disk
+from agents.ondisk import GB, MIB, label_offsets
 from agents.protocol import ExtentRef
-
-GB = 1 << 30
-MIB = 1 << 20
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "state" / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "state" / "agent.db")
     yield store
     store.close()
 
@@ -31,14 +29,16 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def take(store: Store, path: Path, cluster: str = "c1", *, initialize: bool = False) -> Disk:
+def take(
+    store: StateStore, path: Path, cluster: str = "c1", *, initialize: bool = False
+) -> OpenDisk:
     """Open a disk as an agent would; it is closed again, its label stays."""
     disk = open_disk(DiskConfig(str(path), initialize=initialize), cluster, store)
     os.close(disk.fd)
     return disk
 
 
-def test_a_blank_disk_is_labelled_and_known_again(store: Store, path: Path) -> None:
+def test_a_blank_disk_is_labelled_and_known_again(store: StateStore, path: Path) -> None:
     first = take(store, path)
 
     assert first.label.capacity_gb == 4
@@ -62,34 +62,34 @@ FOREIGN = {
 
 @pytest.mark.parametrize(("what", "place"), FOREIGN.items())
 def test_somebody_elses_disk_is_refused_untouched(
-    store: Store, path: Path, what: str, place: tuple[int, bytes]
+    store: StateStore, path: Path, what: str, place: tuple[int, bytes]
 ) -> None:
     with path.open("r+b") as disk:
         disk.seek(place[0])
         disk.write(place[1])
     blocks = path.stat().st_blocks
 
-    with pytest.raises(Unusable, match=what):
+    with pytest.raises(UnusableDisk, match=what):
         take(store, path)
     assert path.stat().st_blocks == blocks
 
     assert take(store, path, initialize=True).label.cluster == "c1"
 
 
-def test_another_clusters_disk_is_refused(store: Store, path: Path) -> None:
+def test_another_clusters_disk_is_refused(store: StateStore, path: Path) -> None:
     take(store, path, "c2")
 
-    with pytest.raises(Unusable, match="cluster c2"):
+    with pytest.raises(UnusableDisk, match="cluster c2"):
         take(store, path, "c1")
 
 
-def test_the_word_initialize_does_not_harm_our_own_disk(store: Store, path: Path) -> None:
+def test_the_word_initialize_does_not_harm_our_own_disk(store: StateStore, path: Path) -> None:
     first = take(store, path)
 
     assert take(store, path, initialize=True).label == first.label
 
 
-def test_a_torn_label_is_read_from_its_second_replica(store: Store, path: Path) -> None:
+def test_a_torn_label_is_read_from_its_second_replica(store: StateStore, path: Path) -> None:
     first = take(store, path)
     with path.open("r+b") as disk:
         disk.seek(3 * GB)
@@ -98,19 +98,73 @@ def test_a_torn_label_is_read_from_its_second_replica(store: Store, path: Path) 
     assert take(store, path).label == first.label
 
 
-def test_a_disk_that_grew_or_went_away_is_not_made_anew(store: Store, path: Path) -> None:
-    take(store, path)
+def test_a_disk_that_grew_is_known_by_its_label(store: StateStore, path: Path) -> None:
+    before = take(store, path)
     os.truncate(path, 6 * GB)
-    with pytest.raises(Unusable, match="was here"):
+
+    assert take(store, path).label == before.label
+
+
+def test_a_disk_that_shrank_or_went_away_is_not_made_anew(store: StateStore, path: Path) -> None:
+    take(store, path)
+    os.truncate(path, 3 * GB)
+    with pytest.raises(UnusableDisk, match="was here"):
         take(store, path)
 
     path.unlink()
-    with pytest.raises(Unusable, match="is gone"):
+    with pytest.raises(UnusableDisk, match="is gone"):
         open_disk(DiskConfig(str(path), create_gb=4), "c1", store)
     assert not path.exists()
 
 
-def test_a_missing_file_is_created_sparse(store: Store, tmp_path: Path) -> None:
+def test_a_disk_that_was_copied_to_a_larger_one_is_known_again(
+    store: StateStore, path: Path, tmp_path: Path
+) -> None:
+    before = take(store, path)
+    larger = path.rename(tmp_path / "a-larger-disk.img")
+    os.truncate(larger, 7 * GB)
+
+    after = take(store, larger)
+
+    assert after.label == before.label
+    assert take(store, larger).label == before.label
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_disk_whose_label_is_damaged_twice_is_refused_untouched(
+    store: StateStore, path: Path, *, used: bool
+) -> None:
+    disk = open_disk(DiskConfig(str(path)), "c1", store)
+    if used:
+        disk.super_extent.set_age(0, 1, 2)
+    for offset in label_offsets(4):
+        os.pwrite(disk.fd, b"?", offset + 100)
+    os.close(disk.fd)
+
+    def begin_of_super() -> bytes:
+        with path.open("rb") as disk:
+            disk.seek(label_offsets(4)[0])
+            return disk.read(2 * MIB)
+
+    before = begin_of_super()
+
+    with pytest.raises(UnusableDisk, match="damaged"):
+        take(store, path)
+
+    assert begin_of_super() == before
+
+
+def test_a_disk_whose_first_label_was_torn_by_a_power_cut_is_labelled(
+    store: StateStore, path: Path
+) -> None:
+    with path.open("r+b") as disk:
+        disk.seek(label_offsets(4)[0])
+        disk.write(b"VASLABL1 and no more")
+
+    assert take(store, path).label.capacity_gb == 4
+
+
+def test_a_missing_file_is_created_sparse(store: StateStore, tmp_path: Path) -> None:
     path = tmp_path / "new.img"
     os.close(open_disk(DiskConfig(str(path), create_gb=64), "c1", store).fd)
 
@@ -118,24 +172,24 @@ def test_a_missing_file_is_created_sparse(store: Store, tmp_path: Path) -> None:
     assert path.stat().st_blocks * 512 < 4 * MIB
 
 
-def test_a_tiny_disk_is_refused(store: Store, tmp_path: Path) -> None:
+def test_a_tiny_disk_is_refused(store: StateStore, tmp_path: Path) -> None:
     path = tmp_path / "tiny.img"
     path.write_bytes(bytes(MIB))
 
-    with pytest.raises(Unusable, match="from 2 to"):
+    with pytest.raises(UnusableDisk, match="from 2 to"):
         take(store, path)
 
 
-def test_two_agents_do_not_share_a_disk(store: Store, path: Path) -> None:
+def test_two_agents_do_not_share_a_disk(store: StateStore, path: Path) -> None:
     held = open_disk(DiskConfig(str(path)), "c1", store)
     try:
-        with pytest.raises(Unusable, match="another agent"):
+        with pytest.raises(UnusableDisk, match="another agent"):
             take(store, path)
     finally:
         os.close(held.fd)
 
 
-def test_an_order_for_a_disk_whose_label_changed_is_refused(store: Store, path: Path) -> None:
+def test_an_order_for_a_disk_whose_label_changed_is_refused(store: StateStore, path: Path) -> None:
     disks = Disks(store)
     disks.open_all([DiskConfig(str(path))], "c1")
     (disk,) = disks
@@ -146,7 +200,7 @@ def test_an_order_for_a_disk_whose_label_changed_is_refused(store: Store, path: 
         with path.open("r+b") as file:
             file.seek(3 * GB)
             file.write(bytes(8192))
-        with pytest.raises(Unusable, match="no longer bears"):
+        with pytest.raises(UnusableDisk, match="no longer bears"):
             disks.locate(extent)
     finally:
         disks.close()
@@ -154,13 +208,13 @@ def test_an_order_for_a_disk_whose_label_changed_is_refused(store: Store, path: 
 
 @pytest.mark.parametrize(("offset", "size"), [(3, 1), (0, 4), (-1, 1), (0, 0), (100, 1)])
 def test_an_extent_outside_of_the_usable_space_is_refused(
-    store: Store, path: Path, offset: int, size: int
+    store: StateStore, path: Path, offset: int, size: int
 ) -> None:
     disks = Disks(store)
     disks.open_all([DiskConfig(str(path))], "c1")
     (disk,) = disks
     try:
-        with pytest.raises(Unusable, match="outside"):
+        with pytest.raises(UnusableDisk, match="outside"):
             disks.locate(ExtentRef(1, 1, disk.uuid, offset, size))
     finally:
         disks.close()

@@ -12,27 +12,25 @@ from agents.node.config import DiskConfig
 from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.orders import Orders
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.node.storage import blocks
-from agents.node.storage.disks import Disk, open_disk
+from agents.node.storage.disks import OpenDisk, open_disk
 from agents.node.storage.patrol import Patrol
-from agents.node.storage.shred import shred
-from agents.node.storage.throttle import Throttle
+from agents.node.storage.rate_limit import RateLimit
+from agents.node.storage.zeroing import shred
+from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-
-GB = 1 << 30
-MIB = 1 << 20
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "state" / "agent.db")
+def store(tmp_path: Path) -> Iterator[StateStore]:
+    store = StateStore(tmp_path / "state" / "agent.db")
     yield store
     store.close()
 
 
 @pytest.fixture
-def disk(tmp_path: Path, store: Store) -> Iterator[Disk]:
+def disk(tmp_path: Path, store: StateStore) -> Iterator[OpenDisk]:
     config = DiskConfig(str(tmp_path / "disk.img"), create_gb=5)
     disk = open_disk(config, "c1", store)
     yield disk
@@ -50,14 +48,14 @@ def breaks_at(broken: int, real: Any) -> Any:
     return call
 
 
-def patrol_once(disk: Disk) -> list[list[int]]:
+def patrol_once(disk: OpenDisk) -> list[list[int]]:
     bad: list[list[int]] = []
-    Patrol([disk], lambda _, found: bad.append(found), Throttle(0)).read_disk(disk)
+    Patrol([disk], lambda _, found: bad.append(found), RateLimit(0)).read_disk(disk)
     return bad
 
 
 def test_a_patrol_names_the_gb_that_cannot_be_read(
-    disk: Disk, monkeypatch: pytest.MonkeyPatch
+    disk: OpenDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for block in (1, 2):
         os.pwrite(disk.fd, b"data", block * GB + 5 * MIB)
@@ -67,12 +65,12 @@ def test_a_patrol_names_the_gb_that_cannot_be_read(
     assert patrol_once(disk) == [[2]]
 
 
-def run_shred(disk: Disk, store: Store, extent: ExtentRef) -> Report:
+def run_shred(disk: OpenDisk, store: StateStore, extent: ExtentRef) -> Report:
     """Shred as an order of the journal; its end."""
     orders = Orders(Journal(store), Fences(store))
 
     def work(task: Any) -> tuple[()]:
-        shred(disk, extent, task, Throttle(0))
+        shred(disk, extent, task, RateLimit(0))
         return ()
 
     return orders.take("shred", ShredOrder(1, 1, 1, extent), work, wait=30)
@@ -80,7 +78,7 @@ def run_shred(disk: Disk, store: Store, extent: ExtentRef) -> Report:
 
 @pytest.mark.parametrize("code", [errno.EOPNOTSUPP, errno.ENOSPC])
 def test_where_holes_cannot_be_punched_zeros_are_written(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch, code: int
+    disk: OpenDisk, store: StateStore, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     junk = os.urandom(3 * MIB)
     os.pwrite(disk.fd, junk, 2 * GB - MIB)
@@ -97,7 +95,7 @@ def test_where_holes_cannot_be_punched_zeros_are_written(
 
 
 def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: OpenDisk, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for block in (1, 2, 3):
         os.pwrite(disk.fd, b"junk", block * GB)
@@ -108,7 +106,7 @@ def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         real(fd, offset, length)
 
-    monkeypatch.setattr("agents.node.storage.shred.clear", clear)
+    monkeypatch.setattr("agents.node.storage.zeroing.clear", clear)
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 3))
 
     assert (report.errno, report.message) == (errno.EIO, "GB [2] cannot be zeroed")
@@ -116,24 +114,24 @@ def test_a_gb_that_cannot_be_zeroed_fails_the_shred_and_the_rest_is_zeroed(
 
 
 def test_a_shred_that_finds_no_room_fails_and_blames_no_block(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: OpenDisk, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.pwrite(disk.fd, b"secret", 1 * GB)
 
     def clear(*_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("agents.node.storage.shred.clear", clear)
+    monkeypatch.setattr("agents.node.storage.zeroing.clear", clear)
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 1))
 
     assert (report.progress, report.errno) == (Progress.FAILED, errno.ENOSPC)
 
 
 def test_what_pretends_to_be_zeroed_is_found_out(
-    disk: Disk, store: Store, monkeypatch: pytest.MonkeyPatch
+    disk: OpenDisk, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.pwrite(disk.fd, b"secret", 1 * GB)
-    monkeypatch.setattr("agents.node.storage.shred.clear", lambda *_: None)
+    monkeypatch.setattr("agents.node.storage.zeroing.clear", lambda *_: None)
 
     report = run_shred(disk, store, ExtentRef(9, 1, disk.uuid, 1, 1))
     assert (report.progress, report.errno) == (Progress.FAILED, errno.EIO)

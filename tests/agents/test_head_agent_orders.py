@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from agents.client import AgentFault
+from agents.client import Fault
+from agents.ondisk import MIB
 from agents.protocol import (
     AttachOrder,
     CancelOrder,
@@ -30,7 +31,6 @@ from agents.protocol import (
 from deploy.local.nbd import NbdClient
 
 LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
-MIB = 1 << 20
 
 
 class Pool:
@@ -118,7 +118,7 @@ def test_an_epoch_that_is_over_is_not_attached_again(head: Any, pool: Pool) -> N
     head.end(signal.SIGKILL)
     head.start()
 
-    with pytest.raises(AgentFault) as refusal:
+    with pytest.raises(Fault) as refusal:
         head.agent.attach(pool.attach_order())
     assert refusal.value.errno == errno.ESTALE
 

@@ -2,14 +2,17 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.errors import AgentError
+from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
-from agents.node.head.watch import HeadWatch
-from agents.protocol import GroupState, ReplicaReport, ReplicaState
+from agents.protocol import GroupState, Reason, ReplicaReport, ReplicaState
+
+if TYPE_CHECKING:
+    from agents.engines.base import HeadEngine
 
 
 class FakeEngine:
@@ -39,12 +42,12 @@ def group(lvolid: int, *replicas: ReplicaReport, alive: bool = True) -> GroupSta
 
 
 def faulty(dextid: int, why: str) -> ReplicaReport:
-    return ReplicaReport(dextid, 9, ReplicaState.FAULTY, 1, why)
+    return ReplicaReport(dextid, 9, ReplicaState.FAULTY, 1, Reason(why))
 
 
-def watch(engine: FakeEngine, told: list[Any], *, may_revive: bool = True) -> HeadWatch:
+def watch(engine: FakeEngine, told: list[Any], *, may_revive: bool = True) -> GroupWatch:
     engine_like = cast("HeadEngine", engine)
-    return HeadWatch(engine_like, lambda *what: told.append(what), lambda _: may_revive)
+    return GroupWatch(engine_like, lambda *what: told.append(what), lambda _: may_revive)
 
 
 def test_a_failed_replica_is_told_once_and_again_after_it_had_come_back(engine: FakeEngine) -> None:
@@ -82,7 +85,7 @@ def test_a_dead_group_is_revived_only_in_the_boot_that_assembled_it(
 def test_a_hanging_group_does_not_hide_the_others(engine: FakeEngine) -> None:
     groups = Groups(cast("HeadEngine", engine))
     engine.gate.clear()
-    with pytest.raises(EngineError):
+    with pytest.raises(AgentError):
         groups.tell(0.05)
     engine.gate.set()
     engine.told = [group(1)]

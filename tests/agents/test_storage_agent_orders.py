@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from agents.client import AgentFault
+from agents.client import Fault
 from agents.engines.userspace.nbd.sync_client import BlockingClient
+from agents.ondisk import GB, MIB
 from agents.protocol import (
     CancelOrder,
     EvictOrder,
@@ -24,8 +25,6 @@ from agents.protocol import (
     export_name,
 )
 
-GB = 1 << 30
-MIB = 1 << 20
 LVOL = 50
 
 
@@ -66,7 +65,7 @@ def test_a_newer_epoch_evicts_the_older_and_an_older_is_refused(node: Any) -> No
 
     assert not opens(node, 100, 4)
     assert opens(node, 100, 5)
-    with pytest.raises(AgentFault) as refusal:
+    with pytest.raises(Fault) as refusal:
         node.agent.export(export(node.extent(), epoch=4))
     assert refusal.value.errno == errno.ESTALE
 
@@ -79,7 +78,7 @@ def test_an_evicted_epoch_stays_out_even_after_a_restart(node: Any) -> None:
     node.end(signal.SIGKILL)
     node.start()
     node.registered()
-    with pytest.raises(AgentFault) as refusal:
+    with pytest.raises(Fault) as refusal:
         node.agent.export(export(node.extent(), epoch=3))
     assert refusal.value.errno == errno.ESTALE
 
@@ -104,7 +103,7 @@ def test_an_older_incarnation_is_refused_by_every_order(node: Any) -> None:
         lambda: node.agent.cancel(CancelOrder(1, 1, 8)),
     ]
     for order in orders:
-        with pytest.raises(AgentFault) as refusal:
+        with pytest.raises(Fault) as refusal:
             order()
         assert refusal.value.errno == errno.ESTALE
     assert len(node.state().exports) == 1

@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import LocalCluster
 from deploy.local.place import choose
 from tests.cluster.machines import Machines
 from tests.cluster.world import World
@@ -26,7 +26,7 @@ LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("cluster")
-    cluster = Cluster(choose(str(home), str(free_port())), HASTE, LIMITS)
+    cluster = LocalCluster(choose(str(home), str(free_port())), HASTE, LIMITS)
     cluster.take()
     world = World(cluster)
     try:

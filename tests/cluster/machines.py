@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from agents.client import AgentUnreachable, StorageAgent
 from agents.identity import Identity, trusting
 from deploy.local import broker, observe, processes
-from deploy.local.nodes import toml
 from deploy.local.place import ROOT, Place
 from vastsky_site.access import certificates
 
@@ -182,7 +183,7 @@ class Machines:
             settings["links_dir"] = str(self.links(node.name))
         else:
             settings["disks"] = [{"path": str(folder / "disk.img"), "create_gb": 16}]
-        (folder / "agent.toml").write_text(toml(settings))
+        (folder / "agent.toml").write_text(tomli_w.dumps(settings))
 
     def _start_manager(self) -> None:
         python = [sys.executable, "-m"]
@@ -216,7 +217,7 @@ class Machines:
         self._launch(node, node.name, command)
 
     def power_off(self, node: Machine) -> None:
-        processes.end(partial(processes.marked, self.place.home, node.name), patience=0)
+        processes.end(partial(processes.marked, self.place.home, node.name), grace=0)
 
     def unplug(self, machine: Machine, *networks: str) -> None:
         """Lose all that a machine sends or is sent there; neither end is told."""
@@ -269,7 +270,7 @@ class Machines:
         for process in everything():
             if process.part in ("beat", "worker", "web"):
                 process.send(signal.SIGTERM)
-        processes.end(everything, patience=3)
+        processes.end(everything, grace=3)
         for child in self._children:
             child.wait(10)
         for space in (self._switch, *(m.space for m in (self.manager, *self.nodes))):

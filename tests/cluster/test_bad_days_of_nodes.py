@@ -6,7 +6,7 @@ from xmlrpc.client import Fault
 
 import pytest
 
-from deploy.local import nodes, observe
+from deploy.local import node_processes, observe
 from tests.cluster.world import World
 
 EBUSY = 16
@@ -67,7 +67,9 @@ def test_a_disk_that_vanishes_is_replaced(world: World) -> None:
     victim = world.place.node(observe.holder(world.call, world.place, "diskless"))
     lost = _disk_of(world, "diskless", list(victim.addresses))
 
-    path = next(p for p in nodes.disks(world.place, victim) if str(p) == lost["local_path"])
+    path = next(
+        p for p in node_processes.disks(world.place, victim) if str(p) == lost["local_path"]
+    )
     away = path.rename(path.with_suffix(".away"))
 
     world.wait(lambda: lost["pdskid"] not in _good_disks(world), "the loss was noticed")

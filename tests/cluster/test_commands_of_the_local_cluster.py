@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from deploy.local import processes
-from deploy.local.calls import Calls
 from deploy.local.place import ROOT, choose
+from deploy.local.rpc_calls import Calls
 from tests.cluster.conftest import free_port
 
 
@@ -22,7 +22,7 @@ def test_power_on_of_a_node_that_runs_says_so_and_starts_nothing(tmp_path: Path)
         with socket.create_server((node.addresses[0], node.port)):
             done = _command("power-on", "storage-2", home=place.home, port=place.port)
     finally:
-        processes.end(partial(processes.marked, place.home), patience=5)
+        processes.end(partial(processes.marked, place.home), grace=5)
 
     assert (done.returncode, done.stdout) == (0, "storage-2 runs already\n")
     assert not place.log("storage-2").exists()

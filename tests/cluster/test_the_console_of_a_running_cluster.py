@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from deploy.local import manager, observe
+from deploy.local import manager_processes, observe
 from tests.cluster.world import World
 from tests.console.browsing import PHONE, Person, chromium, needs_chromium, signed_in
 
@@ -25,7 +25,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def person(browser: Browser, world: World) -> Iterator[Person]:
-    who = ("admin", manager.admin_password(world.place))
+    who = ("admin", manager_processes.admin_password(world.place))
     with signed_in(browser, world.place.url, who) as somebody:
         yield somebody
 
@@ -143,7 +143,7 @@ def stranger(world: World) -> Iterator[int]:
 
 def test_what_an_evil_node_says_is_text(browser: Browser, world: World, stranger: int) -> None:
     told: list[str] = []
-    who = ("admin", manager.admin_password(world.place))
+    who = ("admin", manager_processes.admin_password(world.place))
     with signed_in(browser, world.place.url, who, PHONE, "dark") as person:
         person.page.on("dialog", lambda dialog: told.append(dialog.message))
         page = person.go("/admin/console/cluster/")

@@ -7,17 +7,17 @@ from xmlrpc.client import Fault
 
 from agents.client import HeadAgent, StorageAgent
 from deploy.local import observe
-from deploy.local.calls import Calls
-from deploy.local.cluster import Cluster
+from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import Ledger, spread
 from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, HEADS, STORAGES
+from deploy.local.rpc_calls import Calls
 
 
 class World:
     """The cluster as its users and its bad luck see it."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: LocalCluster) -> None:
         self.cluster = cluster
         self.place = cluster.place
         self.call = Calls(cluster.place.rpc_url)

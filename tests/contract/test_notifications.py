@@ -2,7 +2,7 @@
 
 import pytest
 
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.models import AuditEntry, Disk, Extent, Priority
 from tests.contract.api import Api, add_disk
 from volumes.models import Job, Mirror, Replica
@@ -89,7 +89,7 @@ def test_words_that_mean_nothing_special_declare_a_server_failed_and_are_written
 
     replica = Replica.objects.get(server=server)
     assert (replica.status, replica.reason) == (Replica.Status.FAULTY, reason)
-    assert AuditEntry.objects.get(verb=Verb.FAIL_STORAGE).detail == words
+    assert AuditEntry.objects.get(verb=Action.FAIL_STORAGE).detail == words
 
 
 @pytest.mark.parametrize("target", [HSVR, SSVR, PDSK, LVOL])

@@ -76,8 +76,17 @@ def test_only_post_is_a_call(verb: str) -> None:
     assert response["Content-Type"] == "text/xml"
 
 
-def test_a_strange_host_header_is_no_reason_for_a_page() -> None:
-    response = Client().generic("POST", "/RPC2", CALL, HTTP_HOST="a_b..c")
+@pytest.mark.parametrize("host", ["a_b..c", "rebound.example", "rebound.example:8881", "[::1", "x"])
+def test_the_trusted_loopback_is_not_called_by_a_name_of_somebody_else(host: str) -> None:
+    response = Client().generic("POST", "/RPC2", CALL, HTTP_HOST=host)
+
+    assert response.status_code == 401
+    assert response["Content-Type"] == "text/xml"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8881", "127.0.2.7", "[::1]:8881"])
+def test_the_trusted_loopback_is_called_by_its_names_and_addresses(host: str) -> None:
+    response = Client().generic("POST", "/RPC2", CALL, HTTP_HOST=host)
 
     assert xmlrpc.client.loads(response.content) == (([],), None)
 

@@ -118,7 +118,7 @@ def test_a_body_of_100_mb_is_a_fault_and_kept_nowhere(port: int) -> None:
 def test_a_stranger_gets_its_answer_before_it_has_sent_its_body(port: int) -> None:
     head, _ = exchange(
         port,
-        b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 10.0.0.7\r\n"
+        b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 10.0.0.7\r\n"
         b"Content-Length: 1000000\r\n\r\n",
     )
 
@@ -136,7 +136,7 @@ def test_a_stranger_with_a_large_body_hears_that_it_is_not_let_in(port: int) -> 
 
 
 def test_strangers_that_send_no_body_hold_up_nobody(port: int) -> None:
-    head = b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nVia: x\r\nContent-Length: 3000000\r\n\r\n"
+    head = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nVia: x\r\nContent-Length: 3000000\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(150):
             silent = stack.enter_context(socket.create_connection(("127.0.0.1", port), 5))
@@ -163,10 +163,11 @@ def test_bodies_that_do_not_come_hold_up_nobody(port: int) -> None:
 
 
 RAW = {
-    "no content type": b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n",
+    "no content type": b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n",
     "HTTP/1.0": b"POST /RPC2 HTTP/1.0\r\nContent-Length: %d\r\n\r\n",
     "a compressed body that is not": (
-        b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+        b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n"
+        b"Content-Length: %d\r\n\r\n"
     ),
 }
 
@@ -182,7 +183,8 @@ def test_a_call_is_a_call_however_it_is_wrapped(port: int, how: str) -> None:
 def test_a_chunked_call_is_a_fault_and_no_hang(port: int) -> None:
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(LIST), LIST)
     head, body = exchange(
-        port, b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+        port,
+        b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
     )
 
     with pytest.raises(xmlrpc.client.Fault, match="Content-Length"):
@@ -192,7 +194,9 @@ def test_a_chunked_call_is_a_fault_and_no_hang(port: int) -> None:
 
 @pytest.mark.parametrize("verb", [b"GET", b"PUT", b"DELETE", b"TRACE", b"NONSENSE"])
 def test_another_verb_is_405_and_no_page(port: int, verb: bytes) -> None:
-    head, body = exchange(port, verb + b" /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    head, body = exchange(
+        port, verb + b" /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+    )
 
     assert b" 405 " in head.splitlines()[0]
     assert b"<html" not in body.lower()
@@ -201,7 +205,7 @@ def test_another_verb_is_405_and_no_page(port: int, verb: bytes) -> None:
 def test_a_client_that_goes_away_leaves_the_server_alive(port: int) -> None:
     for request in (
         b"POST /RPC2",
-        b"POST /RPC2 HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\nx",
+        b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\nx",
     ):
         socket.create_connection(("127.0.0.1", port)).close()
         with socket.create_connection(("127.0.0.1", port)) as connection:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from inventory.errors import Invalid
 from tests.contract.api import Api
 
-EINVAL, PARSE, REQUEST = 22, -32700, -32600
+EINVAL, EPROTO, PARSE, REQUEST = 22, 71, -32700, -32600
 
 
 def call(value: str, method: str = "listEvents") -> str:
@@ -71,6 +71,12 @@ UNREADABLE = {
     "an answer": (xmlrpc.client.dumps((1,), methodresponse=True).encode(), REQUEST),
     "a fault": (xmlrpc.client.dumps(xmlrpc.client.Fault(1, "x")).encode(), REQUEST),
     "a call of nothing": (GOOD.replace("listEvents", " ").encode(), REQUEST),
+    "a call of two methods": (
+        GOOD.replace("<params>", "<methodName>listEvents</methodName><params>").encode(),
+        REQUEST,
+    ),
+    "text between elements": (GOOD.replace("<params>", "hello<params>").encode(), REQUEST),
+    "a version that is no int": (call(struct(VER.replace("int>", "double>"))).encode(), EPROTO),
     "an int of letters": (call("<value><int>abc</int></value>").encode(), REQUEST),
     "an empty int": (call("<value><int></int></value>").encode(), REQUEST),
     "an endless int": (call(f"<value><int>{'9' * 5000}</int></value>").encode(), EINVAL),

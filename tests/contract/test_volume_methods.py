@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
-from inventory.models import Disk, Extent, HeadServer, IdSpace, Priority
+from inventory.models import Extent, HeadServer, IdSpace, Priority
 from tests.contract.api import Api, put_down
-from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 
 ENOENT, EAGAIN, EBUSY, EEXIST, EINVAL, ENOSPC = 2, 11, 16, 17, 22, 28
 
+
 State = Attachment.State
+
 
 pytestmark = pytest.mark.django_db
 
@@ -25,25 +27,6 @@ def attach_behind(volume: int, head: int, state: State) -> None:
 @pytest.fixture
 def snapshot(api: Api, volume: int) -> Any:
     return api("createSnapshot", origin_lvolid=volume, snapshot_lvolname="yesterday")
-
-
-# -- createLogicalVolume --------------------------------------------------------------------------
-
-
-def test_a_volume_has_three_replicas_unless_told_otherwise(api: Api, pool: list[int]) -> None:
-    number = api("createLogicalVolume", lvolname="data", capacity=5)
-    other = api("createLogicalVolume", lvolname="other", capacity=5, redundancy=2)
-
-    assert Replica.objects.filter(mirror__volume=number).values("server").distinct().count() == 3
-    assert Replica.objects.filter(mirror__volume=other).count() == 2
-
-
-@pytest.mark.parametrize(
-    "name", ["a", "x" * 64, "A.b-c_9", "...", "-rf", "lvol-", "lvol-xyz", "LVOL-1"]
-)
-def test_a_legal_name_is_accepted(api: Api, pool: list[int], name: str) -> None:
-    assert api("createLogicalVolume", lvolname=name, capacity=1)
-    assert api("listLogicalVolumes", lvolname=name)[0]["lvolname"] == name
 
 
 BAD_NAMES = [
@@ -65,6 +48,32 @@ BAD_NAMES = [
     "lvol-000008d1",
     "lvol-DEAD",
 ]
+
+
+NAMED = {
+    "deleteLogicalVolume": {},
+    "attachLogicalVolume": {"hsvrid": 1},
+    "detachLogicalVolume": {},
+    "showLogicalVolume": {},
+    "listLogicalVolumes": {},
+    "vastsky.forceAttach": {"hsvrid": 1},
+}
+
+
+def test_a_volume_has_three_replicas_unless_told_otherwise(api: Api, pool: list[int]) -> None:
+    number = api("createLogicalVolume", lvolname="data", capacity=5)
+    other = api("createLogicalVolume", lvolname="other", capacity=5, redundancy=2)
+
+    assert Replica.objects.filter(mirror__volume=number).values("server").distinct().count() == 3
+    assert Replica.objects.filter(mirror__volume=other).count() == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "x" * 64, "A.b-c_9", "...", "-rf", "lvol-", "lvol-xyz", "LVOL-1"]
+)
+def test_a_legal_name_is_accepted(api: Api, pool: list[int], name: str) -> None:
+    assert api("createLogicalVolume", lvolname=name, capacity=1)
+    assert api("listLogicalVolumes", lvolname=name)[0]["lvolname"] == name
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -129,18 +138,6 @@ def test_a_taken_name_is_eexist(api: Api, volume: int, snapshot: int) -> None:
         assert api.fault("createSnapshot", origin_lvolid=volume, snapshot_lvolname=name) == EEXIST
 
 
-# -- how a volume is named ------------------------------------------------------------------------
-
-NAMED = {
-    "deleteLogicalVolume": {},
-    "attachLogicalVolume": {"hsvrid": 1},
-    "detachLogicalVolume": {},
-    "showLogicalVolume": {},
-    "listLogicalVolumes": {},
-    "vastsky.forceAttach": {"hsvrid": 1},
-}
-
-
 @pytest.mark.parametrize("method", NAMED)
 @pytest.mark.parametrize(
     "names",
@@ -179,9 +176,6 @@ def test_the_id_wins_over_a_name(api: Api, volume: int) -> None:
     assert api("showLogicalVolume", lvolid=volume, lvolname="other")["lvolid"] == volume
     assert api("deleteLogicalVolume", lvolid=other, lvolname="data") == 0
     assert [row["lvolid"] for row in api("listLogicalVolumes")] == [volume]
-
-
-# -- createSnapshot, deleteLogicalVolume ----------------------------------------------------------
 
 
 def test_a_snapshot_is_a_volume_associated_to_its_origin(
@@ -251,9 +245,6 @@ def test_space_that_no_head_saw_is_free_at_once_and_the_name_too(api: Api, volum
     assert api("createLogicalVolume", lvolname="data", capacity=5) > volume
 
 
-# -- attach and detach ----------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("method", ["attachLogicalVolume", "vastsky.forceAttach"])
 def test_a_head_that_is_not_there_is_einval(api: Api, volume: int, method: str) -> None:
     for hsvrid in (0, -1, 99):
@@ -297,111 +288,3 @@ def test_to_detach_what_is_on_its_way_is_eagain(
     attach_behind(volume, head, state)
 
     assert api.fault("detachLogicalVolume", lvolid=volume) == EAGAIN
-
-
-# -- lists ----------------------------------------------------------------------------------------
-
-BINDS = {State.BINDING: (0, 1), State.BOUND: (1, 0), State.UNBINDING: (1, 2), State.ERROR: (2, 0)}
-
-
-@pytest.mark.parametrize("state", State)
-def test_the_list_shows_where_a_volume_is_attached(
-    api: Api, volume: int, head: int, state: State
-) -> None:
-    attach_behind(volume, head, state)
-
-    (row,) = api("listLogicalVolumes", lvolid=volume)
-
-    assert (row["bind_status"], row["bind_event"]) == BINDS[state]
-    assert row["hsvrid"] == head
-
-
-def test_the_list_has_every_documented_member(api: Api, volume: int) -> None:
-    (row,) = api("listLogicalVolumes")
-
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", row.pop("ctime"))
-    assert row.pop("fault") is False
-    assert row == {
-        "hsvrid": 0,
-        "lvolid": volume,
-        "lvolname": "data",
-        "redundancy": 3,
-        "capacity": 5,
-        "associated_to": [],
-        "associated_from": [],
-        "bind_status": 0,
-        "bind_event": 0,
-    }
-
-
-LVOL, LINEAR, MIRROR, DEXT, ORIGIN, SNAPSHOT = 0, 1, 2, 3, 6, 7
-NODE = {"lvolid", "lvoltype", "capacity", "mirror_status", "lvolspec", "labels", "components"}
-
-
-def nodes(tree: dict[str, Any]) -> list[dict[str, Any]]:
-    below = [node for child in tree["components"] for node in nodes(child)]
-    return [tree, *below]
-
-
-def test_the_tree_goes_from_the_volume_to_its_extents(api: Api, volume: int) -> None:
-    tree = api("showLogicalVolume", lvolid=volume)
-
-    everything = nodes(tree)
-    assert [node["lvoltype"] for node in everything] == [LVOL, ORIGIN, LINEAR, MIRROR, *[DEXT] * 3]
-    assert all(set(node) == NODE for node in everything)
-    assert tree["labels"] == ["data", f"lvol-{volume:08x}"]
-    assert len({node["lvolid"] for node in everything}) == len(everything)
-
-
-def test_the_leaves_say_where_they_lie(api: Api, pool: list[int], volume: int) -> None:
-    leaves = [n for n in nodes(api("showLogicalVolume", lvolid=volume)) if n["lvoltype"] == DEXT]
-
-    assert sorted(leaf["lvolspec"]["pdskid"] for leaf in leaves) == pool
-    for leaf in leaves:
-        assert set(leaf["lvolspec"]) >= {"pdskid", "offset", "ssvrid", "iscsi_path"}
-        assert len(leaf["lvolspec"]["iscsi_path"]) == 2
-        assert (leaf["capacity"], leaf["mirror_status"]) == (5, 1)
-
-
-def test_mirrors_come_in_the_order_of_their_place(api: Api, pool: list[int]) -> None:
-    volume = api("createLogicalVolume", lvolname="big", capacity=25, redundancy=2)
-
-    mirrors = [n for n in nodes(api("showLogicalVolume", lvolid=volume)) if n["lvoltype"] == MIRROR]
-
-    assert [mirror["capacity"] for mirror in mirrors] == [10, 10, 5]
-    placed = Mirror.objects.filter(volume=volume).order_by("offset_gb")
-    assert [mirror["lvolid"] for mirror in mirrors] == [mirror.pk for mirror in placed]
-
-
-def test_the_tree_holds_the_whole_tree_of_each_associated_volume(
-    api: Api, volume: int, snapshot: int
-) -> None:
-    (associated,) = api("showLogicalVolume", lvolid=volume)["lvolspec"]["assoc"]
-
-    assert associated["lvolid"] == snapshot
-    assert associated["components"][0]["lvoltype"] == SNAPSHOT
-    assert all(set(node) == NODE for node in nodes(associated))
-
-
-# -- shutdownAll ----------------------------------------------------------------------------------
-
-
-def test_shutdown_halts_everything(api: Api, head: int, volume: int) -> None:
-    assert api("shutdownAll") == 0
-
-    assert {row["priority"] for row in api("listHeadServers")} == {Priority.OFFLINE}
-    assert {row["priority"] for row in api("listStorageServers")} == {Priority.HALT}
-    assert {row["priority"] for row in api("listPhysicalDisks")} == {Priority.HALT}
-    assert api.fault("attachLogicalVolume", lvolid=volume, hsvrid=head) == EINVAL
-
-
-@pytest.mark.parametrize("state", State)
-def test_no_shutdown_while_a_volume_is_attached(
-    api: Api, volume: int, head: int, state: State
-) -> None:
-    attach_behind(volume, head, state)
-
-    assert api.fault("shutdownAll") == EBUSY
-    assert {row["priority"] for row in api("listStorageServers")} == {Priority.HIGH}
-    assert {row["priority"] for row in api("listHeadServers")} == {Priority.HIGH}
-    assert not Disk.objects.exclude(priority=Priority.HIGH).exists()

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from agents.engines.base import Lease
 from agents.engines.userspace.head.head_engine import UserspaceHead
-from agents.engines.userspace.mirror.marks import Mark, mark_offset, unpack_mark
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.storage.storage_engine import UserspaceStorage
+from agents.ondisk import GB, Mark, mark_offset, unpack_mark
 from agents.protocol import (
-    GB,
     AttachOrder,
     DeviceSpec,
     MirrorSpec,

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.mirror.marks import mark_offset
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.storage.leased_range import libc
-from agents.protocol import GB, ReplicaState
+from agents.ondisk import GB, mark_offset
+from agents.protocol import ReplicaState
 from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeFolder, MakeLab, MountSmallDisk
 from tests.engine.lab import VOLUME, Lab, wait_until

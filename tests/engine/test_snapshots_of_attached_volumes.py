@@ -8,7 +8,8 @@ import time
 import pytest
 
 from agents.engines.base import EngineError
-from agents.protocol import GB, DeviceState
+from agents.ondisk import GB
+from agents.protocol import DeviceState
 from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until

@@ -16,7 +16,7 @@ from agents.engines.userspace.nbd.server import Listener
 from agents.engines.userspace.process import orders, spawn
 from agents.engines.userspace.storage import leased_range
 from agents.engines.userspace.storage.data_server_process import DataServer
-from agents.protocol import GB
+from agents.ondisk import GB
 from deploy.local.nbd import FUA, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import Store, free_port, wait_until

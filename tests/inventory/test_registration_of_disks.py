@@ -1,5 +1,6 @@
 """Disks are known by their label or path, come back, move, and are tiled into extents."""
 
+import errno
 from typing import Any
 
 import pytest
@@ -41,12 +42,22 @@ def test_a_new_disk_is_to_be_zeroed_but_for_its_last_gb(call: Api, here: int) ->
 
 @pytest.mark.parametrize(
     ("capacity", "expected"),
-    [("1", []), (sectors(1), [(0, 1, 5)]), (str((10 << 21) + 5), [(0, 9, 4), (9, 1, 5)])],
+    [(sectors(2), [(0, 1, 4), (1, 1, 5)]), (str((10 << 21) + 5), [(0, 9, 4), (9, 1, 5)])],
 )
 def test_only_whole_gb_count(call: Api, here: int, capacity: str, expected: list[Any]) -> None:
     call("registerPhysicalDisk", ssvrid=here, local_path="/d", capacity=capacity)
 
     assert tiles() == expected
+
+
+@pytest.mark.parametrize("capacity", ["1", sectors(1), str((2 << 21) - 1)])
+def test_a_disk_without_a_gb_beside_its_label_is_einval_and_not_kept(
+    call: Api, here: int, capacity: str
+) -> None:
+    refused = call.fault("registerPhysicalDisk", ssvrid=here, local_path="/d", capacity=capacity)
+
+    assert refused == errno.EINVAL
+    assert not Disk.objects.exists()
 
 
 def test_the_largest_disk_is_tiled_and_shown(call: Api, here: int) -> None:

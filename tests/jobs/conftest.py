@@ -156,3 +156,27 @@ def four(cluster: Cluster) -> Cluster:
 @pytest.fixture
 def head(four: Cluster) -> Head:
     return next(iter(four.world.heads.values()))
+
+
+@pytest.fixture
+def volume(four: Cluster, head: Head) -> LogicalVolume:
+    """A volume that is attached to the head."""
+    volume = four.create()
+    four.attach(volume, head)
+    return volume
+
+
+@pytest.fixture
+def idle(four: Cluster, head: Head) -> LogicalVolume:
+    """A volume that was attached and detached cleanly."""
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    return volume
+
+
+def spare(four: Cluster) -> int:
+    """The server that holds no replica of the only volume."""
+    held = set(Replica.objects.values_list("server", flat=True))
+    (free,) = set(four.world.storages) - held
+    return free

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from agents.protocol import Reason
 from inventory import audit, servers
-from inventory.audit import Verb, Way
+from inventory.audit import Action, Way
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import put_down
@@ -24,12 +24,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 Mutation = Callable[[], object]
 ELSEWHERE = {
-    Verb.CREATE_TOKEN,
-    Verb.REVOKE_TOKEN,
-    Verb.BIND_TOKEN,
-    Verb.ADD_USER,
-    Verb.CHANGE_USER,
-    Verb.DELETE_USER,
+    Action.CREATE_TOKEN,
+    Action.REVOKE_TOKEN,
+    Action.BIND_TOKEN,
+    Action.ADD_USER,
+    Action.CHANGE_USER,
+    Action.DELETE_USER,
 }
 """Tested where they live: tests/access."""
 
@@ -120,57 +120,57 @@ def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
     return lambda: act(*args, **more)
 
 
-SCENARIOS: dict[Verb, Callable[[Cluster], Mutation]] = {
-    Verb.REGISTER_HEAD: lambda four: call(servers.register_head, addresses=["10.1.1.1"]),
-    Verb.REGISTER_STORAGE: lambda four: call(servers.register_storage, addresses=["10.1.1.1"]),
-    Verb.REGISTER_DISK: lambda four: call(
+SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
+    Action.REGISTER_HEAD: lambda four: call(servers.register_head, addresses=["10.1.1.1"]),
+    Action.REGISTER_STORAGE: lambda four: call(servers.register_storage, addresses=["10.1.1.1"]),
+    Action.REGISTER_DISK: lambda four: call(
         servers.register_disk,
         server_id=a_disk(four).server_id,
         local_path="/dev/new",
         capacity_sectors=9 << 21,
     ),
-    Verb.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
-    Verb.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
-    Verb.DELETE_DISK: lambda four: call(servers.delete_disk, down(Disk)),
-    Verb.CREATE_VOLUME: lambda four: call(volumes.create_volume, name="new", capacity_gb=3),
-    Verb.DELETE_VOLUME: lambda four: call(volumes.delete_volume, four.create()),
-    Verb.CREATE_SNAPSHOT: lambda four: call(
+    Action.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
+    Action.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
+    Action.DELETE_DISK: lambda four: call(servers.delete_disk, down(Disk)),
+    Action.CREATE_VOLUME: lambda four: call(volumes.create_volume, name="new", capacity_gb=3),
+    Action.DELETE_VOLUME: lambda four: call(volumes.delete_volume, four.create()),
+    Action.CREATE_SNAPSHOT: lambda four: call(
         snapshots.create_snapshot, origin=four.create(), name="before"
     ),
-    Verb.DELETE_SNAPSHOT: lambda four: call(snapshots.delete_snapshot, snapshot_of(four)),
-    Verb.ATTACH: lambda four: call(attach.request_attach, four.create(), a_head(four).pk),
-    Verb.DETACH: lambda four: call(detach.request_detach, attached(four)),
-    Verb.FENCE: fence,
-    Verb.FAIL_HEAD: lambda four: call(failures.fail_head, a_head(four).pk),
-    Verb.LOSE_HEAD: lambda four: call(failures.lose_head, a_head(four).pk),
-    Verb.FAIL_STORAGE: lambda four: call(failures.fail_storage, a_disk(four).server_id),
-    Verb.FAIL_DISK: lambda four: call(failures.fail_disk, a_disk(four).pk),
-    Verb.FAIL_REPLICA: with_replica,
-    Verb.REPORT_BAD_BLOCKS: lambda four: call(failures.report_bad_blocks, a_disk(four).pk, [50]),
-    Verb.FINISH_SHRED: finish_shred,
-    Verb.FINISH_REBUILD: finish_rebuild,
-    Verb.SHUT_DOWN: lambda four: failures.shut_down,
-    Verb.START_EVACUATION: lambda four: call(drain.start_evacuation, a_disk(four)),
-    Verb.START_MAINTENANCE: lambda four: call(drain.start_maintenance, a_disk(four), 5),
-    Verb.PAUSE_JOB: lambda four: call(drain.pause, evacuating(four), paused=True),
-    Verb.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
-    Verb.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
-    Verb.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
-    Verb.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
+    Action.DELETE_SNAPSHOT: lambda four: call(snapshots.delete_snapshot, snapshot_of(four)),
+    Action.ATTACH: lambda four: call(attach.request_attach, four.create(), a_head(four).pk),
+    Action.DETACH: lambda four: call(detach.request_detach, attached(four)),
+    Action.FENCE: fence,
+    Action.FAIL_HEAD: lambda four: call(failures.fail_head, a_head(four).pk),
+    Action.LOSE_HEAD: lambda four: call(failures.lose_head, a_head(four).pk),
+    Action.FAIL_STORAGE: lambda four: call(failures.fail_storage, a_disk(four).server_id),
+    Action.FAIL_DISK: lambda four: call(failures.fail_disk, a_disk(four).pk),
+    Action.FAIL_REPLICA: with_replica,
+    Action.REPORT_BAD_BLOCKS: lambda four: call(failures.report_bad_blocks, a_disk(four).pk, [50]),
+    Action.FINISH_SHRED: finish_shred,
+    Action.FINISH_REBUILD: finish_rebuild,
+    Action.SHUT_DOWN: lambda four: failures.shut_down,
+    Action.START_EVACUATION: lambda four: call(drain.start_evacuation, a_disk(four)),
+    Action.START_MAINTENANCE: lambda four: call(drain.start_maintenance, a_disk(four), 5),
+    Action.PAUSE_JOB: lambda four: call(drain.pause, evacuating(four), paused=True),
+    Action.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
+    Action.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
+    Action.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
+    Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
-    Verb.FENCE,
-    Verb.FAIL_HEAD,
-    Verb.LOSE_HEAD,
-    Verb.FAIL_STORAGE,
-    Verb.FAIL_DISK,
-    Verb.FAIL_REPLICA,
-    Verb.REPORT_BAD_BLOCKS,
-    Verb.FINISH_SHRED,
-    Verb.FINISH_REBUILD,
-    Verb.SHUT_DOWN,
-    Verb.PAUSE_JOB,
-    Verb.RESUME_JOB,
+    Action.FENCE,
+    Action.FAIL_HEAD,
+    Action.LOSE_HEAD,
+    Action.FAIL_STORAGE,
+    Action.FAIL_DISK,
+    Action.FAIL_REPLICA,
+    Action.REPORT_BAD_BLOCKS,
+    Action.FINISH_SHRED,
+    Action.FINISH_REBUILD,
+    Action.SHUT_DOWN,
+    Action.PAUSE_JOB,
+    Action.RESUME_JOB,
 ]
 
 
@@ -195,11 +195,11 @@ def no_pen(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_every_verb_is_driven() -> None:
-    assert set(Verb) - ELSEWHERE == set(SCENARIOS)
+    assert set(Action) - ELSEWHERE == set(SCENARIOS)
 
 
 @pytest.mark.parametrize("verb", SCENARIOS, ids=str)
-def test_a_mutation_is_one_row_with_its_actor(four: Cluster, verb: Verb) -> None:
+def test_a_mutation_is_one_row_with_its_actor(four: Cluster, verb: Action) -> None:
     mutation = SCENARIOS[verb](four)
     AuditEntry.objects.all().delete()
 
@@ -213,7 +213,7 @@ def test_a_mutation_is_one_row_with_its_actor(four: Cluster, verb: Verb) -> None
 
 @pytest.mark.parametrize("verb", SCENARIOS, ids=str)
 def test_what_cannot_be_written_down_does_not_happen(
-    four: Cluster, verb: Verb, no_pen: Callable[[], None]
+    four: Cluster, verb: Action, no_pen: Callable[[], None]
 ) -> None:
     mutation = SCENARIOS[verb](four)
     before = everything()
@@ -227,7 +227,7 @@ def test_what_cannot_be_written_down_does_not_happen(
 
 @pytest.mark.parametrize("verb", SCENARIOS, ids=str)
 def test_the_second_time_is_refused_or_written_down_only_if_it_changes_something(
-    four: Cluster, verb: Verb
+    four: Cluster, verb: Action
 ) -> None:
     mutation = SCENARIOS[verb](four)
     mutation()
@@ -288,4 +288,4 @@ def test_a_step_taken_in_the_callers_thread_acts_for_the_system(four: Cluster) -
 
 def test_outside_a_transaction_nothing_is_written_down(db: None) -> None:
     with pytest.raises(Exception, match="no transaction"):
-        audit.record(Verb.SHUT_DOWN, "cluster")
+        audit.record(Action.SHUT_DOWN, "cluster")

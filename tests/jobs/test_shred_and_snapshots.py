@@ -237,6 +237,30 @@ def test_a_snapshot_that_is_open_is_not_deleted(
     assert not LogicalVolume.objects.get(pk=snapshot.pk).broken
 
 
+def test_a_snapshot_is_deleted_once_the_process_of_its_head_is_back(
+    four: Cluster, head: Head, origin: LogicalVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = snapshot_of(four, origin)
+    as_usual = Head.on_unsnapshot
+
+    def while_it_is_revived(_: Head, order: UnsnapshotOrder) -> Report:
+        return Report(
+            order.eventid, order.order, Progress.FAILED, errno=errno.ENOENT, message="no process"
+        )
+
+    monkeypatch.setattr(Head, "on_unsnapshot", while_it_is_revived)
+    snapshots.delete_snapshot(snapshot)
+    job = four.job(Job.Kind.UNSNAPSHOT)
+    four.work(3)
+    monkeypatch.setattr(Head, "on_unsnapshot", as_usual)
+    four.work()
+
+    job.refresh_from_db()
+    assert job.state == Job.State.DONE
+    assert not LogicalVolume.objects.filter(pk=snapshot.pk).exists()
+    call_command("fsck")
+
+
 def test_a_snapshot_that_its_head_may_have_let_go_is_never_assembled_again(
     four: Cluster, head: Head, origin: LogicalVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +319,7 @@ def test_a_broken_snapshot_never_keeps_its_origin_from_being_attached(
 
     assert [d.lvolid for d in head.told("attach")[-1].devices] == [origin.pk]
     assert four.call("listLogicalVolumes", lvolid=snapshot.pk)[0]["fault"] is True
+    Replica.objects.filter(mirror__volume=snapshot).update(since="2020-01-01T00:00Z")
     call_command("fsck")
     four.detach(origin)
     four.call("deleteLogicalVolume", lvolid=snapshot.pk)

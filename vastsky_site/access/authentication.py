@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.http.request import split_domain_port, validate_host
 
 from inventory.audit import Way
 from vastsky_site.access import tokens
@@ -58,7 +59,7 @@ def identify(request: HttpRequest) -> Caller:
     authorization = request.headers.get("Authorization")
     if authorization is not None:
         return _by_token(authorization, neighbourhood(peer))
-    if _is_trusted(peer) and not _is_proxied(request):
+    if _is_trusted(peer) and not _is_proxied(request) and _is_our_host(request):
         return LOOPBACK
     raise Denied(UNAUTHORIZED, "a token is needed: http://NAME:TOKEN@HOST:PORT/RPC2")
 
@@ -110,6 +111,19 @@ def _is_trusted(peer: IPv4Address | IPv6Address | None) -> bool:
     return peer is not None and any(
         peer in network for network in settings.VASTSKY_RPC_TRUSTED_NETWORKS
     )
+
+
+def _is_our_host(request: HttpRequest) -> bool:
+    """Tell whether we were called by an address or a name of ours.
+
+    A page elsewhere can have its own name lead to 127.0.0.1, and then calls as that machine's user.
+    """
+    host, _ = split_domain_port(request.META.get("HTTP_HOST") or "localhost")
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return validate_host(host, [*settings.ALLOWED_HOSTS, "localhost"])
+    return True
 
 
 def _is_proxied(request: HttpRequest) -> bool:

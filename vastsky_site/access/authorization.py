@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from agents.protocol import Target
 from inventory import audit
 from inventory.errors import Forbidden
 from inventory.models import Address, Disk, Extent
@@ -16,7 +17,6 @@ from vastsky_site.access import tokens
 from vastsky_site.access.authentication import Caller
 from vastsky_site.models import ApiToken
 from volumes.models import Replica
-from volumes.repair import failures
 
 Role = ApiToken.Role
 
@@ -171,11 +171,11 @@ def _own_replicas(caller: Caller, dextids: Collection[int]) -> bool:
 
 def _own_failure(caller: Caller, *, target: int, targetid: int, **_: Any) -> bool:
     match target:
-        case failures.HSVR:
+        case Target.HEAD:
             return targetid == caller.head
-        case failures.SSVR:
+        case Target.STORAGE:
             return targetid == caller.storage
-        case failures.PDSK:
+        case Target.DISK:
             return _own_disk(caller, pdskid=targetid)
         case _:
             return _own_replicas(caller, [targetid])

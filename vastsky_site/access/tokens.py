@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from inventory import audit
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.errors import Exists, Invalid, NotFound
 from inventory.models import HeadServer, StorageServer
 from vastsky_site.models import ApiToken
@@ -50,7 +50,7 @@ def create_token(
             row.save(force_insert=True)
     except IntegrityError:
         raise Exists(f"a token named {name} exists or existed") from None
-    audit.record(Verb.CREATE_TOKEN, row, ", ".join([f"role {role}", *_bonds(row)]))
+    audit.record(Action.CREATE_TOKEN, row, ", ".join([f"role {role}", *_bonds(row)]))
     return row, text
 
 
@@ -61,7 +61,7 @@ def revoke_token(name: str) -> None:
     if row is None:
         raise NotFound(f"there is no token {name}")
     if ApiToken.objects.filter(pk=row.pk, revoked=None).update(revoked=timezone.now()):
-        audit.record(Verb.REVOKE_TOKEN, row)
+        audit.record(Action.REVOKE_TOKEN, row)
 
 
 @transaction.atomic
@@ -72,7 +72,7 @@ def bind_token(token_id: int, *, head: int | None = None, storage: int | None = 
     if not free.update(**{field: server}):
         return False
     row = ApiToken.objects.get(pk=token_id)
-    audit.record(Verb.BIND_TOKEN, row, ", ".join(_bonds(row)))
+    audit.record(Action.BIND_TOKEN, row, ", ".join(_bonds(row)))
     return True
 
 

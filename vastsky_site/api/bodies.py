@@ -6,10 +6,11 @@ are at work at once, and one that waits for a body does not count.
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
+
+from agents.body_drain import drain
 
 AT_ONCE = 64
 """Requests at work. Attach and detach hold a place each until the nodes are done; at most
@@ -18,7 +19,6 @@ TAKEN_UNREAD = 64 << 20
 COURTESY = 10.0
 """Of a body that nobody wants so many bytes, for so many seconds, are taken in after the answer: a
 client only hears it once it has sent its request."""
-CHUNK = 64 << 10
 
 _working = threading.BoundedSemaphore(AT_ONCE)
 _courteous = threading.BoundedSemaphore(100)
@@ -66,9 +66,7 @@ class _Body:
         if not _courteous.acquire(blocking=False):
             return
         try:
-            left, end = min(self.left, TAKEN_UNREAD), time.monotonic() + COURTESY
-            while left > 0 and time.monotonic() < end and (got := self._body.read(CHUNK)):
-                left -= len(got)
+            drain(self._body.read, min(self.left, TAKEN_UNREAD), COURTESY)
         finally:
             _courteous.release()
 

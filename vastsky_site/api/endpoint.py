@@ -17,6 +17,7 @@ from modernrpc.xmlrpc.handler import XmlRpcHandler
 import inventory.rpc
 import volumes.api.operator_rpc
 import volumes.api.rpc
+from agents.body_drain import drain
 from inventory.errors import Invalid, Refused
 from vastsky_site.access import authorization
 from vastsky_site.access.authentication import Denied, identify
@@ -41,7 +42,7 @@ row. A second place lets short calls pass a long list."""
 View = Callable[[HttpRequest], HttpResponse]
 
 
-# -- the door -------------------------------------------------------------------------------------
+# -- the call -------------------------------------------------------------------------------------
 
 
 def rpc_first(get_response: View) -> View:
@@ -81,7 +82,7 @@ def _read(request: HttpRequest) -> bytes:
     size = _announced(request)
     try:
         if size > BODY_BYTES:
-            _drain(request, min(size, DRAINED_BYTES))
+            drain(request.read, min(size, DRAINED_BYTES))
             raise RPCException(E2BIG, f"the call has {size} bytes; {BODY_BYTES} are the limit")
         body = request.read(size)
     except OSError:
@@ -97,11 +98,6 @@ def _announced(request: HttpRequest) -> int:
         return max(0, int(request.headers.get("Content-Length", "")))
     except ValueError:
         return 0
-
-
-def _drain(request: HttpRequest, size: int) -> None:
-    while size > 0 and (chunk := request.read(min(size, 65536))):
-        size -= len(chunk)
 
 
 def _fault(code: int, text: str, status: int = 200) -> HttpResponse:
@@ -142,7 +138,7 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _call(
-    name: str, procedure: Callable[..., Any], *, wanted: tuple[signatures.Member, ...]
+    name: str, procedure: Callable[..., Any], *, wanted: tuple[signatures.Parameter, ...]
 ) -> Any:
     place = reading if name in authorization.READS else nullcontext()
 
@@ -155,7 +151,7 @@ def _call(
     return answer
 
 
-def _help(procedure: Callable[..., Any], wanted: tuple[signatures.Member, ...]) -> str:
+def _help(procedure: Callable[..., Any], wanted: tuple[signatures.Parameter, ...]) -> str:
     lines = [
         f"  {m.name} {signatures.describe(m.kind)}{'' if m.required else ', optional'}"
         for m in wanted

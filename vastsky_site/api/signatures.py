@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from agents.xmlrpc import INT_MAX, INT_MIN
 from inventory.errors import Invalid, WrongVersion
 
 VERSION = 5
-INT_MIN, INT_MAX = -0x80000000, 0x7FFFFFFF
 
 WIRE_NAMES: dict[Any, str] = {int: "int", str: "string", list: "array", dict: "struct", None: "int"}
 """How introspection names what a procedure takes or returns; nothing is sent as int 0."""
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Parameter:
     """One member of a request struct."""
 
     name: str
@@ -24,15 +24,15 @@ class Member:
     required: bool
 
 
-def members(procedure: Callable[..., Any]) -> tuple[Member, ...]:
+def members(procedure: Callable[..., Any]) -> tuple[Parameter, ...]:
     """Read the wire contract of a procedure off its signature."""
     return tuple(
-        Member(name, parameter.annotation, parameter.default is parameter.empty)
+        Parameter(name, parameter.annotation, parameter.default is parameter.empty)
         for name, parameter in inspect.signature(procedure).parameters.items()
     )
 
 
-def arguments(wanted: tuple[Member, ...], params: tuple[object, ...]) -> dict[str, Any]:
+def arguments(wanted: tuple[Parameter, ...], params: tuple[object, ...]) -> dict[str, Any]:
     """Check a call's parameters and give the procedure its arguments.
 
     A member that the method does not know is ignored: old clients send some.

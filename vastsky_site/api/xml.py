@@ -1,19 +1,16 @@
 """modern-rpc's XML backend made strict: bounded, no DTD, and every outcome is well-formed."""
 
+import errno
 import logging
 import re
-import xml.parsers.expat
-import xmlrpc.client
 from typing import Any
 
-from defusedxml import DefusedXmlException  # type: ignore[import-untyped]  # it has no types
-from defusedxml.xmlrpc import DefusedExpatParser  # type: ignore[import-untyped]  # likewise
 from modernrpc.exceptions import RPCException, RPCInvalidRequest, RPCParseError
 from modernrpc.types import RpcErrorResult
-from modernrpc.xmlrpc.backends.xmlrpc import PythonXmlRpcDeserializer
 from modernrpc.xmlrpc.handler import XmlRpcRequest, XmlRpcResult
 
-from vastsky_site.api.signatures import INT_MAX, INT_MIN
+from agents.protocol import Malformed
+from agents.xmlrpc import INT_MAX, INT_MIN, EndlessNumber, NotXml, load_call
 
 logger = logging.getLogger(__name__)
 
@@ -22,79 +19,26 @@ ECHOED = 80
 DEPTH = 16
 """How deep values may be nested."""
 
-# methodCall, params, param and value; three elements for each deeper value; what is in the deepest.
-ELEMENT_DEPTH = 4 + 3 * (DEPTH - 1) + 2
-
 XML = "<?xml version='1.0'?>\n"
 UNSAFE = re.compile("[&<>\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff]")
 """Characters that text may not hold as they are; most of them not even as references."""
 REFERENCES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 
-DIGITS = re.compile(r"\s*[-+]?[0-9]+\s*")
-MOST_DIGITS = 4000
-"""Python reads 4300."""
 
-UNREADABLE = (
-    xmlrpc.client.Error,
-    TypeError,
-    ValueError,
-    LookupError,
-    ArithmeticError,
-)
-"""What the standard library's unmarshaller lets out for a document that is XML, but no call."""
-
-
-class StrictDeserializer(PythonXmlRpcDeserializer):
-    """Reads a call; whatever is wrong with it becomes fault -32700 or -32600."""
+class StrictDeserializer:
+    """Reads a call; whatever is wrong with it becomes fault -32700, -32600 or EINVAL."""
 
     def loads(self, data: str | bytes) -> XmlRpcRequest:
         """Read a call from the bytes as they came: their encoding is the XML declaration's."""
-        target = _BoundedUnmarshaller(use_builtin_types=True)
-        parser = DefusedExpatParser(target, forbid_dtd=True)
         try:
-            parser.feed(data)
-            parser.close()
-            params = target.close()
-        except xml.parsers.expat.ExpatError as error:
+            name, params = load_call(data, DEPTH)
+        except NotXml as error:
             raise RPCParseError(str(error)) from None
-        except DefusedXmlException:
-            raise RPCParseError("a document type or entities are not accepted") from None
-        except UNREADABLE:
+        except EndlessNumber as error:
+            raise RPCException(errno.EINVAL, str(error)) from None
+        except Malformed:
             raise RPCInvalidRequest("the document is no XML-RPC method call") from None
-        name = target.getmethodname()
-        if not isinstance(name, str) or not name.strip():
-            raise RPCInvalidRequest("the call names no method")
-        return XmlRpcRequest(name.strip()[:ECHOED], list(params))
-
-
-class _BoundedUnmarshaller(xmlrpc.client.Unmarshaller):
-    """The standard unmarshaller, with a bound on nesting and any number of digits."""
-
-    def __init__(self, *, use_builtin_types: bool) -> None:
-        super().__init__(use_builtin_types=use_builtin_types)
-        self.dispatch = DISPATCH
-        self._elements = 0
-
-    def start(self, tag: str, attrs: dict[str, str]) -> None:
-        self._elements += 1
-        if self._elements > ELEMENT_DEPTH:
-            raise xmlrpc.client.ResponseError("nested too deeply")
-        super().start(tag, attrs)
-
-    def end(self, tag: str) -> None:
-        self._elements -= 1
-        super().end(tag)
-
-
-def _end_int(target: xmlrpc.client.Unmarshaller, data: str) -> None:
-    """Read an int; one that Python finds too long to read is beyond all bounds as well."""
-    if len(data) > MOST_DIGITS and DIGITS.fullmatch(data):
-        data = str(INT_MAX + 1)
-    target.end_int(data)
-
-
-INT_TAGS = ("i1", "i2", "i4", "i8", "int", "biginteger")
-DISPATCH = {**xmlrpc.client.Unmarshaller.dispatch, **dict.fromkeys(INT_TAGS, _end_int)}
+        return XmlRpcRequest(name[:ECHOED], list(params))
 
 
 class StrictSerializer:

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.models import AuditEntry
 from volumes.console.frame.formats import NOTHING, since
 from volumes.console.frame.page import viewing
@@ -32,7 +32,7 @@ class ByVerb(admin.SimpleListFilter):
     parameter_name = "verb"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(verb.value, verb.value.replace("_", " ")) for verb in Verb]
+        return [(verb.value, verb.value.replace("_", " ")) for verb in Action]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry]

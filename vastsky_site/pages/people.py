@@ -14,7 +14,7 @@ from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from inventory import audit
-from inventory.audit import Verb
+from inventory.audit import Action
 from volumes.console.frame.permissions import Right, may
 from volumes.console.lists.listing import PreparedList
 
@@ -109,17 +109,17 @@ class PersonList(UserAdmin, ModelAdmin):  # type: ignore[misc, type-arg]  # unfo
             return super().user_change_password(request, *args, **more)
 
     def log_addition(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:
-        audit.record(Verb.ADD_USER, f"user {obj.username}", _standing(obj))
+        audit.record(Action.ADD_USER, f"user {obj.username}", _standing(obj))
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: User, message: Any) -> LogEntry:
         told = LogEntry(change_message=json.dumps(message)).get_change_message()
-        audit.record(Verb.CHANGE_USER, f"user {obj.username}", f"{told} {_standing(obj)}")
+        audit.record(Action.CHANGE_USER, f"user {obj.username}", f"{told} {_standing(obj)}")
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[User]) -> Any:
         for row in queryset:
-            audit.record(Verb.DELETE_USER, f"user {row.username}")
+            audit.record(Action.DELETE_USER, f"user {row.username}")
         return super().log_deletions(request, queryset)
 
 

@@ -85,7 +85,7 @@ UNFOLD: dict[str, Any] = {
                         permission=f"{_PERMISSIONS}.operates",
                     ),
                     _item("Attachments", "link", "admin:volumes_attachment_changelist"),
-                    _item("Copies", "content_replica", "admin:volumes_replica_changelist"),
+                    _item("Replicas", "content_copy", "admin:volumes_replica_changelist"),
                     _item("Mirrors", "view_week", "admin:volumes_mirror_changelist"),
                 ],
             },

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from agents.xmlrpc import INT_MAX
 from inventory.errors import Invalid, NotFound
 from inventory.models import Disk, StorageServer
 from volumes.models import Job
 from volumes.repair import drain
 from volumes.worker import operations
-
-INT_MAX = 0x7FFFFFFF
 
 
 def plan_evacuation(*, ssvrid: int = 0, pdskid: int = 0) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, TypedDict
 
+from agents.protocol import Target
+from agents.xmlrpc import INT_MAX
 from inventory.errors import Invalid, NotFound
 from volumes.api import structs
 from volumes.attach import attach, detach
@@ -17,9 +19,6 @@ from volumes.worker import runner
 Struct = dict[str, Any]
 Name = Annotated[str, 64]
 
-INT_MAX = 0x7FFFFFFF
-EXTENT = 4
-"""The wire's target type of an extent."""
 NEWEST = 10_000
 """Events that listEvents looks through, latest first."""
 
@@ -210,7 +209,7 @@ def _event(
     running = EventStatus.PENDING if started is None else EventStatus.PROGRESS
     return {
         "eventid": eventid,
-        "target": EXTENT,
+        "target": int(Target.REPLICA),
         # The extent of a finished shred has become part of the free space around it.
         "targetid": extent or 0,
         "event": int(EVENTS[Job.Kind(kind)]),

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from agents.xmlrpc import INT_MAX
 from inventory.errors import NotFound
 from volumes.models import Attachment, Replica
 from volumes.reports import tree
@@ -15,8 +16,6 @@ from volumes.reports.tree import DiskRow, MirrorReplicaRow, VolumeRow
 
 Struct = dict[str, Any]
 
-LARGEST = 0x7FFFFFFF
-"""XML-RPC's int has 32 bits: what is larger is shown as this."""
 SHOWN_AS_ALLOCATED = Replica.Status.NEEDSHRED
 
 
@@ -121,8 +120,8 @@ def storage_list(storage_id: int) -> list[Struct]:
             "priority": row.priority,
             "ip_data": _both(addresses.get(row.id, [])),
             "resync": rebuilds.get(row.id, 0),
-            "available": min(available[row.id], LARGEST),
-            "capacity": min(capacity[row.id], LARGEST),
+            "available": min(available[row.id], INT_MAX),
+            "capacity": min(capacity[row.id], INT_MAX),
         }
         for row in rows
     ]
@@ -142,8 +141,8 @@ def disk_list(storage_id: int) -> list[Struct]:
             "iscsi_path": _paths(addresses.get(row.server_id, []), f"pdsk-{row.id:08x}"),
             "local_path": row.local_path,
             "resync": rebuilds.get(row.id, 0),
-            "available": min(available.get(row.id, 0), LARGEST),
-            "capacity": min(row.capacity_gb, LARGEST),
+            "available": min(available.get(row.id, 0), INT_MAX),
+            "capacity": min(row.capacity_gb, INT_MAX),
         }
         for row in tree.disks(Q(server=storage_id) if storage_id else Q())
     ]
@@ -210,7 +209,7 @@ def _dext(replica: MirrorReplicaRow, dextid: int, addresses: dict[int, list[str]
     node["mirror_status"] = int(shown)
     node["lvolspec"] = {
         "pdskid": replica.disk_id,
-        "offset": min(replica.offset_gb, LARGEST),
+        "offset": min(replica.offset_gb, INT_MAX),
         "ssvrid": replica.server_id,
         "iscsi_path": _paths(addresses.get(replica.server_id, []), f"dext-{dextid:08x}"),
     }
@@ -221,7 +220,7 @@ def _node(lvolid: int, kind: VolumeType, capacity_gb: int) -> Struct:
     return {
         "lvolid": lvolid,
         "lvoltype": int(kind),
-        "capacity": min(capacity_gb, LARGEST),
+        "capacity": min(capacity_gb, INT_MAX),
         "mirror_status": 0,
         "lvolspec": {},
         "labels": [],

@@ -6,16 +6,16 @@ from django.utils import timezone
 
 from agents.protocol import DeviceSpec, MirrorSpec, Reason, ReplicaState
 from inventory.write_lock import write_lock
-from volumes.attach.exports import Exports
+from volumes.attach.exports import Exported
 from volumes.attach.newest import Newest
-from volumes.attach.plan import Plan
+from volumes.attach.plan import AttachPlan
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.replicas import states
 
 
 @write_lock()
-def commit(job: Job, attachment: Attachment, plan: Plan) -> None:
+def commit(job: Job, attachment: Attachment, plan: AttachPlan) -> None:
     """Record who is left out before any head writes without them.
 
     From here on the shutdown is unclean until a detach says otherwise, and the replicas that are
@@ -41,7 +41,7 @@ def commit(job: Job, attachment: Attachment, plan: Plan) -> None:
 
 
 def devices(
-    volumes: Iterable[LogicalVolume], plan: Plan, exported: Exports
+    volumes: Iterable[LogicalVolume], plan: AttachPlan, exported: Exported
 ) -> tuple[DeviceSpec, ...]:
     """Describe volumes to a head: an origin before its snapshots, those oldest first."""
     mirrors: dict[int, list[MirrorSpec]] = {}
@@ -56,7 +56,7 @@ def devices(
     )
 
 
-def _mirror(newest: Newest, exported: Exports) -> MirrorSpec:
+def _mirror(newest: Newest, exported: Exported) -> MirrorSpec:
     replicas = tuple(exported.replica(replica, ReplicaState.INSYNC) for replica in newest.taken)
     size_gb = newest.taken[0].size_gb
     return MirrorSpec(newest.mirror, size_gb, newest.events, newest.dirty, replicas)

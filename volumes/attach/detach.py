@@ -43,7 +43,7 @@ def request_detach(volume: LogicalVolume) -> Job | None:
         raise TryAgain(f"{volume} {volume.name}: {busy} is under way")
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, attachment.error):
         raise TryAgain(f"{volume} {volume.name} has just changed")
-    audit.record(audit.Verb.DETACH, volume, f"{volume.name} from {attachment.head}")
+    audit.record(audit.Action.DETACH, volume, f"{volume.name} from {attachment.head}")
     return _submit_detach(Job.Kind.DETACH, volume, attachment.head)
 
 
@@ -59,7 +59,7 @@ def request_fence(attachment: Attachment, cause: str) -> Job | None:
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, cause):
         return None
     volume = attachment.volume
-    audit.record(audit.Verb.FENCE, volume, f"{volume.name} from {attachment.head}: {cause}")
+    audit.record(audit.Action.FENCE, volume, f"{volume.name} from {attachment.head}: {cause}")
     return _submit_detach(Job.Kind.FENCE, volume, attachment.head)
 
 

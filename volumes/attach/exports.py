@@ -20,7 +20,7 @@ from volumes.replicas.rows import ReplicaRow, by_server, secret, storage_address
 
 
 @dataclass(frozen=True, slots=True)
-class Exports:
+class Exported:
     """What answered: marks by dextid, where each is served, and who failed with which reason."""
 
     epoch: int
@@ -34,7 +34,7 @@ class Exports:
         return ReplicaSpec(replica.dextid, source.addresses, source.port, source.export, state)
 
 
-def export(eventid: int, group: int, epoch: int, replicas: Iterable[ReplicaRow]) -> Exports:
+def export(eventid: int, group: int, epoch: int, replicas: Iterable[ReplicaRow]) -> Exported:
     """Have every server evict older epochs of the group and export these replicas for this one."""
     incarnation = servers.cluster().incarnation
     chosen = by_server(replicas)
@@ -57,7 +57,7 @@ def _collect(
     word: str,
     chosen: Mapping[int, list[ReplicaRow]],
     answers: Mapping[int, ExportReply | nodes.Failure],
-) -> Exports:
+) -> Exported:
     addresses = storage_addresses(chosen)
     marks: dict[int, ReplicaMark] = {}
     sources: dict[int, ReplicaSource] = {}
@@ -76,7 +76,7 @@ def _collect(
             else:
                 reason = answer.refused.get(str(replica.dextid), "not exported")
                 failed[replica.dextid] = f"ssvr-{server:08x}: {reason}"
-    return Exports(epoch, marks, sources, failed)
+    return Exported(epoch, marks, sources, failed)
 
 
 def evict(

@@ -11,7 +11,7 @@ from volumes.replicas.rows import ReplicaRow, by_mirror
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AttachPlan:
     """Which replicas of each mirror are assembled, by the mirror's id."""
 
     mirrors: Mapping[int, Newest]
@@ -51,13 +51,13 @@ def plan(
     *,
     clean: bool,
     force: bool,
-) -> Plan:
+) -> AttachPlan:
     """Choose each mirror's newest replicas; HostDown tells why not, and what the servers said.
 
     `failed` tells by dextid why a replica has no mark. `clean` and `force`: see newest.choose.
     """
     try:
-        return Plan(
+        return AttachPlan(
             {
                 mirror: newest.choose(of_mirror, marks, clean=clean, force=force)
                 for mirror, of_mirror in by_mirror(replicas).items()

@@ -34,7 +34,9 @@ USABLE_REPLICAS = f"""
       (SELECT COUNT(*) FROM volumes_job j WHERE j.mirror_id = m.id AND j.state = 'open'
         AND j.kind = 'rebuild') AS repairs,
       (SELECT MAX(l.since) FROM volumes_replica l WHERE l.mirror_id = m.id) AS since
-    FROM volumes_mirror m JOIN volumes_logicalvolume v ON v.id = m.volume_id"""
+    FROM volumes_mirror m JOIN volumes_logicalvolume v ON v.id = m.volume_id
+    WHERE NOT v.broken"""
+"""Of mirrors that are still to be kept whole: a broken snapshot is only waiting to be deleted."""
 
 PLACED = """
     volumes_replica l JOIN inventory_extent e ON e.id = l.extent_id

@@ -43,7 +43,7 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
     )
     volumes.record(snapshot)
     allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
-    audit.record(audit.Verb.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
+    audit.record(audit.Action.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
     attached = Attachment.objects.filter(volume=origin).first()
     if attached is None:
         return snapshot, None
@@ -65,7 +65,7 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
     if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
         raise NotFound(f"there is no snapshot {snapshot.name} any more")
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
-    audit.record(audit.Verb.DELETE_SNAPSHOT, snapshot, snapshot.name)
+    audit.record(audit.Action.DELETE_SNAPSHOT, snapshot, snapshot.name)
     if attached is None:
         allocation.give_back(snapshot)
         return None
@@ -157,9 +157,13 @@ def unsnapshot_step(job: Job) -> Again | None:
         snapshot=job.snapshot.pk,
     )
     report = nodes.head(attached.head_id).unsnapshot(order)
-    if report.progress == Progress.FAILED:
-        give_up_unsnapshot(job, report.errno or errnos.EIO, report.message)
+    if report.progress == Progress.FAILED and report.errno == errnos.EBUSY:
+        give_up_unsnapshot(job, errnos.EBUSY, report.message)
         return None
+    if report.progress == Progress.FAILED:
+        # The head's process may just be starting anew: what it is told later is another order.
+        queue.record(job, order=job.order + 1)
+        return queue.retry(job, report.message, slowest=3)
     if report.progress != Progress.DONE:
         return Again(POLL, "the head is closing the snapshot")
     # A server that does not answer drops the export before it shreds, at the latest.

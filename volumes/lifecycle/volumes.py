@@ -47,7 +47,7 @@ def create_volume(
     record(volume)
     allocation.reserve(volume, mirror_sizes(capacity_gb))
     detail = f"{name}, {capacity_gb} GB in {redundancy} replicas"
-    audit.record(audit.Verb.CREATE_VOLUME, volume, detail)
+    audit.record(audit.Action.CREATE_VOLUME, volume, detail)
     return volume
 
 
@@ -86,5 +86,5 @@ def delete_volume(volume: LogicalVolume) -> None:
         raise Busy(f"{held.name} is {attachment.state} on {attachment.head}")
     if job := queue.exclusive(held):
         raise Busy(f"{held.name}: {job.kind} is under way")
-    audit.record(audit.Verb.DELETE_VOLUME, held, held.name)
+    audit.record(audit.Action.DELETE_VOLUME, held, held.name)
     allocation.give_back(held)

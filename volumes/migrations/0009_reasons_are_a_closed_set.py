@@ -16,7 +16,7 @@ REASONS = {
     "silent": "its server or disk does not answer",
     "restarted": "its server was started anew",
     "failed": "it, its disk or its server was declared failed",
-    "disk": "its disk was declared failed",
+    "disk": "its disk failed",
 }
 
 

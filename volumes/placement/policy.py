@@ -166,7 +166,7 @@ class _Disk:
 
 
 @dataclass(slots=True)
-class _Server:
+class _RoomyServer:
     """A server while space is taken from its disks."""
 
     server: int
@@ -189,12 +189,12 @@ class _Pool:
     """Servers in one heap per failure domain, so that a choice looks at the best of each only."""
 
     def __init__(self, rooms: Iterable[Room], beside: Counter[Domain]) -> None:
-        self.servers: dict[int, _Server] = {}
+        self.servers: dict[int, _RoomyServer] = {}
         self.beside = beside
         self.size_gb = 0
         self.heaps: dict[Domain, list[Candidate]] = {}
         for room in rooms:
-            server = self.servers.setdefault(room.server, _Server(room.server, room.domain))
+            server = self.servers.setdefault(room.server, _RoomyServer(room.server, room.domain))
             disk = _Disk(room, list(room.free_gb), sum(room.free_gb))
             server.disks.append(disk)
             server.capacity_gb += room.capacity_gb
@@ -219,7 +219,7 @@ class _Pool:
         for server in self.servers.values():
             self._offer(server)
 
-    def _offer(self, server: _Server) -> None:
+    def _offer(self, server: _RoomyServer) -> None:
         disk = server.best(self.size_gb)
         if disk is not None:
             share = server.free_gb / server.capacity_gb

@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from inventory import audit, servers
+from inventory import audit, clock, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.write_lock import write_lock
@@ -24,7 +24,7 @@ Place = StorageServer | Disk
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class EvacuationPlan:
     """What an evacuation would move, and what has no other place to go."""
 
     replicas: int
@@ -33,7 +33,7 @@ class Plan:
     reason: str
 
 
-def plan_evacuation(place: Place) -> Plan:
+def plan_evacuation(place: Place) -> EvacuationPlan:
     """Tell what evacuating this server or disk would move, without changing anything.
 
     `stuck` replicas find no other server with room as things are now; `reason` says in numbers why
@@ -53,7 +53,9 @@ def plan_evacuation(place: Place) -> Plan:
         if not openings.fit(size_gb, frozenset(tags.split()), servers_of[mirror])
     ]
     reason = _why_stuck(rooms, *stuck[-1]) if stuck else ""
-    return Plan(len(replicas), sum(size_gb for _, size_gb, _ in replicas), len(stuck), reason)
+    return EvacuationPlan(
+        len(replicas), sum(size_gb for _, size_gb, _ in replicas), len(stuck), reason
+    )
 
 
 @write_lock()
@@ -64,7 +66,7 @@ def start_evacuation(place: Place) -> Job:
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     requests.request(_replicas_on(place).values_list("mirror", flat=True))
-    audit.record(audit.Verb.START_EVACUATION, place, f"job {job.pk}, {total} GB")
+    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GB")
     return job
 
 
@@ -80,10 +82,8 @@ def start_maintenance(place: Place, minutes: int) -> Job:
     alone = _replicas_on(place).exclude(mirror__replicas__in=_good_elsewhere(place))
     if last := alone.filter(status__in=GOOD).count():
         raise Busy(f"{place} holds the only good replica of {last} mirrors")
-    audit.record(audit.Verb.START_MAINTENANCE, place, f"for {minutes} minutes")
-    return _submit(
-        Job.Kind.MAINTENANCE, place, deadline=timezone.now() + timedelta(minutes=minutes)
-    )
+    audit.record(audit.Action.START_MAINTENANCE, place, f"for {minutes} minutes")
+    return _submit(Job.Kind.MAINTENANCE, place, deadline=clock.now() + timedelta(minutes=minutes))
 
 
 @write_lock()
@@ -93,7 +93,7 @@ def pause(job: Job, *, paused: bool) -> None:
         raise Invalid(f"{job} is no evacuation, it cannot be paused")
     before = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
     if before.exclude(paused=paused).update(paused=paused):
-        verb = audit.Verb.PAUSE_JOB if paused else audit.Verb.RESUME_JOB
+        verb = audit.Action.PAUSE_JOB if paused else audit.Action.RESUME_JOB
         audit.record(verb, f"job {job.pk}", f"{job.kind} of {job.subject}")
     elif not before.exists():
         raise Busy(f"{job} is over")
@@ -104,7 +104,7 @@ def end(job: Job, reason: str) -> None:
     """End an evacuation or maintenance before its time; the place may be used again."""
     if not queue.cancel(Q(pk=job.pk), reason):
         raise Busy(f"{job} is over")
-    audit.record(audit.Verb.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
+    audit.record(audit.Action.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
     place = job.server or job.disk
     if job.kind == Job.Kind.EVACUATE and place is not None:
         bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
@@ -136,11 +136,11 @@ def evacuate_step(job: Job) -> Again | None:
 
 def maintenance_step(job: Job) -> Again | None:
     """Wait for the end of the maintenance."""
-    if job.deadline is None or timezone.now() >= job.deadline:
+    if job.deadline is None or clock.now() >= job.deadline:
         queue.finish(job)
         return None
     queue.record(job, started=job.started or timezone.now())
-    return Again(LOOK, f"until {job.deadline:%H:%M} UTC")
+    return Again(LOOK, f"until {clock.on_the_wall(job.deadline):%H:%M} UTC")
 
 
 def _why_stuck(rooms: list[policy.Room], size_gb: int, tags: str, avoid_servers: set[int]) -> str:

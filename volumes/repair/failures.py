@@ -1,12 +1,15 @@
 """What a failure means for the replicas and volumes it touches; every report may come twice."""
 
 from collections.abc import Collection
+from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.utils import timezone
 
-from agents.protocol import Reason
+from agents.protocol import Reason, Target
 from inventory import audit, servers, space
-from inventory.audit import Verb
+from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.write_lock import write_lock
@@ -21,8 +24,6 @@ OF_A_HEAD = frozenset({Reason.CONNECTION, Reason.IO})
 """Why a head leaves a replica behind by itself."""
 TOLD = {reason.value: reason for reason in (Reason.RESTARTED, *sorted(OF_A_HEAD))}
 """The words of notifyFailure that mean more than that something was declared failed."""
-HSVR, SSVR, PDSK, LVOL = 1, 2, 3, 4
-"""The wire's targets of notifyFailure."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
     HeadServer: Priority.OFFLINE,
     StorageServer: Priority.HALT,
@@ -39,13 +40,13 @@ def fail(target: int, target_id: int, words: str = "") -> None:
     """
     reason = TOLD.get(words, Reason.FAILED)
     match target:
-        case 1:
+        case Target.HEAD:
             fail_head(target_id, words)
-        case 2:
+        case Target.STORAGE:
             fail_storage(target_id, reason, words)
-        case 3:
-            fail_disk(target_id, words)
-        case 4:
+        case Target.DISK:
+            fail_disk(target_id, Reason.FAILED, words)
+        case Target.REPLICA:
             fail_replica(target_id, reason, words)
         case _:
             raise Invalid(f"target is 1 to 4, not {target}")
@@ -62,7 +63,7 @@ def fail_head(head_id: int, words: str = "") -> None:
     attached = Attachment.objects.filter(head=head).select_related("volume", "head")
     fences = [detach.request_fence(attachment, cause) for attachment in attached]
     if moved or any(fences):
-        audit.record(Verb.FAIL_HEAD, head, words)
+        audit.record(Action.FAIL_HEAD, head, words)
 
 
 @write_lock()
@@ -73,7 +74,7 @@ def lose_head(head_id: int) -> None:
     """
     head = HeadServer.objects.filter(pk=head_id).first()
     if head is not None and servers.set_priority(head, Priority.OFFLINE, was=ALIVE):
-        audit.record(Verb.LOSE_HEAD, head, "silent")
+        audit.record(Action.LOSE_HEAD, head, "silent")
 
 
 @write_lock()
@@ -88,18 +89,18 @@ def fail_storage(storage_id: int, reason: Reason = Reason.FAILED, words: str = "
     for disk in Disk.objects.filter(server=server, priority__in=UP):
         servers.set_priority(disk, Priority.OFFLINE)
     _drop(Replica.objects.filter(server=server), reason)
-    audit.record(Verb.FAIL_STORAGE, server, words or _told(reason))
+    audit.record(Action.FAIL_STORAGE, server, words or _told(reason))
 
 
 @write_lock()
-def fail_disk(disk_id: int, words: str = "") -> None:
+def fail_disk(disk_id: int, reason: Reason = Reason.FAILED, words: str = "") -> None:
     """Put a disk out of service for good and have its replicas replaced."""
     disk = Disk.objects.filter(pk=disk_id).first()
     if disk is None or disk.priority in (Priority.OFFLINE, Priority.FAULTY):
         return
     servers.set_priority(disk, Priority.FAULTY)
-    _drop(Replica.objects.filter(extent__disk=disk), Reason.DISK)
-    audit.record(Verb.FAIL_DISK, disk, words)
+    _drop(Replica.objects.filter(extent__disk=disk), reason)
+    audit.record(Action.FAIL_DISK, disk, words)
 
 
 @write_lock()
@@ -123,7 +124,7 @@ def fail_replica(extent_id: int, reason: Reason = Reason.FAILED, words: str = ""
     else:
         changed = _drop(Replica.objects.filter(pk=extent_id), reason, trusted=bound)
     if changed:
-        audit.record(Verb.FAIL_REPLICA, replica, words or _told(reason))
+        audit.record(Action.FAIL_REPLICA, replica, words or _told(reason))
 
 
 @write_lock()
@@ -153,6 +154,13 @@ def note_cut_off(extent_ids: Collection[int]) -> None:
     cut_off = replicas.filter(status=Replica.Status.INSYNC)
     cut_off.filter(reason=Reason.NONE).update(reason=Reason.CONNECTION)
     requests.request(cut_off.values_list("mirror", flat=True))
+
+
+def forget_cut_off(groups: Collection[int], cut_off: Collection[int]) -> None:
+    """Keep no reason for having been away of replicas that their heads have in sync again."""
+    of_groups = Q(mirror__volume__in=groups) | Q(mirror__volume__origin__in=groups)
+    back = Replica.objects.filter(of_groups, status=Replica.Status.INSYNC)
+    back.filter(reason=Reason.CONNECTION).exclude(pk__in=cut_off).update(reason=Reason.NONE)
 
 
 @write_lock()
@@ -186,7 +194,7 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     lowered = spoilt and servers.set_priority(disk, Priority.LOW)
     asked = requests.request(Replica.objects.filter(pk__in=hit).values_list("mirror", flat=True))
     if lowered or asked or _bad_extents(disk) != before:
-        audit.record(Verb.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
+        audit.record(Action.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
 
 
 @write_lock()
@@ -199,7 +207,7 @@ def shut_down() -> None:
         up = kind.objects.filter(priority__in=ALIVE)
         moved += [servers.set_priority(row, to) for row in up]
     if any(moved):
-        audit.record(Verb.SHUT_DOWN, "cluster")
+        audit.record(Action.SHUT_DOWN, "cluster")
 
 
 def _told(reason: Reason) -> str:
@@ -237,12 +245,18 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
 
 
 def _knowable(volume: str) -> Q:
-    """Match groups of which it is known which replicas are the newest."""
+    """Match groups of which it is known which replicas are the newest.
+
+    A head that was not heard lately may have lost its power with the others, and may have left
+    replicas behind before that: only their marks tell which.
+    """
+    lately = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
     unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,
             f"{volume}__attachment__head__priority__in": ALIVE,
+            f"{volume}__attachment__head__last_answer__gt": lately,
         }
     )
     is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})

@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
-from django.utils import timezone
+from django.db.models import Case, Exists, F, OuterRef, Q, When
+from django.db.models.functions import Coalesce
 
-from inventory.models import Priority, StorageServer
+from agents.protocol import Reason
+from inventory import clock
+from inventory.models import ALIVE, Priority, StorageServer
 from volumes.models import Job, Replica
 from volumes.replicas.rows import ReplicaRow
 
@@ -16,11 +18,16 @@ OUT = (Priority.OFFLINE, Priority.FAULTY)
 
 
 def silences(replicas: Iterable[ReplicaRow]) -> dict[int, float]:
-    """Tell for how many seconds servers or disks of replicas have been silent or out, else 0."""
-    now = timezone.now()
-    rows = Replica.objects.filter(pk__in=[replica.dextid for replica in replicas]).values_list(
+    """Tell for how many seconds servers or disks of replicas have been silent or out, else 0.
+
+    A server is silent, too, from when a head lost the connection to it until it answers us again.
+    """
+    now = clock.now()
+    found = Replica.objects.filter(pk__in=[replica.dextid for replica in replicas])
+    lost = Case(When(_is_cut_off(F("server__last_answer")), then="since"))
+    rows = found.values_list(
         "pk",
-        "server__silent_since",
+        Coalesce("server__silent_since", lost),
         "server__priority",
         "server__priority_since",
         "extent__disk__priority",
@@ -57,9 +64,54 @@ def held(replicas: Iterable[ReplicaRow]) -> dict[int, str]:
     }
 
 
-def brake_is_on() -> bool:
-    """Tell whether more storage servers went silent than may be replaced without a person."""
-    known = StorageServer.objects.exclude(priority=Priority.HALT)
-    rows = list(known.values_list("priority", "silent_since"))
-    vanished = sum(p == Priority.OFFLINE and silent is not None for p, silent in rows)
-    return vanished > 1 and vanished * 100 > settings.VASTSKY_BRAKE_PERCENT * len(rows)
+def brake() -> str:
+    """Say why nothing is replaced without a person now: too many servers vanished together; or "".
+
+    A storage server has vanished from the first unanswered question on, or from the moment when a
+    head lost its connection to it, until it answers again. One that holds no replica any more is
+    not waited for.
+    """
+    known = StorageServer.objects.exclude(priority=Priority.HALT).annotate(used=_holds_replicas())
+    rows = list(known.values_list("priority", "silent_since", "used", _reported()))
+    vanished = sum(
+        used and (silent is not None or (priority in ALIVE and reported))
+        for priority, silent, used, reported in rows
+    )
+    if vanished < 2 or vanished * 100 <= settings.VASTSKY_BRAKE_PERCENT * len(rows):  # noqa: PLR2004 - together
+        return ""
+    return (
+        f"{vanished} of {len(rows)} storage servers vanished together: nothing is replaced by "
+        f"itself until they answer or are declared failed"
+    )
+
+
+def unheard(replica: ReplicaRow) -> str:
+    """Say which servers have not been heard of since a replica was lost; "" once all have.
+
+    Until then nobody knows how many vanished with its server. What seems to be of the future was
+    dated before the clock was set back.
+    """
+    first = Coalesce("server__silent_since", "since")
+    since = Replica.objects.values_list(first, flat=True).get(pk=replica.dextid)
+    others = StorageServer.objects.filter(priority__in=ALIVE, silent_since=None)
+    waiting = others.exclude(pk=replica.server).filter(
+        Q(last_answer__lt=since) | Q(last_answer=None)
+    )
+    names = [str(server) for server in waiting[:3]] if since <= clock.now() else []
+    return f"{', '.join(names)} must answer first: it may have vanished, too" if names else ""
+
+
+def _holds_replicas() -> Exists:
+    return Exists(Replica.objects.filter(server=OuterRef("pk")))
+
+
+def _reported() -> Exists:
+    """Match servers to which a head lost a connection after their last answer."""
+    cut_off = _is_cut_off(OuterRef("last_answer"))
+    return Exists(Replica.objects.filter(cut_off, server=OuterRef("pk")))
+
+
+def _is_cut_off(last_answer: F | OuterRef) -> Q:
+    """Match replicas to which a head lost the connection after their server's last answer."""
+    after = Q(since__gt=last_answer) | Q(server__last_answer=None)
+    return after & Q(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)

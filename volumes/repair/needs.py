@@ -61,14 +61,12 @@ def next_need(
     silent_for: Mapping[int, float],
     held: Mapping[int, str],
     grace: float,
-    brake: bool,
 ) -> Need:
     """Say what to do next for one mirror.
 
     It is known which replicas are the newest. `silent_for` tells for how many seconds the server or
     disk of a replica has not answered, by dextid; `held` why a replica is left alone for now, by
-    dextid: its server is in maintenance, or its evacuation is paused; `brake` that too many servers
-    vanished together for anything to be replaced automatically.
+    dextid: its server is in maintenance, or its evacuation is paused.
     """
     good = [replica for replica in replicas if replica.good]
     building = [replica for replica in replicas if replica.status == Replica.Status.SPARE]
@@ -83,7 +81,7 @@ def next_need(
     if needless := superfluous(replicas, redundancy):
         return Drop(needless)
     if faulty:
-        return _mend(faulty, good, silent_for=silent_for, held=held, grace=grace, brake=brake)
+        return _mend(faulty, good, silent_for=silent_for, held=held, grace=grace)
     return _grow_or_move(good, redundancy, held)
 
 
@@ -127,18 +125,14 @@ def _mend(
     silent_for: Mapping[int, float],
     held: Mapping[int, str],
     grace: float,
-    brake: bool,
 ) -> Need:
     """A silent server has its grace, unless the mirror is on its last replica or it is lost."""
-    if returned := next(
-        (replica for replica in faulty if replica.alive and is_sound(replica)), None
-    ):
+    answering = [replica for replica in faulty if not silent_for.get(replica.dextid)]
+    if returned := next((r for r in answering if r.alive and is_sound(r)), None):
         return CatchUp(returned)
-    explicit = [replica for replica in faulty if not is_sound(replica)]
-    if explicit:
-        return Replace(lost=explicit[0])
-    if brake:
-        return Wait("too many servers vanished together: nothing is replaced by itself")
+    if unsound := [replica for replica in faulty if not is_sound(replica)]:
+        # What somebody declared failed goes first: no brake stops its replacement.
+        return Replace(lost=min(unsound, key=lambda replica: replica.reason != Reason.FAILED))
     least = max(faulty, key=lambda replica: silent_for.get(replica.dextid, 0.0))
     silent = silent_for.get(least.dextid, 0.0)
     resting = held.get(least.dextid, "")

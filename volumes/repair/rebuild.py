@@ -11,7 +11,7 @@ from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from agents.protocol import Progress, Reason, Report
-from inventory import audit
+from inventory import audit, clock
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent
 from inventory.write_lock import write_lock
@@ -29,6 +29,8 @@ POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=2)
 EXAMINE = timedelta(seconds=15)
 TRIES = 3
+ABSENT = frozenset({Reason.CONNECTION, Reason.SILENT, Reason.RESTARTED})
+"""Reasons for which a replica's server may merely be out of reach."""
 Status = Replica.Status
 
 
@@ -49,7 +51,7 @@ def rebuild_step(job: Job) -> Again | None:
     if not situation.is_known:
         unknown = examine.examine(job.pk, situation.group.pk)
         return Again(EXAMINE, unknown) if unknown else Again()
-    return _meet(situation, _need(situation))
+    return _meet(situation, _restrain(_need(situation)))
 
 
 def _need(situation: Situation) -> needs.Need:
@@ -61,8 +63,20 @@ def _need(situation: Situation) -> needs.Need:
         silent_for=grace.silences(replicas),
         held=grace.held(replicas),
         grace=settings.VASTSKY_GRACE_SECONDS,
-        brake=grace.brake_is_on(),
     )
+
+
+def _restrain(need: needs.Need) -> needs.Need:
+    """Hold every kind of replacement but that of what somebody declared failed.
+
+    What one server's silence asks for is a mistake where a whole network is away.
+    """
+    if not isinstance(need, needs.Replace) or (need.lost and need.lost.reason == Reason.FAILED):
+        return need
+    why = grace.brake()
+    if not why and need.lost and need.lost.reason in ABSENT:
+        why = grace.unheard(need.lost)
+    return needs.Wait(why) if why else need
 
 
 def _meet(situation: Situation, need: needs.Need) -> Again | None:
@@ -195,7 +209,7 @@ def _abandon(job: Job, cause: str) -> Again:
     again = queue.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
         spare = Replica.objects.filter(pk=job.extent_id, status=Status.SPARE)
-        spare.update(reason=Reason.IO, since=timezone.now())
+        spare.update(reason=Reason.IO, since=clock.now())
         spare.move(Status.SPARE, Status.FAULTY)
     return again
 
@@ -226,7 +240,7 @@ def _count_as_good(job: Job, mirror: Mirror) -> None:
     newest = mirror.replicas.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
     replicas = Replica.objects.filter(pk=job.extent_id)
     replicas.move(Status.SPARE, Status.INSYNC)
-    replicas.update(reason=Reason.NONE, since=timezone.now(), events=newest or 0)
+    replicas.update(reason=Reason.NONE, since=clock.now(), events=newest or 0)
     if job.copier == Job.Copier.HEAD and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)
@@ -265,4 +279,4 @@ def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventi
         )
     if told:
         good = ", ".join(f"dext-{job.extent_id or 0:08x}" for job in told)
-        audit.record(audit.Verb.FINISH_REBUILD, mirror, good)
+        audit.record(audit.Action.FINISH_REBUILD, mirror, good)

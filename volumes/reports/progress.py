@@ -16,7 +16,7 @@ STUCK_AFTER = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class WorkProgress:
     """How far work is. `rate` is in MiB/s since its start; `left` in seconds, None if unknown."""
 
     done_mib: int
@@ -34,7 +34,7 @@ class Progress:
         return (self.total_mib - self.done_mib) / self.rate if self.rate else None
 
 
-def of_job(job: Job) -> Progress:
+def of_job(job: Job) -> WorkProgress:
     """Measure one job; a rebuild that has not begun counts by its mirror's size."""
     end = job.finished or timezone.now()
     seconds = (end - job.started).total_seconds() if job.started else 0.0
@@ -43,7 +43,7 @@ def of_job(job: Job) -> Progress:
         total = job.mirror.size_gb * 1024
     # A rebuild that was over before anybody asked how far it is has no figures.
     done = total if job.state == Job.State.DONE else job.done_mib
-    return Progress(done, total, done / seconds if seconds > 0 else 0.0)
+    return WorkProgress(done, total, done / seconds if seconds > 0 else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Work:
     kind: str
     count: int
     running: int
-    progress: Progress
+    progress: WorkProgress
 
 
 def of_kind(kind: Job.Kind) -> Work:
@@ -67,7 +67,7 @@ def of_kind(kind: Job.Kind) -> Work:
     )
     sums = rows.aggregate(count=Count("pk"), done=Sum("done_mib"), total=Sum(total))
     running = [of_job(job) for job in rows.filter(ordered=True).select_related("mirror")]
-    whole = Progress(sums["done"] or 0, sums["total"] or 0, sum(one.rate for one in running))
+    whole = WorkProgress(sums["done"] or 0, sums["total"] or 0, sum(one.rate for one in running))
     return Work(str(kind), sums["count"], len(running), whole)
 
 

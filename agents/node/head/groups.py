@@ -1,4 +1,4 @@
-"""What a head runs, told in time even while one of its groups hangs."""
+"""The groups of a head: their state is told in time, even while one of them hangs."""
 
 import errno
 import logging
@@ -6,14 +6,15 @@ import math
 import threading
 import time
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.protocol import GroupState
 
 logger = logging.getLogger(__name__)
 
 
 class Groups:
-    """Asks the engine in a thread of its own; all who wait share its answer."""
+    """Asks the engine in a thread; all who wait share the answer."""
 
     def __init__(self, engine: HeadEngine) -> None:
         self._engine = engine
@@ -22,13 +23,13 @@ class Groups:
         self._latest: tuple[GroupState, ...] | None = None
         self._latest_asked = 0.0
 
-    def tell(self, patience: float) -> tuple[GroupState, ...]:
+    def tell(self, seconds: float) -> tuple[GroupState, ...]:
         """Tell all groups as they are now; as they were last, if asking takes too long."""
-        if not self._ask_soon().wait(patience):
+        if not self._ask_soon().wait(seconds):
             logger.warning("a group does not answer; its state is told as it was")
         with self._lock:
             if self._latest is None:
-                raise EngineError(errno.EAGAIN, "the groups have not answered yet")
+                raise AgentError(errno.EAGAIN, "the groups have not answered yet")
             return self._latest
 
     def age(self) -> int:

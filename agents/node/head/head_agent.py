@@ -4,43 +4,45 @@ import logging
 from dataclasses import replace
 from functools import partial
 
+from agents.boot import boot_id
 from agents.engines.base import HeadEngine
 from agents.node.config import HeadConfig
-from agents.node.daemon import Parts, boot_id
+from agents.node.daemon import AgentCore
+from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
 from agents.node.head.head_orders import HeadOrders
-from agents.node.head.watch import HeadWatch
 from agents.node.methods import Method, Nothing
-from agents.node.notifications import Target
 from agents.node.registration import HEAD, Registration
 from agents.protocol import (
     AttachOrder,
     DetachOrder,
     GroupState,
     HeadState,
+    Reason,
     RebuildOrder,
     ReplicaState,
     SnapshotOrder,
+    Target,
     UnsnapshotOrder,
 )
 
 logger = logging.getLogger(__name__)
 
-STATE_PATIENCE = 1.0
+STATE_SECONDS = 1.0
 """The manager waits 2 s for a state."""
-WATCH_PATIENCE = 5.0
+WATCH_SECONDS = 5.0
 
 
 class HeadRole:
     """Makes an agent a head."""
 
-    def __init__(self, config: HeadConfig, engine: HeadEngine, parts: Parts) -> None:
+    def __init__(self, config: HeadConfig, engine: HeadEngine, parts: AgentCore) -> None:
         self._engine = engine
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
         failed = partial(parts.outbox.failure, Target.REPLICA)
-        self._watch = HeadWatch(engine, failed, self._is_of_this_boot)
+        self._watch = GroupWatch(engine, failed, self._is_of_this_boot)
         self._registration = Registration(
             kind=HEAD,
             config=config,
@@ -70,7 +72,7 @@ class HeadRole:
 
     def tick(self) -> None:
         """Watch the groups."""
-        self._watch.look(self._groups.tell(WATCH_PATIENCE))
+        self._watch.look(self._groups.tell(WATCH_SECONDS))
 
     def reload(self) -> None:
         """Register again; nothing else of a head can change while it runs."""
@@ -97,7 +99,7 @@ class HeadRole:
             boot_id(),
             self._registration.cluster,
             self._parts.fences.incarnation,
-            tuple(map(_remarkable, self._groups.tell(STATE_PATIENCE))),
+            tuple(map(_remarkable, self._groups.tell(STATE_SECONDS))),
             self._groups.age(),
         )
 
@@ -107,8 +109,10 @@ def _remarkable(group: GroupState) -> GroupState:
 
     Of the others all are told: which replicas are left matters as much as which are lost.
     """
-    plain = (ReplicaState.INSYNC, "")
-    told = {replica.mirrorid for replica in group.replicas if (replica.state, replica.why) != plain}
+    plain = (ReplicaState.INSYNC, Reason.NONE)
+    told = {
+        replica.mirrorid for replica in group.replicas if (replica.state, replica.reason) != plain
+    }
     return replace(group, replicas=tuple(c for c in group.replicas if c.mirrorid in told))
 
 

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.node.fences import Fences, Stale
 from agents.node.journal import Journal
-from agents.node.orders import Cancelled, Orders, Task
+from agents.node.orders import Cancelled, Orders, RunningOrder
 from agents.protocol import (
     AttachOrder,
     DetachOrder,
@@ -49,7 +50,7 @@ class HeadOrders:
         """Assemble a group; its epoch is the only one from now on."""
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
-        self._fences.close_below(order.lvolid, order.epoch)
+        self._fences.fence_below(order.lvolid, order.epoch)
         return self._take("attach", order, order.lvolid, partial(self._attach, order))
 
     def detach(self, order: DetachOrder) -> Report:
@@ -70,7 +71,7 @@ class HeadOrders:
         return self._take("unsnapshot", order, order.lvolid, partial(self._unsnapshot, order))
 
     def rebuild(self, order: RebuildOrder) -> Report:
-        """Begin to bring a copy into sync."""
+        """Begin to bring a replica into sync."""
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
         return self._orders.take("rebuild", order, partial(self._rebuild, order))
@@ -91,7 +92,7 @@ class HeadOrders:
         lvolid: int,
         act: Callable[[], tuple[ReplicaReport, ...]],
     ) -> Report:
-        def work(_: Task) -> tuple[ReplicaReport, ...]:
+        def work(_: RunningOrder) -> tuple[ReplicaReport, ...]:
             with self._groups[lvolid]:
                 return act()
 
@@ -107,7 +108,7 @@ class HeadOrders:
         if group is not None and group.epoch > order.epoch:
             raise Stale(f"epoch {group.epoch} of group {order.lvolid} is attached")
         replicas = self._engine.detach(order.lvolid)
-        self._fences.close_below(order.lvolid, order.epoch + 1)
+        self._fences.fence_below(order.lvolid, order.epoch + 1)
         return replicas
 
     def _snapshot(self, order: SnapshotOrder) -> tuple[ReplicaReport, ...]:
@@ -122,7 +123,7 @@ class HeadOrders:
             self._engine.unsnapshot(order.lvolid, order.snapshot)
         return self._attached(order.lvolid, order.epoch).replicas
 
-    def _rebuild(self, order: RebuildOrder, task: Task) -> tuple[ReplicaReport, ...]:
+    def _rebuild(self, order: RebuildOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
         """Start the rebuild, which changes nothing if it runs or is done; watch it to its end."""
         dextid = order.replica.dextid
         with self._groups[order.lvolid]:
@@ -131,9 +132,9 @@ class HeadOrders:
         while True:
             replica = self._replica(order)
             if replica is None:
-                raise EngineError(errno.ENOENT, f"replica {dextid} is no longer in the group")
+                raise AgentError(errno.ENOENT, f"replica {dextid} is no longer in the group")
             if replica.state is ReplicaState.FAULTY:
-                raise EngineError(errno.EIO, f"replica {dextid} failed: {replica.why}")
+                raise AgentError(errno.EIO, f"replica {dextid} failed: {replica.reason}")
             try:
                 task.progress(replica.done_mib, replica.total_mib)
             except Cancelled:
@@ -152,7 +153,7 @@ class HeadOrders:
     def _attached(self, lvolid: int, epoch: int) -> GroupState:
         group = self._find(lvolid)
         if group is None:
-            raise EngineError(errno.ENOENT, f"group {lvolid} is not attached here")
+            raise AgentError(errno.ENOENT, f"group {lvolid} is not attached here")
         if group.epoch != epoch:
             raise Stale(f"epoch {group.epoch} of group {lvolid} is attached, not {epoch}")
         return group

@@ -1,4 +1,4 @@
-"""The disks of a storage server: opened, recognised by their labels, watched for vanishing."""
+"""The disks of a storage server: open and recognise each by its label."""
 
 import errno
 import fcntl
@@ -7,25 +7,24 @@ import os
 import stat
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from agents.engines.base import EngineError
+from agents.errors import AgentError
 from agents.node.config import DiskConfig
-from agents.node.state_store import Store
+from agents.node.state_store import StateStore
 from agents.node.storage.blocks import size_of
 from agents.node.storage.foreign_data import occupant
-from agents.node.storage.super_extent import MAX_CAPACITY_GB, Label, Super
-from agents.protocol import GB, DiskState, ExtentRef
+from agents.node.storage.super_extent import SuperExtent, find_label
+from agents.ondisk import GB, LABEL_VERSION, LARGEST_DISK_GB, SMALLEST_DISK_GB, Label
+from agents.protocol import DiskState, ExtentRef
 
 logger = logging.getLogger(__name__)
 
 SECTOR = 512
-MIN_CAPACITY_GB = 2
-"""One GB to allocate, one for the SUPER extent."""
 
 
-class Unusable(EngineError):
+class UnusableDisk(AgentError):
     """The disk is not there, not ours, or does not work."""
 
     def __init__(self, message: str, code: int = errno.ENODEV) -> None:
@@ -33,7 +32,7 @@ class Unusable(EngineError):
 
 
 @dataclass(slots=True)
-class Disk:
+class OpenDisk:
     """An open disk that bears our label. `error` is empty while it can be used."""
 
     config: DiskConfig
@@ -49,9 +48,9 @@ class Disk:
         return self.label.disk_uuid
 
     @property
-    def super_extent(self) -> Super:
+    def super_extent(self) -> SuperExtent:
         """Its last whole GB."""
-        return Super(self.fd, self.label.capacity_gb)
+        return SuperExtent(self.fd, self.label.capacity_gb)
 
     @property
     def sectors(self) -> int:
@@ -59,15 +58,15 @@ class Disk:
         return self.size // SECTOR
 
     def verify(self) -> None:
-        """Unusable unless the path still leads to this very disk and its label is in place."""
+        """UnusableDisk unless the path still leads to this very disk and its label is in place."""
         try:
             if _identity(Path(self.config.path).stat()) != self.identity:
-                raise Unusable(f"{self.config.path} is another disk now")
+                raise UnusableDisk(f"{self.config.path} is another disk now")
             label = self.super_extent.read_label()
         except OSError as error:
-            raise Unusable(f"{self.config.path}: {error.strerror}", errno.EIO) from None
+            raise UnusableDisk(f"{self.config.path}: {error.strerror}", errno.EIO) from None
         if label is None or label.disk_uuid != self.uuid:
-            raise Unusable(f"{self.config.path} no longer bears the label {self.uuid}")
+            raise UnusableDisk(f"{self.config.path} no longer bears the label {self.uuid}")
 
     def fail(self, error: str) -> None:
         """Use it no more; it may be opened anew once it works again."""
@@ -78,7 +77,7 @@ class Disk:
         """Write the manager's number into the label."""
         if pdskid == self.label.pdskid:
             return
-        label = replace(self.label, pdskid=pdskid)
+        label = self.label._replace(pdskid=pdskid)
         self.super_extent.write_label(label)
         self.label = label
 
@@ -93,12 +92,12 @@ class Disk:
 class Disks:
     """All disks of this server, by the name in their labels."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
-        self._disks: dict[str, Disk] = {}
+        self._disks: dict[str, OpenDisk] = {}
         self._refused: dict[str, str] = {}
 
-    def __iter__(self) -> Iterator[Disk]:
+    def __iter__(self) -> Iterator[OpenDisk]:
         return iter(list(self._disks.values()))
 
     def open_all(self, configs: Iterable[DiskConfig], cluster: str) -> None:
@@ -108,29 +107,31 @@ class Disks:
             if config.path not in known:
                 self._open(config, cluster)
 
-    def usable(self, name: str) -> Disk:
-        """Find a disk and verify that it is the one; else Unusable."""
+    def usable(self, name: str) -> OpenDisk:
+        """Find a disk and verify that it is the one; else UnusableDisk."""
         disk = self._disks.get(name)
         if disk is None:
-            raise Unusable(f"no disk {name} here")
+            raise UnusableDisk(f"no disk {name} here")
         if disk.error:
-            raise Unusable(disk.error, errno.EIO)
+            raise UnusableDisk(disk.error, errno.EIO)
         disk.verify()
         return disk
 
-    def locate(self, extent: ExtentRef) -> Disk:
-        """Find an extent's disk; Unusable also if the extent is not within its usable space."""
+    def locate(self, extent: ExtentRef) -> OpenDisk:
+        """Find an extent's disk; UnusableDisk also if the extent is not within its usable space."""
         disk = self.usable(extent.disk)
         end = extent.offset_gb + extent.size_gb
         if extent.offset_gb < 0 or extent.size_gb < 1 or end >= disk.label.capacity_gb:
             place = f"{extent.offset_gb}+{extent.size_gb} GB"
-            raise Unusable(f"extent {extent.dextid} at {place} is outside of {disk.config.path}")
+            raise UnusableDisk(
+                f"extent {extent.dextid} at {place} is outside of {disk.config.path}"
+            )
         return disk
 
     def _open(self, config: DiskConfig, cluster: str) -> None:
         try:
             disk = open_disk(config, cluster, self._store)
-        except (OSError, Unusable) as error:
+        except (OSError, AgentError) as error:
             reason = f"{config.path}: {error}"
             if self._refused.get(config.path) != reason:
                 logger.warning("disk refused: %s", reason)
@@ -143,7 +144,7 @@ class Disks:
         self._disks[disk.uuid] = disk
         logger.info("disk %s is %s, %d GB", config.path, disk.uuid, disk.label.capacity_gb)
 
-    def _take_back(self, before: Disk, disk: Disk) -> Disk:
+    def _take_back(self, before: OpenDisk, disk: OpenDisk) -> OpenDisk:
         if not before.error:
             os.close(disk.fd)
             logger.error("disk refused: %s: same label as %s", disk.config.path, before.config.path)
@@ -158,12 +159,12 @@ class Disks:
         self._disks.clear()
 
 
-def open_disk(config: DiskConfig, cluster: str, store: Store) -> Disk:
-    """Open a disk and label it if it is blank; Unusable if it is somebody else's."""
+def open_disk(config: DiskConfig, cluster: str, store: StateStore) -> OpenDisk:
+    """Open a disk and label it if it is blank; UnusableDisk if it is somebody else's."""
     remembered = store.fact(_memory(config.path))
     if config.create_gb and not Path(config.path).exists():
         if remembered and not config.initialize:
-            raise Unusable(f"disk {remembered.split()[0]} was here and is gone")
+            raise UnusableDisk(f"disk {remembered.split()[0]} was here and is gone")
         _create(config.path, config.create_gb * GB)
     fd = os.open(config.path, os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -171,7 +172,7 @@ def open_disk(config: DiskConfig, cluster: str, store: Store) -> Disk:
         size = size_of(fd)
         label = _recognise(fd, size, config, cluster, remembered)
         store.learn(_memory(config.path), f"{label.disk_uuid} {size}")
-        return Disk(config, fd, _identity(os.fstat(fd)), size, label)
+        return OpenDisk(config, fd, _identity(os.fstat(fd)), size, label)
     except BaseException:
         os.close(fd)
         raise
@@ -179,18 +180,20 @@ def open_disk(config: DiskConfig, cluster: str, store: Store) -> Disk:
 
 def _recognise(fd: int, size: int, config: DiskConfig, cluster: str, remembered: str) -> Label:
     capacity_gb = size // GB
-    if not MIN_CAPACITY_GB <= capacity_gb <= MAX_CAPACITY_GB:
-        raise Unusable(
-            f"{size} bytes; from {MIN_CAPACITY_GB} to {MAX_CAPACITY_GB} GB can be used",
+    if not SMALLEST_DISK_GB <= capacity_gb <= LARGEST_DISK_GB:
+        raise UnusableDisk(
+            f"{size} bytes; from {SMALLEST_DISK_GB} to {LARGEST_DISK_GB} GB can be used",
             errno.EINVAL,
         )
-    super_extent = Super(fd, capacity_gb)
+    super_extent = SuperExtent(fd, capacity_gb)
     label = super_extent.read_label()
+    if label is None and not super_extent.is_damaged:
+        label = find_label(fd, capacity_gb)
     if label is not None and label.cluster == cluster:
         return label
     if not config.initialize:
         _refuse_foreign(fd, size, label, remembered)
-    label = Label(1, cluster, str(uuid.uuid4()), 0, capacity_gb)
+    label = Label(LABEL_VERSION, cluster, str(uuid.uuid4()), 0, capacity_gb)
     super_extent.format(label)
     logger.warning("disk %s labelled %s for cluster %s", config.path, label.disk_uuid, cluster)
     return label
@@ -199,13 +202,17 @@ def _recognise(fd: int, size: int, config: DiskConfig, cluster: str, remembered:
 def _refuse_foreign(fd: int, size: int, label: Label | None, remembered: str) -> None:
     word = "; set initialize = true to take it and lose what is on it"
     if label is not None:
-        raise Unusable(f"it belongs to cluster {label.cluster}{word}", errno.EEXIST)
+        raise UnusableDisk(f"it belongs to cluster {label.cluster}{word}", errno.EEXIST)
+    if SuperExtent(fd, size // GB).is_damaged:
+        raise UnusableDisk(f"its label is damaged{word}", errno.EIO)
     found = occupant(fd, size)
     if found:
-        raise Unusable(f"it holds {found}{word}", errno.EEXIST)
+        raise UnusableDisk(f"it holds {found}{word}", errno.EEXIST)
     name, _, old_size = remembered.partition(" ")
     if remembered and old_size != str(size):
-        raise Unusable(f"disk {name} of {old_size} bytes was here, now {size}{word}", errno.EEXIST)
+        raise UnusableDisk(
+            f"disk {name} of {old_size} bytes was here, now {size}{word}", errno.EEXIST
+        )
 
 
 def _memory(path: str) -> str:
@@ -218,7 +225,7 @@ def _claim(fd: int) -> None:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise Unusable("another agent uses it", errno.EBUSY) from None
+        raise UnusableDisk("another agent uses it", errno.EBUSY) from None
 
 
 def _create(path: str, size: int) -> None:

@@ -1,8 +1,9 @@
-"""Whose is a disk without our label? Nobody's, or somebody's whom we must not harm."""
+"""Recognise what other software left on a disk: the agent must not overwrite it."""
 
 import os
 
-MIB = 1 << 20
+from agents.ondisk import MIB
+
 SECTOR = 512
 
 SIGNATURES: tuple[tuple[str, int, bytes], ...] = (

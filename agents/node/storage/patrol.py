@@ -1,4 +1,4 @@
-"""Watch the disks of a storage server: do they answer, can every written GB be read?"""
+"""Patrol the disks of a storage server: can every written GB be read?"""
 
 import errno
 import logging
@@ -7,52 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agents.engines.base import EngineError
 from agents.node.storage.blocks import data_segments
-from agents.node.storage.disks import Disk
-from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, MIB
+from agents.node.storage.disks import OpenDisk
+from agents.node.storage.rate_limit import RateLimit
+from agents.ondisk import GB, MIB
 
 logger = logging.getLogger(__name__)
 
-WATCH_SECONDS = 1.0
-SEARCH_SECONDS = 10.0
 PASS_SECONDS = 600.0
 READ_BYTES = MIB
-
-
-class Watch:
-    """Looks every second whether each disk is there, and now and then for those that are not."""
-
-    def __init__(
-        self,
-        disks: Iterable[Disk],
-        vanished: Callable[[Disk], None],
-        reopen: Callable[[], None],
-    ) -> None:
-        self._disks = disks
-        self._vanished = vanished
-        self._reopen = reopen
-        self._searched = time.monotonic()
-
-    def look(self) -> None:
-        """Look once; a disk that fails is told once and opened anew when it can be.
-
-        Disks of the configuration that could not be opened at all are tried again, too.
-        """
-        for disk in self._disks:
-            if disk.error:
-                continue
-            try:
-                disk.verify()
-            except EngineError as error:
-                logger.error("disk %s failed: %s", disk.uuid, error)  # noqa: TRY400 - no defect
-                disk.fail(str(error))
-                self._vanished(disk)
-        now = time.monotonic()
-        if any(disk.error for disk in self._disks) or now > self._searched + SEARCH_SECONDS:
-            self._searched = now
-            self._reopen()
 
 
 class Patrol:
@@ -60,13 +23,13 @@ class Patrol:
 
     def __init__(
         self,
-        disks: Iterable[Disk],
-        bad_blocks: Callable[[Disk, list[int]], None],
-        throttle: Throttle,
+        disks: Iterable[OpenDisk],
+        bad_blocks: Callable[[OpenDisk, list[int]], None],
+        rate: RateLimit,
     ) -> None:
         self._disks = disks
         self._bad_blocks = bad_blocks
-        self._throttle = throttle
+        self._rate = rate
         self._stop = threading.Event()
 
     def start(self) -> None:
@@ -83,7 +46,7 @@ class Patrol:
                     logger.exception("disk %s: patrol failed", disk.uuid)
             self._stop.wait(max(PASS_SECONDS - (time.monotonic() - began), 1))
 
-    def read_disk(self, disk: Disk) -> None:
+    def read_disk(self, disk: OpenDisk) -> None:
         """Read one disk once and tell which GB cannot be read."""
         bad = [
             block
@@ -94,7 +57,7 @@ class Patrol:
             logger.error("disk %s: GB %s cannot be read", disk.uuid, bad)
             self._bad_blocks(disk, bad)
 
-    def _is_readable(self, disk: Disk, block: int) -> bool:
+    def _is_readable(self, disk: OpenDisk, block: int) -> bool:
         try:
             for start, stop in data_segments(disk.fd, block * GB, (block + 1) * GB):
                 for offset in range(start, stop, READ_BYTES):
@@ -107,7 +70,7 @@ class Patrol:
 
     def _read(self, fd: int, offset: int, size: int) -> None:
         """Read from the medium, not from memory, and leave nothing in memory."""
-        self._throttle.pay(size, self._stop)
+        self._rate.pay(size, self._stop)
         os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
         os.pread(fd, size, offset)
         os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)

@@ -5,13 +5,14 @@ import os
 import time
 from collections.abc import Iterator
 
-from agents.engines.base import EngineError
 from agents.engines.userspace.nbd.sync_client import BlockingClient
-from agents.node.orders import Task
+from agents.errors import AgentError
+from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, write_all
-from agents.node.storage.disks import Disk
-from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, META_BYTES, MIB, ExtentRef, ReplicaSource
+from agents.node.storage.disks import OpenDisk
+from agents.node.storage.rate_limit import RateLimit
+from agents.ondisk import GB, MARK_BYTES, MIB
+from agents.protocol import ExtentRef, ReplicaSource
 
 CHUNK = MIB
 TIMEOUT = 15.0
@@ -19,7 +20,11 @@ SAVE_SECONDS = 2.0
 
 
 def pull(
-    source: ReplicaSource, disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle
+    source: ReplicaSource,
+    disk: OpenDisk,
+    extent: ExtentRef,
+    task: RunningOrder,
+    rate: RateLimit,
 ) -> None:
     """Make the extent equal to the source; goes on where an earlier process was.
 
@@ -29,17 +34,17 @@ def pull(
     size = extent.size_gb * GB
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
     with BlockingClient(source.addresses, source.port, source.export, TIMEOUT) as client:
-        if client.size != size + META_BYTES:
-            raise EngineError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
-        _replica(client, disk.fd, extent, task, throttle)
-        mark = client.read(size, META_BYTES)
+        if client.size != size + MARK_BYTES:
+            raise AgentError(errno.EINVAL, f"the source has {client.size} bytes, not {size}")
+        _copy(client, disk.fd, extent, task, rate)
+        mark = client.read(size, MARK_BYTES)
     os.fdatasync(disk.fd)
     write_all(disk.fd, bytes(mark), disk.super_extent.mark_offset(extent.offset_gb))
     disk.super_extent.flush()
 
 
-def _replica(
-    client: BlockingClient, fd: int, extent: ExtentRef, task: Task, throttle: Throttle
+def _copy(
+    client: BlockingClient, fd: int, extent: ExtentRef, task: RunningOrder, rate: RateLimit
 ) -> None:
     base, size = extent.offset_gb * GB, extent.size_gb * GB
     next_save = time.monotonic() + SAVE_SECONDS
@@ -47,7 +52,7 @@ def _replica(
         if is_zero:
             _blank(fd, base + start, stop - start)
         else:
-            throttle.pay(stop - start, task.cancelled)
+            rate.pay(stop - start, task.cancelled)
             write_all(fd, memoryview(client.read(start, stop - start)), base + start)
         task.progress(stop // MIB, size // MIB)
         if time.monotonic() > next_save:

@@ -4,17 +4,18 @@ import logging
 import threading
 from collections.abc import Callable
 
+from agents.boot import boot_id
 from agents.engines.base import LeaseUse, StorageEngine
 from agents.node.config import StorageConfig
-from agents.node.daemon import Parts, boot_id
+from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
-from agents.node.notifications import Target
 from agents.node.registration import STORAGE, Registration
 from agents.node.storage.disk_registration import register_disks
-from agents.node.storage.disks import Disk, Disks
-from agents.node.storage.patrol import Patrol, Watch
+from agents.node.storage.disk_watch import DiskWatch
+from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.patrol import Patrol
+from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.storage_orders import Events, StorageOrders
-from agents.node.storage.throttle import Throttle
 from agents.protocol import (
     EvictOrder,
     ExportOrder,
@@ -22,6 +23,7 @@ from agents.protocol import (
     PullOrder,
     ShredOrder,
     StorageState,
+    Target,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,7 @@ class StorageRole:
         self,
         config: StorageConfig,
         engine: StorageEngine,
-        parts: Parts,
+        parts: AgentCore,
         read_again: Callable[[], StorageConfig],
     ) -> None:
         self._config = config
@@ -51,10 +53,12 @@ class StorageRole:
             fences=parts.fences,
             orders=parts.orders,
             events=Events(outbox.shredded, self._tell_bad_blocks),
-            shred_throttle=Throttle(config.shred_mib_per_s),
+            shred_rate=RateLimit(config.shred_mib_per_s),
         )
-        self._watch = Watch(self._disks, self._tell_vanished, self._reopen)
-        self._patrol = Patrol(self._disks, self._tell_bad_blocks, Throttle(config.patrol_mib_per_s))
+        self._watch = DiskWatch(self._disks, self._tell_vanished, self._reopen)
+        self._patrol = Patrol(
+            self._disks, self._tell_bad_blocks, RateLimit(config.patrol_mib_per_s)
+        )
         self._registration = Registration(
             kind=STORAGE,
             config=config,
@@ -119,11 +123,11 @@ class StorageRole:
     def _working(self) -> int:
         return sum(not disk.error for disk in self._disks)
 
-    def _tell_vanished(self, disk: Disk) -> None:
+    def _tell_vanished(self, disk: OpenDisk) -> None:
         if disk.label.pdskid:
             self._parts.outbox.failure(Target.DISK, disk.label.pdskid, "io")
 
-    def _tell_bad_blocks(self, disk: Disk, blocks: list[int]) -> None:
+    def _tell_bad_blocks(self, disk: OpenDisk, blocks: list[int]) -> None:
         if disk.label.pdskid:
             self._parts.outbox.bad_blocks(disk.label.pdskid, blocks)
 

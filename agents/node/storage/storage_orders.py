@@ -8,17 +8,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from agents.engines.base import EngineError, Lease, LeaseUse, StorageEngine
+from agents.engines.base import Lease, LeaseUse, StorageEngine
+from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Journal
-from agents.node.orders import Orders, Task
-from agents.node.storage.disks import Disk, Disks
+from agents.node.orders import Orders, RunningOrder
+from agents.node.storage.disks import Disks, OpenDisk
 from agents.node.storage.pull import pull
-from agents.node.storage.shred import BadBlocks, shred
-from agents.node.storage.super_extent import age_of
-from agents.node.storage.throttle import Throttle
+from agents.node.storage.rate_limit import RateLimit
+from agents.node.storage.zeroing import BadBlocks, shred
+from agents.ondisk import GB, age_of
 from agents.protocol import (
-    GB,
     EvictOrder,
     ExportOrder,
     ExportReply,
@@ -37,10 +37,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Whom to tell what the manager has to know unasked."""
+    """Whom to tell what the manager has to be notified of."""
 
     shredded: Callable[[int, int], None]
-    bad_blocks: Callable[[Disk, list[int]], None]
+    bad_blocks: Callable[[OpenDisk, list[int]], None]
 
 
 class StorageOrders:
@@ -54,14 +54,14 @@ class StorageOrders:
         fences: Fences,
         orders: Orders,
         events: Events,
-        shred_throttle: Throttle,
+        shred_rate: RateLimit,
     ) -> None:
         self._engine = engine
         self._disks = disks
         self._fences = fences
         self._orders = orders
         self._events = events
-        self._throttle = shred_throttle
+        self._rate = shred_rate
         self._leases = threading.Lock()
         self._claims: list[ExtentRef] = []
 
@@ -70,7 +70,7 @@ class StorageOrders:
         self._orders.admit(order.incarnation)
         with self._leases:
             self._fences.check(order.lvolid, order.epoch)
-            self._fences.close_below(order.lvolid, order.epoch)
+            self._fences.fence_below(order.lvolid, order.epoch)
             uses = self._engine.leases()
             evicted = [use for use in uses if _is_older(use, order)]
             self._drop(evicted)
@@ -86,7 +86,7 @@ class StorageOrders:
         self._orders.admit(order.incarnation)
         with self._leases:
             if not order.dextids:
-                self._fences.close_below(order.lvolid, order.epoch + 1)
+                self._fences.fence_below(order.lvolid, order.epoch + 1)
             self._drop([use for use in self._engine.leases() if _is_evicted(use, order)])
 
     def shred(self, order: ShredOrder) -> Report:
@@ -113,14 +113,14 @@ class StorageOrders:
         self, order: ExportOrder, uses: list[LeaseUse]
     ) -> tuple[list[Lease], list[ReplicaMark], dict[str, str]]:
         leases, marks, refused = [], [], {}
-        touched: dict[str, Disk] = {}
+        touched: dict[str, OpenDisk] = {}
         for extent in order.extents:
             try:
                 disk = self._admit_extent(extent)
                 lease = _lease(disk, extent, order)
                 self._make_room(lease, uses)
                 marks.append(disk.super_extent.read_mark(extent.dextid, extent.offset_gb))
-            except (EngineError, OSError) as error:
+            except (AgentError, OSError) as error:
                 refused[str(extent.dextid)] = str(error)
                 continue
             leases.append(lease)
@@ -129,15 +129,15 @@ class StorageOrders:
             disk.super_extent.flush()
         return leases, marks, refused
 
-    def _admit_extent(self, extent: ExtentRef, *, shredded: bool = False) -> Disk:
+    def _admit_extent(self, extent: ExtentRef, *, shredded: bool = False) -> OpenDisk:
         """Find the extent's disk and close the extent to older orders, not yet durably."""
         disk = self._disks.locate(extent)
         for claim in self._claims:
             if _overlap(claim, extent):
-                raise EngineError(errno.EBUSY, f"extent {claim.dextid} there is being written")
+                raise AgentError(errno.EBUSY, f"extent {claim.dextid} there is being written")
         place, age = disk.super_extent, age_of(extent.generation, shredded=shredded)
         if age < place.age(extent.offset_gb, extent.size_gb):
-            raise EngineError(errno.ESTALE, f"generation {extent.generation} of it is over")
+            raise AgentError(errno.ESTALE, f"generation {extent.generation} of it is stale")
         place.set_age(extent.offset_gb, extent.size_gb, age)
         return disk
 
@@ -148,7 +148,7 @@ class StorageOrders:
         ]
         for use in in_the_way:
             if use.lease.lvolid != lease.lvolid:
-                raise EngineError(
+                raise AgentError(
                     errno.EBUSY, f"extent {use.lease.dextid} of group {use.lease.lvolid} is there"
                 )
         self._drop(in_the_way)
@@ -158,24 +158,24 @@ class StorageOrders:
             self._engine.drop([use.lease.name for use in uses])
             logger.info("dropped %s", " ".join(str(use.lease.dextid) for use in uses))
 
-    def _shred(self, order: ShredOrder, task: Task) -> tuple[ReplicaReport, ...]:
+    def _shred(self, order: ShredOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
         with self._claimed(order.extent, shredded=True) as disk:
             try:
-                shred(disk, order.extent, task, self._throttle)
+                shred(disk, order.extent, task, self._rate)
             except BadBlocks as error:
                 self._events.bad_blocks(disk, error.blocks)
                 raise
         self._events.shredded(order.extent.dextid, order.eventid)
         return ()
 
-    def _pull(self, order: PullOrder, task: Task) -> tuple[ReplicaReport, ...]:
+    def _pull(self, order: PullOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
         with self._claimed(order.target) as disk:
-            pull(order.source, disk, order.target, task, self._throttle)
+            pull(order.source, disk, order.target, task, self._rate)
         return ()
 
     @contextmanager
-    def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[Disk]:
-        """Have the extent to ourselves: leases that overlap are dropped, new ones refused."""
+    def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[OpenDisk]:
+        """Use the extent alone: drop the leases that overlap it, refuse new ones."""
         with self._leases:
             disk = self._admit_extent(extent, shredded=shredded)
             disk.super_extent.flush()
@@ -199,7 +199,7 @@ def _is_evicted(use: LeaseUse, order: EvictOrder) -> bool:
     return lease.lvolid == order.lvolid and lease.epoch <= order.epoch and named
 
 
-def _lease(disk: Disk, extent: ExtentRef, order: ExportOrder) -> Lease:
+def _lease(disk: OpenDisk, extent: ExtentRef, order: ExportOrder) -> Lease:
     return Lease(
         name=export_name(extent.dextid, order.epoch, order.secret),
         path=disk.config.path,
@@ -212,7 +212,7 @@ def _lease(disk: Disk, extent: ExtentRef, order: ExportOrder) -> Lease:
     )
 
 
-def _span(disk: Disk, extent: ExtentRef) -> Lease:
+def _span(disk: OpenDisk, extent: ExtentRef) -> Lease:
     """Name a range of a disk, to compare leases with."""
     size, offset = extent.size_gb * GB, extent.offset_gb * GB
     return Lease("", disk.config.path, offset, size, 0, extent.dextid, 0, 0)

@@ -1,91 +1,72 @@
-"""The SUPER extent, a disk's last whole GB: label, generation table, mark blocks."""
+"""The SUPER extent of an open disk: reads and writes what agents.ondisk describes."""
 
-import json
 import os
-import struct
-import zlib
-from dataclasses import asdict, dataclass
 
+from agents import ondisk
 from agents.node.storage.blocks import clear, write_all
-from agents.protocol import GB, META_BYTES, MIB, Malformed, ReplicaMark, from_struct
-
-MAGIC = b"VASLABL1"
-HEADER = struct.Struct("<8sII")
-LABEL_BYTES = 4096
-LABEL_REPLICAS = (0, LABEL_BYTES)
-"""A write that a power cut tears leaves the other one whole."""
-GENERATIONS = MIB
-MARKS = 64 * MIB
-MAX_CAPACITY_GB = 245_000
-"""As many mark blocks as fit behind their offset."""
-
-MARK = struct.Struct("<8sIIII")
-MARK_MAGIC = b"VASMARK1"
+from agents.ondisk import GB, Label
+from agents.protocol import ReplicaMark
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
-    """Who a disk is. `pdskid` is 0 until the manager has given it a number."""
-
-    version: int
-    cluster: str
-    disk_uuid: str
-    pdskid: int
-    capacity_gb: int
-
-
-def age_of(generation: int, *, shredded: bool) -> int:
-    """Order the lives of space: while a generation uses it, and then while it is zeroed after that.
-
-    So what comes late for a generation is refused once its space is on the way to the next one.
-    """
-    return 2 * generation + shredded
-
-
-class Super:
+class SuperExtent:
     """The SUPER extent of an open disk."""
 
     def __init__(self, fd: int, capacity_gb: int) -> None:
         self._fd = fd
-        self._start = (capacity_gb - 1) * GB
         self.capacity_gb = capacity_gb
 
     def read_label(self) -> Label | None:
-        """Read the label; None when there is none, or none that is whole."""
-        for replica in LABEL_REPLICAS:
-            label = _parse_label(os.pread(self._fd, LABEL_BYTES, self._start + replica))
+        """Read the label; None when there is none, or none that is whole.
+
+        NewerLabel where it is not ours to understand.
+        """
+        for offset in ondisk.label_offsets(self.capacity_gb):
+            label = ondisk.unpack_label(os.pread(self._fd, ondisk.LABEL_BYTES, offset))
             if label is not None:
                 return label
         return None
 
+    @property
+    def is_damaged(self) -> bool:
+        """Tell whether a label was here once and cannot be read any more.
+
+        A power cut in the very first format leaves half a label, no second one, and no table.
+        """
+        first, second = (
+            os.pread(self._fd, ondisk.LABEL_BYTES, offset)
+            for offset in ondisk.label_offsets(self.capacity_gb)
+        )
+        if self.read_label() is not None:
+            return False
+        return any(second) or (any(first) and self.age(0, self.capacity_gb) > 0)
+
     def write_label(self, label: Label) -> None:
-        """Write the label, one replica after the other."""
-        text = json.dumps(asdict(label)).encode()
-        block = (HEADER.pack(MAGIC, len(text), zlib.crc32(text)) + text).ljust(LABEL_BYTES, b"\0")
-        for replica in LABEL_REPLICAS:
-            write_all(self._fd, block, self._start + replica)
+        """Write the label, then write it once more."""
+        block = ondisk.pack_label(label)
+        for offset in ondisk.label_offsets(self.capacity_gb):
+            write_all(self._fd, block, offset)
             os.fdatasync(self._fd)
 
     def format(self, label: Label) -> None:
         """Make the disk ours: no generations, no marks, then the label."""
-        clear(self._fd, self._start, GB)
+        clear(self._fd, ondisk.super_offset(self.capacity_gb), GB)
         os.fdatasync(self._fd)
         self.write_label(label)
 
     @property
     def newest_generation(self) -> int:
         """Tell a generation that is as new as all that was ordered anywhere on the disk."""
-        return (self.age(0, self.capacity_gb) + 1) // 2
+        return ondisk.generation_of(self.age(0, self.capacity_gb))
 
     def age(self, offset_gb: int, size_gb: int) -> int:
         """Tell the newest age that any GB of a range has come to."""
-        table = os.pread(self._fd, 4 * size_gb, self._start + GENERATIONS + 4 * offset_gb)
-        return int(max(struct.unpack(f"<{size_gb}I", table)))
+        offset = ondisk.ages_offset(self.capacity_gb, offset_gb)
+        return max(ondisk.unpack_ages(os.pread(self._fd, ondisk.AGE_BYTES * size_gb, offset)))
 
     def set_age(self, offset_gb: int, size_gb: int, age: int) -> None:
         """Let nothing older be ordered for these GB from now on; `flush` makes it last."""
-        table = struct.pack("<I", age) * size_gb
-        write_all(self._fd, table, self._start + GENERATIONS + 4 * offset_gb)
+        table = ondisk.pack_ages(age, size_gb)
+        write_all(self._fd, table, ondisk.ages_offset(self.capacity_gb, offset_gb))
 
     def flush(self) -> None:
         """Bring all that was written to stable storage."""
@@ -93,28 +74,23 @@ class Super:
 
     def mark_offset(self, offset_gb: int) -> int:
         """Tell where on the disk the mark block of the extent that begins there lies."""
-        return self._start + MARKS + offset_gb * META_BYTES
+        return ondisk.mark_offset(self.capacity_gb, offset_gb)
 
     def read_mark(self, dextid: int, offset_gb: int) -> ReplicaMark:
         """Read what the last head wrote; zeros where none did."""
-        block = os.pread(self._fd, MARK.size, self.mark_offset(offset_gb))
-        magic, epoch, events, clean, crc = MARK.unpack(block)
-        if magic != MARK_MAGIC or crc != zlib.crc32(block[:-4]):
-            return ReplicaMark(dextid, 0, 0, clean=True)
-        return ReplicaMark(dextid, epoch, events, clean=bool(clean))
+        block = os.pread(self._fd, ondisk.MARK_BYTES, self.mark_offset(offset_gb))
+        return ReplicaMark(dextid, *ondisk.unpack_mark(block))
 
     def clear_marks(self, offset_gb: int, size_gb: int) -> None:
         """Zero the mark blocks of a range, durably."""
-        clear(self._fd, self.mark_offset(offset_gb), size_gb * META_BYTES)
+        clear(self._fd, self.mark_offset(offset_gb), size_gb * ondisk.MARK_BYTES)
         self.flush()
 
 
-def _parse_label(block: bytes) -> Label | None:
-    magic, length, crc = HEADER.unpack_from(block)
-    text = block[HEADER.size : HEADER.size + length]
-    if magic != MAGIC or zlib.crc32(text) != crc:
-        return None
-    try:
-        return from_struct(Label, json.loads(text))
-    except (ValueError, Malformed):
-        return None
+def find_label(fd: int, capacity_gb: int) -> Label | None:
+    """Look for the label of a smaller disk that was copied onto this one: at every whole GB."""
+    for smaller_gb in range(capacity_gb - 1, ondisk.SMALLEST_DISK_GB - 1, -1):
+        label = SuperExtent(fd, smaller_gb).read_label()
+        if label is not None and label.capacity_gb == smaller_gb:
+            return label
+    return None

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from volumes.console.frame.cells import link, named
-from volumes.console.frame.formats import NOTHING, since, size
+from volumes.console.frame.formats import NOTHING, lasting, since, size
 from volumes.console.frame.page import number
 from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
 from volumes.console.lists.listing import Listing, previewed
@@ -178,7 +178,7 @@ class AttachmentList(Listing):
 
     @admin.display(description="Since", ordering="since")
     def from_when(self, row: Attachment) -> SafeString:
-        return since(row.since)
+        return lasting(row.since)
 
 
 class ReplicaList(Listing):
@@ -202,7 +202,7 @@ class ReplicaList(Listing):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return volume_page.lead_from_replica(object_id)
 
-    @admin.display(description="Copy", ordering="pk")
+    @admin.display(description="Replica", ordering="pk")
     def replica(self, row: Replica) -> SafeString:
         return named(str(row), row.mirror)
 
@@ -228,7 +228,7 @@ class ReplicaList(Listing):
 
     @admin.display(description="Since", ordering="since")
     def when(self, row: Replica) -> SafeString:
-        return since(row.since)
+        return lasting(row.since)
 
 
 class MirrorList(Listing):

@@ -24,7 +24,7 @@ class ServerLine:
 
     server: HeadServer | StorageServer
     pill: Pill
-    doors: list[addresses.Door]
+    doors: list[addresses.ShownAddress]
     children: int
     rebuilds: int
     capacity_gb: int = 0

@@ -41,7 +41,7 @@ class VolumeForm(forms.Form):
         min_value=volumes.REDUNDANCY[0],
         max_value=volumes.REDUNDANCY[-1],
         initial=3,
-        label="Copies",
+        label="Replicas",
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="Each on another server.",
     )

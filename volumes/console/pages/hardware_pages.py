@@ -18,7 +18,7 @@ from volumes.console.frame.pills import (
     Pill,
     server_pill,
 )
-from volumes.console.pages.job_page import JobLine, lines
+from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, Replica
 from volumes.reports import capacity, tree
@@ -169,6 +169,6 @@ def _cell(
     return Cell(*place, kind, shown, replica, volume_id or 0, volume or "")
 
 
-def _open_jobs(which: Q) -> list[JobLine]:
+def _open_jobs(which: Q) -> list[JobSummary]:
     jobs = Job.objects.filter(which, state=Job.State.OPEN).select_related("mirror")
     return lines(jobs.order_by("-started", "urgency", "pk")[:SHOWN])

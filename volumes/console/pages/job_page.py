@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 
+from inventory import clock
 from volumes.console.frame.page import fragment, number, page, viewing
 from volumes.console.frame.pills import Pill, job_pill
 from volumes.console.verbs import run
@@ -20,12 +20,12 @@ RELATED = ("volume", "snapshot", "mirror__volume", "extent__disk", "server", "di
 
 
 @dataclass(frozen=True, slots=True)
-class JobLine:
+class JobSummary:
     """A job as it is shown."""
 
     job: Job
     pill: Pill
-    progress: progress.Progress
+    progress: progress.WorkProgress
 
     @property
     def percent_text(self) -> str:
@@ -34,7 +34,7 @@ class JobLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Milestone:
     """A point on a job's way."""
 
     text: str
@@ -48,13 +48,13 @@ def pill(job: Job) -> Pill:
         job.state,
         started=job.started is not None,
         paused=job.paused,
-        overdue=progress.is_overdue(job, timezone.now()),
+        overdue=progress.is_overdue(job, clock.now()),
     )
 
 
-def lines(jobs: Iterable[Job]) -> list[JobLine]:
+def lines(jobs: Iterable[Job]) -> list[JobSummary]:
     """Measure jobs for showing."""
-    return [JobLine(job, pill(job), progress.of_job(job)) for job in jobs]
+    return [JobSummary(job, pill(job), progress.of_job(job)) for job in jobs]
 
 
 def show(request: HttpRequest, object_id: str) -> HttpResponse:
@@ -83,9 +83,9 @@ def _context(request: HttpRequest, job: Job) -> dict[str, object]:
         "job": job,
         "line": line,
         "way": [
-            Mark("asked", job.created, reached=True),
-            Mark("begun", job.started, reached=job.started is not None),
-            Mark("ended", job.finished, reached=over),
+            Milestone("asked", job.created, reached=True),
+            Milestone("begun", job.started, reached=job.started is not None),
+            Milestone("ended", job.finished, reached=over),
         ],
         "story": latest[STORY - 1 :: -1],
         "is_cut": len(latest) > STORY,

@@ -25,7 +25,7 @@ JOBS = "admin:volumes_job_changelist"
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class VerdictReason:
     """A part of the verdict, with the list that shows it."""
 
     text: str
@@ -38,7 +38,7 @@ class Verdict:
 
     tone: str
     text: str
-    reasons: list[Reason]
+    reasons: list[VerdictReason]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _verdict(
     if rebuild.count:
         left = f", {clock(rebuild.progress.left)} left" if rebuild.progress.left is not None else ""
         url = f"{reverse(JOBS)}?state__exact=open&kind__exact=rebuild"
-        reasons.append(Reason(f"rebuild {rebuild.progress.percent} %{left}", url))
+        reasons.append(VerdictReason(f"rebuild {rebuild.progress.percent} %{left}", url))
     worst = min((problem.risk for problem in wrong), default=None)
     if worst == Risk.UNREACHABLE:
         return Verdict(BAD, "Data is out of reach", reasons)
@@ -113,12 +113,12 @@ def _verdict(
         return Verdict(
             OK,
             "All data is safe",
-            reasons or [Reason("every volume has all its replicas", reverse(VOLUMES))],
+            reasons or [VerdictReason("every volume has all its replicas", reverse(VOLUMES))],
         )
     return Verdict(WARN, "Data is safe, something needs attention", reasons)
 
 
-def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable[Reason]:
+def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable[VerdictReason]:
     fewest = [volume.fewest for volume in weak.values()]
     volumes = reverse(VOLUMES)
     for count, text, url in (
@@ -127,12 +127,12 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
         (sum(n > 1 for n in fewest), "with reduced redundancy", f"{volumes}?replicas=fewer"),
     ):
         if count:
-            yield Reason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
+            yield VerdictReason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
     for risks in ((Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
         shown = [problem for problem in wrong if problem.risk in risks]
         if shown:
             more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
-            yield Reason(f"{shown[0].title}{more}", reverse("console:problems"))
+            yield VerdictReason(f"{shown[0].title}{more}", reverse("console:problems"))
 
 
 # -- numbers --------------------------------------------------------------------------------------

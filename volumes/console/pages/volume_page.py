@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from volumes.console.frame.page import fragment, number, page, viewing
 from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
-from volumes.console.pages.job_page import JobLine, lines
+from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
@@ -27,7 +27,7 @@ class ReplicaLine:
 
     row: MirrorReplicaRow
     pill: Pill
-    rebuild: progress.Progress | None
+    rebuild: progress.WorkProgress | None
 
     @property
     def server(self) -> str:
@@ -122,7 +122,7 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
     }
 
 
-def _jobs(group: int) -> list[JobLine]:
+def _jobs(group: int) -> list[JobSummary]:
     """Read the last jobs of a group."""
     jobs = Job.objects.filter(volume=group).select_related("mirror")
     return lines(jobs.order_by("-pk")[:JOBS_SHOWN])

@@ -10,7 +10,10 @@ from volumes.integrity import fsck
 class Command(BaseCommand):
     """Print each violation of an invariant; exit status 1 if there is any."""
 
-    help = "Check every invariant of the database in one read transaction."
+    help = (
+        "Check every invariant that the database can show, in one read transaction. Each line"
+        " begins with a number that docs/invariants.md explains."
+    )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Print nothing when all is well."""

@@ -17,13 +17,13 @@ from agents.engines.userspace.mirror.live_replica import (
     TO_BUILD,
     LiveReplica,
 )
-from agents.engines.userspace.mirror.marks import GB, MARK_BYTES, Mark, unpack_mark
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks, check_version
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.mirror.write_intent import DirtyRegions, WriteIntentBitmap
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.process.orders import HeadArguments
+from agents.ondisk import GB, MARK_BYTES, Mark, unpack_mark
 from agents.protocol import Reason
 
 
@@ -120,10 +120,13 @@ class Assembly:
             error, why = await connected
             if error:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
-                replica.state, replica.why = FAULTY, Reason.CONNECTION
+                replica.state, replica.reason = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
                 mirror.refresh()
+            else:
+                # The state file may tell why its connection was lost before the process died.
+                replica.reason = Reason.NONE
 
     async def _join_mirror(
         self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, dirty: bool
@@ -162,7 +165,7 @@ class Assembly:
         for replica, mark in marks:
             if mark.events < newest and replica.state == INSYNC:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: stale")
-                replica.state, replica.why = FAULTY, Reason.STALE
+                replica.state, replica.reason = FAULTY, Reason.STALE
                 replica.drop()
         mirror.refresh()
 
@@ -183,9 +186,9 @@ def _make_replica(saved: SavedReplica) -> LiveReplica:
         saved.port,
         saved.export,
         saved.state,
-        saved.why,
+        saved.reason,
         saved.events,
     )
     if replica.state in TO_BUILD:  # what was copied to it is lost with the process
-        replica.state, replica.why = FAULTY, Reason.STALE
+        replica.state, replica.reason = FAULTY, Reason.STALE
     return replica

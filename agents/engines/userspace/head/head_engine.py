@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TypeVar
 
+from agents.boot import boot_id
 from agents.engines.base import EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
@@ -28,7 +29,6 @@ T = TypeVar("T")
 START_SECONDS = 30.0
 STATE_SECONDS = 2.0
 ORDER_SECONDS = 20.0
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class UserspaceHead:
@@ -233,8 +233,3 @@ class UserspaceHead:
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_state(lvolid)
-
-
-def boot_id() -> str:
-    """Tell which boot of this host we live in."""
-    return BOOT_ID.read_text(encoding="ascii").strip()

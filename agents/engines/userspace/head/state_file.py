@@ -43,7 +43,7 @@ class SavedReplica:
     port: int
     export: str
     state: LiveState
-    why: Reason = Reason.NONE
+    reason: Reason = field(default=Reason.NONE, metadata={WIRE: "why"})
     events: int = 0
     done_mib: int = 0
     total_mib: int = 0
@@ -156,15 +156,15 @@ def replica_report(
     mirrorid: int, replica: SavedReplica | LiveReplica, *, alive: bool
 ) -> ReplicaReport:
     """Report a replica; one that was being built is lost with the process."""
-    state, why = replica.state, replica.why
+    state, reason = replica.state, replica.reason
     if state in TO_BUILD:
-        state, why = (LiveState.SPARE, why) if alive else (LiveState.FAULTY, Reason.STALE)
+        state, reason = (LiveState.SPARE, reason) if alive else (LiveState.FAULTY, Reason.STALE)
     return ReplicaReport(
         replica.dextid,
         mirrorid,
         ReplicaState(state),
         replica.events,
-        str(why),
+        reason,
         replica.done_mib,
         replica.total_mib,
     )

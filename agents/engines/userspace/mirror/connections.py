@@ -8,8 +8,8 @@ from typing import Any
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.live_replica import INSYNC, LiveReplica
-from agents.engines.userspace.mirror.marks import MARK_BYTES
 from agents.engines.userspace.nbd.client_connection import ClientConnection, open_connection
+from agents.ondisk import MARK_BYTES
 
 RECONNECT_SECONDS = 0.5
 

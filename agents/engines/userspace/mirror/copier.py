@@ -8,8 +8,8 @@ from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
 from agents.engines.userspace.mirror.copy_throttle import PIECE, CopyThrottle
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import BUILDING, LiveReplica
-from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.nbd import messages
+from agents.ondisk import MIB
 from agents.protocol import Reason
 
 ZEROS = bytes(PIECE)

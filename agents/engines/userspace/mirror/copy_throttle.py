@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from agents.engines.userspace.loop.coroutines import Future
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.mirror.marks import MIB
+from agents.ondisk import MIB
 
 PIECE = MIB
 """So much is copied at a time."""

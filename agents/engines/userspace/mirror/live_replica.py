@@ -48,10 +48,10 @@ class LiveReplica:
         "export",
         "missed",
         "port",
+        "reason",
         "replaces",
         "state",
         "total_mib",
-        "why",
     )
 
     def __init__(
@@ -61,7 +61,7 @@ class LiveReplica:
         port: int,
         export: str,
         state: LiveState,
-        why: Reason = Reason.NONE,
+        reason: Reason = Reason.NONE,
         events: int = 0,
     ) -> None:
         self.dextid = dextid
@@ -69,7 +69,7 @@ class LiveReplica:
         self.port = port
         self.export = export
         self.state = state
-        self.why = why
+        self.reason = reason
         self.events = events
         self.missed: MissedChunks | None = None
         self.connection: ClientConnection | None = None

@@ -6,7 +6,6 @@ from typing import Any
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
-from agents.engines.userspace.mirror.marks import MIB
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import (
@@ -17,6 +16,7 @@ from agents.engines.userspace.snapshot.cow_store import (
     store_layout,
     unpack_store,
 )
+from agents.ondisk import MIB
 
 BITMAP_READ = MIB
 CHUNKS_PER_BLOCK = 8 * BITMAP_BLOCK

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.mirror.marks import MARK_BYTES
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.storage.served_disk import ServedDisk
+from agents.ondisk import MARK_BYTES
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 ZEROS = bytes(1 << 20)

@@ -5,7 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import HeadEngine
+from agents.errors import AgentError
 from agents.protocol import GroupState, ReplicaState
 
 logger = logging.getLogger(__name__)
@@ -15,7 +16,7 @@ OWN_REASONS = {"connection", "io"}
 REVIVAL_PAUSE = 5.0
 
 
-class HeadWatch:
+class GroupWatch:
     """Looks every second at all groups."""
 
     def __init__(
@@ -37,9 +38,9 @@ class HeadWatch:
             if not group.alive and self._may_revive(group.lvolid):
                 self._revive_soon(group.lvolid)
             for replica in group.replicas:
-                if replica.state is ReplicaState.FAULTY and replica.why in OWN_REASONS:
+                if replica.state is ReplicaState.FAULTY and replica.reason in OWN_REASONS:
                     faulty.add((group.lvolid, replica.dextid))
-                    self._tell(group.lvolid, replica.dextid, replica.why)
+                    self._tell(group.lvolid, replica.dextid, replica.reason)
         self._told &= faulty
 
     def _tell(self, lvolid: int, dextid: int, why: str) -> None:
@@ -60,7 +61,7 @@ class HeadWatch:
         try:
             self._engine.revive(lvolid)
             logger.warning("group %d: its process had died and runs again", lvolid)
-        except EngineError as error:
+        except AgentError as error:
             logger.warning("group %d: not revived: %s", lvolid, error)
             time.sleep(REVIVAL_PAUSE)
         except Exception:

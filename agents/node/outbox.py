@@ -1,13 +1,13 @@
-"""What the manager has to know unasked: kept until it was told, each thing once."""
+"""Notifications for the manager: each is kept until the manager has taken it."""
 
 import logging
 import threading
 import time
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
-from agents.node.manager_client import Fault, Manager, NoManager
+from agents.node.manager_client import Fault, ManagerClient, NoManager
+from agents.protocol import Target
 
 logger = logging.getLogger(__name__)
 
@@ -17,18 +17,9 @@ MAX_RETRY_SECONDS = 5.0
 INTERNAL = 500
 
 
-class Target(IntEnum):
-    """What failed, as the manager counts."""
-
-    HEAD = 1
-    STORAGE = 2
-    DISK = 3
-    REPLICA = 4
-
-
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One thing to tell; equal keys are the same thing."""
+    """One notification; two with equal keys say the same."""
 
     key: tuple[Any, ...]
     method: str
@@ -36,12 +27,13 @@ class Note:
 
 
 class Outbox:
-    """Tells the manager and does not give up; full, it drops the newest.
+    """Sends notifications until the manager takes them. A full outbox drops the newest.
 
-    Nothing is lost by that, nor when the agent ends: what still is so is found and told again.
+    Neither that nor the end of the agent loses anything: the agent finds what is still so, and
+    tells it again.
     """
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: ManagerClient) -> None:
         self._manager = manager
         self._notes: dict[tuple[Any, ...], Note] = {}
         self._changed = threading.Condition()
@@ -92,7 +84,7 @@ class Outbox:
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
 
     def _put_back(self, note: Note) -> None:
-        """Let the others go first: the manager may refuse just this one."""
+        """Send the others first: the manager may refuse just this one."""
         with self._changed:
             self._notes[note.key] = self._notes.pop(note.key)
 
@@ -104,8 +96,8 @@ class Outbox:
             logger.warning("%s %s not told yet: %s", note.method, note.struct, error)
             return False
         except Fault as fault:
-            logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.code, fault)
-            return fault.code != INTERNAL
+            logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.errno, fault)
+            return fault.errno != INTERNAL
         except Exception:
             logger.exception("%s %s cannot be told", note.method, note.struct)
             return True

@@ -6,12 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 
-from agents.engines.base import EngineError
-from agents.node.orders import Task
+from agents.errors import AgentError
+from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, is_zero
-from agents.node.storage.disks import Disk
-from agents.node.storage.throttle import Throttle
-from agents.protocol import GB, MIB, ExtentRef
+from agents.node.storage.disks import OpenDisk
+from agents.node.storage.rate_limit import RateLimit
+from agents.ondisk import GB, MIB
+from agents.protocol import ExtentRef
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ WHOLE_CHECK = 256 * MIB
 """Up to so much non-hole space is read back in full, more by samples."""
 
 
-class BadBlocks(EngineError):
+class BadBlocks(AgentError):
     """Some GB of the disk cannot be zeroed."""
 
     def __init__(self, blocks: list[int]) -> None:
@@ -30,7 +31,7 @@ class BadBlocks(EngineError):
         self.blocks = blocks
 
 
-def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
+def shred(disk: OpenDisk, extent: ExtentRef, task: RunningOrder, rate: RateLimit) -> None:
     """Zero the extent and its mark blocks durably; goes on where an earlier process was.
 
     Holes hold nothing and are left alone, so a disk that was never written is certified at once.
@@ -41,7 +42,7 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
     bad = []
     for block in range(first, extent.offset_gb + extent.size_gb):
         try:
-            _zero_block(disk.fd, block, extent, task, throttle)
+            _zero_block(disk.fd, block, extent, task, rate)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise  # no fault of the block's
@@ -57,13 +58,15 @@ def shred(disk: Disk, extent: ExtentRef, task: Task, throttle: Throttle) -> None
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
 
 
-def _zero_block(fd: int, block: int, extent: ExtentRef, task: Task, throttle: Throttle) -> None:
+def _zero_block(
+    fd: int, block: int, extent: ExtentRef, task: RunningOrder, rate: RateLimit
+) -> None:
     """Zero one GB; durable on return."""
     written = False
     for start, stop in list(data_segments(fd, block * GB, (block + 1) * GB)):
         for offset in range(start, stop, CHUNK):
             size = min(CHUNK, stop - offset)
-            throttle.pay(size, task.cancelled)
+            rate.pay(size, task.cancelled)
             task.progress(
                 offset // MIB - extent.offset_gb * (GB // MIB), extent.size_gb * (GB // MIB)
             )
@@ -77,7 +80,7 @@ def _verify(fd: int, extent: ExtentRef) -> None:
     start, end = extent.offset_gb * GB, (extent.offset_gb + extent.size_gb) * GB
     for offset, size in _samples(list(data_segments(fd, start, end))):
         if not is_zero(fd, offset, size):
-            raise EngineError(errno.EIO, f"extent {extent.dextid} is not zero near byte {offset}")
+            raise AgentError(errno.EIO, f"extent {extent.dextid} is not zero near byte {offset}")
 
 
 def _samples(segments: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -1,9 +1,10 @@
 """The servers of the local cluster: their agents' settings, power on, power off."""
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+import tomli_w
 
 from deploy.local.place import DISKS, Node, Place
 
@@ -16,7 +17,7 @@ def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:
     folder = place.folder(node)
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "agent.toml"
-    settings.write_text(toml(_settings(place, node) | _of_role(node, limits)))
+    settings.write_text(tomli_w.dumps(_settings(place, node) | _of_role(node, limits)))
     return [sys.executable, "-m", "agents", node.role, "--config", str(settings)]
 
 
@@ -44,17 +45,3 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
 def _of_role(node: Node, limits: Mapping[str, int]) -> dict[str, object]:
     theirs = HEAD_LIMITS if node.role == "head" else STORAGE_LIMITS
     return {name: value for name, value in limits.items() if name in theirs}
-
-
-def toml(settings: dict[str, object]) -> str:
-    """Write settings as TOML."""
-    return "".join(f"{name} = {_value(value)}\n" for name, value in settings.items())
-
-
-def _value(value: object) -> str:
-    """Numbers, strings and arrays are written in TOML as in JSON; tables are not."""
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name} = {_value(item)}" for name, item in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False)

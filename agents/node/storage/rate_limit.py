@@ -3,10 +3,10 @@
 import threading
 import time
 
-MIB = 1 << 20
+from agents.ondisk import MIB
 
 
-class Throttle:
+class RateLimit:
     """Lets so many MiB a second pass; 0 lets all pass."""
 
     def __init__(self, mib_per_s: int) -> None:

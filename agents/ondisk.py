@@ -1,0 +1,178 @@
+"""What lies on a disk: its layout, and every block of ours, packed and unpacked.
+
+A disk is extents of whole GB, then the SUPER extent in its last whole GB (what is beyond, is not
+used). In the SUPER extent lie, by offset:
+
+    0       the label                   4 KiB
+    4 KiB   the label once more         4 KiB
+    1 MiB   the generation table        an age (u32) for each GB of the disk
+    64 MiB  the mark blocks             4 KiB for each GB; an extent has that of its first GB
+
+All numbers are little-endian. What was ever written is read for ever.
+"""
+
+import errno
+import json
+import struct
+import zlib
+from typing import Any, NamedTuple
+
+from agents.errors import AgentError
+
+GB = 1 << 30
+MIB = 1 << 20
+
+LABEL_BYTES = 4096
+LABELS_AT = (0, LABEL_BYTES)
+"""A write that a power cut tears leaves the other one whole."""
+AGES_AT = MIB
+AGE_BYTES = 4
+MARKS_AT = 64 * MIB
+MARK_BYTES = 4096
+
+SMALLEST_DISK_GB = 2
+"""One GB to allocate, one for the SUPER extent."""
+LARGEST_DISK_GB = (GB - MARKS_AT) // MARK_BYTES
+"""As many mark blocks as fit behind their offset."""
+
+
+def super_offset(capacity_gb: int) -> int:
+    """Tell where on a disk its SUPER extent begins."""
+    return (capacity_gb - 1) * GB
+
+
+# -- the label ------------------------------------------------------------------------------------
+
+LABEL_VERSION = 1
+_LABEL_HEADER = struct.Struct("<8sII")
+_LABEL_MAGIC = b"VASLABL1"
+
+
+class Label(NamedTuple):
+    """Who a disk is. `pdskid` is 0 until the manager has given it a number."""
+
+    version: int
+    cluster: str
+    disk_uuid: str
+    pdskid: int
+    capacity_gb: int
+
+
+class NewerLabel(AgentError):
+    """The label was written by a newer version, which alone knows what it means."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(
+            errno.EPROTONOSUPPORT,
+            f"its label is of version {version}, and this agent knows {LABEL_VERSION}:"
+            " a newer agent has to use it",
+        )
+
+
+def label_offsets(capacity_gb: int) -> tuple[int, ...]:
+    """Tell where on a disk its label lies, and lies once more."""
+    return tuple(super_offset(capacity_gb) + at for at in LABELS_AT)
+
+
+def pack_label(label: Label) -> bytes:
+    """Make a label's block: magic, length, checksum, then the label as JSON."""
+    text = json.dumps(label._asdict()).encode()
+    return (_LABEL_HEADER.pack(_LABEL_MAGIC, len(text), zlib.crc32(text)) + text).ljust(
+        LABEL_BYTES, b"\0"
+    )
+
+
+def unpack_label(block: bytes) -> Label | None:
+    """Read a label's block; None where there is no label, or none that is whole.
+
+    Members that we do not know are ignored. NewerLabel where the version says that we would
+    misunderstand it.
+    """
+    magic, length, crc = _LABEL_HEADER.unpack_from(block)
+    text = block[_LABEL_HEADER.size : _LABEL_HEADER.size + length]
+    if magic != _LABEL_MAGIC or zlib.crc32(text) != crc:
+        return None
+    try:
+        members = json.loads(text)
+    except ValueError:
+        return None
+    return _label_of(members)
+
+
+def _label_of(members: Any) -> Label | None:
+    if not isinstance(members, dict):
+        return None
+    version = members.get("version")
+    if type(version) is int and version > LABEL_VERSION:
+        raise NewerLabel(version)
+    for name, kind in Label.__annotations__.items():
+        if type(members.get(name)) is not kind:
+            return None
+    return Label(**{name: members[name] for name in Label._fields})
+
+
+# -- the generation table -------------------------------------------------------------------------
+
+
+def age_of(generation: int, *, shredded: bool) -> int:
+    """Order the lives of space: while a generation uses it, and then while it is zeroed after that.
+
+    So what comes late for a generation is refused once its space is on the way to the next one.
+    """
+    return 2 * generation + shredded
+
+
+def generation_of(age: int) -> int:
+    """Tell the generation that is as new as an age; once space is zeroed, the next one."""
+    return (age + 1) // 2
+
+
+def ages_offset(capacity_gb: int, offset_gb: int) -> int:
+    """Tell where on a disk the ages begin of the extent that begins at `offset_gb`."""
+    return super_offset(capacity_gb) + AGES_AT + AGE_BYTES * offset_gb
+
+
+def pack_ages(age: int, size_gb: int) -> bytes:
+    """Make the part of the table for an extent, all of which is of one age."""
+    return struct.pack("<I", age) * size_gb
+
+
+def unpack_ages(table: bytes) -> tuple[int, ...]:
+    """Read a part of the table."""
+    return struct.unpack(f"<{len(table) // AGE_BYTES}I", table)
+
+
+# -- the marks ------------------------------------------------------------------------------------
+
+_MARK = struct.Struct("<8sIIII")
+_MARK_MAGIC = b"VASMARK1"
+
+
+class Mark(NamedTuple):
+    """What a head last said about a replica; a replica that no head ever wrote is clean.
+
+    `events` rises each time a replica is left behind; `clean`: the last head closed it cleanly.
+    """
+
+    epoch: int = 0
+    events: int = 0
+    clean: bool = True
+
+
+def mark_offset(capacity_gb: int, offset_gb: int) -> int:
+    """Tell where on a disk the mark block of the extent at `offset_gb` lies."""
+    return super_offset(capacity_gb) + MARKS_AT + offset_gb * MARK_BYTES
+
+
+def pack_mark(mark: Mark) -> bytes:
+    """Make a mark block: magic, epoch, events, clean, and a checksum of these."""
+    body = _MARK.pack(_MARK_MAGIC, mark.epoch, mark.events, int(mark.clean), 0)[:-4]
+    return (body + struct.pack("<I", zlib.crc32(body))).ljust(MARK_BYTES, b"\0")
+
+
+def unpack_mark(block: bytes | bytearray | memoryview) -> Mark:
+    """Read a mark block; one that is not whole says nothing."""
+    magic, epoch, events, clean, crc = _MARK.unpack_from(block)
+    if magic != _MARK_MAGIC or crc != zlib.crc32(bytes(block[: _MARK.size - 4])):
+        return Mark()
+    return Mark(epoch, events, bool(clean))
