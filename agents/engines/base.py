@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.errors import AgentError
-from agents.protocol import AttachOrder, DeviceSpec, GroupState, ReplicaReport, ReplicaSpec
+from agents.protocol import (
+    AttachOrder,
+    DeviceSpec,
+    GroupState,
+    ReplicaDigests,
+    ReplicaReport,
+    ReplicaSpec,
+    VerifyOrder,
+)
 
 
 class EngineError(AgentError):
@@ -86,6 +94,13 @@ class HeadEngine(Protocol):
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Tell what a few blocks are on each replica in sync, and mend them if the order says so.
+
+        No write to them is in flight. EAGAIN where that cannot be told now, ENOSYS where the
+        group's process is older than this order.
+        """
 
     def revive(self, lvolid: int) -> None:
         """Start a group's process anew after it died; what its clients had open is cut off."""

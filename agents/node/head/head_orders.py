@@ -1,4 +1,4 @@
-"""What a head agent does when told: attach, detach, snapshot, unsnapshot, rebuild."""
+"""What a head agent does when told: attach, detach, snapshot, unsnapshot, rebuild, verify."""
 
 import errno
 import threading
@@ -21,6 +21,8 @@ from agents.protocol import (
     Report,
     SnapshotOrder,
     UnsnapshotOrder,
+    VerifyOrder,
+    VerifyReply,
     from_struct,
 )
 
@@ -75,6 +77,13 @@ class HeadOrders:
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
         return self._orders.take("rebuild", order, partial(self._rebuild, order))
+
+    def verify(self, order: VerifyOrder) -> VerifyReply:
+        """Compare blocks of an attached mirror's replicas, here and now."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        self._attached(order.lvolid, order.epoch)
+        return VerifyReply(self._engine.verify(order))
 
     def resume(self, journal: Journal) -> None:
         """Watch the rebuilds that run; forget what the manager will order again."""

@@ -28,11 +28,12 @@ from agents.engines.userspace.mirror.live_replica import (
 )
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.resync_queue import ResyncQueue
+from agents.engines.userspace.mirror.verification import verify
 from agents.engines.userspace.mirror.write_intent import DirtyRegions
 from agents.engines.userspace.process import orders
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.engines.userspace.snapshot.snapshot import Snapshot
-from agents.protocol import ReplicaReport, ReplicaSpec
+from agents.protocol import ReplicaReport, ReplicaSpec, VerifyReply
 
 CLEAN_SECONDS = 3.0
 
@@ -156,7 +157,9 @@ class Group:
 
     # -- orders
 
-    async def perform(self, order: orders.Order) -> orders.GroupReply | orders.TakenDown | None:
+    async def perform(
+        self, order: orders.Order
+    ) -> orders.GroupReply | orders.TakenDown | VerifyReply | None:
         """Carry out one order of the agent."""
         match order:
             case orders.TellState():
@@ -164,6 +167,8 @@ class Group:
                 return orders.GroupReply(devices, self.reports())
             case orders.TakeDown():
                 return await self._detach()
+            case orders.VerifyBlocks():
+                return VerifyReply(await verify(self._mirror(order.order.mirrorid), order.order))
             case orders.TakeSnapshot():
                 await self._take_snapshot(state_file.saved_device(order.device))
             case orders.RemoveSnapshot():
@@ -252,9 +257,7 @@ class Group:
         self._assembly.forget(device.volume)
 
     async def _rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
-        mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
-        if mirror is None:
-            raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
+        mirror = self._mirror(mirrorid)
         replica = mirror.find(spec.dextid)
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
             # In use already. The last good replica may have moved: that is where to look for it
@@ -284,6 +287,12 @@ class Group:
 
     def _mirrors(self) -> list[LiveMirror]:
         return [mirror for device in self._devices for mirror in device.volume.mirrors]
+
+    def _mirror(self, mirrorid: int) -> LiveMirror:
+        for mirror in self._mirrors():
+            if mirror.mirrorid == mirrorid:
+                return mirror
+        raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
 
     def _prepare_save(self) -> Work:
         return partial(state_file.write_state, self._folder, self._state())

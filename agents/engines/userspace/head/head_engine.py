@@ -20,8 +20,11 @@ from agents.protocol import (
     DeviceSpec,
     DeviceState,
     GroupState,
+    ReplicaDigests,
     ReplicaReport,
     ReplicaSpec,
+    VerifyOrder,
+    VerifyReply,
 )
 
 T = TypeVar("T")
@@ -139,6 +142,16 @@ class UserspaceHead:
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
         self._ask(lvolid, orders.StopRebuild(dextid), NoneType)
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Tell what a few blocks are on each replica in sync; mend them if the order says so."""
+        try:
+            reply = self._ask(order.lvolid, orders.VerifyBlocks(order), VerifyReply)
+        except EngineError as error:
+            if error.errno == errno.EINVAL:  # what an older process says to any new order
+                raise EngineError(errno.ENOSYS, f"group {order.lvolid}: {error}") from None
+            raise
+        return reply.replicas
 
     def stop(self) -> None:
         """End every group's process without detaching; `revive` brings each back."""
