@@ -104,6 +104,9 @@ class Server(models.Model):
         max_length=128, blank=True, help_text="changes when what the node ran is gone"
     )
     last_answer = models.DateTimeField(null=True, blank=True)
+    heard_since = models.DateTimeField(
+        null=True, blank=True, help_text="when the last question was asked that it answered"
+    )
     silent_since = models.DateTimeField(
         null=True, blank=True, help_text="first unanswered question since the last answer"
     )

@@ -141,19 +141,25 @@ def cluster() -> Cluster:
 
 
 def record_answers(
-    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], since: datetime
+    kind: type[HeadServer | StorageServer],
+    answers: Mapping[int, str],
+    *,
+    asked: datetime,
+    since: datetime,
 ) -> None:
     """Note which servers answered on one of their addresses at least, and which did not.
 
     `answers` says by the id of an address what came instead of an answer, "" where one came. The
-    first silence after an answer is what counts; `since` tells when one that begins now began.
+    first silence after an answer is what counts; `since` tells when one that begins now began,
+    `asked` when the questions began to be asked.
     """
     answered = [pk for pk, failure in answers.items() if not failure]
     Address.objects.filter(pk__in=answered).update(silent_since=None, silence="")
     _record_silence({pk: failure for pk, failure in answers.items() if failure}, since)
     servers = kind.objects.filter(priority__in=ALIVE, addresses__in=answers)
     alive = servers.filter(addresses__in=answered).values("pk")
-    kind.objects.filter(pk__in=alive).update(last_answer=timezone.now(), silent_since=None)
+    heard = {"last_answer": timezone.now(), "heard_since": asked, "silent_since": None}
+    kind.objects.filter(pk__in=alive).update(**heard)
     silent = servers.filter(silent_since=None).exclude(pk__in=alive).values("pk")
     kind.objects.filter(pk__in=silent).update(silent_since=since)
 
@@ -196,7 +202,8 @@ def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
 def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
     kind = KINDS[type(fresh)]
     (fresh.id,) = ids.take(kind)
-    fresh.last_answer, fresh.priority_since = timezone.now(), clock.now()
+    fresh.last_answer = timezone.now()
+    fresh.heard_since = fresh.priority_since = clock.now()
     fresh.save(force_insert=True)
     for position, address in enumerate(addresses):
         Address.objects.create(address=address, position=position, **{kind: fresh})
@@ -217,11 +224,14 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     known.boot_id = fresh.boot_id
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
-    known.last_answer, known.silent_since = timezone.now(), None
+    known.last_answer, known.heard_since, known.silent_since = timezone.now(), clock.now(), None
     if down:
         known.priority, known.priority_since = Priority.HIGH, clock.now()
-    names = ("boot_id", "site", "rack", "last_answer", "silent_since", "priority", "priority_since")
-    if not as_seen.update(**{name: getattr(known, name) for name in names}):
+    changed = (
+        *("boot_id", "site", "rack", "priority"),
+        *("last_answer", "heard_since", "silent_since", "priority_since"),
+    )
+    if not as_seen.update(**{name: getattr(known, name) for name in changed}):
         raise Exists(f"{known} is being registered already")
     # The same boot that shows up again is no news.
     if down or labels != (known.site, known.rack):

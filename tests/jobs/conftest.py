@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -17,6 +18,7 @@ from tests.jobs.simulator import Head, Storage, World, simulated_world
 from volumes.attach import detach as detachment
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.repair import grace
 from volumes.worker import reconcile, runner
 
 
@@ -83,14 +85,17 @@ class Cluster:
         connections.close_all()
 
     def reconcile(self) -> None:
+        """Ask all nodes, and let a moment pass: what was asked then is surely later than before."""
         reconcile.reconcile()
+        heard = F("heard_since") + 2 * grace.APART
+        StorageServer.objects.filter(silent_since=None).update(heard_since=heard)
 
     def silence(self, node: Storage, seconds: int) -> None:
         """Let a storage server be dead, and have been silent for so long."""
         node.die()
         since = timezone.now() - timedelta(seconds=seconds)
         StorageServer.objects.filter(pk=node.server_id).update(
-            silent_since=since, last_answer=since
+            silent_since=since, heard_since=since
         )
 
     def comes_back(self, node: Storage) -> None:
