@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db.models import Model, Q, Sum
 from django.utils import timezone
 
+from inventory import servers
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import grace
@@ -52,6 +53,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _weak(protection.weak_volumes() if weak is None else weak)
     found += _worker(now)
     found += _brake()
+    found += _halted()
     found += _attachments()
     found += _jobs(now)
     found += _servers(now)
@@ -136,7 +138,7 @@ def _jobs(now: datetime) -> Iterator[Problem]:
     for job in stuck[:LISTED]:
         late = progress.is_overdue(job, now)
         title = "is overdue: nobody takes its next step" if late else "does not get on"
-        cause = job.waiting or job.error or f"{job.attempts} failed tries"
+        cause = job.waiting or job.error or _why_stuck(job)
         yield Problem(
             Risk.STOPPED,
             job,
@@ -144,6 +146,25 @@ def _jobs(now: datetime) -> Iterator[Problem]:
             cause,
             job.created,
             "retry-job",
+        )
+
+
+def _why_stuck(job: Job) -> str:
+    if job.attempts:
+        return f"{job.attempts} failed tries"
+    since = job.moved or job.created
+    return f"nothing has come of it since {since:%Y-%m-%d %H:%M} UTC: look at the node that does it"
+
+
+def _halted() -> Iterator[Problem]:
+    if halted := servers.count_halted():
+        yield Problem(
+            Risk.STOPPED,
+            servers.cluster(),
+            f"The cluster was shut down: {halted} servers are out of service",
+            "each is back when its agent is started anew; or let all start again that run",
+            None,
+            "start-again",
         )
 
 
@@ -267,6 +288,7 @@ def is_anything_wrong() -> bool:
             HeadServer.objects.filter(degraded),
             networks.half_silent(),
             Disk.objects.filter(priority__in=OUT),
+            StorageServer.objects.filter(halted=True),
             Attachment.objects.filter(state=Attachment.State.ERROR),
             Job.objects.filter(progress.needs_attention(now)),
         )
