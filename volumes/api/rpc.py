@@ -5,9 +5,9 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, TypedDict
 
+import inventory.rpc
 from agents.protocol import Target
 from agents.xmlrpc import INT_MAX
-import inventory.rpc
 from inventory.errors import Invalid, NotFound
 from volumes.api import structs
 from volumes.attach import attach, detach
