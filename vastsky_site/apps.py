@@ -8,7 +8,7 @@ from django.utils.module_loading import autodiscover_modules
 
 LIMITS = (
     # Who waits for a lock is told, and comes again; who holds one and hangs loses it.
-    "SET lock_timeout = '20s'",
+    "SET lock_timeout = '8s'",
     "SET idle_in_transaction_session_timeout = '60s'",
 )
 

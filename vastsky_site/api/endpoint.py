@@ -37,6 +37,9 @@ answer once it has sent its request."""
 
 E2BIG, EACCES, INVALID_REQUEST, INTERNAL = 7, 13, -32600, 500
 
+LONGEST_CALL = 280
+"""Seconds: old clients hang up at 300."""
+
 reading = BoundedSemaphore(2)
 """Places for calls that only read. More at once are not answered sooner: one thread of Python runs
 at a time, and SQLite gives that up at every row, so that many long lists wait for each other row by
@@ -70,7 +73,7 @@ def endpoint(request: HttpRequest) -> HttpResponse:
     """Answer one call before its caller hangs up."""
     arrived = request.META.get(bodies.ARRIVED, time.monotonic())
     rest = request.META.get(bodies.REST, nullcontext)
-    with calls.answering(calls.Call(arrived + settings.VASTSKY_ATTACH_SECONDS, rest)):
+    with calls.answering(calls.Call(arrived + _seconds(), rest)):
         return _answer(request)
 
 
@@ -167,8 +170,11 @@ def _ride_out(work: Callable[[], T], *, repeatable: bool) -> T:
     Every method is one transaction, or several of which each may be repeated; those that wait for
     nodes then wait whatever the database does.
     """
-    seconds = settings.VASTSKY_ATTACH_SECONDS
-    return outages.ride_out(work, seconds=seconds, repeatable=repeatable)
+    return outages.ride_out(work, seconds=_seconds(), repeatable=repeatable)
+
+
+def _seconds() -> float:
+    return min(settings.VASTSKY_ATTACH_SECONDS, LONGEST_CALL)
 
 
 def _call(

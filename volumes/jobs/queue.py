@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=12)
 """How long a job waits for a worker that died; one that lives renews its lease (`renewing`)."""
 LONGEST_STEP = 300.0
+DEADLINE = 0.7
+"""Of the time that a caller may wait: he hears of the end, and may have made it himself."""
 LONGEST = timedelta(minutes=1)
 """No step is put off for longer: what seems to be was dated before the clock was set back."""
 
@@ -268,4 +270,4 @@ def keep_deadline_near(job: Job) -> None:
 
 
 def _whole() -> timedelta:
-    return timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS * 0.75)
+    return timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS * DEADLINE)

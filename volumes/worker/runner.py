@@ -49,7 +49,7 @@ GIVE_UP: dict[str, GiveUp] = {
 }
 """What to do with a job that somebody waits for and that cannot succeed. Others try for ever."""
 
-OWN_STEPS = 0.8
+OWN_STEPS = 0.75
 """Of the time that a call may wait: later it takes no step itself, which could last longer."""
 _turns = Turns(settings.VASTSKY_WAITING_CALLS)
 
