@@ -12,13 +12,14 @@ class Turns:
     """So many places. Unlike a semaphore's, those who wait do not overtake each other for ever.
 
     A place that becomes free is anybody's until the first in the queue has waited for `overtaken`
-    seconds; then it is handed over to that one. Handing over every time costs a change of threads
-    each, while the place lies idle.
+    seconds; then it is handed over to that one, ten times in so many seconds at most. Handing over
+    every time costs a change of threads each, while the place lies idle.
     """
 
     def __init__(self, places: int, *, overtaken: float = 0.0) -> None:
         self._free = places
         self._overtaken = overtaken
+        self._handed_over = 0.0
         self._mutex = threading.Lock()
         self._queue: deque[_Ticket] = deque()
 
@@ -62,13 +63,18 @@ class Turns:
         if self._is_due():
             first = self._queue.popleft()
             first.has_place = True
-            self._free -= 1
             first.called.set()
+            self._free -= 1
+            self._handed_over = time.monotonic()
         else:
             self._queue[0].called.set()
 
     def _is_due(self) -> bool:
-        return bool(self._queue) and self._queue[0].since + self._overtaken <= time.monotonic()
+        if not self._queue:
+            return False
+        now = time.monotonic()
+        waited_long = self._queue[0].since + self._overtaken <= now
+        return waited_long and self._handed_over + self._overtaken / 10 <= now
 
 
 class _Ticket:

@@ -206,8 +206,9 @@ def test_a_shred_that_does_not_get_on_is_a_problem(four: Cluster, idle: LogicalV
 def test_a_rebuild_that_does_not_get_on_is_a_problem(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:
-    head.lose(four.replicas(volume)[0].pk)
-    four.reconcile()
+    lost = four.replicas(volume)[0]
+    head.lose(lost.pk, "io")
+    four.call("notifyFailure", target=4, targetid=lost.pk, reason="io")
     four.work(2)
     assert four.job(Job.Kind.REBUILD).ordered
     assert not any("does not get on" in title for title in titles())

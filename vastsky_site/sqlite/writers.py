@@ -17,8 +17,8 @@ from django.db.utils import OperationalError
 
 from inventory.turns import Turns
 
-OVERTAKEN = 0.05
-"""Seconds after which a thread that waits is next for certain."""
+OVERTAKEN = 0.5
+"""Seconds after which a thread that waits is not overtaken any more."""
 LOOK = 0.0005
 LONGEST_LOOK = 0.004
 DOOR, ROOM = 0, 1
