@@ -27,9 +27,11 @@ from tests.jobs.simulator import Head, World, simulated_world
 TICKER = """
 import django, time
 django.setup()
+from inventory import clock
 from volumes.worker import runner
 while True:
     try:
+        clock.move()
         runner.run_due()
     except Exception as error:
         print(error, flush=True)

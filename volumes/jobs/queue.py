@@ -19,7 +19,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from inventory import audit, ids, outages
+from inventory import audit, clock, ids, outages
 from inventory.errors import Busy
 from volumes.jobs import wakeup
 from volumes.models import Job, JobLine, LogicalVolume
@@ -32,7 +32,7 @@ LONGEST_STEP = 300.0
 DEADLINE = 0.7
 """Of the time that a caller may wait: he hears of the end, and may have made it himself."""
 LONGEST = timedelta(minutes=1)
-"""No step is put off for longer: what seems to be was dated before the clock was set back."""
+"""No step is put off for longer: what seems to be was dated by another clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
 
     Busy when the group already has a job that excludes this one.
     """
-    job = Job(kind=kind, subject=subject, due=timezone.now(), actor=_actor(), **about)
+    now = clock.now()
+    job = Job(kind=kind, subject=subject, due=now, since=now, actor=_actor(), **about)
     job.pk = ids.take("event")[0]
     try:
         with transaction.atomic():
@@ -77,7 +78,8 @@ def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]], *, wake: int = 0
     """
     if not works:
         return 0
-    alike = Job(kind=kind, due=timezone.now(), actor=_actor())
+    now = clock.now()
+    alike = Job(kind=kind, due=now, since=now, actor=_actor())
     table = Job._meta  # noqa: SLF001 - Django documents it as an API
     columns = {
         field.attname: field.get_db_prep_save(field.pre_save(alike, add=True), connection)
@@ -103,7 +105,7 @@ def _actor() -> str:
 
 def claim(job_id: int) -> Job | None:
     """Take the job for LEASE; None if it is over, not due, or another worker has it."""
-    now, token = timezone.now(), secrets.token_hex(8)
+    now, token = clock.now(), secrets.token_hex(8)
     due = Job.objects.filter(_is_due(now), pk=job_id, state=Job.State.OPEN)
     if not due.update(due=now + LEASE, holder=token):
         return None
@@ -137,7 +139,7 @@ def _keep(job: Job, over: threading.Event) -> None:
 
 def _renew(job: Job) -> None:
     try:
-        _owned(job).update(due=timezone.now() + LEASE)
+        _owned(job).update(due=clock.now() + LEASE)
     except DatabaseFailure as error:
         logger.warning("the lease of job %s is not renewed: %s", job.pk, error)
         outages.recover()
@@ -168,24 +170,23 @@ def record(job: Job, **fields: Any) -> None:
 def start(job: Job, what: str, **fields: Any) -> None:
     """Record that nodes are about to be asked for this, as a new order."""
     order = job.order + 1
-    now = timezone.now()
-    started = job.started or now
-    record(job, ordered=True, order=order, started=started, waiting="", moved=now, **fields)
+    fields |= {"started": job.started or timezone.now(), "moved": clock.now()}
+    record(job, ordered=True, order=order, waiting="", **fields)
     tell(job, f"{what}: order {job.order} to the node")
 
 
 def get_on(job: Job, done_mib: int, **fields: Any) -> None:
     """Record how far long work is; if that is further than before, it got on now."""
     if done_mib != job.done_mib:
-        fields["moved"] = timezone.now()
+        fields["moved"] = clock.now()
     record(job, done_mib=done_mib, **fields)
 
 
 def postpone(job: Job, again: Again) -> None:
     """Give the job back until later; losing it meanwhile is fine."""
     waiting = again.waiting[:250]
-    moved = {"moved": timezone.now()} if again.in_line else {}
-    due = timezone.now() + again.after
+    moved = {"moved": clock.now()} if again.in_line else {}
+    due = clock.now() + again.after
     given = _owned(job).update(due=due, waiting=waiting, holder="", **moved)
     if given and waiting and _gist(waiting) != _gist(job.waiting):
         tell(job, waiting)
@@ -248,7 +249,7 @@ def exclusive(volume: LogicalVolume) -> Job | None:
 
 def deadline() -> datetime:
     """Until when a job that somebody waits for has to be over: while he still waits."""
-    return timezone.now() + _whole()
+    return clock.now() + _whole()
 
 
 def is_over(job: Job, *, failing: bool) -> bool:
@@ -260,13 +261,7 @@ def is_over(job: Job, *, failing: bool) -> bool:
         return False
     patience = timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
     spared = max(_whole() - patience, timedelta()) if failing else timedelta()
-    return timezone.now() >= job.deadline - spared
-
-
-def keep_deadline_near(job: Job) -> None:
-    """Date the deadline anew where the clock was set back since: it would be too far away."""
-    if job.deadline is not None and job.deadline > timezone.now() + _whole() + LEASE:
-        record(job, deadline=deadline())
+    return clock.now() >= job.deadline - spared
 
 
 def _whole() -> timedelta:

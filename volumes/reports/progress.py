@@ -93,8 +93,8 @@ def _stands_still(now: datetime) -> Q:
     """
     grace = timedelta(seconds=settings.VASTSKY_GRACE_SECONDS)
     ordered = Q(ordered=True, moved__lt=now - STILL)
-    since = Q(moved__lt=now - STILL) | Q(moved=None, created__lt=now - STILL)
-    patient = Q(moved__lt=now - STILL - grace) | Q(moved=None, created__lt=now - STILL - grace)
+    since = Q(moved__lt=now - STILL) | Q(moved=None, since__lt=now - STILL)
+    patient = Q(moved__lt=now - STILL - grace) | Q(moved=None, since__lt=now - STILL - grace)
     evacuating = Q(kind=Job.Kind.EVACUATE, paused=False) & patient
     waiting = Q(kind=Job.Kind.REBUILD, ordered=False) & patient
     shredding = Q(kind=Job.Kind.SHRED, ordered=False) & since

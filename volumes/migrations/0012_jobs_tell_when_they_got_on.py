@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("volumes", "0010_job_steps_are_columns"),
+        ("volumes", "0011_work_goes_by_the_clusters_clock"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0006_silence_has_a_reason"),
+        ("inventory", "0007_the_clusters_clock"),
     ]
 
     operations = [
