@@ -20,7 +20,7 @@ from inventory.turns import Turns
 OVERTAKEN = 0.5
 """Seconds after which a thread that waits is not overtaken any more."""
 LOOK = 0.0005
-LONGEST_LOOK = 0.004
+LONGEST_LOOK = 0.001
 DOOR, ROOM = 0, 1
 SUFFIX = "-writers"
 
