@@ -15,6 +15,7 @@ from pytest_django import Settings
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.simulator import Head, Storage, World, simulated_world
+from volumes.attach import attach as attachment
 from volumes.attach import detach as detachment
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -53,6 +54,9 @@ class Cluster:
 
     def detach(self, volume: LogicalVolume) -> None:
         self.call("detachLogicalVolume", lvolid=volume.pk)
+
+    def begin_attach(self, volume: LogicalVolume, head: Head) -> Job:
+        return attachment.request_attach(volume, head.server_id)
 
     def begin_detach(self, volume: LogicalVolume) -> Job:
         job = detachment.request_detach(volume)

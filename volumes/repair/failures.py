@@ -198,9 +198,13 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
 
 @write_lock()
 def shut_down() -> None:
-    """Take all servers out of service until they register again; Busy while any is attached to."""
+    """Take all servers out of service; Busy while any is attached to.
+
+    They are back when they are started anew, or register after a person said so.
+    """
     if attached := Attachment.objects.count():
         raise Busy(f"{attached} volumes are attached")
+    servers.halt_all()
     moved = []
     for kind, to in SHUT_DOWN.items():
         up = kind.objects.filter(priority__in=ALIVE)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0007_the_clusters_clock"),
+        ("inventory", "0008_servers_that_were_shut_down"),
     ]
 
     operations = [
