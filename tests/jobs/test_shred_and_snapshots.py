@@ -24,11 +24,31 @@ def test_a_new_disk_is_shredded_and_then_free(cluster: Cluster) -> None:
         "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(100 << 21)
     )
 
-    cluster.reconcile()
-    cluster.work()
+    cluster.work()  # nobody needs to look for what there is to do
 
     assert cluster.free_gb() == 99
     assert cluster.call("listStorageServers")[0]["available"] == 99
+
+
+def test_a_disk_that_comes_back_has_its_spoilt_space_shredded_at_once(
+    four: Cluster, head: Head
+) -> None:
+    before = four.free_gb()
+    volume = four.create()
+    four.attach(volume, head)
+    four.detach(volume)
+    node = four.node_of(four.replicas(volume)[0])
+    node.die()
+    four.call("notifyFailure", target=2, targetid=node.server_id)
+    four.call("deleteLogicalVolume", lvolid=volume.pk)
+    four.reconcile()
+    four.work()
+    assert four.free_gb() == before - 5
+
+    four.comes_back(node)
+    four.work()
+
+    assert four.free_gb() == before
 
 
 def test_what_a_head_may_have_written_is_zeroed_before_it_is_free(
@@ -139,7 +159,6 @@ def test_a_large_stretch_is_zeroed_piece_by_piece(cluster: Cluster) -> None:
         "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(2000 << 21)
     )
 
-    cluster.reconcile()
     cluster.work()
     assert cluster.free_gb() == shred.PIECE_GB
     for _ in range(3):

@@ -6,11 +6,14 @@ are at work at once, and one that waits for a body does not count.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from agents.body_drain import drain
+from inventory.turns import Turns
 
 AT_ONCE = 64
 """Requests at work. Attach and detach hold a place each until the nodes are done; at most
@@ -20,7 +23,10 @@ COURTESY = 10.0
 """Of a body that nobody wants so many bytes, for so many seconds, are taken in after the answer: a
 client only hears it once it has sent its request."""
 
-_working = threading.BoundedSemaphore(AT_ONCE)
+ARRIVED, REST = "vastsky.arrived", "vastsky.rest"
+"""What a request's environment tells: when it came, and how it gives its place away meanwhile."""
+
+_working = Turns(AT_ONCE)
 _courteous = threading.BoundedSemaphore(100)
 """One that sends nothing at all holds such a place, and its thread, until it goes away."""
 
@@ -32,11 +38,30 @@ def bounded(application: Application) -> Application:
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"] = _Body(environ["wsgi.input"], _announced(environ))
-        with _working:
+        environ[ARRIVED], environ[REST] = time.monotonic(), _rest
+        with _place():
             response = application(environ, start_response)
         return _Answer(response, body) if body.left > 0 else response
 
     return answer
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    _working.take(threading.TIMEOUT_MAX)
+    try:
+        yield
+    finally:
+        _working.give_back()
+
+
+@contextmanager
+def _rest() -> Iterator[None]:
+    _working.give_back()
+    try:
+        yield
+    finally:
+        _working.take(threading.TIMEOUT_MAX)
 
 
 def _announced(environ: dict[str, Any]) -> int:
@@ -71,11 +96,8 @@ class _Body:
             _courteous.release()
 
     def _waiting(self, read: Callable[[], bytes]) -> bytes:
-        _working.release()
-        try:
+        with _rest():
             got = read()
-        finally:
-            _working.acquire()
         # A body that ended early has nothing left.
         self.left = self.left - len(got) if got else 0
         return got

@@ -5,10 +5,9 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
-from django.utils import timezone
 
 from agents.protocol import Reason, Target
-from inventory import audit, servers, space
+from inventory import audit, clock, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
@@ -199,9 +198,13 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
 
 @write_lock()
 def shut_down() -> None:
-    """Take all servers out of service until they register again; Busy while any is attached to."""
+    """Take all servers out of service; Busy while any is attached to.
+
+    They are back when they are started anew, or register after a person said so.
+    """
     if attached := Attachment.objects.count():
         raise Busy(f"{attached} volumes are attached")
+    servers.halt_all()
     moved = []
     for kind, to in SHUT_DOWN.items():
         up = kind.objects.filter(priority__in=ALIVE)
@@ -250,13 +253,13 @@ def _knowable(volume: str) -> Q:
     A head that was not heard lately may have lost its power with the others, and may have left
     replicas behind before that: only their marks tell which.
     """
-    lately = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    lately = clock.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
     unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,
             f"{volume}__attachment__head__priority__in": ALIVE,
-            f"{volume}__attachment__head__last_answer__gt": lately,
+            f"{volume}__attachment__head__heard_since__gt": lately,
         }
     )
     is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})

@@ -232,7 +232,7 @@ def _ask(
     by_address: Mapping[int, nodes.AddressAgent],
 ) -> dict[int, State]:
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
-    unasked = min(_unasked(), _interval())
+    unasked, asked = min(_unasked(), _interval()), clock.now()
     answers = nodes.ask_all({pk: door.agent.state for pk, door in by_address.items()})
     sane: dict[int, State] = {}
     silences: dict[int, str] = {}
@@ -245,7 +245,7 @@ def _ask(
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
-    servers.record_answers(kind, silences, clock.now() - unasked)
+    servers.record_answers(kind, silences, asked=asked, since=clock.now() - unasked)
     return sane
 
 
