@@ -46,6 +46,10 @@ class Action(StrEnum):
     RETRY_JOB = "retry_job"
     CANCEL_JOB = "cancel_job"
     FORCE_JOB = "force_job"
+    SCRUB_VOLUME = "scrub_volume"
+    PAUSE_SCRUBS = "pause_scrubs"
+    RESUME_SCRUBS = "resume_scrubs"
+    MEND_BLOCK = "mend_block"
     CREATE_TOKEN = "create_token"  # noqa: S105  the name of an action
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
     BIND_TOKEN = "bind_token"  # noqa: S105

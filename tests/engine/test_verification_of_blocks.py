@@ -44,7 +44,7 @@ def test_equal_replicas_are_told_equal_and_zeros_as_holes(make_lab: MakeLab) -> 
 
     digests = told(lab, 3)
 
-    assert digests == dict.fromkeys(REPLICAS, ["", digest(content(1, 1)), ""])
+    assert digests == {d: ["", digest(content(1, 1)), ""] for d in REPLICAS}
 
 
 def test_a_block_that_changed_on_one_disk_is_told_and_mended_from_the_one_that_is_named(
@@ -98,7 +98,7 @@ def test_an_overwrite_waits_while_its_block_is_mended(make_lab: MakeLab) -> None
         mended.result()
         written.result()
 
-    assert told(lab, 1) == dict.fromkeys(REPLICAS, [digest(newer)])
+    assert told(lab, 1) == {d: [digest(newer)] for d in REPLICAS}
     assert set(lab.states().values()) == {ReplicaState.INSYNC}
 
 

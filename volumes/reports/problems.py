@@ -12,7 +12,7 @@ from django.utils import timezone
 from inventory import clock, servers
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer, Watch
 from inventory.pulse import Pulse
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import grace
 from volumes.reports import networks, progress, protection
 
@@ -29,11 +29,12 @@ class Risk(IntEnum):
 
     UNREACHABLE = 0
     LAST_REPLICA = 1
-    STOPPED = 2
-    FAILED = 3
-    NETWORK = 4
-    REDUCED = 5
-    WEAR = 6
+    UNEQUAL = 2
+    STOPPED = 3
+    FAILED = 4
+    NETWORK = 5
+    REDUCED = 6
+    WEAR = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     now = clock.now()
     found: list[Problem] = []
     found += _weak(protection.weak_volumes() if weak is None else weak)
+    found += _unequal()
     found += _worker()
     found += _brake()
     found += _halted()
@@ -129,6 +131,29 @@ def _attachments() -> Iterator[Problem]:
             row.error,
             clock.on_the_wall(row.since),
             "detach",
+        )
+
+
+def _unequal() -> Iterator[Problem]:
+    """Places at which replicas differ; most are mended before anybody looks."""
+    blocks = UnequalBlock.objects.filter(state=UnequalBlock.State.OPEN).order_by("pk")
+    rows = blocks.select_related("mirror__volume").prefetch_related("contents")
+    for row in rows[:LISTED]:
+        volume = row.mirror.volume
+        store = "the copy-on-write store of " if volume.origin_id else ""
+        yield Problem(
+            Risk.UNEQUAL,
+            row,
+            f"replicas of {store}{volume.name} differ in {row.length} bytes at {row.volume_offset}",
+            "a disk changed what it keeps: " + ", ".join(map(str, row.contents.all())),
+            row.found,
+        )
+    if (left := blocks.count() - LISTED) > 0:
+        yield Problem(
+            Risk.UNEQUAL,
+            None,
+            f"replicas differ in {left} more places",
+            "where one disk is behind most of them, evacuate it",
         )
 
 
@@ -289,5 +314,6 @@ def is_anything_wrong() -> bool:
             StorageServer.objects.filter(halted=True),
             Attachment.objects.filter(state=Attachment.State.ERROR),
             Job.objects.filter(progress.needs_attention(now)),
+            UnequalBlock.objects.filter(state=UnequalBlock.State.OPEN),
         )
     )

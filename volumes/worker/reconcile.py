@@ -29,6 +29,7 @@ from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import failures, requests, shred
 from volumes.replicas.rows import GOOD
+from volumes.scrub import passes
 
 logger = logging.getLogger(__name__)
 
@@ -269,5 +270,6 @@ PARTS = (
     failures.drop_absent,
     requests.request_missing,
     shred.request_missing,
+    passes.request_due,
     queue.forget_old,
 )
