@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, ProtectedError, Q, QuerySet
-from django.utils import timezone
 
 from inventory import audit, clock, ids, space
 from inventory.audit import Action
@@ -141,21 +140,21 @@ def cluster() -> Cluster:
 
 
 def record_answers(
-    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], since: datetime
+    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], now: datetime
 ) -> None:
     """Note which servers answered on one of their addresses at least, and which did not.
 
     `answers` says by the id of an address what came instead of an answer, "" where one came. The
-    first silence after an answer is what counts; `since` tells when one that begins now began.
+    first silence since an answer is what counts.
     """
     answered = [pk for pk, failure in answers.items() if not failure]
     Address.objects.filter(pk__in=answered).update(silent_since=None, silence="")
-    _record_silence({pk: failure for pk, failure in answers.items() if failure}, since)
+    _record_silence({pk: failure for pk, failure in answers.items() if failure}, now)
     servers = kind.objects.filter(priority__in=ALIVE, addresses__in=answers)
     alive = servers.filter(addresses__in=answered).values("pk")
-    kind.objects.filter(pk__in=alive).update(last_answer=timezone.now(), silent_since=None)
+    kind.objects.filter(pk__in=alive).update(last_answer=now, silent_since=None)
     silent = servers.filter(silent_since=None).exclude(pk__in=alive).values("pk")
-    kind.objects.filter(pk__in=silent).update(silent_since=since)
+    kind.objects.filter(pk__in=silent).update(silent_since=now)
 
 
 def forgive_silence(gap: timedelta) -> None:
@@ -165,12 +164,12 @@ def forgive_silence(gap: timedelta) -> None:
         silent.update(silent_since=F("silent_since") + gap)
 
 
-def _record_silence(failures: Mapping[int, str], since: datetime) -> None:
+def _record_silence(failures: Mapping[int, str], now: datetime) -> None:
     changed = []
     for row in Address.objects.filter(pk__in=failures):
         failure = failures[row.pk][:200]
         if row.silent_since is None or row.silence != failure:
-            row.silent_since, row.silence = row.silent_since or since, failure
+            row.silent_since, row.silence = row.silent_since or now, failure
             changed.append(row)
     Address.objects.bulk_update(changed, ["silent_since", "silence"])
 
@@ -196,7 +195,7 @@ def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
 def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
     kind = KINDS[type(fresh)]
     (fresh.id,) = ids.take(kind)
-    fresh.last_answer, fresh.priority_since = timezone.now(), clock.now()
+    fresh.last_answer = fresh.priority_since = clock.now()
     fresh.save(force_insert=True)
     for position, address in enumerate(addresses):
         Address.objects.create(address=address, position=position, **{kind: fresh})
@@ -213,13 +212,14 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     as_seen = type(known).objects.filter(
         pk=known.pk, priority=known.priority, boot_id=known.boot_id
     )
+    now = clock.now()
     labels = (known.site, known.rack)
     known.boot_id = fresh.boot_id
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
-    known.last_answer, known.silent_since = timezone.now(), None
+    known.last_answer, known.silent_since = now, None
     if down:
-        known.priority, known.priority_since = Priority.HIGH, clock.now()
+        known.priority, known.priority_since = Priority.HIGH, now
     names = ("boot_id", "site", "rack", "last_answer", "silent_since", "priority", "priority_since")
     if not as_seen.update(**{name: getattr(known, name) for name in names}):
         raise Exists(f"{known} is being registered already")

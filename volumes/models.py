@@ -325,7 +325,6 @@ class Job(models.Model):
     urgency = models.PositiveSmallIntegerField(
         default=0, help_text="lower goes first; of a rebuild: the number of good replicas left"
     )
-    since = models.DateTimeField(default=timezone.now, help_text="when it was asked for")
     due = models.DateTimeField()
     holder = models.CharField(
         max_length=16, blank=True, help_text="the token of who takes the present step"

@@ -48,7 +48,7 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     Busy when the group already has a job that excludes this one.
     """
     now = clock.now()
-    job = Job(kind=kind, subject=subject, due=now, since=now, actor=_actor(), **about)
+    job = Job(kind=kind, subject=subject, due=now, actor=_actor(), **about)
     job.pk = ids.take("event")[0]
     try:
         with transaction.atomic():
@@ -70,7 +70,7 @@ def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
     if not works:
         return 0
     now = clock.now()
-    alike = Job(kind=kind, due=now, since=now, actor=_actor())
+    alike = Job(kind=kind, due=now, actor=_actor())
     table = Job._meta  # noqa: SLF001 - Django documents it as an API
     columns = {
         field.attname: field.get_db_prep_save(field.pre_save(alike, add=True), connection)
@@ -216,7 +216,8 @@ def exclusive(volume: LogicalVolume) -> Job | None:
 
 def deadline() -> datetime:
     """Until when failures are retried: a node that died is surely noticed as OFFLINE by then."""
-    return clock.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+    noticed = settings.VASTSKY_OFFLINE_SECONDS + 15
+    return clock.now() + timedelta(seconds=min(noticed, settings.VASTSKY_ATTACH_SECONDS))
 
 
 def expired(job: Job) -> bool:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from threading import BoundedSemaphore, Lock
 
 from django.conf import settings
@@ -113,9 +112,8 @@ def _failed(job: Job, errno: int, error: str, *, final: bool = False) -> Again |
 
 
 def _is_over(job: Job) -> bool:
-    """Tell whether a job's time is over, be it for failures or altogether."""
-    whole = job.since + timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS)
-    return queue.expired(job) or (job.kind in GIVE_UP and clock.now() >= whole)
+    """Tell whether a job's time is over."""
+    return queue.expired(job)
 
 
 def wait(job: Job) -> None:
