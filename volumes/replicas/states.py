@@ -28,8 +28,9 @@ def record_replicas(group: int, reported: tuple[ReplicaReport, ...]) -> None:
     for dextid, reason in said_lost.items():
         replicas.filter(pk=dextid).update(reason=reason)
     faulty = [c for c in told if c.state == ReplicaState.FAULTY]
-    for why in {c.why for c in faulty}:
-        mark_out_of_sync([c.dextid for c in faulty if c.why == why], Reason(why) or Reason.IO)
+    for reason in {c.reason for c in faulty}:
+        left = [c.dextid for c in faulty if c.reason == reason]
+        mark_out_of_sync(left, reason or Reason.IO)
     _note_broken([c.dextid for c in faulty])
 
 

@@ -211,9 +211,9 @@ def _fail_replicas(groups: list[GroupState]) -> None:
         ]
         failures.trust_head(insync, faulty)
     for dextid in unknown.values_list("pk", flat=True):
-        failures.fail_replica(dextid, Reason(told[dextid].why) or Reason.IO)
+        failures.fail_replica(dextid, told[dextid].reason or Reason.IO)
     cut_off = [
-        d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.why
+        d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.reason
     ]
     if cut_off:
         failures.note_cut_off(cut_off)
