@@ -259,7 +259,7 @@ def _knowable(volume: str) -> Q:
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,
             f"{volume}__attachment__head__priority__in": ALIVE,
-            f"{volume}__attachment__head__heard_since__gt": lately,
+            f"{volume}__attachment__head__last_answer__gt": lately,
         }
     )
     is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})

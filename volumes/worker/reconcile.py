@@ -232,7 +232,7 @@ def _ask(
     by_address: Mapping[int, nodes.AddressAgent],
 ) -> dict[int, State]:
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
-    unasked, asked = min(_unasked(), _interval()), clock.now()
+    asked = clock.now()
     answers = nodes.ask_all({pk: door.agent.state for pk, door in by_address.items()})
     sane: dict[int, State] = {}
     silences: dict[int, str] = {}
@@ -245,7 +245,7 @@ def _ask(
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
-    servers.record_answers(kind, silences, asked=asked, since=clock.now() - unasked)
+    servers.record_answers(kind, silences, asked)
     return sane
 
 
@@ -255,8 +255,12 @@ def _owner(state: StorageState | HeadState) -> int:
 
 
 def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
-    """Name the servers that have been silent for too long."""
-    limit = clock.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    """Name the servers that have been silent for too long, counted from their last answer.
+
+    That came with the round before the first question that they left unanswered.
+    """
+    silent = timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS) - _interval()
+    limit = clock.now() - max(silent, timedelta())
     gone = kind.objects.filter(priority__in=ALIVE, silent_since__lte=limit)
     return list(gone.values_list("pk", flat=True))
 
