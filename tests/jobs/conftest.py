@@ -127,7 +127,7 @@ class Cluster:
 
 @contextmanager
 def _simulated_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "wake", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
         settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port

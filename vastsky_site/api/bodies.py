@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from agents.body_drain import drain
-from inventory.turns import Turns
+from inventory.fair_places import FairPlaces
 
 AT_ONCE = 64
 """Requests at work. Attach and detach hold a place each until the nodes are done; at most
@@ -26,7 +26,7 @@ client only hears it once it has sent its request."""
 ARRIVED, REST = "vastsky.arrived", "vastsky.rest"
 """What a request's environment tells: when it came, and how it gives its place away meanwhile."""
 
-_working = Turns(AT_ONCE)
+_working = FairPlaces(AT_ONCE)
 _courteous = threading.BoundedSemaphore(100)
 """One that sends nothing at all holds such a place, and its thread, until it goes away."""
 

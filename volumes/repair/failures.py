@@ -229,8 +229,8 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
     """Leave replicas out and queue the repair of their mirrors; whether that changed anything.
 
     The last good replica stays. A volume that was not closed cleanly, and whose head cannot tell
-    which copies it still used, keeps all of them: one that looks lost may be the only one with the
-    newest data. `trusted`: the head itself says so.
+    which replicas it still used, keeps all of them: one that looks lost may be the only one with
+    the newest data. `trusted`: the head itself says so.
     """
     chosen = Replica.objects.filter(pk__in=replicas, status__in=GOOD)
     if not trusted:

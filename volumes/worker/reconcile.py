@@ -108,16 +108,16 @@ def _evict_orphans(states: dict[int, StorageState]) -> None:
     building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
     used.update(building.values_list("volume", flat=True))
     for server, state in states.items():
-        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _over(e, epochs)}:
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _is_stale(e, epochs)}:
             logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
             exports.evict(_event(), lvolid, epoch, [server])
-        idle = [e for e in state.exports if not _over(e, epochs) and e.lvolid not in used]
+        idle = [e for e in state.exports if not _is_stale(e, epochs) and e.lvolid not in used]
         for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
             left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
             exports.evict(_event(), lvolid, epoch, [server], left)
 
 
-def _over(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
+def _is_stale(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
     return export.epoch < epochs.get(export.lvolid, export.epoch + 1)
 
 
@@ -151,7 +151,7 @@ def reconcile_heads() -> None:
 def _take_down_orphans(head: int, state: HeadState) -> None:
     epochs = _epochs(group.lvolid for group in state.groups)
     for group in state.groups:
-        if _over(group, epochs):
+        if _is_stale(group, epochs):
             logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
             order = DetachOrder(
                 _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch
