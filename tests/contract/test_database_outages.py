@@ -96,8 +96,12 @@ class Manager:
             )
             self._stack.callback(process.wait, 20)
             self._stack.callback(process.send_signal, signal.SIGTERM)
-        wait_for(self._is_up, "the web server is up")
-        self._register()
+        try:
+            wait_for(self._is_up, "the web server is up")
+            self._register()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
