@@ -38,7 +38,7 @@ HASTE = {
     "VASTSKY_GRACE_SECONDS": "3",
 }
 MAKE_TOKENS = f"""
-from vastsky_site import tokens
+from vastsky_site.access import tokens
 for name in {NAMES}:
     print(tokens.create_token(name=name, role="agent")[1])
 """
