@@ -300,13 +300,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaReport:
-    """One replica on the head. `why` is one of "", "connection", "io", "stale", "asked"."""
+    """One replica on the head; its `reason` is none of those that only the manager gives."""
 
     dextid: int
     mirrorid: int
     state: ReplicaState
     events: int
-    why: str = ""
+    reason: Reason = field(default=Reason.NONE, metadata={WIRE: "why"})
     done_mib: int = 0
     total_mib: int = 0
 

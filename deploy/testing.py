@@ -20,7 +20,7 @@ from deploy.local import broker
 from deploy.local.place import Unusable
 
 ROOT = Path(__file__).resolve().parent.parent
-WAITING = ("tests/cluster",)
+WAITING = ("tests/cluster", "tests/upgrade")
 """They run whole clusters, and mostly wait for these to notice something."""
 ONCE = (
     "tests/agents",

@@ -1,4 +1,8 @@
-"""The hardware: servers, their addresses, disks, and the extents that tile each disk."""
+"""The hardware: servers, their addresses, disks, and the extents that tile each disk.
+
+What is called `since` is a moment of the cluster's clock, as is what work is compared with; all
+other moments are the wall clock's, for people (docs/adr/0011-time.md).
+"""
 
 from typing import ClassVar
 
@@ -58,6 +62,37 @@ class Cluster(models.Model):
         return f"cluster {self.uuid} incarnation {self.incarnation}"
 
 
+class Clock(models.Model):
+    """The cluster's own time, one row; `beat` is raised whenever it moves (see inventory.clock)."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    at = models.DateTimeField()
+    beat = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="clock_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S}"
+
+
+class Watch(models.Model):
+    """Which worker looks after the nodes, one row; it raises `beat` for as long as it lives."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    holder = models.CharField(max_length=16, blank=True)
+    beat = models.BigIntegerField(default=0)
+    asked = models.DateTimeField(
+        null=True, help_text="until when nodes were asked how they are, by the cluster's clock"
+    )
+
+    class Meta:
+        constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="watch_is_one_row")]
+
+    def __str__(self) -> str:
+        return f"{self.holder or 'nobody'}, beat {self.beat}"
+
+
 class Server(models.Model):
     """What head and storage servers have in common."""
 
@@ -72,7 +107,7 @@ class Server(models.Model):
     silent_since = models.DateTimeField(
         null=True, blank=True, help_text="first unanswered question since the last answer"
     )
-    priority_since = models.DateTimeField(auto_now_add=True)
+    priority_since = models.DateTimeField(default=timezone.now)
     created = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -157,7 +192,7 @@ class Disk(models.Model):
     local_path = models.CharField(max_length=1024)
     capacity_gb = models.BigIntegerField(help_text="whole GB (2**30 bytes), SUPER included")
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.HIGH)
-    priority_since = models.DateTimeField(auto_now_add=True)
+    priority_since = models.DateTimeField(default=timezone.now)
     tags = models.CharField(max_length=256, blank=True, help_text="words: ssd, hdd, ...")
     created = models.DateTimeField(auto_now_add=True)
 

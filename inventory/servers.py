@@ -2,14 +2,14 @@
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, Q, QuerySet
+from django.db.models import F, ProtectedError, Q, QuerySet
 from django.utils import timezone
 
-from inventory import audit, ids, space
+from inventory import audit, clock, ids, space
 from inventory.audit import Action
 from inventory.errors import Busy, Exists, Invalid, NotFound
 from inventory.models import (
@@ -123,7 +123,7 @@ def set_priority(
     Waits for allocations under way, so that none lands on what was just taken out of service.
     """
     ids.lock("volume")
-    now = timezone.now()
+    now = clock.now()
     moved = (
         type(row)
         .objects.filter(pk=row.pk, priority__in=was or [row.priority])
@@ -141,29 +141,36 @@ def cluster() -> Cluster:
 
 
 def record_answers(
-    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], now: datetime
+    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], since: datetime
 ) -> None:
     """Note which servers answered on one of their addresses at least, and which did not.
 
     `answers` says by the id of an address what came instead of an answer, "" where one came. The
-    first silence since an answer is what counts.
+    first silence after an answer is what counts; `since` tells when one that begins now began.
     """
     answered = [pk for pk, failure in answers.items() if not failure]
     Address.objects.filter(pk__in=answered).update(silent_since=None, silence="")
-    _record_silence({pk: failure for pk, failure in answers.items() if failure}, now)
+    _record_silence({pk: failure for pk, failure in answers.items() if failure}, since)
     servers = kind.objects.filter(priority__in=ALIVE, addresses__in=answers)
     alive = servers.filter(addresses__in=answered).values("pk")
-    kind.objects.filter(pk__in=alive).update(last_answer=now, silent_since=None)
+    kind.objects.filter(pk__in=alive).update(last_answer=timezone.now(), silent_since=None)
     silent = servers.filter(silent_since=None).exclude(pk__in=alive).values("pk")
-    kind.objects.filter(pk__in=silent).update(silent_since=now)
+    kind.objects.filter(pk__in=silent).update(silent_since=since)
 
 
-def _record_silence(failures: Mapping[int, str], now: datetime) -> None:
+def forgive_silence(gap: timedelta) -> None:
+    """Leave a time during which nobody was asked out of every silence."""
+    for kind in (Address, HeadServer, StorageServer):
+        silent = kind.objects.filter(silent_since__isnull=False)
+        silent.update(silent_since=F("silent_since") + gap)
+
+
+def _record_silence(failures: Mapping[int, str], since: datetime) -> None:
     changed = []
     for row in Address.objects.filter(pk__in=failures):
         failure = failures[row.pk][:200]
         if row.silent_since is None or row.silence != failure:
-            row.silent_since, row.silence = row.silent_since or now, failure
+            row.silent_since, row.silence = row.silent_since or since, failure
             changed.append(row)
     Address.objects.bulk_update(changed, ["silent_since", "silence"])
 
@@ -189,7 +196,7 @@ def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
 def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
     kind = KINDS[type(fresh)]
     (fresh.id,) = ids.take(kind)
-    fresh.last_answer = timezone.now()
+    fresh.last_answer, fresh.priority_since = timezone.now(), clock.now()
     fresh.save(force_insert=True)
     for position, address in enumerate(addresses):
         Address.objects.create(address=address, position=position, **{kind: fresh})
@@ -206,14 +213,13 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     as_seen = type(known).objects.filter(
         pk=known.pk, priority=known.priority, boot_id=known.boot_id
     )
-    now = timezone.now()
     labels = (known.site, known.rack)
     known.boot_id = fresh.boot_id
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
-    known.last_answer, known.silent_since = now, None
+    known.last_answer, known.silent_since = timezone.now(), None
     if down:
-        known.priority, known.priority_since = Priority.HIGH, now
+        known.priority, known.priority_since = Priority.HIGH, clock.now()
     names = ("boot_id", "site", "rack", "last_answer", "silent_since", "priority", "priority_since")
     if not as_seen.update(**{name: getattr(known, name) for name in names}):
         raise Exists(f"{known} is being registered already")
@@ -239,6 +245,7 @@ def _record_disk(disk: Disk, generation: int) -> Disk:
     known = Disk.objects.select_related("server").filter(_same_disk(disk)).first()
     if known is None:
         (disk.id,) = ids.take("disk")
+        disk.priority_since = clock.now()
         disk.save(force_insert=True)
         space.tile(disk, generation)
         detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
@@ -265,7 +272,7 @@ def _return_disk(known: Disk, disk: Disk) -> Disk:
         local_path=disk.local_path,
         tags=disk.tags or known.tags,
         priority=Priority.LOW if spoilt else Priority.HIGH,
-        priority_since=timezone.now(),
+        priority_since=clock.now(),
     ):
         raise Exists(f"{known} is being registered already")
     where = f"{disk.local_path} of {StorageServer(pk=disk.server_id)}"

@@ -1,7 +1,9 @@
 """What all tests share: calls through the wire, servers with zeroed disks, and races."""
 
 import itertools
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,13 +12,24 @@ import pytest
 from django.db import connections
 from django.db.models.signals import post_migrate
 from django.test import Client
+from django.utils import timezone
 
-from inventory import ids
+from inventory import clock, ids
 from inventory.models import IdSpace
 from tests.contract.api import Api, add_disk, zero_everything
 
 AddServer = Callable[..., int]
 Race = Callable[..., list[Any]]
+
+
+@pytest.fixture(autouse=True)
+def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No worker moves the cluster's clock on in these tests: it begins now, and goes by itself."""
+    for bound in ("LOOK", "LEASH"):
+        monkeypatch.setattr(clock, bound, math.inf)
+    moment = time.monotonic()
+    reading = clock._Reading(timezone.now(), 0, moment, moment)
+    monkeypatch.setattr(clock, "_reading", reading)
 
 
 @pytest.fixture(scope="session", autouse=True)

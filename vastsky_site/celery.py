@@ -1,10 +1,9 @@
-"""Celery: the doorbell of the job table, and the beat that makes lost rings harmless."""
+"""Celery: the doorbell of the job table; what must go on without it is volumes.worker.heart's."""
 
 import os
 from typing import Any
 
 from celery import Celery
-from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vastsky_site.settings")
 
@@ -15,6 +14,9 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
+    # A broker that is full, refuses or is gone must not end the worker, whose heart goes on.
+    broker_connection_max_retries=None,
+    broker_channel_error_retry=True,
     # A commit must never wait for a broker that is down: kombu's own connection retries cost 6 s
     # per message as soon as any transport option is set, unless they are switched off here.
     broker_transport_options={
@@ -30,13 +32,9 @@ app.autodiscover_tasks()
 
 @app.on_after_finalize.connect
 def schedule(sender: Celery, **_: Any) -> None:
-    """Tick every second; ask the nodes as often as the policy says.
+    """Tick every second: a second bell beside the worker's own heart, on which nothing depends.
 
     A message that no worker took before the next one is due is not worth keeping.
     """
-    for task, seconds in (
-        ("volumes.tick", 1),
-        ("volumes.reconcile", settings.VASTSKY_RECONCILE_SECONDS),
-    ):
-        signature = sender.signature(task, options={"expires": seconds})
-        sender.add_periodic_task(seconds, signature, name=task)
+    signature = sender.signature("volumes.tick", options={"expires": 1})
+    sender.add_periodic_task(1, signature, name="volumes.tick")

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.protocol import MEANINGS, Reason
+from inventory import clock
 from inventory.models import Disk, Extent, HeadServer, StorageServer
 
 
@@ -131,7 +132,7 @@ class Replica(models.Model):
     events = models.IntegerField(
         default=0, help_text="the event count that the head recorded on this replica when last told"
     )
-    since = models.DateTimeField(auto_now_add=True, help_text="of the present status")
+    since = models.DateTimeField(default=timezone.now, help_text="of the present status")
     reason = models.CharField(
         max_length=16,
         choices=[(reason.value, meaning) for reason, meaning in MEANINGS.items()],
@@ -169,7 +170,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
         """Compare and set: a state that is no longer `was` stays as it is, and we say so."""
         if to not in Attachment.NEXT[was]:
             raise ValueError(f"an attachment never goes from {was} to {to}")
-        return bool(self.filter(state=was).update(state=to, error=error, since=timezone.now()))
+        return bool(self.filter(state=was).update(state=to, error=error, since=clock.now()))
 
 
 class Attachment(models.Model):
@@ -194,7 +195,7 @@ class Attachment(models.Model):
     head = models.ForeignKey(HeadServer, models.PROTECT, related_name="attachments")
     state = models.CharField(max_length=9, choices=State, default=State.BINDING)
     error = models.TextField(blank=True, help_text="why it is in ERROR, for people")
-    since = models.DateTimeField(auto_now_add=True)
+    since = models.DateTimeField(default=timezone.now)
 
     objects = AttachmentQuerySet.as_manager()
 
@@ -324,6 +325,7 @@ class Job(models.Model):
     urgency = models.PositiveSmallIntegerField(
         default=0, help_text="lower goes first; of a rebuild: the number of good replicas left"
     )
+    since = models.DateTimeField(default=timezone.now, help_text="when it was asked for")
     due = models.DateTimeField()
     holder = models.CharField(
         max_length=16, blank=True, help_text="the token of who takes the present step"

@@ -1,16 +1,39 @@
 """Celery's way in: each task takes an id or nothing, and decides nothing."""
+# ruff: noqa: ARG002
+# Celery decides the signatures of a step of its worker.
 
-from collections.abc import Callable
-from threading import Lock
+from typing import Any
 
-from celery import shared_task
-from django.conf import settings
+from celery import bootsteps, current_app, shared_task
 
 from volumes.jobs import wakeup
-from volumes.worker import reconcile as reconciling
 from volumes.worker import runner
+from volumes.worker.heart import Heart
 
-_ticking, _reconciling = Lock(), Lock()
+
+class HeartOfWorker(bootsteps.StartStopStep):
+    """Beats for as long as the worker runs, from before it looks for its broker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        self._heart = Heart()
+
+    def start(self, parent: Any) -> None:
+        """Begin to beat."""
+        self._heart.start()
+
+    def stop(self, parent: Any) -> None:
+        """End."""
+        self._heart.stop()
+
+    def terminate(self, parent: Any) -> None:
+        """End."""
+        self.stop(parent)
+
+
+current_app.steps["worker"].add(HeartOfWorker)
 
 
 @shared_task(name=wakeup.RUN)
@@ -21,26 +44,5 @@ def run_job(job_id: int) -> None:
 
 @shared_task(name="volumes.tick")
 def tick() -> None:
-    """Take every step that is due: polls, retries, and what a dead worker or broker left over."""
-    _unless_running(_ticking, _tick)
-
-
-@shared_task(name="volumes.reconcile")
-def reconcile() -> None:
-    """Ask all nodes how they are."""
-    _unless_running(_reconciling, reconciling.reconcile)
-
-
-def _tick() -> None:
-    """Leave a trace as well: whoever watches over us sees that beat, broker and worker live."""
+    """Begin every step that is due: polls, retries, and what a dead worker or broker left over."""
     runner.run_due()
-    (settings.VASTSKY_HOME / "last-tick").touch()
-
-
-def _unless_running(lock: Lock, work: Callable[[], object]) -> None:
-    """A second one in this process would only queue behind the first."""
-    if lock.acquire(blocking=False):
-        try:
-            work()
-        finally:
-            lock.release()

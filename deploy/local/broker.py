@@ -44,11 +44,20 @@ def command(place: Place) -> list[str]:
 
 def answers(place: Place) -> bool:
     """Tell whether the broker has loaded its data and takes commands."""
+    return _reply(place).startswith(b"+PONG")
+
+
+def hangs(place: Place) -> bool:
+    """Tell whether the broker says nothing sensible; one that loads its data does."""
+    return not _reply(place).startswith((b"+PONG", b"-LOADING"))
+
+
+def _reply(place: Place) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1)
         try:
             connection.connect(str(place.broker_socket))
             connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
+            return connection.recv(64)
         except OSError:
-            return False
+            return b""

@@ -17,12 +17,15 @@ from pathlib import Path
 
 from deploy.local import broker, manager_processes, node_processes, processes
 from deploy.local.place import ROOT, Place, Unusable
+from inventory.pulse import Pulse
 
 GRACE_SECONDS = 8.0
 """Seconds that a process has to end by itself before it is forced."""
 
 SILENCE = 60.0
-"""Seconds without a tick after which the worker and beat are started anew."""
+"""Seconds without a tick, or without the broker's answer, after which it is started anew."""
+ASK = 5.0
+"""Seconds between two questions to the broker."""
 
 
 REGISTERED = "registered as"
@@ -55,7 +58,8 @@ class LocalCluster:
         self.environment = manager_processes.environment(place, policy)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._lock: int | None = None
-        self._restarted = 0.0
+        self._ticks = Pulse()
+        self._broker_asked = self._broker_answered = 0.0
 
     def take(self) -> int:
         """Become the owner, end what a killed run left; how many. Unusable where another runs."""
@@ -112,7 +116,9 @@ class LocalCluster:
         else:
             command = node_processes.command(self.place, self.place.node(part), self._limits)
         if part == "worker":
-            self._restarted = time.time()
+            self._ticks = Pulse()
+        if part == "broker":
+            self._broker_answered = time.monotonic()
         self._children[part] = processes.start(
             command,
             home=self.place.home,
@@ -148,18 +154,28 @@ class LocalCluster:
         """Start again what died, or went silent, of the manager (nodes are other machines)."""
         ours = [part for part in manager_processes.MANAGER if part in self._children]
         lost = {part for part in ours if self._children[part].poll() is not None}
-        if self._is_silent():
-            lost |= {"worker", "beat"} if broker.answers(self.place) else {"broker"}
+        if "worker" in ours and self._ticks.still(self._last_tick()) > SILENCE:
+            lost.add("worker")
+        if "broker" in ours and self._broker_hangs():
+            lost.add("broker")
         for part in sorted(lost, key=manager_processes.MANAGER.index):
             self.kill(part)
             self.launch(part)
         return sorted(lost)
 
-    def _is_silent(self) -> bool:
-        """Tell whether the worker left no trace of its tick for too long."""
+    def _last_tick(self) -> int:
+        """Read the worker's trace: that it changes tells something, whatever the clock says."""
         trace = self.place.home / "last-tick"
-        last = trace.stat().st_mtime if trace.exists() else 0.0
-        return time.time() - max(last, self._restarted) > SILENCE
+        return trace.stat().st_mtime_ns if trace.exists() else 0
+
+    def _broker_hangs(self) -> bool:
+        """Tell whether the broker has been silent for too long; it is asked now and then."""
+        moment = time.monotonic()
+        if moment - self._broker_asked >= ASK:
+            self._broker_asked = moment
+            if not broker.hangs(self.place):
+                self._broker_answered = moment
+        return moment - self._broker_answered > SILENCE
 
     def fallen(self) -> list[str]:
         """Name the nodes that have no power."""

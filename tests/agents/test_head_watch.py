@@ -9,7 +9,7 @@ import pytest
 from agents.errors import AgentError
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
-from agents.protocol import GroupState, ReplicaReport, ReplicaState
+from agents.protocol import GroupState, Reason, ReplicaReport, ReplicaState
 
 if TYPE_CHECKING:
     from agents.engines.base import HeadEngine
@@ -42,7 +42,7 @@ def group(lvolid: int, *replicas: ReplicaReport, alive: bool = True) -> GroupSta
 
 
 def faulty(dextid: int, why: str) -> ReplicaReport:
-    return ReplicaReport(dextid, 9, ReplicaState.FAULTY, 1, why)
+    return ReplicaReport(dextid, 9, ReplicaState.FAULTY, 1, Reason(why))
 
 
 def watch(engine: FakeEngine, told: list[Any], *, may_revive: bool = True) -> GroupWatch:

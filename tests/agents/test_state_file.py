@@ -15,6 +15,7 @@ from agents.node.state_store import NewerState, StateStore
 from agents.protocol import (
     Progress,
     PullOrder,
+    Reason,
     RebuildOrder,
     ReplicaReport,
     ReplicaSpec,
@@ -80,7 +81,7 @@ def test_results_of_the_first_agents_are_told(store: StateStore) -> None:
         Progress.DONE,
         replicas=(
             ReplicaReport(100, 8, ReplicaState.INSYNC, 3),
-            ReplicaReport(101, 8, ReplicaState.FAULTY, 2, "io"),
+            ReplicaReport(101, 8, ReplicaState.FAULTY, 2, Reason.IO),
         ),
     )
     assert pulled is not None

@@ -141,7 +141,7 @@ def test_a_replica_that_something_else_answers_for_is_left_out(
 
     lab.head.attach(AttachOrder(1, 1, 1, VOLUME, 1, (device,)))
 
-    assert lab.replicas()[12].why == "connection"
+    assert lab.replicas()[12].reason == "connection"
     assert lab.states() == {
         10: ReplicaState.INSYNC,
         11: ReplicaState.INSYNC,

@@ -56,7 +56,7 @@ def test_a_state_file_of_9b700b5_is_read() -> None:
         LiveState.INSYNC,
         LiveState.FAULTY,
     ]
-    assert mirror.replicas[2].why is Reason.CONNECTION
+    assert mirror.replicas[2].reason is Reason.CONNECTION
     assert mirror.replicas[2].export == "12.1-secret"
 
 

@@ -89,7 +89,7 @@ def test_a_replica_out_of_reach_is_left_out_and_comes_back_later(make_lab: MakeL
     lab.head.attach(lab.order(1, lab.mirrors(1, (0, 1, 2), 0, dirty=False)))
 
     assert lab.states()[12] == ReplicaState.FAULTY
-    assert lab.replicas()[12].why == "connection"
+    assert lab.replicas()[12].reason == "connection"
     lab.export(2)
     with NbdClient(lab.device) as client:
         client.write(5 * MIB, b"a" * 4096)
@@ -329,5 +329,5 @@ def test_detach_in_the_middle_of_a_rebuild_ends_it(make_lab: MakeLab) -> None:
 
     assert {replicas[dextid].state for dextid in (11, 12)} == {ReplicaState.INSYNC}
     if 13 in replicas and 10 in replicas:
-        assert (replicas[13].state, replicas[13].why) == (ReplicaState.FAULTY, "asked")
+        assert (replicas[13].state, replicas[13].reason) == (ReplicaState.FAULTY, "asked")
     assert lab.stores[1].mark(0).clean

@@ -27,7 +27,7 @@ def test_nothing_acknowledged_is_lost_when_a_storage_process_is_killed(make_lab:
 
     assert load.errors == 0
     assert lab.states()[10] == ReplicaState.FAULTY
-    assert lab.replicas()[10].why == "connection"
+    assert lab.replicas()[10].reason == "connection"
     assert load.lost(lab.device) == []
     lab.settle()
     assert lab.stores[1].extent(0) == lab.stores[2].extent(0)
@@ -177,7 +177,7 @@ def test_all_servers_killed_answer_errors_and_lose_nothing(make_lab: MakeLab) ->
         store.restart()
         lab.export(server)
     (last,) = [dextid for dextid, state in lab.states().items() if state == ReplicaState.INSYNC]
-    wait_until(lambda: lab.replicas()[last].why == "")
+    wait_until(lambda: lab.replicas()[last].reason == "")
 
     assert load.lost(lab.device) == []
     for server in range(3):
@@ -195,8 +195,8 @@ def test_a_flush_after_the_last_replica_was_away_tells_of_the_doubt_once(make_la
         lab.stores[0].kill()
         lab.stores[0].restart()
         lab.export(0)
-        wait_until(lambda: lab.replicas()[10].why == "connection")
-        wait_until(lambda: lab.replicas()[10].why == "")
+        wait_until(lambda: lab.replicas()[10].reason == "connection")
+        wait_until(lambda: lab.replicas()[10].reason == "")
 
         with pytest.raises(NbdError):
             client.flush()
@@ -245,7 +245,7 @@ def test_a_cancelled_rebuild_leaves_the_replica_faulty(make_lab: MakeLab) -> Non
     lab.head.cancel(VOLUME, 13)
 
     lab.wait_for(13, ReplicaState.FAULTY)
-    assert lab.replicas()[13].why == "asked"
+    assert lab.replicas()[13].reason == "asked"
 
 
 def test_a_rebuild_to_nowhere_fails_for_its_connection(make_lab: MakeLab) -> None:
@@ -255,7 +255,7 @@ def test_a_rebuild_to_nowhere_fails_for_its_connection(make_lab: MakeLab) -> Non
     lab.rebuild(3, 13)
 
     lab.wait_for(13, ReplicaState.FAULTY)
-    assert lab.replicas()[13].why == "connection"
+    assert lab.replicas()[13].reason == "connection"
 
 
 def test_a_disk_that_vanishes_takes_its_replica_out(make_lab: MakeLab) -> None:
@@ -270,7 +270,7 @@ def test_a_disk_that_vanishes_takes_its_replica_out(make_lab: MakeLab) -> None:
 
         wait_until(is_out)
 
-    assert lab.replicas()[10].why == "io"
+    assert lab.replicas()[10].reason == "io"
     assert lab.stores[0].engine.leases()
 
 

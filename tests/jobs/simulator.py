@@ -30,6 +30,7 @@ from agents.protocol import (
     HeadState,
     Progress,
     PullOrder,
+    Reason,
     RebuildOrder,
     ReplicaMark,
     ReplicaReport,
@@ -241,11 +242,11 @@ class Head(Node):
                     replica.dextid, mirror.mirrorid, ReplicaState.INSYNC, events
                 )
 
-    def lose(self, dextid: int, why: str = "connection") -> None:
+    def lose(self, dextid: int, reason: str = "connection") -> None:
         """Leave a replica behind, as a head does when a write to it fails."""
         group = next(g for g in self.groups.values() if dextid in g.replicas)
         lost = group.replicas[dextid]
-        group.replicas[dextid] = replace(lost, state=ReplicaState.FAULTY, why=why)
+        group.replicas[dextid] = replace(lost, state=ReplicaState.FAULTY, reason=Reason(reason))
         group.events[lost.mirrorid] += 1
         for replica in list(group.replicas.values()):
             if replica.mirrorid == lost.mirrorid and replica.state == ReplicaState.INSYNC:
@@ -255,10 +256,10 @@ class Head(Node):
                     self.world.mark(replica.dextid), events=events
                 )
 
-    def cut_off(self, dextid: int, why: str = "connection") -> None:
+    def cut_off(self, dextid: int, reason: str = "connection") -> None:
         """Lose the connection to a last good replica, or have it back."""
         group = next(g for g in self.groups.values() if dextid in g.replicas)
-        group.replicas[dextid] = replace(group.replicas[dextid], why=why)
+        group.replicas[dextid] = replace(group.replicas[dextid], reason=Reason(reason))
 
     def on_detach(self, order: DetachOrder) -> Report:
         return self.journal(order, lambda: self._detach(order))

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.utils import timezone
 
-from agents.protocol import ReplicaReport, ReplicaState
+from agents.protocol import Reason, ReplicaReport, ReplicaState
 from inventory.models import HeadServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head, Storage
@@ -163,7 +163,7 @@ def test_a_head_cannot_speak_of_replicas_of_other_groups(
     volume, other = four.create(), four.create("other")
     four.attach(other, head)
     strange = four.replicas(other)[0].pk
-    state = ReplicaReport(strange, four.mirror(other).pk, ReplicaState.FAULTY, 1, "io")
+    state = ReplicaReport(strange, four.mirror(other).pk, ReplicaState.FAULTY, 1, Reason.IO)
     assemble = head.on_attach
     monkeypatch.setattr(
         head, "on_attach", lambda order: replace(assemble(order), replicas=(state,))

@@ -54,7 +54,7 @@ def test_a_last_replica_that_its_head_reaches_again_keeps_no_reason_and_is_whole
     four.reconcile()
     noted = Replica.objects.get(pk=last.pk).reason
 
-    head.cut_off(last.pk, why="")
+    head.cut_off(last.pk, reason="")
     four.reconcile()
 
     assert (noted, Replica.objects.get(pk=last.pk).reason) == ("connection", "")

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from agents.protocol import AttachOrder, Progress, Report
-from inventory import audit, servers
+from inventory import audit, clock, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
@@ -42,7 +42,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
         raise Invalid(f"head server {head} is {head.get_priority_display()}")
     try:
         with transaction.atomic():
-            Attachment.objects.create(volume=volume, head=head)
+            Attachment.objects.create(volume=volume, head=head, since=clock.now())
     except IntegrityError:
         raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
     _raise_epoch(volume)

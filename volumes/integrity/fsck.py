@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.db import connection, transaction
-from django.utils import timezone
 
+from inventory import clock
 from inventory.errors import Invalid
 from volumes.integrity.invariants import CHECKS, Check
 from volumes.lifecycle.volumes import check_name
@@ -35,7 +35,7 @@ def violations() -> Iterator[str]:
 @contextmanager
 def _one_moment() -> Iterator[datetime]:
     """See one state of the database throughout, without keeping writers out."""
-    now = timezone.now()
+    now = clock.now()
     if connection.in_atomic_block:
         yield now
     elif connection.vendor == "sqlite":

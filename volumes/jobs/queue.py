@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from inventory import audit, ids
+from inventory import audit, clock, ids
 from inventory.errors import Busy
 from volumes.jobs import wakeup
 from volumes.models import Job, JobLine, LogicalVolume
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 LEASE = timedelta(seconds=12)
 """How long a job waits for a worker that died; one that lives renews its lease (`renewing`)."""
 LONGEST = timedelta(minutes=1)
-"""No step is put off for longer: what seems to be was dated before the clock was set back."""
+"""No step is put off for longer: what seems to be was dated by another clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
 
     Busy when the group already has a job that excludes this one.
     """
-    job = Job(kind=kind, subject=subject, due=timezone.now(), actor=_actor(), **about)
+    now = clock.now()
+    job = Job(kind=kind, subject=subject, due=now, since=now, actor=_actor(), **about)
     job.pk = ids.take("event")[0]
     try:
         with transaction.atomic():
@@ -68,7 +69,8 @@ def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
     """
     if not works:
         return 0
-    alike = Job(kind=kind, due=timezone.now(), actor=_actor())
+    now = clock.now()
+    alike = Job(kind=kind, due=now, since=now, actor=_actor())
     table = Job._meta  # noqa: SLF001 - Django documents it as an API
     columns = {
         field.attname: field.get_db_prep_save(field.pre_save(alike, add=True), connection)
@@ -92,7 +94,7 @@ def _actor() -> str:
 
 def claim(job_id: int) -> Job | None:
     """Take the job for LEASE; None if it is over, not due, or another worker has it."""
-    now, token = timezone.now(), secrets.token_hex(8)
+    now, token = clock.now(), secrets.token_hex(8)
     due = Job.objects.filter(_is_due(now), pk=job_id, state=Job.State.OPEN)
     if not due.update(due=now + LEASE, holder=token):
         return None
@@ -115,7 +117,7 @@ def _keep(job: Job, over: threading.Event) -> None:
     """Most steps end before this thread has touched the database at all."""
     try:
         while not over.wait(LEASE.total_seconds() / 3):
-            _owned(job).update(due=timezone.now() + LEASE)
+            _owned(job).update(due=clock.now() + LEASE)
     finally:
         connection.close()
 
@@ -152,7 +154,7 @@ def start(job: Job, what: str, **fields: Any) -> None:
 def postpone(job: Job, again: Again) -> None:
     """Give the job back until later; losing it meanwhile is fine."""
     waiting = again.waiting[:250]
-    given = _owned(job).update(due=timezone.now() + again.after, waiting=waiting, holder="")
+    given = _owned(job).update(due=clock.now() + again.after, waiting=waiting, holder="")
     if given and waiting and _gist(waiting) != _gist(job.waiting):
         tell(job, waiting)
 
@@ -214,9 +216,9 @@ def exclusive(volume: LogicalVolume) -> Job | None:
 
 def deadline() -> datetime:
     """Until when failures are retried: a node that died is surely noticed as OFFLINE by then."""
-    return timezone.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+    return clock.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
 
 
 def expired(job: Job) -> bool:
     """Tell whether the job's time is over."""
-    return job.deadline is not None and timezone.now() >= job.deadline
+    return job.deadline is not None and clock.now() >= job.deadline

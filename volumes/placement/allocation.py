@@ -6,9 +6,8 @@ from itertools import islice
 
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
 
-from inventory import ids, space
+from inventory import clock, ids, space
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from volumes.jobs import queue
 from volumes.models import Job, LogicalVolume, Mirror, Replica
@@ -37,7 +36,7 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
     pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
     numbers = ids.take("volume", len(placed))
     servers = {room.disk: room.server for room in found}
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    now = connection.ops.adapt_datetimefield_value(clock.now())
     mirrors: list[tuple[int, ...]] = []
     replicas: list[tuple[int | str | None, ...]] = []
     offset_gb = 0
@@ -70,7 +69,11 @@ def reserve_replica(mirror: Mirror, *, avoid_servers: Collection[int]) -> Replic
     (piece,) = space.cut([(placed.disks[0], placed.size_gb)])
     server = next(room.server for room in found if room.disk == piece.disk_id)
     return Replica.objects.create(
-        extent_id=piece.extent_id, mirror=mirror, server_id=server, status=Replica.Status.SPARE
+        extent_id=piece.extent_id,
+        mirror=mirror,
+        server_id=server,
+        status=Replica.Status.SPARE,
+        since=clock.now(),
     )
 
 

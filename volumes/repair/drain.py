@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from inventory import audit, servers
+from inventory import audit, clock, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.write_lock import write_lock
@@ -83,9 +83,7 @@ def start_maintenance(place: Place, minutes: int) -> Job:
     if last := alone.filter(status__in=GOOD).count():
         raise Busy(f"{place} holds the only good replica of {last} mirrors")
     audit.record(audit.Action.START_MAINTENANCE, place, f"for {minutes} minutes")
-    return _submit(
-        Job.Kind.MAINTENANCE, place, deadline=timezone.now() + timedelta(minutes=minutes)
-    )
+    return _submit(Job.Kind.MAINTENANCE, place, deadline=clock.now() + timedelta(minutes=minutes))
 
 
 @write_lock()
@@ -138,11 +136,11 @@ def evacuate_step(job: Job) -> Again | None:
 
 def maintenance_step(job: Job) -> Again | None:
     """Wait for the end of the maintenance."""
-    if job.deadline is None or timezone.now() >= job.deadline:
+    if job.deadline is None or clock.now() >= job.deadline:
         queue.finish(job)
         return None
     queue.record(job, started=job.started or timezone.now())
-    return Again(LOOK, f"until {job.deadline:%H:%M} UTC")
+    return Again(LOOK, f"until {clock.on_the_wall(job.deadline):%H:%M} UTC")
 
 
 def _why_stuck(rooms: list[policy.Room], size_gb: int, tags: str, avoid_servers: set[int]) -> str:

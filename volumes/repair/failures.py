@@ -1,8 +1,11 @@
 """What a failure means for the replicas and volumes it touches; every report may come twice."""
 
 from collections.abc import Collection
+from datetime import timedelta
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
+from django.utils import timezone
 
 from agents.protocol import Reason, Target
 from inventory import audit, servers, space
@@ -242,12 +245,18 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
 
 
 def _knowable(volume: str) -> Q:
-    """Match groups of which it is known which replicas are the newest."""
+    """Match groups of which it is known which replicas are the newest.
+
+    A head that was not heard lately may have lost its power with the others, and may have left
+    replicas behind before that: only their marks tell which.
+    """
+    lately = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
     unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,
             f"{volume}__attachment__head__priority__in": ALIVE,
+            f"{volume}__attachment__head__last_answer__gt": lately,
         }
     )
     is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})

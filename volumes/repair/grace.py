@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from agents.protocol import Reason
+from inventory import clock
 from inventory.models import ALIVE, Priority, StorageServer
 from volumes.models import Job, Replica
 from volumes.replicas.rows import ReplicaRow
@@ -22,7 +22,7 @@ def silences(replicas: Iterable[ReplicaRow]) -> dict[int, float]:
 
     A server is silent, too, from when a head lost the connection to it until it answers us again.
     """
-    now = timezone.now()
+    now = clock.now()
     found = Replica.objects.filter(pk__in=[replica.dextid for replica in replicas])
     lost = Case(When(_is_cut_off(F("server__last_answer")), then="since"))
     rows = found.values_list(
@@ -97,7 +97,7 @@ def unheard(replica: ReplicaRow) -> str:
     waiting = others.exclude(pk=replica.server).filter(
         Q(last_answer__lt=since) | Q(last_answer=None)
     )
-    names = [str(server) for server in waiting[:3]] if since <= timezone.now() else []
+    names = [str(server) for server in waiting[:3]] if since <= clock.now() else []
     return f"{', '.join(names)} must answer first: it may have vanished, too" if names else ""
 
 

@@ -11,7 +11,7 @@ from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from agents.protocol import Progress, Reason, Report
-from inventory import audit
+from inventory import audit, clock
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Extent
 from inventory.write_lock import write_lock
@@ -209,7 +209,7 @@ def _abandon(job: Job, cause: str) -> Again:
     again = queue.retry(job, cause, slowest=5)
     if job.attempts % TRIES == 0:
         spare = Replica.objects.filter(pk=job.extent_id, status=Status.SPARE)
-        spare.update(reason=Reason.IO, since=timezone.now())
+        spare.update(reason=Reason.IO, since=clock.now())
         spare.move(Status.SPARE, Status.FAULTY)
     return again
 
@@ -240,7 +240,7 @@ def _count_as_good(job: Job, mirror: Mirror) -> None:
     newest = mirror.replicas.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
     replicas = Replica.objects.filter(pk=job.extent_id)
     replicas.move(Status.SPARE, Status.INSYNC)
-    replicas.update(reason=Reason.NONE, since=timezone.now(), events=newest or 0)
+    replicas.update(reason=Reason.NONE, since=clock.now(), events=newest or 0)
     if job.copier == Job.Copier.HEAD and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)

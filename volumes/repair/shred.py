@@ -8,7 +8,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-from inventory import audit, servers, space
+from inventory import audit, clock, servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent
 from inventory.write_lock import write_lock
@@ -32,7 +32,7 @@ def request_missing(limit: int = 500) -> int:
     room = limit - open_jobs.count()
     if room <= 0:
         return 0
-    rested = timezone.now() - REST
+    rested = clock.now() - REST
     wanted = (
         Extent.objects.filter(
             status=Extent.Status.OFFLINE,
@@ -40,7 +40,7 @@ def request_missing(limit: int = 500) -> int:
             disk__server__priority__in=ALIVE,
         )
         .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.OPEN)
-        .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.FAILED, jobs__finished__gt=rested)
+        .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.FAILED, jobs__due__gt=rested)
         .order_by("pk")
     )
     with write_lock():

@@ -1,10 +1,8 @@
 """Have nodes copy one good replica of a mirror into another: by its head, or between servers."""
 
-from django.utils import timezone
-
 from agents.client import HeadAgent, StorageAgent
 from agents.protocol import PullOrder, RebuildOrder, ReplicaState, Report
-from inventory import servers
+from inventory import clock, servers
 from inventory.errors import HostDown
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -26,7 +24,7 @@ def begin(situation: Situation, target: ReplicaRow) -> None:
     replicas = Replica.objects.filter(pk=target.dextid)
     if target.status == Replica.Status.FAULTY:
         replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
-        replicas.update(since=timezone.now())
+        replicas.update(since=clock.now())
     copier, epoch = _copier(situation.attachment), _epoch(situation.job)
     what = f"rebuild by {copier.label} in epoch {epoch}"
     ordered = {"extent_id": target.dextid, "copier": copier, "copier_epoch": epoch}

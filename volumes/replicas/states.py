@@ -3,9 +3,9 @@
 from itertools import groupby
 
 from django.db.models import Count, Q
-from django.utils import timezone
 
 from agents.protocol import LOST, Reason, ReplicaReport, ReplicaState
+from inventory import clock
 from volumes.models import LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
 
@@ -21,15 +21,16 @@ def record_replicas(group: int, reported: tuple[ReplicaReport, ...]) -> None:
     told = _of_group(group, reported)
     insync = [c.dextid for c in told if c.state == ReplicaState.INSYNC]
     replicas = Replica.objects.filter(pk__in=insync)
-    replicas.filter(status=Replica.Status.NEEDSHRED).update(since=timezone.now())
+    replicas.filter(status=Replica.Status.NEEDSHRED).update(since=clock.now())
     replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC)
     said_lost = dict(replicas.filter(_SAID_LOST).values_list("pk", "reason"))
     mark_in_sync(insync)
     for dextid, reason in said_lost.items():
         replicas.filter(pk=dextid).update(reason=reason)
     faulty = [c for c in told if c.state == ReplicaState.FAULTY]
-    for why in {c.why for c in faulty}:
-        mark_out_of_sync([c.dextid for c in faulty if c.why == why], Reason(why) or Reason.IO)
+    for reason in {c.reason for c in faulty}:
+        left = [c.dextid for c in faulty if c.reason == reason]
+        mark_out_of_sync(left, reason or Reason.IO)
     _note_broken([c.dextid for c in faulty])
 
 
@@ -66,7 +67,7 @@ def mark_in_sync(dextids: list[int]) -> None:
     replicas = Replica.objects.filter(pk__in=dextids)
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
     if replicas.move(Replica.Status.SPARE, Replica.Status.INSYNC):
-        replicas.update(reason=Reason.NONE, since=timezone.now())
+        replicas.update(reason=Reason.NONE, since=clock.now())
 
 
 def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
@@ -74,6 +75,6 @@ def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
     moved = 0
     for was in GOOD:
         replicas = Replica.objects.filter(pk__in=dextids, status=was)
-        replicas.update(reason=reason, since=timezone.now())
+        replicas.update(reason=reason, since=clock.now())
         moved += replicas.move(was, Replica.Status.FAULTY)
     return moved

@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Q, QuerySet
-from django.utils import timezone
 
+from inventory import clock
 from inventory.models import ALIVE, Address, HeadServer, StorageServer
 
 NAMES = "AB"
@@ -53,7 +53,7 @@ def find() -> list[Down]:
 
 def half_silent() -> QuerySet[Address]:
     """Select the addresses that have been silent for a while, of servers that answer elsewhere."""
-    limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     return Address.objects.filter(
         _answers("storage", limit) | _answers("head", limit), silent_since__lt=limit
     )
@@ -77,5 +77,5 @@ def _down(rows: list[Address]) -> Down:
         rows[0].position,
         [owner for row in rows if (owner := row.storage or row.head)],
         [row.address for row in rows],
-        min(row.silent_since for row in rows if row.silent_since),
+        clock.on_the_wall(min(row.silent_since for row in rows if row.silent_since)),
     )

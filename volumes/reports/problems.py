@@ -4,13 +4,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
-from pathlib import Path
 
 from django.conf import settings
 from django.db.models import Model, Q, Sum
 from django.utils import timezone
 
-from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
+from inventory import clock
+from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer, Watch
+from inventory.pulse import Pulse
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import grace
 from volumes.reports import networks, progress, protection
@@ -18,7 +19,9 @@ from volumes.reports import networks, progress, protection
 LISTED = 20
 """Of each kind; the rest is counted."""
 OUT = (Priority.OFFLINE, Priority.FAULTY)
-NO_TICK = timedelta(seconds=60)
+SILENCE = 60
+"""Seconds without a beat of any worker's heart."""
+_workers = Pulse()
 
 
 class Risk(IntEnum):
@@ -35,7 +38,7 @@ class Risk(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: what, why, since when. `about` is its row, `verb` what helps."""
+    """One thing that is wrong: what, why, since when on the wall. `verb` helps its row, `about`."""
 
     risk: Risk
     about: Model | None
@@ -47,10 +50,10 @@ class Problem:
 
 def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     """Find everything that is wrong, by risk; the number of queries does not depend on how much."""
-    now = timezone.now()
+    now = clock.now()
     found: list[Problem] = []
     found += _weak(protection.weak_volumes() if weak is None else weak)
-    found += _worker(now)
+    found += _worker()
     found += _brake()
     found += _attachments()
     found += _jobs(now)
@@ -110,7 +113,7 @@ def _degraded_replicas(volumes: Iterable[int]) -> dict[int, tuple[str, datetime 
         places.add(f"ssvr-{server:08x} ({reason or 'rebuilding'})")
         found[volume] = (places, min(first, since))
     return {
-        volume: ("not good on " + ", ".join(sorted(places)[:4]), since)
+        volume: ("not good on " + ", ".join(sorted(places)[:4]), clock.on_the_wall(since))
         for volume, (places, since) in found.items()
     }
 
@@ -123,7 +126,7 @@ def _attachments() -> Iterator[Problem]:
             row.volume,
             f"{row.volume.name} could not be attached to, or detached from, {row.head}",
             row.error,
-            row.since,
+            clock.on_the_wall(row.since),
             "detach",
         )
 
@@ -147,20 +150,16 @@ def _jobs(now: datetime) -> Iterator[Problem]:
         )
 
 
-def _worker(now: datetime) -> Iterator[Problem]:
-    """The worker touches a file at every tick; none yet means that it runs elsewhere."""
-    trace = Path(settings.VASTSKY_HOME) / "last-tick"
-    try:
-        last = datetime.fromtimestamp(trace.stat().st_mtime, tz=now.tzinfo)
-    except OSError:
-        return
-    if now - last > NO_TICK:
+def _worker() -> Iterator[Problem]:
+    """The worker that looks after the nodes raises a number, which we saw before."""
+    still = _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
+    if still > SILENCE:
         yield Problem(
             Risk.STOPPED,
             None,
             "No worker takes steps: nothing is rebuilt, attached or shredded",
-            "worker, beat or broker is down, see their logs",
-            last,
+            "no worker runs, or it hangs: see its log",
+            timezone.now() - timedelta(seconds=still),
         )
 
 
@@ -194,7 +193,7 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
             row,
             f"{kind} server {row} does not answer{_silence(row)}",
             f"out of service after {settings.VASTSKY_OFFLINE_SECONDS} s of silence",
-            row.silent_since,
+            clock.on_the_wall(row.silent_since) if row.silent_since else None,
             f"fail-{kind}",
         )
     return Problem(
@@ -202,7 +201,7 @@ def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
         row,
         f"{kind} server {row} is {row.get_priority_display().lower()}{_silence(row)}",
         "start it, and it registers by itself; or delete it once nothing depends on it",
-        row.priority_since,
+        clock.on_the_wall(row.priority_since),
         f"delete-{kind}",
     )
 
@@ -235,7 +234,7 @@ def _disks() -> Iterator[Problem]:
             row,
             f"disk {row} on {row.server} is {row.get_priority_display().lower()}",
             f"{row.local_path}: replace it, then delete it here",
-            row.priority_since,
+            clock.on_the_wall(row.priority_since),
             "delete-disk",
         )
 
@@ -256,7 +255,7 @@ def _bad_blocks() -> Iterator[Problem]:
 
 def is_anything_wrong() -> bool:
     """Tell whether a person should look, cheaply enough for every page."""
-    now = timezone.now()
+    now = clock.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
     return any(

@@ -2,6 +2,7 @@
 
 from django import template
 
+from inventory import clock
 from volumes.console.frame import cells, formats
 
 register = template.Library()
@@ -10,6 +11,8 @@ register.filter("size", formats.size)
 register.filter("span", formats.span)
 register.filter("clock", formats.clock)
 register.filter("since", formats.since)
+register.filter("lasting", formats.lasting)
+register.filter("on_the_wall", clock.on_the_wall)
 register.simple_tag(cells.link, name="link")
 register.simple_tag(cells.bar, name="bar")
 register.simple_tag(cells.used_bar, name="used_bar")

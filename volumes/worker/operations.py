@@ -2,10 +2,9 @@
 
 from django.db import transaction
 from django.db.models import F, Q
-from django.utils import timezone
 
 from agents.protocol import Reason
-from inventory import audit
+from inventory import audit, clock
 from inventory.errors import Busy, Invalid
 from inventory.write_lock import write_lock
 from volumes.jobs import queue, wakeup
@@ -22,7 +21,7 @@ def retry_job(job: Job) -> None:
         raise Busy(f"{job} is {job.state}: it cannot be tried again, ask for the work anew")
     _record(audit.Action.RETRY_JOB, job)
     Job.objects.filter(pk=job.pk, state=Job.State.OPEN, waiting__gt="").update(
-        due=timezone.now(), attempts=0
+        due=clock.now(), attempts=0
     )
     transaction.on_commit(lambda: wakeup.ring(job.pk), robust=True)
 
@@ -58,13 +57,13 @@ def force_job(job: Job) -> None:
     waiting = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
     match job.kind:
         case Job.Kind.ATTACH:
-            done = waiting.update(forced=True, due=timezone.now())
+            done = waiting.update(forced=True, due=clock.now())
         case Job.Kind.DETACH:
-            done = waiting.update(kind=Job.Kind.FENCE, due=timezone.now(), order=F("order") + 1)
+            done = waiting.update(kind=Job.Kind.FENCE, due=clock.now(), order=F("order") + 1)
         case Job.Kind.REBUILD:
             silent = Replica.objects.filter(mirror=job.mirror_id, status=Replica.Status.FAULTY)
             silent.update(reason=Reason.FAILED)
-            done = waiting.update(due=timezone.now())
+            done = waiting.update(due=clock.now())
         case _:
             raise Invalid(f"there is nothing to force in a {job.kind}")
     if not done:

@@ -1,15 +1,13 @@
 """Ask every node what it has and does; compare with the rows, and mend what differs."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
 
 from agents.protocol import (
     DetachOrder,
@@ -22,8 +20,8 @@ from agents.protocol import (
     StorageState,
     UnsnapshotOrder,
 )
-from inventory import ids, servers
-from inventory.models import ALIVE, Disk, HeadServer, StorageServer
+from inventory import clock, ids, servers
+from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import detach, exports
@@ -40,13 +38,46 @@ SETTLED = timedelta(seconds=5)
 """A group that was bound more recently than this may be missing from an older answer."""
 
 
-def reconcile() -> None:
-    """Look after everything once; each part goes on where another fails."""
+def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
+    """Look after everything once; each part goes on where another fails.
+
+    `is_ours` is asked between the parts: it ends where another worker does this by now.
+    """
     for part in PARTS:
+        if not is_ours():
+            return
         try:
             part()
         except Exception:
             logger.exception("a part of reconciling failed: %s", part.__name__)
+
+
+# -- the time between two rounds ------------------------------------------------------------------
+
+
+def resume_watch() -> None:
+    """Leave out of all silences a time in which nobody asked: nobody could have heard an answer."""
+    excess = _unasked() - _interval()
+    if excess > timedelta():
+        with write_lock():
+            servers.forgive_silence(excess)
+            Watch.objects.filter(pk=1).update(asked=clock.now() - _interval())
+        logger.warning("the nodes were asked %s late: that counts as no silence", excess)
+
+
+def note_watch() -> None:
+    """Record that all were asked until now."""
+    Watch.objects.filter(pk=1).update(asked=clock.now())
+
+
+def _unasked() -> timedelta:
+    """Tell for how long nobody has asked the nodes; nothing where nobody ever did."""
+    asked = Watch.objects.filter(pk=1).values_list("asked", flat=True).first()
+    return clock.now() - asked if asked else timedelta()
+
+
+def _interval() -> timedelta:
+    return timedelta(seconds=settings.VASTSKY_RECONCILE_SECONDS)
 
 
 # -- storage servers ------------------------------------------------------------------------------
@@ -54,8 +85,7 @@ def reconcile() -> None:
 
 def reconcile_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
-    asked = timezone.now()
-    states = _ask(StorageServer, StorageState, nodes.storage_agents_by_address(), asked)
+    states = _ask(StorageServer, StorageState, nodes.storage_agents_by_address())
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         failures.fail_storage(server, Reason.SILENT)
@@ -105,8 +135,8 @@ def _event() -> int:
 
 def reconcile_heads() -> None:
     """Ask the heads; note silence, replicas that went bad, and groups that should not be there."""
-    asked = timezone.now()
-    states = _ask(HeadServer, HeadState, nodes.head_agents_by_address(), asked)
+    asked = clock.now()
+    states = _ask(HeadServer, HeadState, nodes.head_agents_by_address())
     for head in _gone(HeadServer):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         failures.lose_head(head)
@@ -181,9 +211,9 @@ def _fail_replicas(groups: list[GroupState]) -> None:
         ]
         failures.trust_head(insync, faulty)
     for dextid in unknown.values_list("pk", flat=True):
-        failures.fail_replica(dextid, Reason(told[dextid].why) or Reason.IO)
+        failures.fail_replica(dextid, told[dextid].reason or Reason.IO)
     cut_off = [
-        d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.why
+        d for d, replica in told.items() if replica.state == ReplicaState.INSYNC and replica.reason
     ]
     if cut_off:
         failures.note_cut_off(cut_off)
@@ -200,9 +230,9 @@ def _ask(
     kind: type[HeadServer | StorageServer],
     answer: type[State],
     by_address: Mapping[int, nodes.AddressAgent],
-    now: datetime,
 ) -> dict[int, State]:
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
+    unasked = min(_unasked(), _interval())
     answers = nodes.ask_all({pk: door.agent.state for pk, door in by_address.items()})
     sane: dict[int, State] = {}
     silences: dict[int, str] = {}
@@ -215,7 +245,7 @@ def _ask(
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
-    servers.record_answers(kind, silences, now)
+    servers.record_answers(kind, silences, clock.now() - unasked)
     return sane
 
 
@@ -225,19 +255,17 @@ def _owner(state: StorageState | HeadState) -> int:
 
 
 def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
-    """Name the servers that have been silent for too long, counted from their last answer.
-
-    Where the clock was set back, that one seems to be yet to come.
-    """
-    limit = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
-    long_ago = Q(last_answer__lte=limit) | Q(silent_since__lte=limit)
-    gone = kind.objects.filter(long_ago, priority__in=ALIVE, silent_since__isnull=False)
+    """Name the servers that have been silent for too long."""
+    limit = clock.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    gone = kind.objects.filter(priority__in=ALIVE, silent_since__lte=limit)
     return list(gone.values_list("pk", flat=True))
 
 
 PARTS = (
+    resume_watch,
     reconcile_storage,
     reconcile_heads,
+    note_watch,
     failures.drop_absent,
     requests.request_missing,
     shred.request_missing,

@@ -6,15 +6,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from django.conf import settings
 from django.db import close_old_connections
-from django.utils import timezone
 
 from agents.client import AgentUnreachable, Fault
 from agents.protocol import Malformed
-from inventory import audit
+from inventory import audit, clock
 from inventory.errors import NodeRefused, TimedOut
 from volumes.attach import attach, detach
 from volumes.jobs import queue
@@ -54,6 +53,9 @@ _waiting = BoundedSemaphore(settings.VASTSKY_WAITING_CALLS)
 
 AT_ONCE = 200
 _POOL = ThreadPoolExecutor(max_workers=16, thread_name_prefix="steps")
+_taken: set[int] = set()
+"""Jobs that are in the hands of this pool."""
+_taking = Lock()
 
 
 def run_job(job_id: int) -> None:
@@ -112,8 +114,8 @@ def _failed(job: Job, errno: int, error: str, *, final: bool = False) -> Again |
 
 def _is_over(job: Job) -> bool:
     """Tell whether a job's time is over, be it for failures or altogether."""
-    whole = job.created + timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS)
-    return queue.expired(job) or (job.kind in GIVE_UP and timezone.now() >= whole)
+    whole = job.since + timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS)
+    return queue.expired(job) or (job.kind in GIVE_UP and clock.now() >= whole)
 
 
 def wait(job: Job) -> None:
@@ -143,6 +145,8 @@ def _wait(job: Job) -> None:
         if row.state != Job.State.OPEN:
             return _raise_failure(row)
         time.sleep(pause)
+        # Steps come due by the cluster's clock, and there may be no worker to move it on.
+        clock.move(stood=clock.LEASH)
         pause = min(pause * 1.3, 0.1)
         run_job(job.pk)
     raise TimedOut(f"{job.kind} of {job.subject} is still under way as event {job.pk}")
@@ -155,15 +159,25 @@ def _raise_failure(row: Job) -> None:
 
 
 def run_due() -> int:
-    """Take a step of every job that is due, many at once; how many were due."""
-    due = queue.due_ids(timezone.now(), AT_ONCE)
-    list(_POOL.map(_run_in_thread, due))
+    """Begin a step of every job that is due, many at once; how many were begun.
+
+    Nobody waits for their ends: a node that does not answer holds up its own jobs alone.
+    """
+    with _taking:
+        room = AT_ONCE - len(_taken)
+        due = [pk for pk in queue.due_ids(clock.now(), AT_ONCE) if pk not in _taken][:room]
+        _taken.update(due)
+    for job_id in due:
+        _POOL.submit(_run_in_thread, job_id)
     return len(due)
 
 
 def _run_in_thread(job_id: int) -> None:
-    close_old_connections()
     try:
+        close_old_connections()
         run_job(job_id)
     except Exception:
         logger.exception("job %s could not be run", job_id)
+    finally:
+        with _taking:
+            _taken.discard(job_id)

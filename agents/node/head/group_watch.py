@@ -38,9 +38,9 @@ class GroupWatch:
             if not group.alive and self._may_revive(group.lvolid):
                 self._revive_soon(group.lvolid)
             for replica in group.replicas:
-                if replica.state is ReplicaState.FAULTY and replica.why in OWN_REASONS:
+                if replica.state is ReplicaState.FAULTY and replica.reason in OWN_REASONS:
                     faulty.add((group.lvolid, replica.dextid))
-                    self._tell(group.lvolid, replica.dextid, replica.why)
+                    self._tell(group.lvolid, replica.dextid, replica.reason)
         self._told &= faulty
 
     def _tell(self, lvolid: int, dextid: int, why: str) -> None:

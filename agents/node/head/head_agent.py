@@ -18,6 +18,7 @@ from agents.protocol import (
     DetachOrder,
     GroupState,
     HeadState,
+    Reason,
     RebuildOrder,
     ReplicaState,
     SnapshotOrder,
@@ -108,8 +109,10 @@ def _remarkable(group: GroupState) -> GroupState:
 
     Of the others all are told: which replicas are left matters as much as which are lost.
     """
-    plain = (ReplicaState.INSYNC, "")
-    told = {replica.mirrorid for replica in group.replicas if (replica.state, replica.why) != plain}
+    plain = (ReplicaState.INSYNC, Reason.NONE)
+    told = {
+        replica.mirrorid for replica in group.replicas if (replica.state, replica.reason) != plain
+    }
     return replace(group, replicas=tuple(c for c in group.replicas if c.mirrorid in told))
 
 

@@ -134,7 +134,7 @@ class HeadOrders:
             if replica is None:
                 raise AgentError(errno.ENOENT, f"replica {dextid} is no longer in the group")
             if replica.state is ReplicaState.FAULTY:
-                raise AgentError(errno.EIO, f"replica {dextid} failed: {replica.why}")
+                raise AgentError(errno.EIO, f"replica {dextid} failed: {replica.reason}")
             try:
                 task.progress(replica.done_mib, replica.total_mib)
             except Cancelled:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from inventory import clock
 from inventory.models import Address
 from volumes.console.frame.formats import age
 from volumes.console.frame.pills import WARN, Pill
@@ -34,16 +34,17 @@ class ShownAddress:
     @property
     def is_silent(self) -> bool:
         """Tell whether it has been silent for longer than a moment."""
-        limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+        limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
         return self.silent_since is not None and self.silent_since < limit
 
     def __html__(self) -> SafeString:
         """Write the address, marked if it is silent, and since when."""
         if self.silent_since is None or not self.is_silent:
             return format_html('<span class="vs-mono">{}</span>', self.address)
-        since = f"{self.silent_since:%Y-%m-%d %H:%M:%S} UTC"
+        began = clock.on_the_wall(self.silent_since)
+        since = f"{began:%Y-%m-%d %H:%M:%S} UTC"
         title = f"no answer on {self.network} since {since}: {self.silence}"
-        pill = Pill(f"silent {age(self.silent_since)}", WARN, title)
+        pill = Pill(f"silent {age(began)}", WARN, title)
         return format_html(
             '<span class="vs-nowrap"><span class="vs-mono">{}</span> {}</span>', self.address, pill
         )

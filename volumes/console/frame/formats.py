@@ -6,6 +6,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from inventory import clock as cluster_clock
+
 NOTHING = "\N{EN DASH}"
 """What is shown where there is nothing to show."""
 
@@ -55,6 +57,11 @@ def age(moment: datetime) -> str:
     seconds = int(max(0.0, (timezone.now() - moment).total_seconds()))
     length, unit = next((step for step in STEPS if seconds >= step[0]), STEPS[-1])
     return f"{seconds // length} {unit}"
+
+
+def lasting(moment: datetime) -> SafeString:
+    """Show since when something is so, which its row tells by the cluster's clock."""
+    return since(cluster_clock.on_the_wall(moment))
 
 
 def since(moment: datetime | None) -> SafeString:

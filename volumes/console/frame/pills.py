@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from inventory import clock
 from inventory.models import Extent, Priority
 from volumes.models import Attachment, Job, Replica
 
@@ -78,11 +78,11 @@ JOBS = {
 
 def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     """Show a server; one that has not answered for a while is suspected before it is out."""
-    limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     known = PRIORITIES[Priority(priority)]
     if known.tone in {BAD, IDLE} or silent_since is None or silent_since > limit:
         return known
-    return Pill("silent", WARN, f"no answer since {silent_since:%H:%M:%S} UTC")
+    return Pill("silent", WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
 
 
 def replicas_pill(good: int, redundancy: int) -> Pill:

@@ -8,10 +8,10 @@ from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from inventory import clock
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from volumes.console.frame import addresses
 from volumes.console.frame.cells import link, named, used_bar
@@ -36,7 +36,7 @@ class BySilence(admin.SimpleListFilter):
         return [("yes", "answers"), ("half", "on one network only"), ("no", "silent")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        limit = timezone.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+        limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
         if self.value() == "no":
             return queryset.filter(silent_since__lt=limit, priority__in=ALIVE)
         if self.value() == "half":

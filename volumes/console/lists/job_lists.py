@@ -5,9 +5,9 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from inventory import clock
 from volumes.console.frame.cells import bar, named
 from volumes.console.frame.formats import NOTHING, since, span
 from volumes.console.frame.permissions import Right
@@ -30,7 +30,7 @@ class ByAttention(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
         if self.value() == "needed":
-            return queryset.filter(progress.needs_attention(timezone.now()))
+            return queryset.filter(progress.needs_attention(clock.now()))
         return queryset
 
 

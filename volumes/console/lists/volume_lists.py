@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from volumes.console.frame.cells import link, named
-from volumes.console.frame.formats import NOTHING, since, size
+from volumes.console.frame.formats import NOTHING, lasting, since, size
 from volumes.console.frame.page import number
 from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
 from volumes.console.lists.listing import Listing, previewed
@@ -178,7 +178,7 @@ class AttachmentList(Listing):
 
     @admin.display(description="Since", ordering="since")
     def from_when(self, row: Attachment) -> SafeString:
-        return since(row.since)
+        return lasting(row.since)
 
 
 class ReplicaList(Listing):
@@ -228,7 +228,7 @@ class ReplicaList(Listing):
 
     @admin.display(description="Since", ordering="since")
     def when(self, row: Replica) -> SafeString:
-        return since(row.since)
+        return lasting(row.since)
 
 
 class MirrorList(Listing):

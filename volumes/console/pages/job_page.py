@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.utils import timezone
 
+from inventory import clock
 from volumes.console.frame.page import fragment, number, page, viewing
 from volumes.console.frame.pills import Pill, job_pill
 from volumes.console.verbs import run
@@ -48,7 +48,7 @@ def pill(job: Job) -> Pill:
         job.state,
         started=job.started is not None,
         paused=job.paused,
-        overdue=progress.is_overdue(job, timezone.now()),
+        overdue=progress.is_overdue(job, clock.now()),
     )
 
 

@@ -12,10 +12,9 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.connections import Connections
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import (
-    BUILDING,
     FAULTY,
     INSYNC,
-    QUEUED,
+    TO_BUILD,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
@@ -37,6 +36,7 @@ class Assembly:
         self._boot_id = arguments.boot_id
         self.connections = Connections(reactor, arguments.replica_timeout)
         self._bitmaps: dict[int, WriteIntentBitmap] = {}
+        self._files: frozenset[str] = frozenset()
         self.revived = arguments.revive
 
     def make_volume(self, device: SavedDevice) -> Volume:
@@ -48,6 +48,7 @@ class Assembly:
         except OSError as error:
             raise EngineError(error.errno or errno.EIO, f"{path}: {error.strerror}") from None
         self._bitmaps[device.lvolid] = bitmap
+        self._files = frozenset(os.listdir(self._folder))  # once: there are many replicas
         mirrors: list[LiveMirror] = []
         for saved in device.mirrors:
             base = mirrors[-1].base + mirrors[-1].size if mirrors else 0
@@ -73,7 +74,7 @@ class Assembly:
     ) -> MissedChunks | None:
         """Take up the map of what a replica lacks, if it is `known` to be true; else remove it."""
         path = self.missed_path(replica.dextid)
-        if not os.path.exists(path):
+        if os.path.basename(path) not in self._files:
             return None
         check_version(path)
         if not known or replica.state != FAULTY:
@@ -94,7 +95,6 @@ class Assembly:
         """
         await self._connect_all(volume)
         for mirror in volume.mirrors:
-            mirror.refresh()
             if not mirror.readers:
                 raise EngineError(
                     errno.EHOSTUNREACH, f"mirror {mirror.mirrorid}: no good replica answers"
@@ -120,9 +120,13 @@ class Assembly:
             error, why = await connected
             if error:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
-                replica.state, replica.why = FAULTY, Reason.CONNECTION
+                replica.state, replica.reason = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
+                mirror.refresh()
+            else:
+                # The state file may tell why its connection was lost before the process died.
+                replica.reason = Reason.NONE
 
     async def _join_mirror(
         self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, dirty: bool
@@ -142,7 +146,6 @@ class Assembly:
         for replica in mirror.replicas:
             if replica.missed is not None:
                 replica.missed.add(mirror.regions.as_missing())
-        mirror.refresh()
         mirror.settlement.begin(save=False)
         error, _ = await mirror.settlement.settled()
         if error:
@@ -162,8 +165,9 @@ class Assembly:
         for replica, mark in marks:
             if mark.events < newest and replica.state == INSYNC:
                 self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: stale")
-                replica.state, replica.why = FAULTY, Reason.STALE
+                replica.state, replica.reason = FAULTY, Reason.STALE
                 replica.drop()
+        mirror.refresh()
 
     def forget(self, volume: Volume) -> None:
         """Remove what is kept about a device that is gone."""
@@ -182,9 +186,9 @@ def _make_replica(saved: SavedReplica) -> LiveReplica:
         saved.port,
         saved.export,
         saved.state,
-        saved.why,
+        saved.reason,
         saved.events,
     )
-    if replica.state in {QUEUED, BUILDING}:  # what was copied to it is lost with the process
-        replica.state, replica.why = FAULTY, Reason.STALE
+    if replica.state in TO_BUILD:  # what was copied to it is lost with the process
+        replica.state, replica.reason = FAULTY, Reason.STALE
     return replica

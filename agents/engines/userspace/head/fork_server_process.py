@@ -32,5 +32,6 @@ def main() -> None:
             os.setsid()
             arguments = from_struct(HeadArguments, json.loads(order))
             head_process.main(arguments, spawn.settle(descriptors[0], arguments.log))
-            return
+            # Whoever detaches waits for the end: it needs not wait for the interpreter's.
+            os._exit(0)
         os.close(descriptors[0])

@@ -23,6 +23,7 @@ from agents.engines.userspace.mirror.live_replica import (
     FAULTY,
     INSYNC,
     QUEUED,
+    TO_BUILD,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
@@ -178,7 +179,11 @@ class Group:
 
     def reports(self) -> tuple[ReplicaReport, ...]:
         """Report all replicas."""
-        return state_file.replica_reports(self._state(), alive=True)
+        return tuple(
+            state_file.replica_report(mirror.mirrorid, replica, alive=True)
+            for mirror in self._mirrors()
+            for replica in mirror.replicas
+        )
 
     async def _detach(self) -> orders.TakenDown:
         for device in self._devices:
@@ -188,7 +193,7 @@ class Group:
                 )
         self._withdraw()
         await self._rebuilds.stop()
-        self._cancel(lambda replica: replica.state in {QUEUED, BUILDING})
+        self._cancel(lambda replica: replica.state in TO_BUILD)
         closing = [LoopTask(self._close_mirror(mirror)) for mirror in self._mirrors()]
         clean = [await closed for closed in closing]
         self._assembly.connections.stopped = True

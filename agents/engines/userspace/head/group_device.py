@@ -74,7 +74,7 @@ class GroupDevice:
         """Report a broken snapshot's replicas as faulty: its store must never be trusted again."""
         mine = {mirror.mirrorid for mirror in self.volume.mirrors} if self.broken else set()
         return tuple(
-            replace(report, state=ReplicaState.FAULTY, why=str(Reason.IO))
+            replace(report, state=ReplicaState.FAULTY, reason=Reason.IO)
             if report.mirrorid in mine
             else report
             for report in reports
@@ -88,7 +88,7 @@ def _saved_replica(replica: LiveReplica) -> SavedReplica:
         replica.port,
         replica.export,
         replica.state,
-        replica.why,
+        replica.reason,
         replica.events,
         replica.done_mib,
         replica.total_mib,

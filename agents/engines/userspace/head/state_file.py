@@ -11,7 +11,11 @@ import os
 from dataclasses import dataclass, field
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.mirror.live_replica import LiveState
+from agents.engines.userspace.mirror.live_replica import (
+    TO_BUILD,
+    LiveReplica,
+    LiveState,
+)
 from agents.protocol import (
     WIRE,
     AttachOrder,
@@ -39,7 +43,7 @@ class SavedReplica:
     port: int
     export: str
     state: LiveState
-    why: Reason = Reason.NONE
+    reason: Reason = field(default=Reason.NONE, metadata={WIRE: "why"})
     events: int = 0
     done_mib: int = 0
     total_mib: int = 0
@@ -148,26 +152,28 @@ def _open_kept(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_TRUNC, 0o600)
 
 
-def _replica_report(mirror: SavedMirror, replica: SavedReplica, *, alive: bool) -> ReplicaReport:
-    # One that was being built is lost with the process.
-    state, why = replica.state, replica.why
-    if state in {LiveState.QUEUED, LiveState.BUILDING}:
-        state, why = (LiveState.SPARE, why) if alive else (LiveState.FAULTY, Reason.STALE)
+def replica_report(
+    mirrorid: int, replica: SavedReplica | LiveReplica, *, alive: bool
+) -> ReplicaReport:
+    """Report a replica; one that was being built is lost with the process."""
+    state, reason = replica.state, replica.reason
+    if state in TO_BUILD:
+        state, reason = (LiveState.SPARE, reason) if alive else (LiveState.FAULTY, Reason.STALE)
     return ReplicaReport(
         replica.dextid,
-        mirror.mirrorid,
+        mirrorid,
         ReplicaState(state),
         replica.events,
-        str(why),
+        reason,
         replica.done_mib,
         replica.total_mib,
     )
 
 
 def replica_reports(group: SavedGroup, *, alive: bool) -> tuple[ReplicaReport, ...]:
-    """Report all replicas of a group."""
+    """Report all replicas of a group, as they were saved."""
     return tuple(
-        _replica_report(mirror, replica, alive=alive)
+        replica_report(mirror.mirrorid, replica, alive=alive)
         for device in group.devices
         for mirror in device.mirrors
         for replica in mirror.replicas

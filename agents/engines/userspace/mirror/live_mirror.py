@@ -11,7 +11,8 @@ from agents.engines.userspace.mirror.live_replica import (
     BUILDING,
     FAULTY,
     INSYNC,
-    QUEUED,
+    LACKING,
+    WRITTEN,
     LiveReplica,
 )
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
@@ -103,13 +104,11 @@ class LiveMirror:
         """Take note of changed states of the replicas."""
         self._changes += 1
         self._readers = tuple(replica for replica in self.replicas if replica.state == INSYNC)
-        self._writers = tuple(
-            replica for replica in self.replicas if replica.state in {INSYNC, BUILDING}
-        )
+        self._writers = tuple(replica for replica in self.replicas if replica.state in WRITTEN)
         self._missing = tuple(
             replica.missed
             for replica in self.replicas
-            if replica.missed is not None and replica.state in {FAULTY, QUEUED}
+            if replica.missed is not None and replica.state in LACKING
         )
 
     def mark_in_sync(self) -> None:
@@ -126,7 +125,7 @@ class LiveMirror:
         """A replica's connection is gone."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: {reason}")
         if self._readers == (replica,):
-            replica.why = Reason.CONNECTION
+            replica.reason = Reason.CONNECTION
             self._lost_writes = self._lost_writes or self._flushed < self.requests
             self._fail_building("the last good replica is out of reach")
             self._group.reconnect(
@@ -138,22 +137,22 @@ class LiveMirror:
     def found(self, replica: LiveReplica) -> None:
         """The last good replica answers again."""
         self._group.log(f"mirror {self.mirrorid} replica {replica.dextid}: reached again")
-        replica.why = Reason.NONE
+        replica.reason = Reason.NONE
         self.refresh()
         if self.settlement.unsettled:
             self.settlement.begin()
 
-    def fail(self, replica: LiveReplica, why: Reason) -> None:
+    def fail(self, replica: LiveReplica, reason: Reason) -> None:
         """Take a replica out of use, unless it is the last good one."""
-        if replica.state not in {INSYNC, BUILDING}:
+        if replica.state not in WRITTEN:
             return
         if self._readers == (replica,):
-            self._report(f"the last good replica {replica.dextid} failed: {why}")
+            self._report(f"the last good replica {replica.dextid} failed: {reason}")
             self._fail_building("the last good replica failed")
             return
         was = replica.state
-        self._group.log(f"mirror {self.mirrorid} replica {replica.dextid} is out: {why}")
-        replica.state, replica.why = FAULTY, why
+        self._group.log(f"mirror {self.mirrorid} replica {replica.dextid} is out: {reason}")
+        replica.state, replica.reason = FAULTY, reason
         if replica.missed is None:
             replica.missed = self._group.missed_chunks(replica.dextid, self.regions)
         replica.missed.add(self.regions.as_missing())

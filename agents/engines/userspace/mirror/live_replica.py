@@ -26,9 +26,14 @@ class LiveState(StrEnum):
     QUEUED = "queued"
     BUILDING = "building"
 
+    __hash__ = str.__hash__  # an enum's own is written in Python, and mirrors look often
+
 
 # As names of the module they are quicker to reach, for the hot path.
 INSYNC, SPARE, FAULTY, QUEUED, BUILDING = LiveState
+WRITTEN = frozenset((INSYNC, BUILDING))
+LACKING = frozenset((FAULTY, QUEUED))
+TO_BUILD = frozenset((QUEUED, BUILDING))
 
 
 class LiveReplica:
@@ -43,10 +48,10 @@ class LiveReplica:
         "export",
         "missed",
         "port",
+        "reason",
         "replaces",
         "state",
         "total_mib",
-        "why",
     )
 
     def __init__(
@@ -56,7 +61,7 @@ class LiveReplica:
         port: int,
         export: str,
         state: LiveState,
-        why: Reason = Reason.NONE,
+        reason: Reason = Reason.NONE,
         events: int = 0,
     ) -> None:
         self.dextid = dextid
@@ -64,7 +69,7 @@ class LiveReplica:
         self.port = port
         self.export = export
         self.state = state
-        self.why = why
+        self.reason = reason
         self.events = events
         self.missed: MissedChunks | None = None
         self.connection: ClientConnection | None = None

@@ -41,7 +41,7 @@ class ResyncQueue:
 
     def build(self, mirror: LiveMirror, replica: LiveReplica) -> None:
         """Queue a replica to be brought into sync."""
-        replica.state, replica.why = QUEUED, Reason.NONE
+        replica.state, replica.reason = QUEUED, Reason.NONE
         mirror.refresh()
         self._wanted.append((mirror, replica))
         self._start()
@@ -56,7 +56,7 @@ class ResyncQueue:
         """Stop or forget the building of a replica; it is left faulty."""
         self._wanted = [item for item in self._wanted if item[1] is not replica]
         if replica.state == QUEUED:
-            replica.state, replica.why = FAULTY, Reason.ASKED
+            replica.state, replica.reason = FAULTY, Reason.ASKED
             mirror.refresh()
             replica.drop()
             self._save()
@@ -114,7 +114,7 @@ class ResyncQueue:
             replica.drop()
             return
         if error:
-            replica.state, replica.why = FAULTY, Reason.CONNECTION
+            replica.state, replica.reason = FAULTY, Reason.CONNECTION
             mirror.refresh()
             await self._save()
             return
@@ -148,7 +148,7 @@ class ResyncQueue:
                 marked = -1
         if error or replica.state != BUILDING:
             raise CopyStopped
-        replica.state, replica.why, replica.events = INSYNC, Reason.NONE, marked
+        replica.state, replica.reason, replica.events = INSYNC, Reason.NONE, marked
         if replica.missed is not None:
             replica.missed.remove()
             replica.missed = None

@@ -1,0 +1,95 @@
+"""The heart of a worker: time, steps and the watch over nodes go on without beat and broker.
+
+Three threads, so that none waits for another: one moves the cluster's clock and renews the turn,
+one begins the steps that are due, one looks after the nodes when it is this worker's turn.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from django.conf import settings
+from django.db import close_old_connections, connection
+
+from inventory import clock
+from volumes.worker import reconcile, runner
+from volumes.worker.turn import Turn
+
+logger = logging.getLogger(__name__)
+
+BEAT = 1.0
+HUNG = 60.0
+"""Seconds that one part of reconciling may take; then another worker gets the turn."""
+
+
+class Heart:
+    """Beats from start() to stop()."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._turn = Turn()
+        self._progress: float | None = None
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Begin to beat."""
+        for work in (self._beat, self._tick, self._watch):
+            thread = threading.Thread(
+                target=self._every_beat, args=(work,), name=f"heart{work.__name__}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End, and let another worker take over at once."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(BEAT)
+        self._turn.give_up()
+
+    def _every_beat(self, work: Callable[[], None]) -> None:
+        try:
+            while not self._over.is_set():
+                began = time.monotonic()
+                try:
+                    close_old_connections()
+                    work()
+                except Exception:
+                    logger.exception("the worker's heart missed a beat: %s", work.__name__)
+                self._over.wait(max(0.0, began + BEAT - time.monotonic()))
+        finally:
+            connection.close()
+
+    def _beat(self) -> None:
+        clock.move(stood=BEAT / 2)
+        if self._hangs():
+            self._turn.give_up()
+        else:
+            self._turn.keep()
+
+    def _tick(self) -> None:
+        """Leave a trace as well: whoever starts us anew sees that we live and do not hang."""
+        runner.run_due()
+        if not self._hangs():
+            (Path(settings.VASTSKY_HOME) / "last-tick").touch()
+
+    def _watch(self) -> None:
+        """Look after the nodes at once, then as often as the policy says, while it is our turn."""
+        while self._turn.is_ours and not self._over.is_set():
+            began = time.monotonic()
+            try:
+                reconcile.reconcile(self._goes_on)
+            finally:
+                self._progress = None
+            pause = began + settings.VASTSKY_RECONCILE_SECONDS - time.monotonic()
+            self._over.wait(max(0.0, pause))
+
+    def _goes_on(self) -> bool:
+        self._progress = time.monotonic()
+        return self._turn.is_ours and not self._over.is_set()
+
+    def _hangs(self) -> bool:
+        progress = self._progress
+        return progress is not None and time.monotonic() - progress > HUNG
