@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from enum import Enum, auto
+from functools import lru_cache
 from http import HTTPStatus
 
 if typing.TYPE_CHECKING:
@@ -163,7 +164,7 @@ class Connection:
 def _head(response: Response, *, framed: bool, last: bool) -> bytes:
     status = response.status
     phrase = PHRASES.get(status, "Unknown")
-    lines = [f"HTTP/1.1 {status} {phrase}", f"Date: {formatdate(usegmt=True)}"]
+    lines = [f"HTTP/1.1 {status} {phrase}", f"Date: {_date(int(time.time()))}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     if framed:
         lines.append("Transfer-Encoding: chunked")
@@ -172,6 +173,11 @@ def _head(response: Response, *, framed: bool, last: bool) -> bytes:
     if last:
         lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+@lru_cache(1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
 
 
 def _tells_its_length(response: Response) -> bool:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
@@ -306,6 +307,9 @@ class Reception:
             self._held += len(connection.buffer)
             crowded = len(self._waiting) > self._bounds.waiting
             heavy = self._held > self._bounds.held_bytes
+        # Not under the lock: Python lets other threads run meanwhile, and all of them want it. If
+        # the connection was ended just now, this wakes a thread for nothing, or does nothing.
+        with suppress(OSError):
             self._epoll.modify(fd, events | ONCE)
         if crowded:
             self._make_room()
