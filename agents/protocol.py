@@ -222,7 +222,7 @@ class AttachOrder:
 class DetachOrder:
     """Take a group down. Fails with EBUSY while a client has a device open.
 
-    With `force`, for a group whose epoch is over: clients are cut off and nothing is closed cleanly.
+    With `force`, for a group whose epoch is over: clients are cut off, nothing is closed cleanly.
     An agent that does not know the word takes it for a plain order.
     """
 

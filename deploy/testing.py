@@ -26,6 +26,7 @@ ONCE = (
     "tests/agents",
     "tests/engine",
     "tests/client",
+    "tests/contract/test_database_outages.py",
     "tests/access/test_pages_of_access_in_a_browser.py",
     "tests/console/test_the_console_in_a_browser.py",
 )

@@ -38,6 +38,7 @@ class Action(StrEnum):
     FINISH_SHRED = "finish_shred"
     FINISH_REBUILD = "finish_rebuild"
     SHUT_DOWN = "shut_down"
+    RESUME = "resume"
     START_EVACUATION = "start_evacuation"
     START_MAINTENANCE = "start_maintenance"
     PAUSE_JOB = "pause_job"

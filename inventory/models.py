@@ -103,6 +103,12 @@ class Server(models.Model):
     boot_id = models.CharField(
         max_length=128, blank=True, help_text="changes when what the node ran is gone"
     )
+    started = models.CharField(
+        max_length=128, blank=True, help_text="changes whenever its agent is started anew"
+    )
+    halted = models.BooleanField(
+        default=False, help_text="shut down: back only when it is started anew, or a person says so"
+    )
     last_answer = models.DateTimeField(null=True, blank=True)
     silent_since = models.DateTimeField(
         null=True, blank=True, help_text="first unanswered question since the last answer"

@@ -12,55 +12,38 @@ def register_head_server(
     *,
     ip_data: list[str | int],
     boot_id: Annotated[str, 128] = "",
+    started: Annotated[str, 128] = "",
     site: Annotated[str, 64] = "",
     rack: Annotated[str, 64] = "",
 ) -> int:
     """Register a head server and return its id; EEXIST when it is up already.
 
     An agent that sends the boot_id it registered with before is known again and gets its id.
+    EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
     """
     addresses = parse_addresses(ip_data)
-    return servers.register_head(addresses=addresses, boot_id=boot_id, site=site, rack=rack).pk
+    return servers.register_head(
+        addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
+    ).pk
 
 
 def register_storage_server(
     *,
     ip_data: list[str | int],
     boot_id: Annotated[str, 128] = "",
+    started: Annotated[str, 128] = "",
     site: Annotated[str, 64] = "",
     rack: Annotated[str, 64] = "",
 ) -> int:
     """Register a storage server and return its id; EEXIST when it is up already.
 
     An agent that sends the boot_id it registered with before is known again and gets its id.
+    EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
     """
     addresses = parse_addresses(ip_data)
-    return servers.register_storage(addresses=addresses, boot_id=boot_id, site=site, rack=rack).pk
-
-
-def register_physical_disk(
-    *,
-    ssvrid: int,
-    local_path: Annotated[str, 1024],
-    capacity: str,
-    disk_uuid: Annotated[str, 64] = "",
-    tags: Annotated[str, 256] = "",
-    generation: int = 0,
-) -> int:
-    """Register a disk and return its id; EEXIST when it is in use here, EBUSY when elsewhere.
-
-    capacity is the number of 512-byte sectors, as a decimal string. A disk is known by its
-    disk_uuid, or by its local_path when it has none. generation is the newest that its label knows.
-    """
-    disk = servers.register_disk(
-        server_id=ssvrid,
-        local_path=parse_path(local_path),
-        capacity_sectors=parse_sectors(capacity),
-        disk_uuid=disk_uuid,
-        tags=tags,
-        generation=generation,
-    )
-    return disk.pk
+    return servers.register_storage(
+        addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
+    ).pk
 
 
 def delete_physical_disk(*, pdskid: int) -> None:
@@ -123,7 +106,6 @@ def parse_path(local_path: str) -> str:
 PROCEDURES: dict[str, Callable[..., Any]] = {
     "registerHeadServer": register_head_server,
     "registerStorageServer": register_storage_server,
-    "registerPhysicalDisk": register_physical_disk,
     "deletePhysicalDisk": delete_physical_disk,
     "deleteHeadServer": delete_head_server,
     "deleteStorageServer": delete_storage_server,

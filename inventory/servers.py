@@ -7,11 +7,10 @@ from typing import TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, ProtectedError, Q, QuerySet
-from django.utils import timezone
 
 from inventory import audit, clock, ids, space
 from inventory.audit import Action
-from inventory.errors import Busy, Exists, Invalid, NotFound
+from inventory.errors import Busy, Exists, Invalid, NotFound, TryAgain
 from inventory.models import (
     ALIVE,
     Address,
@@ -22,6 +21,7 @@ from inventory.models import (
     Priority,
     StorageServer,
 )
+from inventory.write_lock import write_lock
 
 SECTORS_PER_GB = 1 << 21
 MOST_SECTORS = 1 << 63
@@ -30,26 +30,52 @@ SMALLEST_DISK_GB = 2
 NETWORKS = 2
 KINDS = {HeadServer: "head", StorageServer: "storage"}
 """The id space of each, and the field of Address."""
+SERVERS: tuple[type[HeadServer] | type[StorageServer], ...] = (HeadServer, StorageServer)
 REGISTER = {HeadServer: Action.REGISTER_HEAD, StorageServer: Action.REGISTER_STORAGE}
 DOWN = (Priority.OFFLINE, Priority.HALT)
 """Registering again makes it usable."""
 DELETABLE = (Priority.OFFLINE, Priority.FAULTY)
 
+REGISTERED = (
+    "boot_id",
+    "started",
+    "halted",
+    "site",
+    "rack",
+    "last_answer",
+    "silent_since",
+    "priority",
+    "priority_since",
+)
+"""What a registration writes of a server that is known."""
+
 AnyServer = TypeVar("AnyServer", HeadServer, StorageServer)
 
 
 def register_head(
-    *, addresses: Sequence[str], boot_id: str = "", site: str = "", rack: str = ""
+    *,
+    addresses: Sequence[str],
+    boot_id: str = "",
+    started: str = "",
+    site: str = "",
+    rack: str = "",
 ) -> HeadServer:
     """Find or record the head server with these addresses; Exists if it is up already."""
-    return _register(HeadServer(boot_id=boot_id, site=site, rack=rack), addresses)
+    fresh = HeadServer(boot_id=boot_id, started=started, site=site, rack=rack)
+    return _register(fresh, addresses)
 
 
 def register_storage(
-    *, addresses: Sequence[str], boot_id: str = "", site: str = "", rack: str = ""
+    *,
+    addresses: Sequence[str],
+    boot_id: str = "",
+    started: str = "",
+    site: str = "",
+    rack: str = "",
 ) -> StorageServer:
     """Find or record the storage server with these addresses; Exists if it is up already."""
-    return _register(StorageServer(boot_id=boot_id, site=site, rack=rack), addresses)
+    fresh = StorageServer(boot_id=boot_id, started=started, site=site, rack=rack)
+    return _register(fresh, addresses)
 
 
 def register_disk(
@@ -135,27 +161,47 @@ def set_priority(
     return bool(moved)
 
 
+def halt_all() -> None:
+    """Have what is shut down stay so: agents that run still do not bring it back."""
+    for kind in SERVERS:
+        kind.objects.filter(priority__in=ALIVE).update(halted=True)
+
+
+def count_halted() -> int:
+    """Count the servers that were shut down and are not back."""
+    return sum(kind.objects.filter(halted=True).count() for kind in SERVERS)
+
+
+@write_lock()
+def resume() -> int:
+    """Let all servers that were shut down register again, as agents do that run; how many."""
+    resumed = sum(kind.objects.filter(halted=True).update(halted=False) for kind in SERVERS)
+    if resumed:
+        audit.record(Action.RESUME, "cluster", f"{resumed} servers may register again")
+    return resumed
+
+
 def cluster() -> Cluster:
     """Tell who we are; a new database becomes a new cluster."""
     return Cluster.objects.get_or_create(pk=1, defaults={"uuid": uuid.uuid4()})[0]
 
 
 def record_answers(
-    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], since: datetime
+    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], now: datetime
 ) -> None:
     """Note which servers answered on one of their addresses at least, and which did not.
 
     `answers` says by the id of an address what came instead of an answer, "" where one came. The
-    first silence after an answer is what counts; `since` tells when one that begins now began.
+    first silence since an answer is what counts.
     """
     answered = [pk for pk, failure in answers.items() if not failure]
     Address.objects.filter(pk__in=answered).update(silent_since=None, silence="")
-    _record_silence({pk: failure for pk, failure in answers.items() if failure}, since)
+    _record_silence({pk: failure for pk, failure in answers.items() if failure}, now)
     servers = kind.objects.filter(priority__in=ALIVE, addresses__in=answers)
     alive = servers.filter(addresses__in=answered).values("pk")
-    kind.objects.filter(pk__in=alive).update(last_answer=timezone.now(), silent_since=None)
+    kind.objects.filter(pk__in=alive).update(last_answer=now, silent_since=None)
     silent = servers.filter(silent_since=None).exclude(pk__in=alive).values("pk")
-    kind.objects.filter(pk__in=silent).update(silent_since=since)
+    kind.objects.filter(pk__in=silent).update(silent_since=now)
 
 
 def forgive_silence(gap: timedelta) -> None:
@@ -165,12 +211,12 @@ def forgive_silence(gap: timedelta) -> None:
         silent.update(silent_since=F("silent_since") + gap)
 
 
-def _record_silence(failures: Mapping[int, str], since: datetime) -> None:
+def _record_silence(failures: Mapping[int, str], now: datetime) -> None:
     changed = []
     for row in Address.objects.filter(pk__in=failures):
         failure = failures[row.pk][:200]
         if row.silent_since is None or row.silence != failure:
-            row.silent_since, row.silence = row.silent_since or since, failure
+            row.silent_since, row.silence = row.silent_since or now, failure
             changed.append(row)
     Address.objects.bulk_update(changed, ["silent_since", "silence"])
 
@@ -196,7 +242,7 @@ def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
 def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
     kind = KINDS[type(fresh)]
     (fresh.id,) = ids.take(kind)
-    fresh.last_answer, fresh.priority_since = timezone.now(), clock.now()
+    fresh.last_answer = fresh.priority_since = clock.now()
     fresh.save(force_insert=True)
     for position, address in enumerate(addresses):
         Address.objects.create(address=address, position=position, **{kind: fresh})
@@ -210,23 +256,39 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     down = known.priority in DOWN
     if not down and (known.boot_id != fresh.boot_id or not fresh.boot_id):
         raise Exists(f"{known} is registered and {known.get_priority_display()}")
+    if known.halted and _runs_still(known, fresh):
+        raise TryAgain(
+            f"{known} was shut down with the cluster: it is back when its agent is started anew,"
+            " or when a person says vastsky.resume"
+        )
     as_seen = type(known).objects.filter(
         pk=known.pk, priority=known.priority, boot_id=known.boot_id
     )
+    now = clock.now()
     labels = (known.site, known.rack)
-    known.boot_id = fresh.boot_id
+    known.boot_id, known.started, known.halted = fresh.boot_id, fresh.started, False
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
-    known.last_answer, known.silent_since = timezone.now(), None
+    known.last_answer, known.silent_since = now, None
     if down:
-        known.priority, known.priority_since = Priority.HIGH, clock.now()
-    names = ("boot_id", "site", "rack", "last_answer", "silent_since", "priority", "priority_since")
-    if not as_seen.update(**{name: getattr(known, name) for name in names}):
+        known.priority, known.priority_since = Priority.HIGH, now
+    if not as_seen.update(**{name: getattr(known, name) for name in REGISTERED}):
         raise Exists(f"{known} is being registered already")
     # The same boot that shows up again is no news.
     if down or labels != (known.site, known.rack):
         audit.record(REGISTER[type(known)], known, "again" if down else "with other labels")
     return known
+
+
+def _runs_still(known: AnyServer, fresh: AnyServer) -> bool:
+    """Tell whether the agent that registers is the one that was shut down, still running.
+
+    An older agent does not say when it was started: it is taken for a new one in a new boot. One
+    that says nothing at all registers only when it is started, as the first agents did.
+    """
+    if fresh.started:
+        return fresh.started == known.started
+    return bool(fresh.boot_id) and fresh.boot_id == known.boot_id
 
 
 def _same_disk(disk: Disk) -> Q:

@@ -37,6 +37,10 @@ def check_deadlines(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     if settings.VASTSKY_AGENT_TIMEOUT > settings.VASTSKY_RECONCILE_SECONDS:
         text = "VASTSKY_AGENT_TIMEOUT is longer than VASTSKY_RECONCILE_SECONDS: they overlap."
         problems.append(checks.Warning(text, id="vastsky.W004"))
+    longest = endpoint.LONGEST_CALL
+    if longest < settings.VASTSKY_ATTACH_SECONDS:
+        text = f"VASTSKY_ATTACH_SECONDS counts as {longest} at most: old clients hang up at 300."
+        problems.append(checks.Warning(text, id="vastsky.W009"))
     return problems
 
 

@@ -13,9 +13,9 @@ from agents.reception.reception import Bounds, Reception
 from vastsky_site.api.bodies import SiteDoor
 from vastsky_site.wsgi import application
 
-AT_ONCE = 64
-"""Requests at work. Attach and detach hold a place each until the nodes are done; at most
-VASTSKY_WAITING_CALLS of them."""
+THREADS = 1000
+"""Started when they are needed. vastsky_site.api.bodies says how many work at once; the others rest
+until the database is back."""
 WAITING = 4096
 """Connections that are not at work."""
 SPARE_FILES = 512
@@ -67,7 +67,7 @@ def _bounds() -> Bounds:
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )
-    return Bounds(threads=AT_ONCE, waiting=max(64, min(WAITING, most - SPARE_FILES)))
+    return Bounds(threads=THREADS, waiting=max(64, min(WAITING, most - SPARE_FILES)))
 
 
 def _options() -> argparse.Namespace:

@@ -184,10 +184,10 @@ VASTSKY_SHREDS_PER_SERVER = _whole("VASTSKY_SHREDS_PER_SERVER", 4)
 VASTSKY_SHREDS_TOTAL = _whole("VASTSKY_SHREDS_TOTAL", 64)
 VASTSKY_KEEP_JOBS_DAYS = _whole("VASTSKY_KEEP_JOBS_DAYS", 90)
 """Finished jobs, with their stories, are forgotten after so long; the audit log is kept."""
-VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 300)
-"""How long a caller of attach, detach or createSnapshot waits for the nodes."""
+VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 270)
+"""Within so long every call is answered: old clients hang up after 300 s."""
 VASTSKY_WAITING_CALLS = _whole("VASTSKY_WAITING_CALLS", 48)
-"""Callers that may wait so at once: fewer than the web server has threads, and each has one."""
+"""Callers of attach, detach or createSnapshot that take the steps of their jobs at once."""
 
 VASTSKY_RPC_TRUSTED_NETWORKS = _networks(
     "VASTSKY_RPC_TRUSTED_NETWORKS", "" if VASTSKY_PRODUCTION else "127.0.0.0/8,::1"

@@ -334,6 +334,11 @@ class Job(models.Model):
     waiting = models.CharField(max_length=250, blank=True, help_text="what it waits for")
     done_mib = models.BigIntegerField(default=0)
     total_mib = models.BigIntegerField(default=0)
+    moved = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="of long work: when it last got on, or waited its turn",
+    )
     errno = models.IntegerField(default=0)
     error = models.TextField(blank=True)
     actor = models.CharField(max_length=64, blank=True, help_text="who asked for it")

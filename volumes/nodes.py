@@ -1,7 +1,8 @@
 """From a server's row to its agent, and the same question to many agents at once."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import NamedTuple, TypeVar
 
 from django.conf import settings
@@ -15,6 +16,9 @@ T = TypeVar("T")
 A = TypeVar("A", HeadAgent, StorageAgent)
 NODE_ERRORS = (AgentUnreachable, Fault, Malformed)
 Failure = AgentUnreachable | Fault | Malformed
+
+LONGEST = 30.0
+"""Seconds within which everybody that is asked has answered; longer than any may take."""
 
 _POOL = ThreadPoolExecutor(max_workers=32, thread_name_prefix="nodes")
 """Threads that only talk to nodes; none of them touches the database."""
@@ -83,8 +87,21 @@ def head_agents_by_address() -> dict[int, AddressAgent]:
 
 
 def ask_all(questions: Mapping[int, Callable[[], T]]) -> dict[int, T | Failure]:
-    """Ask all at once and wait for every answer; a node's failure is its answer."""
-    return dict(zip(questions, _POOL.map(_answer, questions.values()), strict=True))
+    """Ask all at once and wait for every answer; a node's failure is its answer.
+
+    Where so many nodes are hung that no thread is free, one that was not even asked is silent too.
+    """
+    asked = {key: _POOL.submit(_answer, question) for key, question in questions.items()}
+    end = time.monotonic() + LONGEST
+    return {key: _wait(future, end) for key, future in asked.items()}
+
+
+def _wait(future: Future[T | Failure], end: float) -> T | Failure:
+    done, _ = wait([future], timeout=max(end - time.monotonic(), 0.0))
+    if not done:
+        future.cancel()
+        return AgentUnreachable("it was not asked in time: too many nodes are hung")
+    return future.result()
 
 
 def _answer(question: Callable[[], T]) -> T | Failure:

@@ -1,5 +1,6 @@
 """Notifications for the manager: each is kept until the manager has taken it."""
 
+import errno
 import logging
 import threading
 import time
@@ -97,7 +98,7 @@ class Outbox:
             return False
         except Fault as fault:
             logger.warning("%s %s refused: %d %s", note.method, note.struct, fault.errno, fault)
-            return fault.errno != INTERNAL
+            return fault.errno not in (INTERNAL, errno.EAGAIN)
         except Exception:
             logger.exception("%s %s cannot be told", note.method, note.struct)
             return True

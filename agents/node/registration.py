@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -66,6 +67,7 @@ class Registration:
         self._extra = extra or {}
         self._prepare = prepare
         self._complete = complete
+        self._started = secrets.token_hex(16)
         self._asked = time.monotonic()
         self._wanted = threading.Event()
 
@@ -162,6 +164,7 @@ class Registration:
             self._kind.register,
             ip_data=[config.addresses[0], config.addresses[-1]],
             boot_id=self._boot_id(),
+            started=self._started,
             site=config.site,
             rack=config.rack,
             **self._extra,

@@ -50,6 +50,7 @@ USES = {
     "attachLogicalVolume",
     "detachLogicalVolume",
     "vastsky.forceAttach",
+    "vastsky.resume",
     "vastsky.evacuate",
     "vastsky.maintenance",
     "vastsky.pauseJob",

@@ -9,6 +9,7 @@ from tests.cluster.world import World
 
 BOUND, UNBOUND = (1, 0), (0, 0)
 HSVR = 1
+HIGH, HALT = 1, 6
 
 
 def test_all_storage_servers_die_and_come_back(world: World) -> None:
@@ -43,6 +44,29 @@ def test_a_head_that_loses_its_power_gives_its_volume_to_the_next_boot(world: Wo
     world.attach("orphan")
     assert world.verify("orphan", ledger)
     world.wait(lambda: world.healed("orphan"), "all replicas are in sync")
+
+
+def test_a_shutdown_lasts_until_a_node_is_started_anew_or_a_person_says_so(world: World) -> None:
+    world.call("shutdownAll")
+    nodes = world.place.nodes()
+    world.wait(lambda: all(_is_refused(world, node.name) for node in nodes), "all agents tried", 60)
+    assert {row["priority"] for row in world.call("listStorageServers")} == {HALT}
+    assert {row["priority"] for row in world.call("listPhysicalDisks")} == {HALT}
+
+    world.cluster.kill("storage-1")
+    world.cluster.launch("storage-1")
+    world.wait(lambda: _high(world) == 1, "the server that was started anew is back")
+
+    assert world.call("vastsky.resume") == len(nodes) - 1
+    world.wait(world.up, "all are back")
+
+
+def _is_refused(world: World, node: str) -> bool:
+    return "was shut down with the cluster" in world.place.log(node).read_text(errors="replace")
+
+
+def _high(world: World) -> int:
+    return sum(row["priority"] == HIGH for row in world.call("listStorageServers"))
 
 
 def _is_whole(world: World, name: str, ledger: Ledger) -> bool:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from inventory import space
 from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
+from volumes.models import Job
 
 SECTORS_PER_GB = 1 << 21
 
@@ -50,7 +51,8 @@ def add_disk(api: Api, ssvrid: int, local_path: str, gb: int = 100) -> Any:
 
 
 def zero_everything() -> None:
-    """What shredding by a storage server leads to."""
+    """What shredding by a storage server leads to; the work is forgotten."""
+    Job.objects.filter(kind=Job.Kind.SHRED).delete()
     for extent in Extent.objects.filter(status=Extent.Status.OFFLINE):
         space.certify(extent.pk, extent.generation)
 

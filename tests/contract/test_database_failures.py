@@ -1,12 +1,16 @@
-"""A database that fails: the caller gets 500, nothing is half done, and the next call works."""
+"""A database that fails: nothing is half done, what passes is waited for, the next call works."""
 
+import errno
 import sqlite3
+import threading
 import xmlrpc.client
 from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from pytest_django import Settings
 
+from inventory import outages
 from tests.contract.api import Api
 
 ROOMY = "max_page_count = 1000000"
@@ -54,16 +58,41 @@ def test_a_full_disk_is_500_and_leaves_nothing_behind(api: Api, full_disk: None)
     assert api("createLogicalVolume", lvolname="at-last", capacity=1)
 
 
-def test_a_locked_database_is_500_and_forgotten(api: Api, pool: list[int]) -> None:
+@pytest.fixture
+def locked(pool: list[int], settings: Settings) -> Iterator[sqlite3.Connection]:
+    """Another program holds the file's write lock, which may be given up before the end."""
+    settings.VASTSKY_ATTACH_SECONDS = 2
     pragma("busy_timeout = 50")
-    other = sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)
+    other = sqlite3.connect(
+        connection.settings_dict["NAME"], isolation_level=None, check_same_thread=False
+    )
     other.execute("BEGIN IMMEDIATE")
-    code = api.fault("createLogicalVolume", lvolname="data", capacity=1)
-    listed = api("listLogicalVolumes")
-    other.rollback()
+    yield other
     other.close()
+    pragma("busy_timeout = 20000")
 
-    assert code == 500
+
+def test_a_database_that_stays_locked_is_eagain_with_a_sentence(
+    api: Api, locked: sqlite3.Connection
+) -> None:
+    with pytest.raises(xmlrpc.client.Fault) as caught:
+        api("createLogicalVolume", lvolname="data", capacity=1)
+    listed = api("listLogicalVolumes")
+    locked.rollback()
+
+    assert caught.value.faultCode == errno.EAGAIN
+    assert caught.value.faultString == outages.AWAY
     assert listed == []
     assert api("createLogicalVolume", lvolname="data", capacity=1)
-    pragma("busy_timeout = 20000")
+
+
+def test_a_database_that_is_locked_for_a_moment_makes_a_call_wait(
+    api: Api, locked: sqlite3.Connection
+) -> None:
+    moment = threading.Timer(0.5, locked.rollback)
+    moment.start()
+
+    assert api("createLogicalVolume", lvolname="data", capacity=1)
+
+    moment.join()
+    assert len(api("listLogicalVolumes")) == 1

@@ -11,7 +11,13 @@ from vastsky_site.api import endpoint, signatures
 EINVAL, EPROTO = 22, 71
 
 NAMED: dict[str, Any] = {"lvolid": 1, "lvolname": "data"}
-SERVER: dict[str, Any] = {"ip_data": ["10.0.0.1"], "boot_id": "b", "site": "s", "rack": "r"}
+SERVER: dict[str, Any] = {
+    "ip_data": ["10.0.0.1"],
+    "boot_id": "b",
+    "started": "p",
+    "site": "s",
+    "rack": "r",
+}
 
 METHODS: dict[str, dict[str, Any]] = {
     "registerHeadServer": SERVER,
@@ -48,6 +54,7 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "shutdownAll": {},
     "vastsky.clusterInfo": {},
+    "vastsky.resume": {},
     "vastsky.forceAttach": {**NAMED, "hsvrid": 1},
     "vastsky.listJobs": {},
     "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},

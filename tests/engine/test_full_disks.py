@@ -23,8 +23,8 @@ def head_state(lab: Lab) -> Path:
 
 
 def recorded_states(lab: Lab) -> dict[int, str]:
-    record = json.loads((head_state(lab) / f"{VOLUME:08x}" / "group.json").read_text())
-    replicas = record["devices"][0]["mirrors"][0]["legs"]
+    state = json.loads((head_state(lab) / f"{VOLUME:08x}" / "group.json").read_text())
+    replicas = state["devices"][0]["mirrors"][0]["legs"]
     return {replica["dextid"]: replica["state"] for replica in replicas}
 
 

@@ -227,8 +227,8 @@ def test_a_revived_group_still_knows_what_a_faulty_replica_missed(make_lab: Make
 def test_a_revived_group_trusts_marks_more_than_its_state_file(make_lab: MakeLab) -> None:
     lab = make_lab(servers=2)
     lab.attach(servers=(0, 1))
-    record = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json"
-    older = record.read_bytes()
+    state = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json"
+    older = state.read_bytes()
     with NbdClient(lab.device) as client:
         client.write(0, b"a" * 4096)
         lab.wait_until_flushed()
@@ -237,7 +237,7 @@ def test_a_revived_group_trusts_marks_more_than_its_state_file(make_lab: MakeLab
         os.kill(lab.stores[0].pid, signal.SIGCONT)
         lab.wait_until_flushed()
         kill_head(lab)
-    record.write_bytes(older)
+    state.write_bytes(older)
 
     lab.head.revive(VOLUME)
     with NbdClient(lab.device) as client:

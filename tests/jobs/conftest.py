@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -14,9 +15,11 @@ from pytest_django import Settings
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.simulator import Head, Storage, World, simulated_world
+from volumes.attach import attach as attachment
 from volumes.attach import detach as detachment
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.repair import grace
 from volumes.worker import reconcile, runner
 
 
@@ -52,6 +55,9 @@ class Cluster:
     def detach(self, volume: LogicalVolume) -> None:
         self.call("detachLogicalVolume", lvolid=volume.pk)
 
+    def begin_attach(self, volume: LogicalVolume, head: Head) -> Job:
+        return attachment.request_attach(volume, head.server_id)
+
     def begin_detach(self, volume: LogicalVolume) -> Job:
         job = detachment.request_detach(volume)
         assert job is not None
@@ -83,7 +89,10 @@ class Cluster:
         connections.close_all()
 
     def reconcile(self) -> None:
+        """Ask all nodes, and let a moment pass: what was asked then is surely later than before."""
         reconcile.reconcile()
+        heard = F("last_answer") + 2 * grace.APART
+        StorageServer.objects.filter(silent_since=None).update(last_answer=heard)
 
     def silence(self, node: Storage, seconds: int) -> None:
         """Let a storage server be dead, and have been silent for so long."""
@@ -118,7 +127,7 @@ class Cluster:
 
 @contextmanager
 def _simulated_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "wake", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
         settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port

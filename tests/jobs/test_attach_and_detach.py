@@ -1,7 +1,6 @@
 """Attach, detach and fence, with simulated nodes."""
 
 import errno
-from threading import BoundedSemaphore
 from xmlrpc.client import Fault
 
 import pytest
@@ -146,20 +145,3 @@ def test_a_worker_that_died_before_it_recorded_the_attach_costs_nothing(
 
     assert four.state(volume) == "bound"
     assert len({(o.eventid, o.order) for o in head.told("attach")}) == 1
-
-
-def test_a_call_that_may_not_wait_any_more_is_told_and_its_work_goes_on(
-    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    volume = four.create()
-    monkeypatch.setattr("volumes.worker.runner.PATIENCE", 0.01)
-    places = BoundedSemaphore(1)
-    monkeypatch.setattr("volumes.worker.runner._waiting", places)
-    with places, pytest.raises(Fault) as caught:  # somebody else waits
-        four.attach(volume, head)
-
-    assert caught.value.faultCode == errno.ETIMEDOUT
-    assert "goes on as event" in caught.value.faultString
-    four.work()
-    assert four.state(volume) == "bound"
-    four.detach(volume)

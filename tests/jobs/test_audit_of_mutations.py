@@ -116,6 +116,11 @@ def snapshot_of(four: Cluster) -> LogicalVolume:
     return snapshots.create_snapshot(origin=four.create(), name="before")[0]
 
 
+def shut_down(four: Cluster) -> Mutation:
+    failures.shut_down()
+    return servers.resume
+
+
 def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
     return lambda: act(*args, **more)
 
@@ -150,6 +155,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.FINISH_SHRED: finish_shred,
     Action.FINISH_REBUILD: finish_rebuild,
     Action.SHUT_DOWN: lambda four: failures.shut_down,
+    Action.RESUME: shut_down,
     Action.START_EVACUATION: lambda four: call(drain.start_evacuation, a_disk(four)),
     Action.START_MAINTENANCE: lambda four: call(drain.start_maintenance, a_disk(four), 5),
     Action.PAUSE_JOB: lambda four: call(drain.pause, evacuating(four), paused=True),
@@ -169,6 +175,7 @@ AGAIN_CHANGES_NOTHING = [
     Action.FINISH_SHRED,
     Action.FINISH_REBUILD,
     Action.SHUT_DOWN,
+    Action.RESUME,
     Action.PAUSE_JOB,
     Action.RESUME_JOB,
 ]

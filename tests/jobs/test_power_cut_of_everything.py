@@ -6,8 +6,8 @@ from datetime import timedelta
 from xmlrpc.client import Fault
 
 import pytest
-from django.utils import timezone
 
+from inventory import clock
 from inventory.models import HeadServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
@@ -22,7 +22,7 @@ def newest(four: Cluster, head: Head, volume: LogicalVolume) -> Replica:
     newest, *left_behind = four.replicas(volume)
     for replica in left_behind:
         head.lose(replica.pk)
-    HeadServer.objects.update(last_answer=timezone.now() - timedelta(minutes=5))
+    HeadServer.objects.update(last_answer=clock.now() - timedelta(minutes=5))
     return newest
 
 

@@ -11,9 +11,8 @@ from functools import partial
 from typing import Any
 
 from deploy.local import observe
-from deploy.local.nbd import AttachedDevice
 from deploy.local.place import DISKS, HEADS, STORAGES
-from tests.upgrade.cluster import Cluster
+from tests.upgrade.cluster import Cluster, Device
 
 MIB = 1 << 20
 PAGE = 4096
@@ -38,7 +37,7 @@ class Content:
         self._mib: dict[int, bytearray] = defaultdict(partial(bytearray, MIB))
         self._version = 0
 
-    def write(self, device: AttachedDevice, places: Places) -> None:
+    def write(self, device: Device, places: Places) -> None:
         """Write new content."""
         self._version += 1
         for start, length in places:

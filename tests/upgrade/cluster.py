@@ -7,9 +7,11 @@ from typing import Any
 
 from deploy.local import observe
 from deploy.local.ledger import Ledger
-from deploy.local.nbd import AttachedDevice
+from deploy.local.nbd import NbdClient as Device
 from tests.upgrade import images
 from tests.upgrade.running import Running
+
+__all__ = ["Cluster", "Device"]
 
 HEAL_SECONDS = 60
 ALLOCATED, INSYNC = 1, 2
@@ -35,8 +37,8 @@ class Cluster(Running):
         for name in names:
             self.call("deleteLogicalVolume", lvolname=name)
 
-    def open(self, name: str) -> AttachedDevice:
-        return AttachedDevice(self.place.links / name)
+    def open(self, name: str) -> Device:
+        return Device(self.place.links / name)
 
     def wrong(self, name: str, ledger: Ledger) -> list[str]:
         """Read back all that a ledger knows of a volume; tell what differs."""

@@ -47,6 +47,7 @@ def _make(checkout: Path, fixture: Fixture, folder: Path, url: str) -> None:
         (folder / DUMP).write_text(_dump(url))
     _take_from_here(folder)
     _pack(folder, fixture.archive)
+    cluster.remove()
     print(f"{fixture.archive}: {fixture.archive.stat().st_size >> 10} KiB")
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from deploy.local import observe
 from deploy.local.ledger import BLOCK, Ledger, spread
-from deploy.local.nbd import AttachedDevice
 from deploy.local.place import ROOT
-from tests.upgrade.cluster import Cluster
+from tests.upgrade.cluster import Cluster, Device
 
 OLDER = "9b700b508927a177ec4ed96534e25d9889ca270e"
 """The version before this one, whose code is taken out of the repository's own history."""
@@ -131,6 +130,6 @@ def _snapshot_and_lose_a_server(cluster: Cluster, name: str, ledger: Ledger, nod
     return frozen
 
 
-def _write(ledger: Ledger, device: AttachedDevice, start: int) -> None:
+def _write(ledger: Ledger, device: Device, start: int) -> None:
     for offset in spread(device.size - 64 * BLOCK, 8, start=start):
         ledger.write(device, offset)

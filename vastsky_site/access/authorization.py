@@ -54,6 +54,7 @@ METHODS: dict[str, frozenset[Role]] = {
     "vastsky.listJobs": READ,
     "vastsky.forceAttach": OPERATE,
     "vastsky.planEvacuation": READ,
+    "vastsky.resume": OPERATE,
     "vastsky.evacuate": OPERATE,
     "vastsky.maintenance": OPERATE,
     "vastsky.pauseJob": OPERATE,

@@ -6,17 +6,27 @@ A caller of /RPC2 whose body takes its time is told whether it is let in before 
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from agents.reception.connection import Response
 from agents.reception.requests import Request
+from inventory.fair_places import FairPlaces
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 64
+"""Requests at work. Attach and detach hold a place each until the nodes are done; at most
+VASTSKY_WAITING_CALLS of them."""
+
 PATH = "/RPC2"
+ARRIVED, REST = "vastsky.arrived", "vastsky.rest"
+"""What a request's environment tells: when it came, and how it gives its place away meanwhile."""
 AWAITED = "vastsky.body_awaited"
 """In the environment of a request whose body is still to come; `LET_IN` lets it come."""
 LET_IN = HTTPStatus.CONTINUE
@@ -29,6 +39,8 @@ PLAIN = {
     "wsgi.multiprocess": False,
     "wsgi.run_once": False,
 }
+
+_working = FairPlaces(AT_ONCE)
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -58,8 +70,10 @@ class SiteDoor:
             nonlocal status, headers
             status, headers = int(line[:3]), theirs
 
+        environ[ARRIVED], environ[REST] = time.monotonic(), _rest
         try:
-            answer = self._application(environ, start_response)
+            with _place():
+                answer = self._application(environ, start_response)
             if getattr(answer, "streaming", False):
                 return Response(status, headers, answer)
             body = b"".join(answer)
@@ -69,6 +83,24 @@ class SiteDoor:
         if close := getattr(answer, "close", None):
             close()
         return Response(status, headers, body)
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    _working.take(threading.TIMEOUT_MAX)
+    try:
+        yield
+    finally:
+        _working.give_back()
+
+
+@contextmanager
+def _rest() -> Iterator[None]:
+    _working.give_back()
+    try:
+        yield
+    finally:
+        _working.take(threading.TIMEOUT_MAX)
 
 
 def _environ(request: Request, body: bytes) -> dict[str, Any]:

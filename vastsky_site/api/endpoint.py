@@ -1,14 +1,16 @@
 """The API at /RPC2: who may call, what is read, and how every outcome becomes text/xml."""
 
 import logging
+import time
 import xmlrpc.client
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from threading import BoundedSemaphore
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import DatabaseError
+from django.conf import settings
+from django.db import Error as DatabaseFailure
 from django.http import HttpRequest, HttpResponse
 from modernrpc import Protocol, RpcRequestContext, RpcServer
 from modernrpc.exceptions import RPCException, RPCMethodNotFound, RPCParseError
@@ -17,11 +19,12 @@ from modernrpc.xmlrpc.handler import XmlRpcHandler
 import inventory.rpc
 import volumes.api.operator_rpc
 import volumes.api.rpc
-from inventory.errors import Invalid, Refused
+from inventory import calls, outages
+from inventory.errors import Invalid, Refused, TimedOut, TryAgain
 from vastsky_site.access import authorization
-from vastsky_site.access.authentication import Denied, identify
-from vastsky_site.api import signatures
-from vastsky_site.api.bodies import AWAITED, LET_IN, PATH
+from vastsky_site.access.authentication import Caller, Denied, identify
+from vastsky_site.api import bodies, signatures
+from vastsky_site.api.bodies import PATH
 from vastsky_site.api.xml import ECHOED
 
 logger = logging.getLogger(__name__)
@@ -30,12 +33,24 @@ BODY_BYTES = 2 * 1024 * 1024
 
 E2BIG, EACCES, INVALID_REQUEST, INTERNAL = 7, 13, -32600, 500
 
+LONGEST_CALL = 280
+"""Seconds: old clients hang up at 300."""
+
 reading = BoundedSemaphore(2)
 """Places for calls that only read. More at once are not answered sooner: one thread of Python runs
 at a time, and SQLite gives that up at every row, so that many long lists wait for each other row by
 row. A second place lets short calls pass a long list."""
 
+REPEATABLE = authorization.READS | {
+    "notifyFailure",
+    "notifyBadBlocks",
+    "notifyShredFinished",
+    "notifyRebuildMirrorFinished",
+}
+"""What may be done again though it may have been done: the second time changes nothing."""
+
 View = Callable[[HttpRequest], HttpResponse]
+T = TypeVar("T")
 
 
 # -- the call -------------------------------------------------------------------------------------
@@ -51,22 +66,37 @@ def rpc_first(get_response: View) -> View:
 
 
 def endpoint(request: HttpRequest) -> HttpResponse:
+    """Answer one call before its caller hangs up."""
+    arrived = request.META.get(bodies.ARRIVED, time.monotonic())
+    rest = request.META.get(bodies.REST, nullcontext)
+    with calls.answering(calls.Call(arrived + _seconds(), rest)):
+        return _answer(request)
+
+
+def _answer(request: HttpRequest) -> HttpResponse:
     """Answer one call; the body is not touched before the caller is known."""
     try:
-        caller = identify(request)
+        caller = _ride_out(partial(identify, request), repeatable=True)
     except Denied as denied:
         refusal = _fault(EACCES, str(denied), denied.status)
         refusal["WWW-Authenticate"] = 'Basic realm="vastsky"'
         return refusal
-    except DatabaseError:
+    except TryAgain as refused:
+        return _fault(refused.errno, str(refused))
+    except DatabaseFailure:
         logger.exception("the database does not say whose token this is")
         return _fault(INTERNAL, "internal server error", status=503)
     if request.method != "POST":
         refusal = _fault(INVALID_REQUEST, "a method call is sent with POST", status=405)
         refusal["Allow"] = "POST"
         return refusal
-    if AWAITED in request.META and _announced(request) <= BODY_BYTES:
-        return HttpResponse(status=LET_IN)
+    return _perform(request, caller)
+
+
+def _perform(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Do what the body says, or let it come first."""
+    if bodies.AWAITED in request.META and _announced(request) <= BODY_BYTES:
+        return HttpResponse(status=bodies.LET_IN)
     try:
         body = _read(request)
     except RPCException as error:
@@ -120,7 +150,9 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
     def method(*params: object) -> Any:
         try:
             authorization.require(name)
-            result = answer(*params)
+            if not calls.left(1):
+                raise TimedOut("the call could not be begun in time: too many are under way")
+            result = _ride_out(partial(answer, *params), repeatable=name in REPEATABLE)
         except Refused as refusal:
             raise RPCException(refusal.errno, str(refusal)) from None
         except RPCMethodNotFound:
@@ -132,6 +164,19 @@ def guarded(name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
 
     method.__doc__ = answer.__doc__
     return method
+
+
+def _ride_out(work: Callable[[], T], *, repeatable: bool) -> T:
+    """Do it, and again while the database fails in passing, until the caller's time is over.
+
+    Every method is one transaction, or several of which each may be repeated; those that wait for
+    nodes then wait whatever the database does.
+    """
+    return outages.ride_out(work, seconds=_seconds(), repeatable=repeatable)
+
+
+def _seconds() -> float:
+    return min(settings.VASTSKY_ATTACH_SECONDS, LONGEST_CALL)
 
 
 def _call(

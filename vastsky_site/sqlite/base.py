@@ -1,57 +1,106 @@
-"""Django's SQLite backend with writers queued inside the process.
-
-SQLite makes a second writer sleep and poll, unfairly: with 16 clients the slowest waited seconds
-where a lock in the process makes them wait a fraction of one (worker and beat, being processes
-of their own, still meet at SQLite's lock).
-"""
+"""Django's SQLite backend with writers queued, those of this process and of others."""
 # mypy: disable-error-code="misc"
 # The hooks that Django calls around a transaction are not in its stubs.
 
-import threading
-from collections import defaultdict
 from typing import Any
 
-from django.db.backends.sqlite3 import base
-from django.db.utils import OperationalError
+from django.db.backends.sqlite3 import base, creation
 
-_LOCKS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-"""One per database file."""
+from inventory import calls
+from vastsky_site.sqlite import writers
+
+WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+PATIENCE = 20.0
+
+
+class Cursor(base.SQLiteCursorWrapper):
+    """A change that is a transaction of its own waits for its turn like any other."""
+
+    wrapper: "DatabaseWrapper"
+
+    def execute(self, query: str, params: Any = None) -> Any:
+        """Execute a statement, as the only writer if it writes."""
+        if not self._writes(query):
+            return super().execute(query, params)
+        self.wrapper.take_turn()
+        try:
+            return super().execute(query, params)
+        finally:
+            self.wrapper.end_turn()
+
+    def executemany(self, query: str, param_list: Any) -> Any:
+        """Execute a statement many times, as the only writer if it writes."""
+        if not self._writes(query):
+            return super().executemany(query, param_list)
+        self.wrapper.take_turn()
+        try:
+            return super().executemany(query, param_list)
+        finally:
+            self.wrapper.end_turn()
+
+    def _writes(self, query: str) -> bool:
+        return not self.wrapper.has_turn and query.lstrip()[:7].upper().startswith(WRITES)
+
+
+class Creation(creation.DatabaseCreation):
+    """Removes a test's database whole."""
+
+    def _destroy_test_db(self, test_database_name: str, verbosity: int) -> None:
+        super()._destroy_test_db(test_database_name, verbosity)
+        writers.forget(str(test_database_name))
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Holds the file's lock from BEGIN IMMEDIATE to the end of the transaction."""
+    """Is the file's writer from BEGIN IMMEDIATE to the end of the transaction."""
+
+    creation_class = Creation
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._held: threading.Lock | None = None
+        self._turn: writers.Writers | None = None
+
+    @property
+    def has_turn(self) -> bool:
+        """Tell whether this connection is the writer."""
+        return self._turn is not None
+
+    def take_turn(self) -> None:
+        """Become the file's writer; OperationalError if that takes too long."""
+        settings = self.settings_dict
+        turn = writers.of_file(str(settings["NAME"]))
+        turn.enter(calls.left(settings["OPTIONS"].get("timeout", PATIENCE)))
+        self._turn = turn
+
+    def end_turn(self) -> None:
+        """Let the next one write, if it was our turn."""
+        if self._turn is not None:
+            turn, self._turn = self._turn, None
+            turn.leave()
+
+    def create_cursor(self, name: str | None = None) -> Any:  # noqa: ARG002 - Django decides
+        """Make a cursor that waits for its turn."""
+        cursor = self.connection.cursor(factory=Cursor)
+        cursor.wrapper = self
+        return cursor
 
     def _start_transaction_under_autocommit(self) -> None:
-        settings = self.settings_dict
-        lock = _LOCKS[str(settings["NAME"])]
-        if not lock.acquire(timeout=settings["OPTIONS"].get("timeout", 5)):
-            raise OperationalError("database is locked by another thread")
-        self._held = lock
+        self.take_turn()
         try:
             super()._start_transaction_under_autocommit()
         except BaseException:
-            self._let_go()
+            self.end_turn()
             raise
 
     def _commit(self) -> None:
         super()._commit()
-        self._let_go()
+        self.end_turn()
 
     def _rollback(self) -> None:
         super()._rollback()
-        self._let_go()
+        self.end_turn()
 
     def _close(self) -> None:
         try:
             super()._close()
         finally:
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._held is not None:
-            self._held.release()
-            self._held = None
+            self.end_turn()

@@ -1,14 +1,20 @@
-"""The methods of the API for operators: evacuate a place, leave it alone, steer jobs."""
+"""The methods of the API for operators: start again, evacuate or spare a place, steer jobs."""
 
 from collections.abc import Callable
 from typing import Any
 
 from agents.xmlrpc import INT_MAX
+from inventory import servers
 from inventory.errors import Invalid, NotFound
 from inventory.models import Disk, StorageServer
 from volumes.models import Job
 from volumes.repair import drain
 from volumes.worker import operations
+
+
+def resume() -> int:
+    """Let servers register again that shutdownAll took out of service; how many."""
+    return servers.resume()
 
 
 def plan_evacuation(*, ssvrid: int = 0, pdskid: int = 0) -> dict[str, Any]:
@@ -74,6 +80,7 @@ def _find_job(eventid: int) -> Job:
 
 
 PROCEDURES: dict[str, Callable[..., Any]] = {
+    "vastsky.resume": resume,
     "vastsky.planEvacuation": plan_evacuation,
     "vastsky.evacuate": evacuate,
     "vastsky.maintenance": maintain,

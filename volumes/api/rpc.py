@@ -5,6 +5,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, TypedDict
 
+import inventory.rpc
 from agents.protocol import Target
 from agents.xmlrpc import INT_MAX
 from inventory.errors import Invalid, NotFound
@@ -150,6 +151,31 @@ def list_physical_disks(*, ssvrid: int = 0) -> list[Struct]:
 # -- what nodes and monitors tell -----------------------------------------------------------------
 
 
+def register_physical_disk(
+    *,
+    ssvrid: int,
+    local_path: Annotated[str, 1024],
+    capacity: str,
+    disk_uuid: Annotated[str, 64] = "",
+    tags: Annotated[str, 256] = "",
+    generation: int = 0,
+) -> int:
+    """Register a disk and return its id; EEXIST when it is in use here, EBUSY when elsewhere.
+
+    capacity is the number of 512-byte sectors, as a decimal string. A disk is known by its
+    disk_uuid, or by its local_path when it has none. generation is the newest that its label knows.
+    """
+    disk = shred.register_disk(
+        server_id=ssvrid,
+        local_path=inventory.rpc.parse_path(local_path),
+        capacity_sectors=inventory.rpc.parse_sectors(capacity),
+        disk_uuid=disk_uuid,
+        tags=tags,
+        generation=generation,
+    )
+    return disk.pk
+
+
 def notify_failure(*, target: int, targetid: int, reason: Annotated[str, 500] = "") -> None:
     """Take note that a head (1), storage server (2), disk (3) or extent (4) failed; idempotent."""
     failures.fail(target, targetid, reason)
@@ -243,6 +269,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     "listStorageServers": list_storage_servers,
     "listPhysicalDisks": list_physical_disks,
     "listEvents": list_events,
+    "registerPhysicalDisk": register_physical_disk,
     "notifyFailure": notify_failure,
     "notifyBadBlocks": notify_bad_blocks,
     "notifyShredFinished": notify_shred_finished,

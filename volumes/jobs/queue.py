@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from functools import partial
 from typing import Any
 
 from django.conf import settings
+from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from inventory import audit, clock, ids
+from inventory import audit, clock, ids, outages
 from inventory.errors import Busy
 from volumes.jobs import wakeup
 from volumes.models import Job, JobLine, LogicalVolume
@@ -26,16 +28,23 @@ logger = logging.getLogger(__name__)
 
 LEASE = timedelta(seconds=12)
 """How long a job waits for a worker that died; one that lives renews its lease (`renewing`)."""
+LONGEST_STEP = 300.0
+DEADLINE = 0.7
+"""Of the time that a caller may wait: he hears of the end, and may have made it himself."""
 LONGEST = timedelta(minutes=1)
 """No step is put off for longer: what seems to be was dated by another clock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """A step's answer: look at this job again after a while, waiting for what is said here."""
+    """A step's answer: look at this job again after a while, waiting for what is said here.
+
+    `in_line`: others come first, as they should; that it does not get on is no problem.
+    """
 
     after: timedelta = timedelta()
     waiting: str = ""
+    in_line: bool = False
 
 
 class LeaseLost(Exception):
@@ -56,16 +65,16 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     except IntegrityError:
         raise Busy(f"{subject}: other work on it is under way") from None
     tell(job, f"asked for by {job.actor}")
-    transaction.on_commit(partial(wakeup.ring, job.pk), robust=True)
+    transaction.on_commit(partial(wakeup.wake, job.pk), robust=True)
     return job
 
 
-def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
+def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]], *, wake: int = 0) -> int:
     """Record many jobs at once, each given by the columns that tell it from the others.
 
-    Those whose subject has such a job already are left out. Nobody is woken: the next tick finds
-    them. One prepared statement for all: thousands of model instances, each column prepared anew,
-    took most of the time in which a failed server was answered.
+    Those whose subject has such a job already are left out. Workers hear of the first `wake`; the
+    next tick finds the others. One prepared statement for all: thousands of model instances, each
+    column prepared anew, took most of the time in which a failed server was answered.
     """
     if not works:
         return 0
@@ -85,6 +94,8 @@ def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]]) -> int:
     insert = f"INSERT INTO {table.db_table} ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608 - all of it is ours
     with connection.cursor() as cursor:
         cursor.executemany(insert, rows)
+    for number in [row[0] for row in rows[:wake]]:
+        transaction.on_commit(partial(wakeup.wake, number), robust=True)
     return len(rows)
 
 
@@ -105,21 +116,35 @@ def claim(job_id: int) -> Job | None:
 def renewing(job: Job) -> Iterator[None]:
     """Renew the lease while the block runs: a step may wait for a node longer than LEASE."""
     over = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(job, over), name=f"keep-{job.pk}", daemon=True)
-    keeper.start()
+    renewer = threading.Thread(
+        target=_keep_renewing, args=(job, over), name=f"renew-{job.pk}", daemon=True
+    )
+    renewer.start()
     try:
         yield
     finally:
         over.set()
 
 
-def _keep(job: Job, over: threading.Event) -> None:
-    """Most steps end before this thread has touched the database at all."""
+def _keep_renewing(job: Job, over: threading.Event) -> None:
+    """Most steps end before this thread has touched the database at all.
+
+    A step that takes longer than any node may is hung: then its job is another worker's.
+    """
+    end = time.monotonic() + LONGEST_STEP
     try:
-        while not over.wait(LEASE.total_seconds() / 3):
-            _owned(job).update(due=clock.now() + LEASE)
+        while not over.wait(LEASE.total_seconds() / 3) and time.monotonic() < end:
+            _renew(job)
     finally:
         connection.close()
+
+
+def _renew(job: Job) -> None:
+    try:
+        _owned(job).update(due=clock.now() + LEASE)
+    except DatabaseFailure as error:
+        logger.warning("the lease of job %s is not renewed: %s", job.pk, error)
+        outages.recover()
 
 
 def due_ids(now: datetime, limit: int) -> list[int]:
@@ -146,15 +171,25 @@ def record(job: Job, **fields: Any) -> None:
 
 def start(job: Job, what: str, **fields: Any) -> None:
     """Record that nodes are about to be asked for this, as a new order."""
-    started = job.started or timezone.now()
-    record(job, ordered=True, order=job.order + 1, started=started, waiting="", **fields)
+    order = job.order + 1
+    fields |= {"started": job.started or timezone.now(), "moved": clock.now()}
+    record(job, ordered=True, order=order, waiting="", **fields)
     tell(job, f"{what}: order {job.order} to the node")
+
+
+def get_on(job: Job, done_mib: int, **fields: Any) -> None:
+    """Record how far long work is; if that is further than before, it got on now."""
+    if done_mib != job.done_mib:
+        fields["moved"] = clock.now()
+    record(job, done_mib=done_mib, **fields)
 
 
 def postpone(job: Job, again: Again) -> None:
     """Give the job back until later; losing it meanwhile is fine."""
     waiting = again.waiting[:250]
-    given = _owned(job).update(due=clock.now() + again.after, waiting=waiting, holder="")
+    moved = {"moved": clock.now()} if again.in_line else {}
+    due = clock.now() + again.after
+    given = _owned(job).update(due=due, waiting=waiting, holder="", **moved)
     if given and waiting and _gist(waiting) != _gist(job.waiting):
         tell(job, waiting)
 
@@ -215,10 +250,21 @@ def exclusive(volume: LogicalVolume) -> Job | None:
 
 
 def deadline() -> datetime:
-    """Until when failures are retried: a node that died is surely noticed as OFFLINE by then."""
-    return clock.now() + timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+    """Until when a job that somebody waits for has to be over: while he still waits."""
+    return clock.now() + _whole()
 
 
-def expired(job: Job) -> bool:
-    """Tell whether the job's time is over."""
-    return job.deadline is not None and clock.now() >= job.deadline
+def is_over(job: Job, *, failing: bool) -> bool:
+    """Tell whether the time of a job that somebody waits for is over.
+
+    Failures are retried for less long: a node that died is surely noticed as OFFLINE by then.
+    """
+    if job.deadline is None:
+        return False
+    patience = timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+    spared = max(_whole() - patience, timedelta()) if failing else timedelta()
+    return clock.now() >= job.deadline - spared
+
+
+def _whole() -> timedelta:
+    return timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS * DEADLINE)

@@ -125,13 +125,17 @@ def evacuate_step(job: Job) -> Again | None:
         queue.finish(job)
         return None
     total = max(job.total_mib, left * 1024)
-    queue.record(
-        job,
-        total_mib=total,
-        done_mib=total - left * 1024,
-        started=job.started or timezone.now(),
-    )
-    return Again(LOOK, f"{left} GB are left" + (", paused" if job.paused else ""))
+    started = job.started or timezone.now()
+    queue.get_on(job, total - left * 1024, total_mib=total, started=started)
+    waiting = f"{left} GB are left" + (", paused" if job.paused else "")
+    return Again(LOOK, waiting, in_line=job.paused or _is_being_moved(place))
+
+
+def _is_being_moved(place: Place) -> bool:
+    """Tell whether a rebuild of something on this place got on since we looked last but one."""
+    lately = clock.now() - 2 * LOOK
+    rebuilds = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, moved__gt=lately)
+    return rebuilds.filter(mirror__in=_replicas_on(place).values("mirror")).exists()
 
 
 def maintenance_step(job: Job) -> Again | None:

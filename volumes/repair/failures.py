@@ -5,10 +5,9 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
-from django.utils import timezone
 
 from agents.protocol import Reason, Target
-from inventory import audit, servers, space
+from inventory import audit, clock, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
@@ -199,9 +198,13 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
 
 @write_lock()
 def shut_down() -> None:
-    """Take all servers out of service until they register again; Busy while any is attached to."""
+    """Take all servers out of service; Busy while any is attached to.
+
+    They are back when they are started anew, or register after a person said so.
+    """
     if attached := Attachment.objects.count():
         raise Busy(f"{attached} volumes are attached")
+    servers.halt_all()
     moved = []
     for kind, to in SHUT_DOWN.items():
         up = kind.objects.filter(priority__in=ALIVE)
@@ -226,8 +229,8 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
     """Leave replicas out and queue the repair of their mirrors; whether that changed anything.
 
     The last good replica stays. A volume that was not closed cleanly, and whose head cannot tell
-    which copies it still used, keeps all of them: one that looks lost may be the only one with the
-    newest data. `trusted`: the head itself says so.
+    which replicas it still used, keeps all of them: one that looks lost may be the only one with
+    the newest data. `trusted`: the head itself says so.
     """
     chosen = Replica.objects.filter(pk__in=replicas, status__in=GOOD)
     if not trusted:
@@ -250,7 +253,7 @@ def _knowable(volume: str) -> Q:
     A head that was not heard lately may have lost its power with the others, and may have left
     replicas behind before that: only their marks tell which.
     """
-    lately = timezone.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    lately = clock.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
     unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{

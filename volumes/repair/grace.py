@@ -1,7 +1,7 @@
 """How long replicas have been out of reach, and what is not to be replaced by itself for now."""
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +15,8 @@ from volumes.models import Job, Replica
 from volumes.replicas.rows import ReplicaRow
 
 OUT = (Priority.OFFLINE, Priority.FAULTY)
+APART = timedelta(seconds=1.5)
+"""By so much two processes may differ in the cluster's time."""
 
 
 def silences(replicas: Iterable[ReplicaRow]) -> dict[int, float]:
@@ -88,16 +90,16 @@ def brake() -> str:
 def unheard(replica: ReplicaRow) -> str:
     """Say which servers have not been heard of since a replica was lost; "" once all have.
 
-    Until then nobody knows how many vanished with its server. What seems to be of the future was
-    dated before the clock was set back.
+    Until then nobody knows how many vanished with its server.
     """
-    first = Coalesce("server__silent_since", "since")
-    since = Replica.objects.values_list(first, flat=True).get(pk=replica.dextid)
+    times = Replica.objects.values_list("server__silent_since", "since")
+    silent_since, lost_since = times.get(pk=replica.dextid)
+    since = silent_since or lost_since + APART
     others = StorageServer.objects.filter(priority__in=ALIVE, silent_since=None)
     waiting = others.exclude(pk=replica.server).filter(
         Q(last_answer__lt=since) | Q(last_answer=None)
     )
-    names = [str(server) for server in waiting[:3]] if since <= clock.now() else []
+    names = [str(server) for server in waiting[:3]]
     return f"{', '.join(names)} must answer first: it may have vanished, too" if names else ""
 
 
@@ -111,7 +113,7 @@ def _reported() -> Exists:
     return Exists(Replica.objects.filter(cut_off, server=OuterRef("pk")))
 
 
-def _is_cut_off(last_answer: F | OuterRef) -> Q:
+def _is_cut_off(heard: F | OuterRef) -> Q:
     """Match replicas to which a head lost the connection after their server's last answer."""
-    after = Q(since__gt=last_answer) | Q(server__last_answer=None)
+    after = Q(since__gt=heard) | Q(server__last_answer=None)
     return after & Q(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)

@@ -165,7 +165,7 @@ def _copy(situation: Situation, target: ReplicaRow) -> Again:
     kind, allowed = Job.Kind.REBUILD, slots.rebuilds()
     start = partial(transfer.begin, situation, target)
     if limit := slots.begin(kind, allowed, start, disk=target.disk, server=target.server):
-        return Again(POLL, limit)
+        return Again(POLL, limit, in_line=True)
     return _send(situation, target)
 
 
@@ -178,7 +178,7 @@ def _send(situation: Situation, target: ReplicaRow) -> Again:
 
 
 def _go_on(job: Job, report: Report) -> Again:
-    queue.record(job, done_mib=report.done_mib, total_mib=report.total_mib)
+    queue.get_on(job, report.done_mib, total_mib=report.total_mib)
     return Again(POLL)
 
 

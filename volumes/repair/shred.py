@@ -4,6 +4,7 @@ import errno as errnos
 from datetime import timedelta
 from functools import partial
 
+from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
@@ -21,12 +22,36 @@ POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=5)
 PIECE_GB = 512
 """A larger stretch is zeroed piece by piece, so that its beginning is of use before its end."""
+AT_ONCE = 500
 TRIES = 8
 REST = timedelta(minutes=5)
 """How long space rests whose shredding failed TRIES times, so that it never starves the rest."""
 
 
-def request_missing(limit: int = 500) -> int:
+@write_lock()
+def register_disk(
+    *,
+    server_id: int,
+    local_path: str,
+    capacity_sectors: int,
+    disk_uuid: str = "",
+    tags: str = "",
+    generation: int = 0,
+) -> Disk:
+    """Find or record a disk (`servers.register_disk`) and have its space shredded from then on."""
+    disk = servers.register_disk(
+        server_id=server_id,
+        local_path=local_path,
+        capacity_sectors=capacity_sectors,
+        disk_uuid=disk_uuid,
+        tags=tags,
+        generation=generation,
+    )
+    request_missing(AT_ONCE, disk=disk)
+    return disk
+
+
+def request_missing(limit: int = AT_ONCE, disk: Disk | None = None) -> int:
     """Queue the shredding of space that needs it, on disks that answer; reconcile calls this."""
     open_jobs = Job.objects.filter(kind=Job.Kind.SHRED, state=Job.State.OPEN)
     room = limit - open_jobs.count()
@@ -43,9 +68,12 @@ def request_missing(limit: int = 500) -> int:
         .exclude(jobs__kind=Job.Kind.SHRED, jobs__state=Job.State.FAILED, jobs__due__gt=rested)
         .order_by("pk")
     )
+    if disk is not None:
+        wanted = wanted.filter(disk=disk)
     with write_lock():
         rows = list(wanted.values_list("pk", "disk", "offset_gb", "size_gb")[:room])
-        return queue.submit_all(Job.Kind.SHRED, [_work(*row) for row in rows])
+        wake = settings.VASTSKY_SHREDS_PER_DISK if disk is not None else 0
+        return queue.submit_all(Job.Kind.SHRED, [_work(*row) for row in rows], wake=wake)
 
 
 def _work(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> dict[str, int | str]:
@@ -73,7 +101,7 @@ def shred_step(job: Job) -> Again | None:
         place = {"disk": extent.disk_id, "server": extent.disk.server_id}
         start = partial(queue.start, job, "shred")
         if limit := slots.begin(Job.Kind.SHRED, slots.shreds(), start, **place):
-            return Again(POLL, limit)
+            return Again(POLL, limit, in_line=True)
         report = _send(job, extent)
     else:
         report = nodes.storage(extent.disk.server_id).report(job.pk, job.order)
@@ -110,7 +138,7 @@ def _take_up(job: Job, extent: Extent, report: Report) -> Again | None:
         case Progress.FAILED:
             return give_up_or_retry(job, report.errno or errnos.EIO, report.message)
         case _:
-            queue.record(job, done_mib=report.done_mib)
+            queue.get_on(job, report.done_mib)
             return Again(POLL)
 
 

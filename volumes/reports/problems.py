@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Model, Q, Sum
 from django.utils import timezone
 
-from inventory import clock
+from inventory import clock, servers
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer, Watch
 from inventory.pulse import Pulse
 from volumes.models import Attachment, Job, LogicalVolume, Replica
@@ -55,6 +55,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _weak(protection.weak_volumes() if weak is None else weak)
     found += _worker()
     found += _brake()
+    found += _halted()
     found += _attachments()
     found += _jobs(now)
     found += _servers(now)
@@ -139,7 +140,7 @@ def _jobs(now: datetime) -> Iterator[Problem]:
     for job in stuck[:LISTED]:
         late = progress.is_overdue(job, now)
         title = "is overdue: nobody takes its next step" if late else "does not get on"
-        cause = job.waiting or job.error or f"{job.attempts} failed tries"
+        cause = job.waiting or job.error or _why_stuck(job)
         yield Problem(
             Risk.STOPPED,
             job,
@@ -147,6 +148,25 @@ def _jobs(now: datetime) -> Iterator[Problem]:
             cause,
             job.created,
             "retry-job",
+        )
+
+
+def _why_stuck(job: Job) -> str:
+    if job.attempts:
+        return f"{job.attempts} failed tries"
+    since = clock.on_the_wall(job.moved or job.since)
+    return f"nothing has come of it since {since:%Y-%m-%d %H:%M} UTC: look at the node that does it"
+
+
+def _halted() -> Iterator[Problem]:
+    if halted := servers.count_halted():
+        yield Problem(
+            Risk.STOPPED,
+            servers.cluster(),
+            f"The cluster was shut down: {halted} servers are out of service",
+            "each is back when its agent is started anew; or let all start again that run",
+            None,
+            "start-again",
         )
 
 
@@ -266,6 +286,7 @@ def is_anything_wrong() -> bool:
             HeadServer.objects.filter(degraded),
             networks.half_silent(),
             Disk.objects.filter(priority__in=OUT),
+            StorageServer.objects.filter(halted=True),
             Attachment.objects.filter(state=Attachment.State.ERROR),
             Job.objects.filter(progress.needs_attention(now)),
         )

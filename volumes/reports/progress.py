@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db.models import BigIntegerField, Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -11,6 +12,8 @@ from volumes.models import Job
 
 OVERDUE = timedelta(seconds=90)
 """A step is due, and nobody took it for longer than any lease: worker or beat stand still."""
+STILL = timedelta(minutes=5)
+"""Long work that gets on does so more often."""
 STUCK_AFTER = 3
 """Failed tries of one step after which a person should look."""
 
@@ -78,9 +81,24 @@ def open_jobs() -> QuerySet[Job]:
 
 
 def needs_attention(now: datetime) -> Q:
-    """Select open jobs that do not get on: overdue, past their deadline, or failing repeatedly."""
+    """Select open jobs that do not get on: overdue, late, failing often, or at a standstill."""
     late = Q(due__lt=now - OVERDUE) | Q(deadline__lt=now - OVERDUE)
-    return Q(state=Job.State.OPEN) & (late | Q(attempts__gte=STUCK_AFTER))
+    return Q(state=Job.State.OPEN) & (late | Q(attempts__gte=STUCK_AFTER) | _stands_still(now))
+
+
+def _stands_still(now: datetime) -> Q:
+    """Select long work that nobody waits for and that has not got on for long.
+
+    What has no order out may wait until the grace of its server is over.
+    """
+    grace = timedelta(seconds=settings.VASTSKY_GRACE_SECONDS)
+    ordered = Q(ordered=True, moved__lt=now - STILL)
+    since = Q(moved__lt=now - STILL) | Q(moved=None, since__lt=now - STILL)
+    patient = Q(moved__lt=now - STILL - grace) | Q(moved=None, since__lt=now - STILL - grace)
+    evacuating = Q(kind=Job.Kind.EVACUATE, paused=False) & patient
+    waiting = Q(kind=Job.Kind.REBUILD, ordered=False) & patient
+    shredding = Q(kind=Job.Kind.SHRED, ordered=False) & since
+    return ordered | evacuating | waiting | shredding
 
 
 def is_overdue(job: Job, now: datetime) -> bool:

@@ -6,15 +6,17 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 
 from django.conf import settings
+from django.db import Error as DatabaseFailure
 from django.db import close_old_connections
 
 from agents.client import AgentUnreachable, Fault
 from agents.protocol import Malformed
-from inventory import audit, clock
+from inventory import audit, calls, clock, outages
 from inventory.errors import NodeRefused, TimedOut
+from inventory.fair_places import FairPlaces
 from volumes.attach import attach, detach
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
@@ -47,10 +49,11 @@ GIVE_UP: dict[str, GiveUp] = {
 }
 """What to do with a job that somebody waits for and that cannot succeed. Others try for ever."""
 
-PATIENCE = 5.0
-"""Seconds that a call waits for its turn to wait."""
-_waiting = BoundedSemaphore(settings.VASTSKY_WAITING_CALLS)
+OWN_STEPS = 0.75
+"""Of the time that a call may wait: later it takes no step itself, which could last longer."""
+_places = FairPlaces(settings.VASTSKY_WAITING_CALLS)
 
+SOON = timedelta(seconds=1)
 AT_ONCE = 200
 _POOL = ThreadPoolExecutor(max_workers=16, thread_name_prefix="steps")
 _taken: set[int] = set()
@@ -62,9 +65,16 @@ def run_job(job_id: int) -> None:
     """Take steps of one job until it has to wait; safe to call late, twice, or at once.
 
     What follows from a step is the system's own doing, even in the thread of a caller that waits.
+    An error of the database that passes is no failure of the job: it comes again.
     """
     with audit.acting_as(audit.SYSTEM.name, audit.SYSTEM.way):
-        _run(job_id)
+        try:
+            _run(job_id)
+        except DatabaseFailure as error:
+            if not outages.is_passing(error):
+                raise
+            logger.warning("job %s comes again, the database fails: %s", job_id, error)
+            outages.recover()
 
 
 def _run(job_id: int) -> None:
@@ -76,10 +86,22 @@ def _run(job_id: int) -> None:
         except queue.LeaseLost:
             logger.info("job %s is another worker's by now", job_id)
             return
+        except DatabaseFailure as error:
+            _give_back(job, error)
+            return
         if again is None:
             return
         queue.postpone(job, again)
         job = None if again.after else queue.claim(job_id)
+
+
+def _give_back(job: Job, error: DatabaseFailure) -> None:
+    """Let a job come again soon if the database takes even that, or else when its lease is over."""
+    if not outages.is_passing(error):
+        raise error
+    logger.warning("job %s %s comes again, the database fails: %s", job.pk, job.kind, error)
+    outages.recover()
+    queue.postpone(job, Again(SOON, "the database was busy or away"))
 
 
 def _step(job: Job) -> Again | None:
@@ -94,12 +116,23 @@ def _step(job: Job) -> Again | None:
         return _failed(job, errnos.EHOSTDOWN, f"no sane answer: {error}")
     except queue.LeaseLost:
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, DatabaseFailure) and outages.is_passing(error):
+            raise
         logger.exception("job %s %s failed", job.pk, job.kind)
         return _failed(job, 500, "internal error, see the manager's log")
-    if again is not None and job.attempts and _is_over(job):
-        return _failed(job, errnos.EHOSTDOWN, again.waiting)
-    return again
+    return again if again is None else _in_time(job, again)
+
+
+def _in_time(job: Job, again: Again) -> Again | None:
+    """End a job that somebody waits for and that is not done when its time is over."""
+    give_up = GIVE_UP.get(job.kind)
+    over = _is_over(job) if job.attempts else queue.is_over(job, failing=False)
+    if give_up is None or not over:
+        return again
+    errno = errnos.EHOSTDOWN if job.attempts else errnos.ETIMEDOUT
+    give_up(job, errno, f"not done in time: {again.waiting or 'it is still under way'}")
+    return None
 
 
 def _failed(job: Job, errno: int, error: str, *, final: bool = False) -> Again | None:
@@ -113,43 +146,64 @@ def _failed(job: Job, errno: int, error: str, *, final: bool = False) -> Again |
 
 
 def _is_over(job: Job) -> bool:
-    """Tell whether a job's time is over, be it for failures or altogether."""
-    whole = job.since + timedelta(seconds=settings.VASTSKY_ATTACH_SECONDS)
-    return queue.expired(job) or (job.kind in GIVE_UP and clock.now() >= whole)
+    """Tell whether failures are not retried any more."""
+    return queue.is_over(job, failing=True)
 
 
 def wait(job: Job) -> None:
     """Return when the job is done; raise what it failed with, under its errno.
 
     The caller's thread has to wait anyhow, so it takes the steps that are due itself: no message
-    has to travel first, and no broker is needed to attach. Workers take over where it stops.
-    TimedOut where as many wait already as may: a hung node must not take all threads.
+    has to travel first, and no broker is needed to attach. So many may do so at once; the others
+    wait for their turn, while workers take the steps. TimedOut once the caller's time is over.
     """
-    if not _waiting.acquire(timeout=PATIENCE):
-        raise TimedOut(
-            f"{settings.VASTSKY_WAITING_CALLS} calls wait for nodes already; "
-            f"{job.kind} of {job.subject} goes on as event {job.pk}"
-        )
+    until = calls.until(settings.VASTSKY_ATTACH_SECONDS)
+    with calls.resting():
+        has_turn = _places.take(until - time.monotonic(), needless=lambda: _ended(job) is not None)
     try:
-        _wait(job)
+        row = _take_steps(job, until) if has_turn else _ended(job)
     finally:
-        _waiting.release()
+        if has_turn:
+            _places.give_back()
+    if row is None:
+        raise TimedOut(f"{job.kind} of {job.subject} is still under way as event {job.pk}")
+    _raise_failure(row)
 
 
-def _wait(job: Job) -> None:
-    until = time.monotonic() + settings.VASTSKY_ATTACH_SECONDS
+def _take_steps(job: Job, until: float) -> Job | None:
+    """Take the job's steps until it has ended; None if it has not when the time is over."""
+    own = time.monotonic() + OWN_STEPS * (until - time.monotonic())
     pause = 0.004
     run_job(job.pk)
-    while time.monotonic() < until:
-        row = Job.objects.only("state", "errno", "error", "due").get(pk=job.pk)
-        if row.state != Job.State.OPEN:
-            return _raise_failure(row)
-        time.sleep(pause)
-        # Steps come due by the cluster's clock, and there may be no worker to move it on.
-        clock.move(stood=clock.LEASH)
+    while (row := _ended(job)) is None and (left := until - time.monotonic()) > 0:
+        time.sleep(min(pause, left))
         pause = min(pause * 1.3, 0.1)
-        run_job(job.pk)
-    raise TimedOut(f"{job.kind} of {job.subject} is still under way as event {job.pk}")
+        if time.monotonic() < own:
+            _move_clock()
+            run_job(job.pk)
+    return row
+
+
+def _move_clock() -> None:
+    """Steps come due by the cluster's clock, and there may be no worker to move it on."""
+    try:
+        clock.move(stood=clock.LEASH)
+    except DatabaseFailure as error:
+        if not outages.is_passing(error):
+            raise
+        outages.recover()
+
+
+def _ended(job: Job) -> Job | None:
+    """Read how the job ended; None if it has not, or nobody knows as the database is away."""
+    try:
+        row = Job.objects.only("state", "errno", "error").get(pk=job.pk)
+    except DatabaseFailure as error:
+        if not outages.is_passing(error):
+            raise
+        outages.recover()
+        return None
+    return None if row.state == Job.State.OPEN else row
 
 
 def _raise_failure(row: Job) -> None:

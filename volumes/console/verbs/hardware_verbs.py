@@ -62,6 +62,10 @@ def _shut_down(_: Cluster, __: Wish) -> None:
     failures.shut_down()
 
 
+def _start_again(_: Cluster, __: Wish) -> None:
+    servers.resume()
+
+
 # -- what would be refused ------------------------------------------------------------------------
 
 
@@ -97,6 +101,10 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
 def _refuse_shutdown(rows: Rows) -> dict[int, str]:
     attached = Attachment.objects.count()
     return {rows[0].pk: f"{attached} volumes are attached"} if attached and rows else {}
+
+
+def _refuse_start(rows: Rows) -> dict[int, str]:
+    return {} if servers.count_halted() else {row.pk: "no server is shut down" for row in rows}
 
 
 # -- what is touched ------------------------------------------------------------------------------
@@ -148,6 +156,11 @@ def _shutdown_hits(_: Rows) -> list[str]:
     return [
         f"{heads} head servers become OFFLINE, {storages} storage servers and their disks HALT."
     ]
+
+
+def _start_hits(_: Rows) -> list[str]:
+    halted = servers.count_halted()
+    return [f"{halted} servers may register again; those whose agents run are back in a minute."]
 
 
 def _shorten(names: list[str]) -> str:
@@ -247,7 +260,8 @@ VERBS = [
     Verb(
         name="shutdown",
         title="Shut down the cluster",
-        promise="Every server is out of service until it registers again.",
+        promise="Every server is out of service until its agent is started anew, or you choose"
+        " Start again.",
         icon="power_settings_new",
         model=Cluster,
         do=_shut_down,
@@ -255,5 +269,15 @@ VERBS = [
         refuse=_refuse_shutdown,
         hits=_shutdown_hits,
         danger=True,
+    ),
+    Verb(
+        name="start-again",
+        title="Start again",
+        promise="Servers that were shut down may register again, with all that is on them.",
+        icon="play_circle",
+        model=Cluster,
+        do=_start_again,
+        refuse=_refuse_start,
+        hits=_start_hits,
     ),
 ]

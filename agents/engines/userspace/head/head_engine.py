@@ -92,7 +92,7 @@ class UserspaceHead:
             raise
 
     def revive(self, lvolid: int) -> None:
-        """Start a dead group's process again, in the same epoch and with the copies it had."""
+        """Start a dead group's process again, in the same epoch and with the replicas it had."""
         with self._alone(lvolid):
             self._revive(lvolid)
 
@@ -149,7 +149,7 @@ class UserspaceHead:
         self._ask(lvolid, orders.RemoveSnapshot(snapshot), NoneType)
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
-        """Start to bring a copy into sync; its progress is in `groups`."""
+        """Start to bring a replica into sync; its progress is in `groups`."""
         self._ask(lvolid, orders.StartRebuild(mirrorid, replica, replaces), NoneType)
 
     def cancel(self, lvolid: int, dextid: int) -> None:

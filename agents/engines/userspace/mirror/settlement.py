@@ -1,4 +1,4 @@
-"""A replica is left behind: whoever chooses a replica later must know, before writes go on."""
+"""A replica went out of sync: others must be marked before any write is acknowledged."""
 
 import errno
 from collections.abc import Callable, Coroutine
