@@ -155,8 +155,8 @@ DATABASES = {
 }
 REDIS_URL = CELERY_BROKER_URL = _text("REDIS_URL", f"redis+socket://{VASTSKY_HOME}/run/redis.sock")
 
-# Granian's own variable: how many processes serve this site. vastsky_site.checks looks at it.
-VASTSKY_WEB_PROCESSES = _whole("GRANIAN_WORKERS", 1)
+# How many processes serve this site, where another WSGI server than ours does: our own is one.
+VASTSKY_WEB_PROCESSES = _whole("VASTSKY_WEB_PROCESSES", _whole("GRANIAN_WORKERS", 1))
 
 # -- nodes ----------------------------------------------------------------------------------------
 

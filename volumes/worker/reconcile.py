@@ -149,12 +149,21 @@ def reconcile_heads() -> None:
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
+    """Have groups taken down whose epoch is over; by force, for nobody can write there any more.
+
+    A volume that we do not know may be newer than our database: what its clients have open stays.
+    """
     epochs = _epochs(group.lvolid for group in state.groups)
     for group in state.groups:
         if _is_stale(group, epochs):
             logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
             order = DetachOrder(
-                _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch
+                _event(),
+                1,
+                servers.cluster().incarnation,
+                group.lvolid,
+                group.epoch,
+                force=group.lvolid in epochs,
             )
             nodes.ask_all({head: partial(nodes.head(head).detach, order)})
 

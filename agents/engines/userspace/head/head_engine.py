@@ -124,6 +124,22 @@ class UserspaceHead:
         self._unlink_control(lvolid)
         return taken_down.replicas
 
+    def cut(self, lvolid: int, epoch: int) -> None:
+        """End a group at once: its process, whoever is connected, sockets and links.
+
+        An order to a process that hangs is waited for, so the process ends before its turn comes.
+        """
+        if self._is_over(lvolid, epoch):
+            spawn.kill(self._lock(lvolid))
+        with self._alone(lvolid):
+            saved = self._is_over(lvolid, epoch)
+            if saved is not None:
+                self._clear(lvolid, saved)
+
+    def _is_over(self, lvolid: int, epoch: int) -> SavedGroup | None:
+        saved = state_file.read_state(str(self._folder(lvolid)))
+        return None if saved is None or saved.epoch > epoch else saved
+
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
         self._ask(lvolid, orders.TakeSnapshot(device), NoneType)
