@@ -9,8 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
+from django.conf import settings
+
 from agents.reception.reception import Bounds, Reception
 from vastsky_site.api.bodies import SiteDoor
+from vastsky_site.private import Taken, take_alone
 from vastsky_site.wsgi import application
 
 THREADS = 1000
@@ -33,6 +36,11 @@ def main() -> int:
     secure = None
     if options.certificate:
         secure = _Tls(options.certificate, options.key or options.certificate)
+    try:
+        held = [take_alone(folder) for folder in _folders()]
+    except Taken as refusal:
+        sys.stderr.write(f"vastsky: {refusal}; stop it, or choose another VASTSKY_HOME\n")
+        return 1
     reception = Reception(SiteDoor(application), _bounds(), secure)
     try:
         reception.listen(options.host, options.port)
@@ -42,6 +50,8 @@ def main() -> int:
     reception.start()
     ending.wait()
     reception.stop(END_SECONDS)
+    for lock in held:
+        os.close(lock)
     sys.stderr.flush()
     os._exit(0)  # a call that waits for nodes would hold us up
 
@@ -58,6 +68,15 @@ class _Tls:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.load_cert_chain(*self._files)
         return context
+
+
+def _folders() -> set[Path]:
+    """Name what two managers must not share: the folder, and that of a database which is a file."""
+    database = settings.DATABASES["default"]
+    folders = {settings.VASTSKY_HOME}
+    if "sqlite" in database["ENGINE"]:
+        folders.add(Path(database["NAME"]).resolve().parent)
+    return {folder.resolve() for folder in folders}
 
 
 def _bounds() -> Bounds:

@@ -14,6 +14,7 @@ import xmlrpc.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -37,9 +38,13 @@ def many_files() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def port(many_files: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def port(many_files: None, home: Path) -> Iterator[int]:
     """A manager of its own, with a new database; the port it listens on."""
-    home = tmp_path_factory.mktemp("served")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     env = {**os.environ, "VASTSKY_HOME": str(home), "DATABASE_URL": ""}
@@ -58,6 +63,33 @@ def port(many_files: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         web.send_signal(signal.SIGTERM)
         web.wait(timeout=20)
         log.close()
+
+
+def test_a_second_web_server_on_the_port_or_folder_says_so_and_ends(
+    port: int, tmp_path: Path, home: Path
+) -> None:
+    for folder, number, words in ((tmp_path, port, "in use"), (home, 0, "already (pid ")):
+        env = {**os.environ, "VASTSKY_HOME": str(folder), "DATABASE_URL": ""}
+        command = [sys.executable, "-m", "vastsky_site.serve", "--port", str(number)]
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_nothing_in_the_managers_folder_is_open_to_others(port: int, home: Path) -> None:
+    """Not even what an older version left there."""
+    left = home / "backups"
+    left.mkdir(mode=0o755)
+    (left / "old.sqlite3").touch(mode=0o644)
+    manage("check", env={**os.environ, "VASTSKY_HOME": str(home), "DATABASE_URL": ""})
+    (home / "log").chmod(0o600)
+
+    open_ = [path for path in (home, *home.rglob("*")) if path.lstat().st_mode & 0o077]
+    assert open_ == []
 
 
 def wait_until_up(port: int, web: subprocess.Popen[bytes]) -> None:

@@ -51,7 +51,9 @@ class UserspaceHead:
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+            # The folder of links is for users and has the mode that the administrator's umask says.
+            mode = 0o777 if folder == links_dir else 0o700
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
         self._fork_server = ForkServer()
 
     def groups(self) -> list[GroupState]:
@@ -83,7 +85,7 @@ class UserspaceHead:
                     self.revive(lvolid)
                 return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
             self._clear(lvolid, saved)
-        self._folder(lvolid).mkdir(exist_ok=True)
+        self._folder(lvolid).mkdir(mode=0o700, exist_ok=True)
         state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order))
         try:
             return self._start(lvolid, revive=False)
