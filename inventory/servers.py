@@ -169,7 +169,9 @@ def halt_all() -> None:
 
 def count_halted() -> int:
     """Count the servers that were shut down and are not back."""
-    return sum(kind.objects.filter(halted=True).count() for kind in SERVERS)
+    heads = HeadServer.objects.filter(halted=True).values("pk")
+    storages = StorageServer.objects.filter(halted=True).values("pk")
+    return heads.union(storages, all=True).count()
 
 
 @write_lock()
