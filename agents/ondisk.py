@@ -105,10 +105,11 @@ def _label_of(members: Any) -> Label | None:
     version = members.get("version")
     if type(version) is int and version > LABEL_VERSION:
         raise NewerLabel(version)
-    for name, kind in Label.__annotations__.items():
-        if type(members.get(name)) is not kind:
-            return None
-    return Label(**{name: members[name] for name in Label._fields})
+    # A member that a later version adds has a default, so that labels without it stay labels.
+    known = {**Label._field_defaults, **members}
+    if any(type(known.get(name)) is not kind for name, kind in Label.__annotations__.items()):
+        return None
+    return Label(**{name: known[name] for name in Label._fields})
 
 
 # -- the generation table -------------------------------------------------------------------------

@@ -262,13 +262,18 @@ class AttachOrder:
 
 @dataclass(frozen=True, slots=True)
 class DetachOrder:
-    """Take a group down. Fails with EBUSY while a client has a device open."""
+    """Take a group down. Fails with EBUSY while a client has a device open.
+
+    With `force`, for a group whose epoch is over: clients are cut off, nothing is closed cleanly.
+    An agent that does not know the word takes it for a plain order.
+    """
 
     eventid: int
     order: int
     incarnation: int
     lvolid: int
     epoch: int
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)

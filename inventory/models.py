@@ -113,9 +113,6 @@ class Server(models.Model):
         default=False, help_text="shut down: back only when it is started anew, or a person says so"
     )
     last_answer = models.DateTimeField(null=True, blank=True)
-    heard_since = models.DateTimeField(
-        null=True, blank=True, help_text="when the last question was asked that it answered"
-    )
     silent_since = models.DateTimeField(
         null=True, blank=True, help_text="first unanswered question since the last answer"
     )

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from django.db import IntegrityError, transaction
 from django.db.models import F, ProtectedError, Q, QuerySet
-from django.utils import timezone
 
 from inventory import audit, clock, ids, space
 from inventory.audit import Action
@@ -44,7 +43,6 @@ REGISTERED = (
     "site",
     "rack",
     "last_answer",
-    "heard_since",
     "silent_since",
     "priority",
     "priority_since",
@@ -171,7 +169,9 @@ def halt_all() -> None:
 
 def count_halted() -> int:
     """Count the servers that were shut down and are not back."""
-    return sum(kind.objects.filter(halted=True).count() for kind in SERVERS)
+    heads = HeadServer.objects.filter(halted=True).values("pk")
+    storages = StorageServer.objects.filter(halted=True).values("pk")
+    return heads.union(storages, all=True).count()
 
 
 @write_lock()
@@ -189,27 +189,21 @@ def cluster() -> Cluster:
 
 
 def record_answers(
-    kind: type[HeadServer | StorageServer],
-    answers: Mapping[int, str],
-    *,
-    asked: datetime,
-    since: datetime,
+    kind: type[HeadServer | StorageServer], answers: Mapping[int, str], now: datetime
 ) -> None:
     """Note which servers answered on one of their addresses at least, and which did not.
 
     `answers` says by the id of an address what came instead of an answer, "" where one came. The
-    first silence after an answer is what counts; `since` tells when one that begins now began,
-    `asked` when the questions began to be asked.
+    first silence since an answer is what counts.
     """
     answered = [pk for pk, failure in answers.items() if not failure]
     Address.objects.filter(pk__in=answered).update(silent_since=None, silence="")
-    _record_silence({pk: failure for pk, failure in answers.items() if failure}, since)
+    _record_silence({pk: failure for pk, failure in answers.items() if failure}, now)
     servers = kind.objects.filter(priority__in=ALIVE, addresses__in=answers)
     alive = servers.filter(addresses__in=answered).values("pk")
-    heard = {"last_answer": timezone.now(), "heard_since": asked, "silent_since": None}
-    kind.objects.filter(pk__in=alive).update(**heard)
+    kind.objects.filter(pk__in=alive).update(last_answer=now, silent_since=None)
     silent = servers.filter(silent_since=None).exclude(pk__in=alive).values("pk")
-    kind.objects.filter(pk__in=silent).update(silent_since=since)
+    kind.objects.filter(pk__in=silent).update(silent_since=now)
 
 
 def forgive_silence(gap: timedelta) -> None:
@@ -219,12 +213,12 @@ def forgive_silence(gap: timedelta) -> None:
         silent.update(silent_since=F("silent_since") + gap)
 
 
-def _record_silence(failures: Mapping[int, str], since: datetime) -> None:
+def _record_silence(failures: Mapping[int, str], now: datetime) -> None:
     changed = []
     for row in Address.objects.filter(pk__in=failures):
         failure = failures[row.pk][:200]
         if row.silent_since is None or row.silence != failure:
-            row.silent_since, row.silence = row.silent_since or since, failure
+            row.silent_since, row.silence = row.silent_since or now, failure
             changed.append(row)
     Address.objects.bulk_update(changed, ["silent_since", "silence"])
 
@@ -250,8 +244,7 @@ def _register(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
 def _create(fresh: AnyServer, addresses: Sequence[str]) -> AnyServer:
     kind = KINDS[type(fresh)]
     (fresh.id,) = ids.take(kind)
-    fresh.last_answer = timezone.now()
-    fresh.heard_since = fresh.priority_since = clock.now()
+    fresh.last_answer = fresh.priority_since = clock.now()
     fresh.save(force_insert=True)
     for position, address in enumerate(addresses):
         Address.objects.create(address=address, position=position, **{kind: fresh})
@@ -273,13 +266,14 @@ def _return(known: AnyServer, fresh: AnyServer) -> AnyServer:
     as_seen = type(known).objects.filter(
         pk=known.pk, priority=known.priority, boot_id=known.boot_id
     )
+    now = clock.now()
     labels = (known.site, known.rack)
     known.boot_id, known.started, known.halted = fresh.boot_id, fresh.started, False
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
-    known.last_answer, known.heard_since, known.silent_since = timezone.now(), clock.now(), None
+    known.last_answer, known.silent_since = now, None
     if down:
-        known.priority, known.priority_since = Priority.HIGH, clock.now()
+        known.priority, known.priority_since = Priority.HIGH, now
     if not as_seen.update(**{name: getattr(known, name) for name in REGISTERED}):
         raise Exists(f"{known} is being registered already")
     # The same boot that shows up again is no news.

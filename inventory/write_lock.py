@@ -1,4 +1,4 @@
-"""One change at a time: the turn that every change of several rows takes first."""
+"""One change at a time: the lock that every change of several rows takes first."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

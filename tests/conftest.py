@@ -16,7 +16,9 @@ from django.utils import timezone
 
 from inventory import clock, ids
 from inventory.models import IdSpace
+from inventory.pulse import Pulse
 from tests.contract.api import Api, add_disk, zero_everything
+from volumes.reports import problems
 
 AddServer = Callable[..., int]
 Race = Callable[..., list[Any]]
@@ -30,6 +32,12 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = time.monotonic()
     reading = clock._Reading(timezone.now(), 0, moment, moment)
     monkeypatch.setattr(clock, "_reading", reading)
+
+
+@pytest.fixture(autouse=True)
+def nobody_watched_the_workers_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The console's watch lives as long as its process, which here is that of all tests."""
+    monkeypatch.setattr(problems, "_workers", Pulse())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,4 +1,4 @@
-"""Celery: the doorbell of the job table; what must go on without it is volumes.worker.heart's."""
+"""Celery: wakes workers for the job table; what must go on without it is volumes.worker.heart's."""
 
 import os
 from typing import Any

@@ -13,6 +13,7 @@ import django_stubs_ext
 
 from agents.identity import Identity
 from vastsky_site.pages import theme
+from vastsky_site.private import keep_private
 
 django_stubs_ext.monkeypatch()
 
@@ -61,6 +62,7 @@ def _home(default: Path) -> Path:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         _refuse("VASTSKY_HOME", f"a folder that can be made ({error.strerror})")
+    keep_private(home)
     return home
 
 
@@ -155,8 +157,8 @@ DATABASES = {
 }
 REDIS_URL = CELERY_BROKER_URL = _text("REDIS_URL", f"redis+socket://{VASTSKY_HOME}/run/redis.sock")
 
-# Granian's own variable: how many processes serve this site. vastsky_site.checks looks at it.
-VASTSKY_WEB_PROCESSES = _whole("GRANIAN_WORKERS", 1)
+# How many processes serve this site, where another WSGI server than ours does: our own is one.
+VASTSKY_WEB_PROCESSES = _whole("VASTSKY_WEB_PROCESSES", _whole("GRANIAN_WORKERS", 1))
 
 # -- nodes ----------------------------------------------------------------------------------------
 

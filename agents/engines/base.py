@@ -83,6 +83,12 @@ class HeadEngine(Protocol):
         its replicas left unclean, and tells no replicas.
         """
 
+    def cut(self, lvolid: int, epoch: int) -> None:
+        """End a group at once: its process, whoever is connected, sockets and links.
+
+        One of a newer epoch stays.
+        """
+
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
 

@@ -1,10 +1,12 @@
 """The agent's state file, which survives a power cut: SQLite, every commit fsynced."""
 
 import errno
+import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agents.errors import AgentError
@@ -24,6 +26,7 @@ CREATE TABLE IF NOT EXISTS orders (
 """What makes each version of the schema of the one before it, the first of an empty file. Files
 that were written before versions were have the tables of version 1, and version 0."""
 VERSION = len(UPGRADES)
+OTHERS = 0o077
 
 
 class NewerState(AgentError):
@@ -42,6 +45,7 @@ class StateStore:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _keep_private(path)
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         try:
@@ -100,3 +104,13 @@ class StateStore:
             self._connection.executescript(
                 f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {step}; COMMIT;"
             )
+
+
+def _keep_private(path: Path) -> None:
+    """Open the folder to nobody else, nor what is in it; SQLite's files take after the first."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    for ours in (path.parent, *path.parent.rglob("*")):
+        with suppress(OSError):  # gone meanwhile
+            mode = ours.lstat().st_mode
+            if mode & OTHERS and (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                ours.chmod(stat.S_IMODE(mode) & ~OTHERS)

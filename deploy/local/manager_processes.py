@@ -11,9 +11,6 @@ from deploy.local.place import Place
 MANAGER = ("broker", "web", "worker", "beat")
 """In the order of starting; they stop in the reverse order."""
 
-THREADS = 1000
-"""Of the web, started only when needed; vastsky_site.api.bodies says why so many."""
-
 
 def environment(place: Place, policy: Mapping[str, str]) -> dict[str, str]:
     """Tell Django and Celery this cluster's places, over what the caller's shell says."""
@@ -22,7 +19,6 @@ def environment(place: Place, policy: Mapping[str, str]) -> dict[str, str]:
         "VASTSKY_HEAD_AGENT_PORT": str(place.head_port),
         "VASTSKY_STORAGE_AGENT_PORT": str(place.storage_port),
         "REDIS_URL": place.broker_url,
-        "GRANIAN_WORKERS": "1",
         "PYTHONUNBUFFERED": "1",
         **policy,
     }
@@ -35,7 +31,7 @@ def command(place: Place, part: str) -> list[str]:
     if part == "broker":
         return broker.command(place)
     if part == "web":
-        return _web(place)
+        return [sys.executable, "-m", "vastsky_site.serve", "--port", str(place.port)]
     if part == "worker":
         return [*celery, "worker", "-P", "threads", "-c", "8", "--loglevel", "WARNING"]
     schedule = str(place.home / "beat-schedule")
@@ -49,16 +45,3 @@ def admin_password(place: Place) -> str:
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(9))
     return path.read_text()
-
-
-def _web(place: Place) -> list[str]:
-    options = {
-        "interface": "wsgi",
-        "host": "127.0.0.1",
-        "port": str(place.port),
-        "blocking-threads": str(THREADS),
-        "log-level": "warning",
-        "workers-kill-timeout": "5",
-    }
-    words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    return [sys.executable, "-m", "granian", *words, "vastsky_site.wsgi:application"]

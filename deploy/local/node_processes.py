@@ -15,8 +15,12 @@ STORAGE_LIMITS = {"shred_mib_per_s", "patrol_mib_per_s"}
 def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:
     """Write the agent's settings, with these limits of its speed, and its command line."""
     folder = place.folder(node)
-    folder.mkdir(parents=True, exist_ok=True)
+    for private in (folder.parent, folder):
+        private.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private.chmod(0o700)
     settings = folder / "agent.toml"
+    settings.touch(mode=0o600)
+    settings.chmod(0o600)
     settings.write_text(tomli_w.dumps(_settings(place, node) | _of_role(node, limits)))
     return [sys.executable, "-m", "agents", node.role, "--config", str(settings)]
 

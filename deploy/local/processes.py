@@ -74,8 +74,9 @@ def start(
     command: Sequence[str], *, home: Path, part: str, log: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a part in a session of its own (Ctrl-C reaches only us), output appended to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "ab") as output:
         return subprocess.Popen(
             list(command),
             cwd=ROOT,

@@ -1,9 +1,11 @@
 """The agent's door: what comes in is obeyed, refused with a fault, or turned away."""
 
+import contextlib
 import errno
 import http.client
 import socket
 import threading
+import time
 import xmlrpc.client
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -198,3 +200,56 @@ def test_other_verbs_get_no_html(addresses: tuple[str, str], port: int) -> None:
     assert response.status == 501
     assert b"<" not in response.read()
     connection.close()
+
+
+HELD = {
+    "nothing": b"",
+    "half a head": b"POST /RPC2 HT",
+    "no body": b"POST /RPC2 HTTP/1.1\r\nContent-Length: 100\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("held", HELD.values(), ids=HELD.keys())
+def test_connections_that_are_held_keep_nobody_out(
+    addresses: tuple[str, str], port: int, post: Call, held: bytes
+) -> None:
+    """Twice as many as may wait: the oldest of whoever has the most make room."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(2 * door.WAITING):
+            silent = stack.enter_context(socket.create_connection((addresses[0], port), 5))
+            silent.sendall(held)
+
+        for address in addresses * 3:
+            began = time.monotonic()
+            assert post(request(), address) == (200, {"eventid": 7})
+            assert time.monotonic() - began < 1
+        assert sum("answer" in thread.name for thread in threading.enumerate()) < 64
+
+
+def test_who_holds_many_connections_loses_his_own(addresses: tuple[str, str], port: int) -> None:
+    with contextlib.ExitStack() as stack:
+        mine = stack.enter_context(socket.create_connection((addresses[0], port), 5))
+        for _ in range(2 * door.WAITING):
+            stack.enter_context(
+                socket.create_connection((addresses[0], port), 5, (addresses[1], 0))
+            )
+
+        body = request()
+        mine.sendall(f"POST /RPC2 HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        assert mine.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_that_says_nothing_is_ended(
+    addresses: tuple[str, str],
+    free_port: Callable[[], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door, "REQUEST_SECONDS", 0.4)
+    port = free_port()
+    server = AgentServer(addresses[:1], port, {})
+    server.start()
+    try:
+        with socket.create_connection((addresses[0], port), 5) as silent:
+            assert silent.recv(1) == b""
+    finally:
+        server.stop()

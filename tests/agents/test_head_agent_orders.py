@@ -2,11 +2,13 @@
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,6 +101,38 @@ def test_a_volume_is_attached_written_detached_and_read_again(head: Any, pool: P
     assert head.agent.attach(pool.attach_order(3, epoch=2)).progress is Progress.DONE
     with open_device(head) as device:
         assert device.read(5 * MIB, 4096) == b"v" * 4096
+
+
+def test_a_group_that_was_fenced_goes_at_once_whoever_has_it_open(head: Any, pool: Pool) -> None:
+    """Even if its process hangs; and nothing brings it back."""
+    head.agent.attach(pool.attach_order())
+    (lock,) = head.folder.glob("**/groups/*/lock")
+    process = json.loads(lock.read_text())["pid"]
+    with open_device(head) as device:
+        device.write(0, b"v" * 4096)
+        assert head.agent.detach(DetachOrder(2, 1, 1, LVOL, 1)).errno == errno.EBUSY
+        os.kill(process, signal.SIGSTOP)
+
+        began = time.monotonic()
+        done = head.agent.detach(DetachOrder(3, 1, 1, LVOL, 1, force=True))
+        assert time.monotonic() - began < 2
+
+        assert (done.progress, done.message) == (Progress.DONE, "")
+        with pytest.raises(OSError, match=r"closed|Broken pipe|reset"):
+            device.write(0, b"w" * 4096)
+    assert list(head.links.iterdir()) == []
+    assert not Path(f"/proc/{process}").exists()
+    time.sleep(2.5)  # the watch looks every second
+    assert head.state().groups == ()
+    assert head.agent.attach(pool.attach_order(4, epoch=2)).progress is Progress.DONE
+
+
+def test_a_newer_epoch_of_a_group_is_not_cut(head: Any, pool: Pool) -> None:
+    head.agent.attach(pool.attach_order(epoch=2))
+
+    assert head.agent.detach(DetachOrder(2, 1, 1, LVOL, 1, force=True)).errno == errno.ESTALE
+    with open_device(head) as device:
+        device.write(0, b"v" * 4096)
 
 
 def test_orders_repeated_five_times_change_nothing(head: Any, pool: Pool) -> None:

@@ -38,7 +38,7 @@ HASTE = {
     "VASTSKY_GRACE_SECONDS": "3",
 }
 MAKE_TOKENS = f"""
-from vastsky_site import tokens
+from vastsky_site.access import tokens
 for name in {NAMES}:
     print(tokens.create_token(name=name, role="agent")[1])
 """
@@ -188,17 +188,14 @@ class Machines:
     def _start_manager(self) -> None:
         python = [sys.executable, "-m"]
         tls = self.environment
-        web = ["--interface", "wsgi", "--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
-        web += ["--blocking-threads", "16", "--log-level", "warning"]
-        web += ["--ssl-certificate", tls["VASTSKY_TLS_CERTIFICATE"]]
-        web += ["--ssl-keyfile", tls["VASTSKY_TLS_KEY"]]
+        web = ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
+        web += ["--certificate", tls["VASTSKY_TLS_CERTIFICATE"]]
+        web += ["--key", tls["VASTSKY_TLS_KEY"]]
         celery = [*python, "celery", "-A", "vastsky_site"]
         schedule = str(self.place.home / "schedule")
         self._launch(self.manager, "broker", broker.command(self.place))
         observe.wait(partial(broker.answers, self.place), "the broker answers")
-        self._launch(
-            self.manager, "web", [*python, "granian", *web, "vastsky_site.wsgi:application"]
-        )
+        self._launch(self.manager, "web", [*python, "vastsky_site.serve", *web])
         self._launch(self.manager, "worker", [*celery, "worker", "-P", "threads", "-c", "8"])
         self._launch(self.manager, "beat", [*celery, "beat", "--schedule", schedule, "--pidfile="])
 

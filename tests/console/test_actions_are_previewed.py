@@ -15,7 +15,7 @@ DO = "/admin/console/do/{}/"
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "wake", lambda job_id: None)
 
 
 def _detached() -> LogicalVolume:

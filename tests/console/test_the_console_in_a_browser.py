@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(autouse=True)
 def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no broker here."""
-    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "wake", lambda job_id: None)
 
 
 @pytest.fixture(autouse=True)

@@ -88,16 +88,19 @@ class Manager:
     def __enter__(self) -> Self:
         self.manage("migrate", "--verbosity=0")
         log = self._stack.enter_context(self.log.open("w"))
-        granian = ["granian", "--interface", "wsgi", "--blocking-threads", "400"]
-        web = ["-m", *granian, "--port", str(self.port), "vastsky_site.wsgi:application"]
+        web = ["-m", "vastsky_site.serve", "--port", str(self.port)]
         for command in (web, ["-c", TICKER]):
             process = subprocess.Popen(
                 [sys.executable, *command], env=self.env, stdout=log, stderr=log
             )
             self._stack.callback(process.wait, 20)
             self._stack.callback(process.send_signal, signal.SIGTERM)
-        wait_for(self._is_up, "the web server is up")
-        self._register()
+        try:
+            wait_for(self._is_up, "the web server is up")
+            self._register()
+        except BaseException:
+            self._stack.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

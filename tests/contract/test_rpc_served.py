@@ -1,8 +1,10 @@
 """The API behind the real web server: raw sockets, large bodies, many clients at once."""
 
+import contextlib
 import http.client
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ import xmlrpc.client
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -26,17 +29,29 @@ def manage(*command: str, env: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def many_files() -> Iterator[None]:
+    """Allow this process as many connections as the tests hold."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("served")
+
+
+@pytest.fixture(scope="module")
+def port(many_files: None, home: Path) -> Iterator[int]:
     """A manager of its own, with a new database; the port it listens on."""
-    home = tmp_path_factory.mktemp("served")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
     env = {**os.environ, "VASTSKY_HOME": str(home), "DATABASE_URL": ""}
     manage("migrate", "--verbosity=0", env=env)
-    granian = [sys.executable, "-m", "granian", "--interface", "wsgi", "--blocking-threads", "200"]
     log = (home / "log").open("w")
     web = subprocess.Popen(
-        [*granian, "--port", str(port), "vastsky_site.wsgi:application"],
+        [sys.executable, "-m", "vastsky_site.serve", "--port", str(port)],
         env=env,
         stdout=log,
         stderr=log,
@@ -48,6 +63,33 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         web.send_signal(signal.SIGTERM)
         web.wait(timeout=20)
         log.close()
+
+
+def test_a_second_web_server_on_the_port_or_folder_says_so_and_ends(
+    port: int, tmp_path: Path, home: Path
+) -> None:
+    for folder, number, words in ((tmp_path, port, "in use"), (home, 0, "already (pid ")):
+        env = {**os.environ, "VASTSKY_HOME": str(folder), "DATABASE_URL": ""}
+        command = [sys.executable, "-m", "vastsky_site.serve", "--port", str(number)]
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+        assert done.returncode == 1
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_nothing_in_the_managers_folder_is_open_to_others(port: int, home: Path) -> None:
+    """Not even what an older version left there."""
+    left = home / "backups"
+    left.mkdir(mode=0o755)
+    (left / "old.sqlite3").touch(mode=0o644)
+    manage("check", env={**os.environ, "VASTSKY_HOME": str(home), "DATABASE_URL": ""})
+    (home / "log").chmod(0o600)
+
+    open_ = [path for path in (home, *home.rglob("*")) if path.lstat().st_mode & 0o077]
+    assert open_ == []
 
 
 def wait_until_up(port: int, web: subprocess.Popen[bytes]) -> None:
@@ -150,7 +192,7 @@ def test_strangers_that_send_no_body_hold_up_nobody(port: int) -> None:
 def test_bodies_that_do_not_come_hold_up_nobody(port: int) -> None:
     head = "POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\nabc"
     with ExitStack() as stack:
-        for _ in range(40):
+        for _ in range(1100):
             silent = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
             silent.sendall(head.encode())
         time.sleep(0.5)
@@ -180,16 +222,95 @@ def test_a_call_is_a_call_however_it_is_wrapped(port: int, how: str) -> None:
     assert xmlrpc.client.loads(body) == (([],), None)
 
 
-def test_a_chunked_call_is_a_fault_and_no_hang(port: int) -> None:
-    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(LIST), LIST)
-    head, body = exchange(
-        port,
-        b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks,
-    )
+TWO_READINGS = {
+    "chunks": ("Transfer-Encoding: chunked", 411),
+    "another encoding": ("Transfer-Encoding: gzip, chunked", 411),
+    "a length and chunks": ("Content-Length: {0}\r\nTransfer-Encoding: chunked", 400),
+    "chunks and a length": ("Transfer-Encoding: chunked\r\nContent-Length: {0}", 400),
+    "two lengths": ("Content-Length: {0}\r\nContent-Length: 5", 400),
+    "a length twice": ("Content-Length: {0}\r\nContent-Length: {0}", 400),
+    "a list of lengths": ("Content-Length: {0}, {0}", 411),
+    "a length with a sign": ("Content-Length: +{0}", 411),
+    "a blank before the colon": ("Content-Length : {0}", 400),
+    "a line that goes on": ("X: y\r\n Content-Length: {0}", 400),
+    "two hosts": ("Host: example\r\nContent-Length: {0}", 400),
+}
 
-    with pytest.raises(xmlrpc.client.Fault, match="Content-Length"):
-        xmlrpc.client.loads(body)
-    assert b"text/xml" in head.lower()
+
+@pytest.mark.parametrize("how", TWO_READINGS)
+def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_read(
+    port: int, how: str
+) -> None:
+    lines, status = TWO_READINGS[how]
+    behind = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\n{lines.format(len(LIST))}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head.encode() + LIST + behind)
+        answer = connection.makefile("rb").read()
+
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_body_that_does_not_come_is_given_up_after_ten_seconds(port: int) -> None:
+    """Whether nothing comes, or a byte now and then."""
+    head = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n"
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as silent,
+        socket.create_connection(("127.0.0.1", port), timeout=1) as dripping,
+    ):
+        began = time.monotonic()
+        silent.sendall(head)
+        dripping.sendall(head)
+        answer = b""
+        while not answer and time.monotonic() < began + 20:
+            dripping.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = dripping.recv(1000)
+
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert silent.recv(1000).startswith(b"HTTP/1.1 408 ")
+        assert 9 < time.monotonic() - began < 13
+
+
+def test_requests_come_one_after_the_other_and_before_their_answers(port: int) -> None:
+    one = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+    call = one % (len(LIST), LIST)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        for byte in call:
+            connection.sendall(bytes([byte]))
+        connection.sendall(call * 2)
+        connection.sendall(b"GET /healthz HTTP/1.0\r\n\r\n")
+        answers = connection.makefile("rb").read()
+
+    assert answers.count(b"HTTP/1.1 200 ") == 4
+    assert answers.endswith(b"ok\n")
+
+
+def test_a_client_that_asks_first_is_told_to_send(port: int) -> None:
+    head = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n" % len(LIST))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(LIST)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+def test_an_answer_that_nobody_takes_holds_up_nobody(port: int) -> None:
+    """Its thread is free again; the connection ends in time."""
+    call = b"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+    methods = xmlrpc.client.dumps((), "system.listMethods").encode()
+    with ExitStack() as stack:
+        for _ in range(80):
+            deaf = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.settimeout(0.05)
+            with contextlib.suppress(TimeoutError):
+                for _ in range(300):
+                    deaf.sendall(call % (len(methods), methods))
+
+        with timely(port, 5) as api:
+            assert api.listEvents({"ver": 5}) == []
 
 
 @pytest.mark.parametrize("verb", [b"GET", b"PUT", b"DELETE", b"TRACE", b"NONSENSE"])

@@ -91,15 +91,15 @@ class Cluster:
     def reconcile(self) -> None:
         """Ask all nodes, and let a moment pass: what was asked then is surely later than before."""
         reconcile.reconcile()
-        heard = F("heard_since") + 2 * grace.APART
-        StorageServer.objects.filter(silent_since=None).update(heard_since=heard)
+        heard = F("last_answer") + 2 * grace.APART
+        StorageServer.objects.filter(silent_since=None).update(last_answer=heard)
 
     def silence(self, node: Storage, seconds: int) -> None:
         """Let a storage server be dead, and have been silent for so long."""
         node.die()
         since = timezone.now() - timedelta(seconds=seconds)
         StorageServer.objects.filter(pk=node.server_id).update(
-            silent_since=since, heard_since=since
+            silent_since=since, last_answer=since
         )
 
     def comes_back(self, node: Storage) -> None:
@@ -127,7 +127,7 @@ class Cluster:
 
 @contextmanager
 def _simulated_cluster(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(wakeup, "ring", lambda job_id: None)
+    monkeypatch.setattr(wakeup, "wake", lambda job_id: None)
     with simulated_world() as world:
         settings.VASTSKY_HEAD_AGENT_PORT = world.head_port
         settings.VASTSKY_STORAGE_AGENT_PORT = world.storage_port

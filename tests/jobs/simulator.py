@@ -293,7 +293,7 @@ class Head(Node):
         group = self.groups.get(order.lvolid)
         if group is None:
             return Report(order.eventid, order.order, Progress.DONE)
-        if group.open:
+        if group.open and not order.force:
             return Report(
                 order.eventid, order.order, Progress.FAILED, errno=errno.EBUSY, message="open"
             )

@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from agents.protocol import Progress, Report
 from inventory import clock
-from inventory.turns import Turns
+from inventory.fair_places import FairPlaces
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.models import Attachment, Job, LogicalVolume
@@ -125,9 +125,9 @@ def test_a_caller_whose_turn_does_not_come_is_told_in_time_and_its_work_goes_on(
     four: Cluster, head: Head, hurried: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = four.create()
-    turns = Turns(1)
-    monkeypatch.setattr(runner, "_turns", turns)
-    turns.take(1)  # by a call that waits for a node
+    places = FairPlaces(1)
+    monkeypatch.setattr(runner, "_places", places)
+    places.take(1)  # by a call that waits for a node
 
     fault = told_within(4, lambda: four.attach(volume, head))
 
@@ -136,7 +136,7 @@ def test_a_caller_whose_turn_does_not_come_is_told_in_time_and_its_work_goes_on(
     assert f"under way as event {job.pk}" in fault.faultString
     four.work()
     assert four.state(volume) == "bound"
-    turns.give_back()
+    places.give_back()
     four.detach(volume)
 
 
@@ -145,9 +145,9 @@ def test_a_caller_in_line_hears_of_the_end_that_workers_made(
 ) -> None:
     head = next(iter(racing_four.world.heads.values()))
     volume = racing_four.create()
-    turns = Turns(1)
-    monkeypatch.setattr(runner, "_turns", turns)
-    turns.take(1)
+    places = FairPlaces(1)
+    monkeypatch.setattr(runner, "_places", places)
+    places.take(1)
 
     def work() -> None:
         while not Job.objects.filter(kind=Job.Kind.ATTACH).exists():

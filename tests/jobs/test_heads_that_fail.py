@@ -48,6 +48,34 @@ def test_a_failed_head_is_fenced_off_before_its_volume_is_free(four: Cluster, he
     assert other.told("attach")[0].epoch == 3
 
 
+def test_a_head_that_was_fenced_is_told_to_let_go_of_what_is_open_there(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    head.groups[volume.pk].open = True
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+    four.call("registerHeadServer", ip_data=[head.address])
+
+    four.reconcile()
+
+    assert head.told("detach")[-1].force
+    assert volume.pk not in head.groups
+
+
+def test_what_an_older_database_does_not_know_is_not_taken_down_by_force(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    head.groups[4711] = replace(head.groups.pop(volume.pk), open=True)
+
+    four.reconcile()
+
+    assert 4711 in head.groups
+
+
 def test_what_a_fenced_head_says_of_its_replicas_costs_the_volume_none(
     four: Cluster, head: Head
 ) -> None:

@@ -22,7 +22,7 @@ def newest(four: Cluster, head: Head, volume: LogicalVolume) -> Replica:
     newest, *left_behind = four.replicas(volume)
     for replica in left_behind:
         head.lose(replica.pk)
-    HeadServer.objects.update(heard_since=clock.now() - timedelta(minutes=5))
+    HeadServer.objects.update(last_answer=clock.now() - timedelta(minutes=5))
     return newest
 
 

@@ -1,49 +1,88 @@
-"""Bodies of requests, whose senders may be slow or silent.
+"""From a request to the site and back: WSGI behind the reception, which waits for bodies.
 
-Granian (2.8) gives up on headers that do not come, but not on a body, and a read of one cannot be
-broken off. So it is given very many threads, which it starts only when it needs them; of those few
-are at work at once, and one that waits for a body does not count.
+A caller of /RPC2 whose body takes its time is told whether it is let in before it has sent it.
 """
 
+import io
+import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
 
-from agents.body_drain import drain
-from inventory.turns import Turns
+from agents.reception.connection import Response
+from agents.reception.requests import Request
+from inventory.fair_places import FairPlaces
+
+logger = logging.getLogger(__name__)
 
 AT_ONCE = 64
 """Requests at work. Attach and detach hold a place each until the nodes are done; at most
 VASTSKY_WAITING_CALLS of them."""
-TAKEN_UNREAD = 64 << 20
-COURTESY = 10.0
-"""Of a body that nobody wants so many bytes, for so many seconds, are taken in after the answer: a
-client only hears it once it has sent its request."""
 
+PATH = "/RPC2"
 ARRIVED, REST = "vastsky.arrived", "vastsky.rest"
 """What a request's environment tells: when it came, and how it gives its place away meanwhile."""
+AWAITED = "vastsky.body_awaited"
+"""In the environment of a request whose body is still to come; `LET_IN` lets it come."""
+LET_IN = HTTPStatus.CONTINUE
+OWN_NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+PLAIN = {
+    "SCRIPT_NAME": "",
+    "wsgi.version": (1, 0),
+    "wsgi.errors": sys.stderr,
+    "wsgi.multithread": True,
+    "wsgi.multiprocess": False,
+    "wsgi.run_once": False,
+}
 
-_working = Turns(AT_ONCE)
-_courteous = threading.BoundedSemaphore(100)
-"""One that sends nothing at all holds such a place, and its thread, until it goes away."""
+_working = FairPlaces(AT_ONCE)
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-def bounded(application: Application) -> Application:
-    """Middleware: whoever sends its body late, or never, holds nobody up, and hears its answer."""
+class SiteDoor:
+    """Answers by a WSGI application."""
 
-    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        body = environ["wsgi.input"] = _Body(environ["wsgi.input"], _announced(environ))
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    def admit(self, request: Request) -> Response | None:
+        """Refuse a call whose caller is not known; what else is sent to the site may come."""
+        environ = _environ(request, b"")
+        if environ["PATH_INFO"] != PATH:
+            return None
+        response = self._run(environ | {AWAITED: True})
+        return None if response.status == LET_IN else response
+
+    def answer(self, request: Request, body: bytes | None) -> Response:
+        """Answer by the application; of a body that is too long it sees the length alone."""
+        return self._run(_environ(request, body or b""))
+
+    def _run(self, environ: dict[str, Any]) -> Response:
+        status, headers = 500, list[tuple[str, str]]()
+
+        def start_response(line: str, theirs: list[tuple[str, str]], _: object = None) -> None:
+            nonlocal status, headers
+            status, headers = int(line[:3]), theirs
+
         environ[ARRIVED], environ[REST] = time.monotonic(), _rest
-        with _place():
-            response = application(environ, start_response)
-        return _Answer(response, body) if body.left > 0 else response
-
-    return answer
+        try:
+            with _place():
+                answer = self._application(environ, start_response)
+            if getattr(answer, "streaming", False):
+                return Response(status, headers, answer)
+            body = b"".join(answer)
+        except Exception:
+            logger.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            return Response(HTTPStatus.INTERNAL_SERVER_ERROR, last=True)
+        if close := getattr(answer, "close", None):
+            close()
+        return Response(status, headers, body)
 
 
 @contextmanager
@@ -64,57 +103,25 @@ def _rest() -> Iterator[None]:
         _working.take(threading.TIMEOUT_MAX)
 
 
-def _announced(environ: dict[str, Any]) -> int:
-    try:
-        return int(environ.get("CONTENT_LENGTH") or 0)
-    except ValueError:
-        return 0
-
-
-class _Body:
-    """What stands for `wsgi.input`: gives its place at work away while it waits."""
-
-    def __init__(self, body: Any, left: int) -> None:
-        self._body = body
-        self.left = left
-
-    def read(self, size: int = -1) -> bytes:
-        """Read so many bytes, or all."""
-        return self._waiting(partial(self._body.read, size))
-
-    def readline(self, size: int = -1) -> bytes:
-        """Read a line."""
-        return self._waiting(partial(self._body.readline, size))
-
-    def throw_away(self) -> None:
-        """Take in what is left, within bounds of bytes, time, and how many do so at once."""
-        if not _courteous.acquire(blocking=False):
-            return
-        try:
-            drain(self._body.read, min(self.left, TAKEN_UNREAD), COURTESY)
-        finally:
-            _courteous.release()
-
-    def _waiting(self, read: Callable[[], bytes]) -> bytes:
-        with _rest():
-            got = read()
-        # A body that ended early has nothing left.
-        self.left = self.left - len(got) if got else 0
-        return got
-
-
-class _Answer:
-    """A response, and after it the rest of the request."""
-
-    def __init__(self, response: Any, body: _Body) -> None:
-        self._response = response
-        self._body = body
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._response
-        self._body.throw_away()
-
-    def close(self) -> None:
-        """Close the response, as a server does with each."""
-        if hasattr(self._response, "close"):
-            self._response.close()
+def _environ(request: Request, body: bytes) -> dict[str, Any]:
+    target = request.target
+    if not target.startswith("/"):  # as a proxy is asked
+        parts = urlsplit(target)
+        target = f"{parts.path or '/'}?{parts.query}"
+    path, _, query = target.partition("?")
+    environ = {
+        **PLAIN,
+        "REQUEST_METHOD": request.method,
+        "PATH_INFO": unquote_to_bytes(path).decode("latin-1") if "%" in path else path,
+        "QUERY_STRING": query,
+        "SERVER_NAME": request.server[0],
+        "SERVER_PORT": str(request.server[1]),
+        "SERVER_PROTOCOL": request.version,
+        "REMOTE_ADDR": request.peer,
+        "wsgi.url_scheme": "https" if request.secure else "http",
+        "wsgi.input": io.BytesIO(body),
+    }
+    for name, value in request.headers.items():
+        if "_" not in name:  # it would pass for one with a hyphen
+            environ[OWN_NAMES.get(name) or "HTTP_" + name.upper().replace("-", "_")] = value
+    return environ

@@ -20,21 +20,17 @@ import inventory.rpc
 import volumes.api.operator_rpc
 import volumes.api.rpc
 import volumes.api.scrub_rpc
-from agents.body_drain import drain
 from inventory import calls, outages
 from inventory.errors import Invalid, Refused, TimedOut, TryAgain
 from vastsky_site.access import authorization
-from vastsky_site.access.authentication import Denied, identify
+from vastsky_site.access.authentication import Caller, Denied, identify
 from vastsky_site.api import bodies, signatures
+from vastsky_site.api.bodies import PATH
 from vastsky_site.api.xml import ECHOED
 
 logger = logging.getLogger(__name__)
 
-PATH = "/RPC2"
 BODY_BYTES = 2 * 1024 * 1024
-DRAINED_BYTES = 128 * 1024 * 1024
-"""Of a body that is too large so much is taken in and thrown away, for a client only hears the
-answer once it has sent its request."""
 
 E2BIG, EACCES, INVALID_REQUEST, INTERNAL = 7, 13, -32600, 500
 
@@ -95,6 +91,13 @@ def _answer(request: HttpRequest) -> HttpResponse:
         refusal = _fault(INVALID_REQUEST, "a method call is sent with POST", status=405)
         refusal["Allow"] = "POST"
         return refusal
+    return _perform(request, caller)
+
+
+def _perform(request: HttpRequest, caller: Caller) -> HttpResponse:
+    """Do what the body says, or let it come first."""
+    if bodies.AWAITED in request.META and _announced(request) <= BODY_BYTES:
+        return HttpResponse(status=bodies.LET_IN)
     try:
         body = _read(request)
     except RPCException as error:
@@ -108,7 +111,6 @@ def _read(request: HttpRequest) -> bytes:
     size = _announced(request)
     try:
         if size > BODY_BYTES:
-            drain(request.read, min(size, DRAINED_BYTES))
             raise RPCException(E2BIG, f"the call has {size} bytes; {BODY_BYTES} are the limit")
         body = request.read(size)
     except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from django.db.utils import OperationalError
 
-from inventory.turns import Turns
+from inventory.fair_places import FairPlaces
 
 OVERTAKEN = 0.5
 """Seconds after which a thread that waits is not overtaken any more."""
@@ -30,18 +30,18 @@ class Writers:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._turns = Turns(1, overtaken=OVERTAKEN)
+        self._places = FairPlaces(1, overtaken=OVERTAKEN)
         self._file = -1
 
     def enter(self, timeout: float) -> None:
         """Become the writer; OperationalError if it takes longer."""
         end = time.monotonic() + timeout
-        if not self._turns.take(timeout):
+        if not self._places.take(timeout):
             raise OperationalError("database is locked by another thread")
         try:
             self._lock_out_others(end)
         except BaseException:
-            self._turns.give_back()
+            self._places.give_back()
             raise
 
     def leave(self) -> None:
@@ -49,7 +49,7 @@ class Writers:
         try:
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, ROOM)
         finally:
-            self._turns.give_back()
+            self._places.give_back()
 
     def _lock_out_others(self, end: float) -> None:
         if self._file < 0:

@@ -65,7 +65,7 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     except IntegrityError:
         raise Busy(f"{subject}: other work on it is under way") from None
     tell(job, f"asked for by {job.actor}")
-    transaction.on_commit(partial(wakeup.ring, job.pk), robust=True)
+    transaction.on_commit(partial(wakeup.wake, job.pk), robust=True)
     return job
 
 
@@ -95,7 +95,7 @@ def submit_all(kind: Job.Kind, works: Sequence[dict[str, Any]], *, wake: int = 0
     with connection.cursor() as cursor:
         cursor.executemany(insert, rows)
     for number in [row[0] for row in rows[:wake]]:
-        transaction.on_commit(partial(wakeup.ring, number), robust=True)
+        transaction.on_commit(partial(wakeup.wake, number), robust=True)
     return len(rows)
 
 
@@ -116,15 +116,17 @@ def claim(job_id: int) -> Job | None:
 def renewing(job: Job) -> Iterator[None]:
     """Renew the lease while the block runs: a step may wait for a node longer than LEASE."""
     over = threading.Event()
-    keeper = threading.Thread(target=_keep, args=(job, over), name=f"keep-{job.pk}", daemon=True)
-    keeper.start()
+    renewer = threading.Thread(
+        target=_keep_renewing, args=(job, over), name=f"renew-{job.pk}", daemon=True
+    )
+    renewer.start()
     try:
         yield
     finally:
         over.set()
 
 
-def _keep(job: Job, over: threading.Event) -> None:
+def _keep_renewing(job: Job, over: threading.Event) -> None:
     """Most steps end before this thread has touched the database at all.
 
     A step that takes longer than any node may is hung: then its job is another worker's.

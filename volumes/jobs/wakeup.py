@@ -1,4 +1,4 @@
-"""The doorbell: tells workers that a job is due, from a thread of its own.
+"""Wake-ups: tell workers that a job is due, from a thread of its own.
 
 A broker may be down, or accept connections and never answer. Whoever commits a job must not notice:
 the message is only a hint, and the next tick finds the job without it.
@@ -15,32 +15,32 @@ logger = logging.getLogger(__name__)
 
 RUN = "volumes.run_job"
 
-_rings: "queue.Queue[int]" = queue.Queue(maxsize=100)
+_waiting: "queue.Queue[int]" = queue.Queue(maxsize=100)
 _start = threading.Lock()
-_ringer: threading.Thread | None = None
+_sender: threading.Thread | None = None
 
 
-def ring(job_id: int) -> None:
+def wake(job_id: int) -> None:
     """Ask for a step, without waiting. The message may get lost or doubled; the row decides."""
-    _see_to_ringer()
+    _see_to_sender()
     try:
-        _rings.put_nowait(job_id)
+        _waiting.put_nowait(job_id)
     except queue.Full:
         logger.warning("job %s is not announced, the broker takes nothing; a tick finds it", job_id)
 
 
-def _see_to_ringer() -> None:
-    """Start the thread at first use: in the process that rings, not in one that it is forked of."""
-    global _ringer  # noqa: PLW0603 - one per process
+def _see_to_sender() -> None:
+    """Start the thread at first use: in the process that wakes, not in one that it is forked of."""
+    global _sender  # noqa: PLW0603 - one per process
     with _start:
-        if _ringer is None or not _ringer.is_alive():
-            _ringer = threading.Thread(target=_keep_ringing, name="bell", daemon=True)
-            _ringer.start()
+        if _sender is None or not _sender.is_alive():
+            _sender = threading.Thread(target=_keep_sending, name="wake-up", daemon=True)
+            _sender.start()
 
 
-def _keep_ringing() -> None:
+def _keep_sending() -> None:
     while True:
-        job_id = _rings.get()
+        job_id = _waiting.get()
         try:
             current_app.send_task(RUN, args=[job_id], retry=False, expires=30)
         except (OperationalError, OSError) as error:

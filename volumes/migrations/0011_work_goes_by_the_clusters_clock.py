@@ -1,14 +1,7 @@
-"""A job tells by the cluster's clock when it was asked for; `created` is for people."""
+"""Since when replicas and attachments are as they are is told by the cluster's clock."""
 
 import django.utils.timezone
 from django.db import migrations, models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.state import StateApps
-
-
-def take_over(apps: StateApps, _schema_editor: BaseDatabaseSchemaEditor) -> None:
-    """Until now there was only one clock."""
-    apps.get_model("volumes", "Job").objects.update(since=models.F("created"))
 
 
 class Migration(migrations.Migration):
@@ -18,14 +11,6 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            "job",
-            "since",
-            models.DateTimeField(
-                default=django.utils.timezone.now, help_text="when it was asked for"
-            ),
-        ),
-        migrations.RunPython(take_over, migrations.RunPython.noop),
         # Nothing changes in the database; SQLite would rebuild the tables and lose their triggers.
         migrations.SeparateDatabaseAndState(
             state_operations=[

@@ -75,7 +75,7 @@ def place(
 
 
 class Openings:
-    """Answers quickly, for many copies one by one, whether `place` would find one more a place."""
+    """Answers quickly, for many replicas one by one, whether `place` would find it a place."""
 
     def __init__(self, rooms: Iterable[Room]) -> None:
         self._rooms = [room for room in rooms if room.usable and room.free_gb]

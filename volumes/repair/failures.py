@@ -229,8 +229,8 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
     """Leave replicas out and queue the repair of their mirrors; whether that changed anything.
 
     The last good replica stays. A volume that was not closed cleanly, and whose head cannot tell
-    which copies it still used, keeps all of them: one that looks lost may be the only one with the
-    newest data. `trusted`: the head itself says so.
+    which replicas it still used, keeps all of them: one that looks lost may be the only one with
+    the newest data. `trusted`: the head itself says so.
     """
     chosen = Replica.objects.filter(pk__in=replicas, status__in=GOOD)
     if not trusted:
@@ -259,7 +259,7 @@ def _knowable(volume: str) -> Q:
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,
             f"{volume}__attachment__head__priority__in": ALIVE,
-            f"{volume}__attachment__head__heard_since__gt": lately,
+            f"{volume}__attachment__head__last_answer__gt": lately,
         }
     )
     is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})

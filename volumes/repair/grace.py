@@ -26,7 +26,7 @@ def silences(replicas: Iterable[ReplicaRow]) -> dict[int, float]:
     """
     now = clock.now()
     found = Replica.objects.filter(pk__in=[replica.dextid for replica in replicas])
-    lost = Case(When(_is_cut_off(F("server__heard_since")), then="since"))
+    lost = Case(When(_is_cut_off(F("server__last_answer")), then="since"))
     rows = found.values_list(
         "pk",
         Coalesce("server__silent_since", lost),
@@ -92,11 +92,12 @@ def unheard(replica: ReplicaRow) -> str:
 
     Until then nobody knows how many vanished with its server.
     """
-    first = Coalesce("server__silent_since", "since")
-    since = Replica.objects.values_list(first, flat=True).get(pk=replica.dextid)
+    times = Replica.objects.values_list("server__silent_since", "since")
+    silent_since, lost_since = times.get(pk=replica.dextid)
+    since = silent_since or lost_since + APART
     others = StorageServer.objects.filter(priority__in=ALIVE, silent_since=None)
     waiting = others.exclude(pk=replica.server).filter(
-        Q(heard_since__lt=since + APART) | Q(heard_since=None)
+        Q(last_answer__lt=since) | Q(last_answer=None)
     )
     names = [str(server) for server in waiting[:3]]
     return f"{', '.join(names)} must answer first: it may have vanished, too" if names else ""
@@ -108,11 +109,11 @@ def _holds_replicas() -> Exists:
 
 def _reported() -> Exists:
     """Match servers to which a head lost a connection after their last answer."""
-    cut_off = _is_cut_off(OuterRef("heard_since"))
+    cut_off = _is_cut_off(OuterRef("last_answer"))
     return Exists(Replica.objects.filter(cut_off, server=OuterRef("pk")))
 
 
 def _is_cut_off(heard: F | OuterRef) -> Q:
     """Match replicas to which a head lost the connection after their server's last answer."""
-    after = Q(since__gt=heard) | Q(server__heard_since=None)
+    after = Q(since__gt=heard) | Q(server__last_answer=None)
     return after & Q(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)

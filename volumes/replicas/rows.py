@@ -58,7 +58,7 @@ class ReplicaRow:
 
 
 def load(which: Q) -> list[ReplicaRow]:
-    """Read the replicas of all replicas that match, by volume, place in the volume, and id."""
+    """Read all replicas that match, by volume, place in the volume, and id."""
     rows = Replica.objects.filter(which).order_by("mirror__volume", "mirror__offset_gb", "pk")
     return [
         ReplicaRow(*row[:10], row[10] or row[11], *row[12:])

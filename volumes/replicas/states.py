@@ -1,4 +1,4 @@
-"""Where each replica stands: what a head says of the copies it uses, written to their rows."""
+"""Where each replica stands: what a head says of the replicas it uses, written to their rows."""
 
 from itertools import groupby
 

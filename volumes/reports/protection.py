@@ -10,7 +10,7 @@ from volumes.models import LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
 
 MirrorRow = tuple[int, int, int, int]
-"""A mirror, its volume, the copies it should have, the good ones it has."""
+"""A mirror, its volume, the replicas it should have, the good ones it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The heart of a worker: time, steps and the watch over nodes go on without beat and broker.
 
-Three threads, so that none waits for another: one moves the cluster's clock and renews the turn,
-one begins the steps that are due, one looks after the nodes when it is this worker's turn.
+Three threads, so that none waits for another: one moves the cluster's clock and renews the lead,
+one begins the steps that are due, one looks after the nodes when this worker leads.
 """
 
 import logging
@@ -15,13 +15,13 @@ from django.db import close_old_connections, connection
 
 from inventory import clock
 from volumes.worker import reconcile, runner
-from volumes.worker.turn import Turn
+from volumes.worker.leadership import Leadership
 
 logger = logging.getLogger(__name__)
 
 BEAT = 1.0
 HUNG = 60.0
-"""Seconds that one part of reconciling may take; then another worker gets the turn."""
+"""Seconds that one part of reconciling may take; then another worker leads."""
 
 
 class Heart:
@@ -29,7 +29,7 @@ class Heart:
 
     def __init__(self) -> None:
         self._over = threading.Event()
-        self._turn = Turn()
+        self._leadership = Leadership()
         self._progress: float | None = None
         self._threads: list[threading.Thread] = []
 
@@ -47,7 +47,7 @@ class Heart:
         self._over.set()
         for thread in self._threads:
             thread.join(BEAT)
-        self._turn.give_up()
+        self._leadership.resign()
 
     def _every_beat(self, work: Callable[[], None]) -> None:
         try:
@@ -65,9 +65,9 @@ class Heart:
     def _beat(self) -> None:
         clock.move(stood=BEAT / 2)
         if self._hangs():
-            self._turn.give_up()
+            self._leadership.resign()
         else:
-            self._turn.keep()
+            self._leadership.renew()
 
     def _tick(self) -> None:
         """Leave a trace as well: whoever starts us anew sees that we live and do not hang."""
@@ -76,8 +76,8 @@ class Heart:
             (Path(settings.VASTSKY_HOME) / "last-tick").touch()
 
     def _watch(self) -> None:
-        """Look after the nodes at once, then as often as the policy says, while it is our turn."""
-        while self._turn.is_ours and not self._over.is_set():
+        """Look after the nodes at once, then as often as the policy says, while we lead."""
+        while self._leadership.is_ours and not self._over.is_set():
             began = time.monotonic()
             try:
                 reconcile.reconcile(self._goes_on)
@@ -88,7 +88,7 @@ class Heart:
 
     def _goes_on(self) -> bool:
         self._progress = time.monotonic()
-        return self._turn.is_ours and not self._over.is_set()
+        return self._leadership.is_ours and not self._over.is_set()
 
     def _hangs(self) -> bool:
         progress = self._progress

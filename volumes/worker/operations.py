@@ -24,7 +24,7 @@ def retry_job(job: Job) -> None:
     Job.objects.filter(pk=job.pk, state=Job.State.OPEN, waiting__gt="").update(
         due=clock.now(), attempts=0
     )
-    transaction.on_commit(lambda: wakeup.ring(job.pk), robust=True)
+    transaction.on_commit(lambda: wakeup.wake(job.pk), robust=True)
 
 
 @write_lock()

@@ -109,16 +109,16 @@ def _evict_orphans(states: dict[int, StorageState]) -> None:
     building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
     used.update(building.values_list("volume", flat=True))
     for server, state in states.items():
-        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _over(e, epochs)}:
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _is_stale(e, epochs)}:
             logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
             exports.evict(_event(), lvolid, epoch, [server])
-        idle = [e for e in state.exports if not _over(e, epochs) and e.lvolid not in used]
+        idle = [e for e in state.exports if not _is_stale(e, epochs) and e.lvolid not in used]
         for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
             left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
             exports.evict(_event(), lvolid, epoch, [server], left)
 
 
-def _over(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
+def _is_stale(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
     return export.epoch < epochs.get(export.lvolid, export.epoch + 1)
 
 
@@ -150,12 +150,21 @@ def reconcile_heads() -> None:
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
+    """Have groups taken down whose epoch is over; by force, for nobody can write there any more.
+
+    A volume that we do not know may be newer than our database: what its clients have open stays.
+    """
     epochs = _epochs(group.lvolid for group in state.groups)
     for group in state.groups:
-        if _over(group, epochs):
+        if _is_stale(group, epochs):
             logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
             order = DetachOrder(
-                _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch
+                _event(),
+                1,
+                servers.cluster().incarnation,
+                group.lvolid,
+                group.epoch,
+                force=group.lvolid in epochs,
             )
             nodes.ask_all({head: partial(nodes.head(head).detach, order)})
 
@@ -233,7 +242,7 @@ def _ask(
     by_address: Mapping[int, nodes.AddressAgent],
 ) -> dict[int, State]:
     """Ask at every door at once, and note who is silent and why; the sane answers by server."""
-    unasked, asked = min(_unasked(), _interval()), clock.now()
+    asked = clock.now()
     answers = nodes.ask_all({pk: door.agent.state for pk, door in by_address.items()})
     sane: dict[int, State] = {}
     silences: dict[int, str] = {}
@@ -246,7 +255,7 @@ def _ask(
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
-    servers.record_answers(kind, silences, asked=asked, since=clock.now() - unasked)
+    servers.record_answers(kind, silences, asked)
     return sane
 
 
@@ -256,8 +265,12 @@ def _owner(state: StorageState | HeadState) -> int:
 
 
 def _gone(kind: type[HeadServer | StorageServer]) -> list[int]:
-    """Name the servers that have been silent for too long."""
-    limit = clock.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
+    """Name the servers that have been silent for too long, counted from their last answer.
+
+    That came with the round before the first question that they left unanswered.
+    """
+    silent = timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS) - _interval()
+    limit = clock.now() - max(silent, timedelta())
     gone = kind.objects.filter(priority__in=ALIVE, silent_since__lte=limit)
     return list(gone.values_list("pk", flat=True))
 

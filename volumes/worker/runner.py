@@ -16,7 +16,7 @@ from agents.client import AgentUnreachable, Fault
 from agents.protocol import Malformed
 from inventory import audit, calls, clock, outages
 from inventory.errors import NodeRefused, TimedOut
-from inventory.turns import Turns
+from inventory.fair_places import FairPlaces
 from volumes.attach import attach, detach
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
@@ -54,7 +54,7 @@ GIVE_UP: dict[str, GiveUp] = {
 
 OWN_STEPS = 0.75
 """Of the time that a call may wait: later it takes no step itself, which could last longer."""
-_turns = Turns(settings.VASTSKY_WAITING_CALLS)
+_places = FairPlaces(settings.VASTSKY_WAITING_CALLS)
 
 SOON = timedelta(seconds=1)
 AT_ONCE = 200
@@ -162,12 +162,12 @@ def wait(job: Job) -> None:
     """
     until = calls.until(settings.VASTSKY_ATTACH_SECONDS)
     with calls.resting():
-        has_turn = _turns.take(until - time.monotonic(), needless=lambda: _ended(job) is not None)
+        has_turn = _places.take(until - time.monotonic(), needless=lambda: _ended(job) is not None)
     try:
         row = _take_steps(job, until) if has_turn else _ended(job)
     finally:
         if has_turn:
-            _turns.give_back()
+            _places.give_back()
     if row is None:
         raise TimedOut(f"{job.kind} of {job.subject} is still under way as event {job.pk}")
     _raise_failure(row)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 
 from agents.engines.base import HeadEngine
 from agents.errors import AgentError
-from agents.protocol import GroupState, ReplicaState
+from agents.protocol import GroupState, Reason, ReplicaState
 
 logger = logging.getLogger(__name__)
 
-OWN_REASONS = {"connection", "io"}
+OWN_REASONS = frozenset({Reason.CONNECTION, Reason.IO})
 """Why a replica can fail by itself. The manager knows of those it left out or took away."""
 REVIVAL_PAUSE = 5.0
 
@@ -40,15 +40,15 @@ class GroupWatch:
             for replica in group.replicas:
                 if replica.state is ReplicaState.FAULTY and replica.reason in OWN_REASONS:
                     faulty.add((group.lvolid, replica.dextid))
-                    self._tell(group.lvolid, replica.dextid, replica.reason)
+                    self._tell(group.lvolid, replica.dextid, str(replica.reason))
         self._told &= faulty
 
-    def _tell(self, lvolid: int, dextid: int, why: str) -> None:
+    def _tell(self, lvolid: int, dextid: int, reason: str) -> None:
         if (lvolid, dextid) in self._told:
             return
-        logger.warning("group %d: replica %d failed: %s", lvolid, dextid, why)
+        logger.warning("group %d: replica %d failed: %s", lvolid, dextid, reason)
         self._told.add((lvolid, dextid))
-        self._failed(dextid, why)
+        self._failed(dextid, reason)
 
     def _revive_soon(self, lvolid: int) -> None:
         """Revive in a thread of its own: it may take long, and other groups are watched too."""

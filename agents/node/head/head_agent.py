@@ -41,7 +41,9 @@ class HeadRole:
         self._engine = engine
         self._groups = Groups(engine)
         self._parts = parts
-        self._orders = HeadOrders(engine, parts.fences, parts.orders, self._assembled)
+        self._orders = HeadOrders(
+            engine, parts.fences, parts.orders, self._assembled, self._given_up
+        )
         failed = partial(parts.outbox.failure, Target.REPLICA)
         self._watch = GroupWatch(engine, failed, self._is_of_this_boot)
         self._registration = Registration(
@@ -82,6 +84,10 @@ class HeadRole:
 
     def _assembled(self, lvolid: int) -> None:
         self._parts.store.learn(_memory(lvolid), boot_id())
+
+    def _given_up(self, lvolid: int) -> None:
+        """Forget when a group was assembled: what dies now is not brought back."""
+        self._parts.store.learn(_memory(lvolid), "")
 
     def _is_of_this_boot(self, lvolid: int) -> bool:
         """A group that ended with the machine comes back only when the manager says so."""

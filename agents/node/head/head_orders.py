@@ -41,8 +41,10 @@ class HeadOrders:
         fences: Fences,
         orders: Orders,
         assembled: Callable[[int], None],
+        given_up: Callable[[int], None],
     ) -> None:
         self._engine = engine
+        self._given_up = given_up
         self._assembled = assembled
         self._fences = fences
         self._orders = orders
@@ -56,8 +58,13 @@ class HeadOrders:
         return self._take("attach", order, order.lvolid, partial(self._attach, order))
 
     def detach(self, order: DetachOrder) -> Report:
-        """Take a group down; one that is down already is fine."""
+        """Take a group down; one that is down already is fine.
+
+        One that was fenced goes at once, before all that waits for it or for its clients.
+        """
         self._orders.admit(order.incarnation)
+        if order.force:
+            self._cut(order.lvolid, order.epoch)
         return self._take("detach", order, order.lvolid, partial(self._detach, order))
 
     def snapshot(self, order: SnapshotOrder) -> Report:
@@ -111,6 +118,14 @@ class HeadOrders:
         self._fences.check(order.lvolid, order.epoch)  # a detach may have come in between
         self._assembled(order.lvolid)
         return self._engine.attach(order)
+
+    def _cut(self, lvolid: int, epoch: int) -> None:
+        """End a group of this epoch or an older one, and have it revived by nobody."""
+        if self._fences.lowest(lvolid) > epoch + 1:
+            return  # a newer one was attached here since
+        self._fences.fence_below(lvolid, epoch + 1)
+        self._given_up(lvolid)
+        self._engine.cut(lvolid, epoch)
 
     def _detach(self, order: DetachOrder) -> tuple[ReplicaReport, ...]:
         group = self._find(order.lvolid)

@@ -59,9 +59,9 @@ def age(moment: datetime) -> str:
     return f"{seconds // length} {unit}"
 
 
-def lasting(moment: datetime) -> SafeString:
+def lasting(moment: datetime | None) -> SafeString:
     """Show since when something is so, which its row tells by the cluster's clock."""
-    return since(cluster_clock.on_the_wall(moment))
+    return since(moment and cluster_clock.on_the_wall(moment))
 
 
 def since(moment: datetime | None) -> SafeString:

@@ -15,7 +15,7 @@ from inventory import clock
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from volumes.console.frame import addresses
 from volumes.console.frame.cells import link, named, used_bar
-from volumes.console.frame.formats import NOTHING, since, size
+from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
 from volumes.console.frame.pills import EXTENTS, PRIORITIES, Pill, server_pill
 from volumes.console.lists.listing import Listing, previewed
@@ -72,7 +72,7 @@ class ServerList(Listing):
 
     @admin.display(description="Last answer", ordering="last_answer")
     def answered(self, row: HeadServer | StorageServer) -> SafeString:
-        return since(row.last_answer)
+        return lasting(row.last_answer)
 
 
 class HeadList(ServerList):

@@ -54,7 +54,9 @@ class UserspaceHead:
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+            # The folder of links is for users and has the mode that the administrator's umask says.
+            mode = 0o777 if folder == links_dir else 0o700
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
         self._fork_server = ForkServer()
 
     def groups(self) -> list[GroupState]:
@@ -86,7 +88,7 @@ class UserspaceHead:
                     self.revive(lvolid)
                 return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
             self._clear(lvolid, saved)
-        self._folder(lvolid).mkdir(exist_ok=True)
+        self._folder(lvolid).mkdir(mode=0o700, exist_ok=True)
         state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order))
         try:
             return self._start(lvolid, revive=False)
@@ -126,6 +128,22 @@ class UserspaceHead:
             shutil.rmtree(self._folder(lvolid))
         self._unlink_control(lvolid)
         return taken_down.replicas
+
+    def cut(self, lvolid: int, epoch: int) -> None:
+        """End a group at once: its process, whoever is connected, sockets and links.
+
+        An order to a process that hangs is waited for, so the process ends before its turn comes.
+        """
+        if self._is_over(lvolid, epoch):
+            spawn.kill(self._lock(lvolid))
+        with self._alone(lvolid):
+            saved = self._is_over(lvolid, epoch)
+            if saved is not None:
+                self._clear(lvolid, saved)
+
+    def _is_over(self, lvolid: int, epoch: int) -> SavedGroup | None:
+        saved = state_file.read_state(str(self._folder(lvolid)))
+        return None if saved is None or saved.epoch > epoch else saved
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""

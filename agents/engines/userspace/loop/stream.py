@@ -84,16 +84,16 @@ class Stream:
             self._set_mask(self._mask & ~OUT)
 
     def pause(self) -> None:
-        """Read no more requests until `resume`."""
+        """Read no more until `resume`, and look at nothing more of what was read."""
         if not self._paused:
             self._paused = True
             self._set_mask(self._mask & ~IN)
 
     def resume(self) -> None:
-        """Read on."""
+        """Read on, beginning with what was read already."""
         if self._paused:
             self._paused = False
-            self._set_mask(self._mask | IN)
+            self.reactor.soon.append(self._read_on)
 
     def close(self, reason: str = "", *, reset: bool = False) -> None:
         """End the connection; with `reset`, even what the kernel still has to send is dropped."""
@@ -147,6 +147,15 @@ class Stream:
             return str(error)
         return "the peer hung up"
 
+    def _read_on(self) -> None:
+        if self.closed or self._paused:
+            return
+        rest, self._rest = self._rest, b""
+        self.reactor.scratch_view[: len(rest)] = rest
+        self._parse(0, len(rest))
+        if not self._paused:
+            self._set_mask(self._mask | IN)
+
     def _pull(self) -> None:
         view, rest, body = self.reactor.scratch_view, self._rest, self._body
         start = len(rest)
@@ -179,7 +188,7 @@ class Stream:
 
     def _parse(self, start: int, end: int) -> None:
         view = self.reactor.scratch_view
-        while not self.closed:
+        while not (self.closed or self._paused):
             body = self._body
             if body is not None:
                 filled = self._filled

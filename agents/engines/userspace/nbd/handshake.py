@@ -5,10 +5,12 @@ import struct
 from collections.abc import Callable
 from functools import partial
 from typing import ClassVar, Protocol
+from weakref import WeakValueDictionary
 
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.stream import Stream
 from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.nbd.budget import Budget
 
 MAX_OPTION = 16 << 10
 GREETING = messages.GREETING.pack(
@@ -37,11 +39,19 @@ class ExportTable:
         self.names = names
         self.connections: set[Connection] = set()
         self._users: dict[messages.BlockDevice, set[Connection]] = {}
+        self._budgets: WeakValueDictionary[messages.BlockDevice, Budget] = WeakValueDictionary()
 
     def open(self, connection: Connection, device: messages.BlockDevice) -> None:
         """Note that a connection has chosen its device."""
         connection.device = device
         self._users.setdefault(device, set()).add(connection)
+
+    def budget(self, reactor: Reactor, device: messages.BlockDevice) -> Budget:
+        """Find what all clients of a device share, those that are gone included."""
+        budget = self._budgets.get(device)
+        if budget is None:
+            budget = self._budgets[device] = Budget(reactor)
+        return budget
 
     def leave(self, connection: Connection) -> None:
         """Note that a connection is gone."""

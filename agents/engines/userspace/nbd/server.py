@@ -5,14 +5,12 @@ import os
 import socket
 import struct
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from agents.engines.userspace.loop.reactor import IN, Reactor
 from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.nbd.budget import REQUEST_BYTES, Budget
 from agents.engines.userspace.nbd.handshake import ExportTable, Handshake
-
-BUSY_BYTES = 64 << 20
-"""A client with this much under way is not read from until half of it is answered."""
 
 MODIFIES = frozenset((messages.WRITE, messages.TRIM, messages.WRITE_ZEROES))
 SERVED = frozenset(
@@ -26,7 +24,28 @@ SERVED = frozenset(
     )
 )
 
+FILLS = frozenset((messages.WRITE, messages.WRITE_ZEROES))
+"""Beyond the end there is no space for these; the others are invalid there."""
+FLAGS = {
+    messages.READ: messages.WITHOUT_FRAGMENTS,
+    messages.WRITE_ZEROES: messages.NO_HOLE,
+    messages.BLOCK_STATUS: messages.REQUEST_ONE,
+}
+"""Beside FUA, which may be given with any."""
+CARRIES = frozenset((messages.READ, messages.WRITE))
+
 Address = tuple[str, int] | str
+
+
+class Request(NamedTuple):
+    """A request as it came; `size` is what it costs in memory until its answer is taken."""
+
+    flags: int
+    command: int
+    cookie: int
+    offset: int
+    length: int
+    size: int
 
 
 class Listener:
@@ -72,13 +91,39 @@ class ServerConnection(Handshake):
     """One client of one device."""
 
     def __init__(self, reactor: Reactor, sock: socket.socket, exports: ExportTable) -> None:
-        self._request: tuple[int, int, int, int, bytearray] = (0, 0, 0, 0, bytearray())
-        self._under_way = 0
+        self.held = 0
+        self._budget: Budget | None = None
+        self._request = Request(0, 0, 0, 0, 0, 0)
+        self._payload = bytearray()
+        self._owed = 0
+        self._took = reactor.now
         super().__init__(reactor, sock, exports)
 
     def serve(self) -> None:
         """Go over to requests."""
+        assert self.device is not None  # noqa: S101 - it was chosen just now
+        self._budget = self._exports.budget(self.reactor, self.device)
+        self._budget.enter(self)
         self.want(messages.REQUEST.size, self._on_request)
+
+    def on_close(self, reason: str) -> None:
+        super().on_close(reason)
+        if self._budget is not None:
+            self._budget.leave(self)
+            self._give(self._owed)
+            self._owed = 0
+
+    def is_deaf(self, seconds: float) -> bool:
+        """Tell whether it has answers to take and took none for so long."""
+        return bool(self._owed) and self.reactor.now - self._took > seconds
+
+    def go_on(self) -> None:
+        """Take the request that waited for room."""
+        if self.closed:
+            self._give(self._request.size)
+            return
+        self._begin()
+        self.resume()
 
     def _on_request(self, place: int) -> None:
         magic, flags, command, cookie, offset, length = messages.REQUEST.unpack_from(
@@ -86,66 +131,88 @@ class ServerConnection(Handshake):
         )
         if magic != messages.REQUEST_MAGIC:
             self.close("not a request")
-        elif command == messages.WRITE:
-            if length > messages.MAX_PAYLOAD:
-                self.close("a write that is too long")
-                return
-            data = bytearray(length)
-            self._request = (flags, cookie, offset, length, data)
-            self.into(memoryview(data), self._on_payload)
+        elif command == messages.WRITE and length > messages.MAX_PAYLOAD:
+            self.close("a write that is too long")
         elif command == messages.DISCONNECT:
             self.close("the client said goodbye")
         else:
-            self._submit(command, flags, cookie, offset, length, None)
+            size = REQUEST_BYTES + (length if command in CARRIES else 0)
+            self._request = Request(flags, command, cookie, offset, length, size)
+            if self._budget is None or self._budget.take(self, size):
+                self._begin()
+            else:
+                self.pause()
+
+    def _begin(self) -> None:
+        request = self._request
+        if request.command == messages.WRITE:
+            self._payload = bytearray(request.length)
+            self.into(memoryview(self._payload), self._on_payload)
+        else:
+            self._submit(request, None)
 
     def _on_payload(self) -> None:
-        flags, cookie, offset, length, data = self._request
-        self._submit(messages.WRITE, flags, cookie, offset, length, data)
+        payload, self._payload = self._payload, bytearray()
+        self._submit(self._request, payload)
 
-    def _submit(
-        self, command: int, flags: int, cookie: int, offset: int, length: int, data: Any
-    ) -> None:
+    def _submit(self, request: Request, data: Any) -> None:
         device = self.device
         if device is None:
             return
-        error = self._refusal(device, command, offset, length)
+        error = self._refusal(device, request)
         if error:
-            self._answer(command, cookie, 0, offset, error, None)
+            self._answer(request, error, None)
             return
-        weight = length if command in {messages.READ, messages.WRITE} else 0
-        self._under_way += weight
-        if self._under_way > BUSY_BYTES:
-            self.pause()
-        answer = partial(self._answer, command, cookie, weight, offset)
-        device.submit(command, offset, length, data, flags, answer)
+        device.submit(
+            request.command,
+            request.offset,
+            request.length,
+            data,
+            request.flags,
+            partial(self._answer, request),
+        )
 
-    def _refusal(self, device: messages.BlockDevice, command: int, offset: int, length: int) -> int:
+    def _refusal(self, device: messages.BlockDevice, request: Request) -> int:
+        command, length = request.command, request.length
+        if command not in SERVED or request.flags & ~self._flags_of(device, command):
+            return errno.EINVAL
         if command == messages.FLUSH:
             return 0
-        if command not in SERVED or not length or offset + length > device.size:
-            return errno.EINVAL
         if command in MODIFIES and device.flags & messages.READ_ONLY:
             return errno.EPERM
-        if command == messages.READ and length > messages.MAX_PAYLOAD:
+        if not length:
             return errno.EINVAL
-        return errno.EINVAL if command == messages.BLOCK_STATUS and not self.allocation else 0
+        if request.offset + length > device.size:
+            return errno.ENOSPC if command in FILLS else errno.EINVAL
+        too_long = command == messages.READ and length > messages.MAX_PAYLOAD
+        unasked = command == messages.BLOCK_STATUS and not self.allocation
+        return errno.EINVAL if too_long or unasked else 0
 
-    def _answer(
-        self, command: int, cookie: int, weight: int, offset: int, error: int, data: Any
-    ) -> None:
+    def _flags_of(self, device: messages.BlockDevice, command: int) -> int:
+        """Tell which flags a client may give with a command: those that were offered."""
+        flags = FLAGS.get(command, 0) | messages.FUA
+        if not device.flags & messages.SENDS_FUA:
+            flags &= ~messages.FUA
+        return flags if self.structured else flags & ~messages.WITHOUT_FRAGMENTS
+
+    def _answer(self, request: Request, error: int, data: Any) -> None:
         if self.closed:
+            self._give(request.size)
             return
-        self._under_way -= weight
-        if self._paused and self._under_way < BUSY_BYTES // 2:
-            self.resume()
+        command, cookie, offset = request.command, request.cookie, request.offset
         if command == messages.READ:
+            self._owe(REQUEST_BYTES if error else request.size)
             if self.structured:
                 self._answer_chunk(cookie, offset, error, data)
             elif error:
                 self.send(messages.SIMPLE_REPLY.pack(messages.SIMPLE_REPLY_MAGIC, error, cookie))
             else:
                 self.send(messages.SIMPLE_REPLY.pack(messages.SIMPLE_REPLY_MAGIC, 0, cookie), data)
-        elif command == messages.BLOCK_STATUS and not error:
+            if error:
+                self._give(request.size - REQUEST_BYTES)
+            return
+        self._owe(REQUEST_BYTES)
+        if command == messages.BLOCK_STATUS and not error:
             body = struct.pack(">I", messages.META_ALLOCATION_ID) + b"".join(
                 struct.pack(">II", length, state) for length, state in data
             )
@@ -154,6 +221,24 @@ class ServerConnection(Handshake):
             self._answer_chunk(cookie, offset, error, None)
         else:
             self.send(messages.SIMPLE_REPLY.pack(messages.SIMPLE_REPLY_MAGIC, error, cookie))
+        self._give(request.size - REQUEST_BYTES)
+
+    def _owe(self, size: int) -> None:
+        """What an answer needs is held until the client has taken it."""
+        if not self._owed:
+            self._took = self.reactor.now
+        self._owed += size
+
+    def _sent(self, sent: int) -> None:
+        super()._sent(sent)
+        self._took = self.reactor.now
+        given = min(sent, self._owed) if self._out else self._owed
+        self._owed -= given
+        self._give(given)
+
+    def _give(self, size: int) -> None:
+        if size and self._budget is not None:
+            self._budget.give(self, size)
 
     def _answer_chunk(self, cookie: int, offset: int, error: int, data: Any) -> None:
         if error:

@@ -9,43 +9,43 @@ from typing import Any
 
 import pytest
 
-from inventory.turns import Turns
+from inventory.fair_places import FairPlaces
 
 
 def test_there_are_so_many_places() -> None:
-    turns = Turns(2)
+    places = FairPlaces(2)
 
-    assert [turns.take(0) for _ in range(3)] == [True, True, False]
-    turns.give_back()
-    assert turns.take(0)
+    assert [places.take(0) for _ in range(3)] == [True, True, False]
+    places.give_back()
+    assert places.take(0)
 
 
 def test_who_came_first_comes_first() -> None:
-    turns, order = Turns(1), []
-    turns.take(0)
+    places, order = FairPlaces(1), []
+    places.take(0)
     with ThreadPoolExecutor(5) as pool:
 
         def wait(number: int) -> None:
-            turns.take(10)
+            places.take(10)
             order.append(number)
-            turns.give_back()
+            places.give_back()
 
         for number in range(5):
             pool.submit(wait, number)
-            _until(partial(_is_long, turns, number + 1))
-        turns.give_back()
+            _until(partial(_is_long, places, number + 1))
+        places.give_back()
 
     assert order == [0, 1, 2, 3, 4]
 
 
 def test_one_that_takes_again_and_again_does_not_keep_the_others_out() -> None:
-    turns, over = Turns(1, overtaken=0.02), threading.Event()
+    places, over = FairPlaces(1, overtaken=0.02), threading.Event()
 
     def greedy() -> None:
         while not over.is_set():
-            turns.take(10)
+            places.take(10)
             time.sleep(0.001)
-            turns.give_back()
+            places.give_back()
 
     with ThreadPoolExecutor(4) as pool:
         for _ in range(3):
@@ -53,54 +53,54 @@ def test_one_that_takes_again_and_again_does_not_keep_the_others_out() -> None:
         waited = []
         for _ in range(5):
             began = time.monotonic()
-            assert turns.take(10)
+            assert places.take(10)
             waited.append(time.monotonic() - began)
-            turns.give_back()
+            places.give_back()
         over.set()
 
     assert max(waited) < 2
 
 
 def test_one_that_gave_up_waiting_is_passed_over() -> None:
-    turns = Turns(1)
-    turns.take(0)
+    places = FairPlaces(1)
+    places.take(0)
     with ThreadPoolExecutor(2) as pool:
-        impatient = pool.submit(turns.take, 0.1)
-        patient = pool.submit(turns.take, 10)
+        impatient = pool.submit(places.take, 0.1)
+        patient = pool.submit(places.take, 10)
         assert not impatient.result()
-        turns.give_back()
+        places.give_back()
         assert patient.result()
 
 
 def test_one_that_needs_no_place_any_more_leaves() -> None:
-    turns = Turns(1)
-    turns.take(0)
+    places = FairPlaces(1)
+    places.take(0)
     began = time.monotonic()
 
-    assert not turns.take(60, needless=lambda: True)
+    assert not places.take(60, needless=lambda: True)
 
     assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("overtaken", [0.0, 0.05])
 def test_a_place_has_one_owner_and_none_is_lost(overtaken: float) -> None:
-    turns, inside, most = Turns(3, overtaken=overtaken), [], []
+    places, inside, most = FairPlaces(3, overtaken=overtaken), [], []
 
     def use() -> None:
         for _ in range(50):
-            if turns.take(0.002):
+            if places.take(0.002):
                 inside.append(1)
                 most.append(len(inside))
                 time.sleep(0.0005)
                 inside.pop()
-                turns.give_back()
+                places.give_back()
 
     with ThreadPoolExecutor(12) as pool:
         for use_one in [pool.submit(use) for _ in range(12)]:
             use_one.result()
 
     assert max(most) <= 3
-    assert [turns.take(0) for _ in range(4)] == [True, True, True, False]
+    assert [places.take(0) for _ in range(4)] == [True, True, True, False]
 
 
 def _until(condition: Callable[[], Any]) -> None:
@@ -111,5 +111,5 @@ def _until(condition: Callable[[], Any]) -> None:
     raise AssertionError("in vain")
 
 
-def _is_long(turns: Turns, length: int) -> bool:
-    return len(turns._queue) == length
+def _is_long(places: FairPlaces, length: int) -> bool:
+    return len(places._queue) == length

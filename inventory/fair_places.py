@@ -8,7 +8,7 @@ from collections.abc import Callable
 LOOK = 1.0
 
 
-class Turns:
+class FairPlaces:
     """So many places. Unlike a semaphore's, those who wait do not overtake each other for ever.
 
     A place that becomes free is anybody's until the first in the queue has waited for `overtaken`

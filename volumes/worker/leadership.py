@@ -1,4 +1,4 @@
-"""Whose turn it is to look after the nodes: one worker's, until it gives it up or stands still."""
+"""Which worker leads, that is, looks after the nodes: one, until it resigns or stands still."""
 
 import logging
 import secrets
@@ -9,11 +9,11 @@ from inventory.pulse import Pulse
 
 logger = logging.getLogger(__name__)
 
-PATIENCE = 5.0
+LEASE = 5.0
 """Seconds, of its own, for which a candidate sees no beat before it takes over."""
 
 
-class Turn:
+class Leadership:
     """One worker's part in it. No two clocks are ever compared: each measures by its own."""
 
     def __init__(self) -> None:
@@ -23,15 +23,15 @@ class Turn:
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether it is our turn; it ends by itself before anybody can take it."""
-        return time.monotonic() - self._renewed < PATIENCE
+        """Tell whether we lead; our lease ends by itself before anybody can take over."""
+        return time.monotonic() - self._renewed < LEASE
 
-    def keep(self) -> None:
-        """Renew our turn, or take it where nobody has it or the holder stands still."""
+    def renew(self) -> None:
+        """Renew our lease, or take over where nobody leads or the leader stands still."""
         began = time.monotonic()
         row, _ = Watch.objects.get_or_create(pk=1)
         still = self._pulse.still((row.holder, row.beat))
-        if row.holder not in ("", self._token) and still < PATIENCE:
+        if row.holder not in ("", self._token) and still < LEASE:
             self._renewed = float("-inf")
             return
         taken = Watch.objects.filter(pk=1, holder=row.holder, beat=row.beat).update(
@@ -41,7 +41,7 @@ class Turn:
             logger.warning("this worker looks after the nodes, after %s", row.holder or "nobody")
         self._renewed = began if taken else float("-inf")
 
-    def give_up(self) -> None:
+    def resign(self) -> None:
         """Let another worker take over at once."""
         self._renewed = float("-inf")
         Watch.objects.filter(pk=1, holder=self._token).update(holder="")

@@ -1,0 +1,1 @@
+"""HTTP/1.1 by threads that only work: whoever is silent waits in a place that costs none."""
