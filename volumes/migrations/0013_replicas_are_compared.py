@@ -17,7 +17,7 @@ def take_over(apps: StateApps, _schema_editor: BaseDatabaseSchemaEditor) -> None
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0010_scrubs_may_rest"),
+        ("inventory", "0009_scrubs_may_rest"),
         ("volumes", "0012_jobs_tell_when_they_got_on"),
     ]
 

@@ -35,7 +35,7 @@ def mend_block(block: UnequalBlock, dextid: int) -> Job:
     UnequalBlock.objects.filter(pk=block.pk).update(source=dextid)
     Job.objects.filter(pk=block.job.pk, state=Job.State.OPEN).update(due=clock.now(), attempts=0)
     audit.record(audit.Action.MEND_BLOCK, block.mirror.volume, f"{block}: take {content}")
-    transaction.on_commit(lambda: wakeup.ring(block.job_id or 0), robust=True)
+    transaction.on_commit(lambda: wakeup.wake(block.job_id or 0), robust=True)
     return block.job
 
 

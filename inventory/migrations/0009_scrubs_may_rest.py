@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0009_servers_tell_when_they_were_heard"),
+        ("inventory", "0008_servers_that_were_shut_down"),
     ]
 
     operations = [
