@@ -15,6 +15,7 @@ GOOD, EVIL = b"GOOD" * 1024, b"EVIL" * 1024
 def replicas(world: World, name: str) -> list[tuple[Path, int, int]]:
     """Where the only mirror's replicas lie: disk, byte, dextid."""
     tree = world.call("showLogicalVolume", lvolname=name)
+    leaves: list[dict[str, Any]] = []
     while tree["components"]:
         leaves = tree["components"]
         tree = leaves[0]

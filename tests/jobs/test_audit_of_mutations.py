@@ -16,8 +16,9 @@ from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import drain, failures, rebuild, shred
+from volumes.scrub import mending, passes
 from volumes.worker import operations, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +85,21 @@ def rebuilding(four: Cluster) -> Job:
     failures.fail_replica(four.replicas(volume)[0].pk, Reason.IO)
     four.work(2)
     return Job.objects.get(kind=Job.Kind.REBUILD, ordered=True)
+
+
+def resume_scrubs(four: Cluster) -> Mutation:
+    passes.pause_scrubs(paused=True)
+    return lambda: passes.pause_scrubs(paused=False)
+
+
+def mend_block(four: Cluster) -> Mutation:
+    volume = four.create()
+    four.world.write(four.replicas(volume)[0].pk, 3, 0, ["x"])
+    four.world.write(four.replicas(volume)[1].pk, 3, 0, ["y"])
+    passes.request_scrub(volume)
+    four.work(2)
+    block = UnequalBlock.objects.select_related("mirror__volume", "job").get()
+    return lambda: mending.mend_block(block, four.replicas(volume)[0].pk)
 
 
 def finish_rebuild(four: Cluster) -> Mutation:
@@ -162,6 +178,10 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
     Action.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
     Action.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
+    Action.SCRUB_VOLUME: lambda four: call(passes.request_scrub, four.create()),
+    Action.PAUSE_SCRUBS: lambda four: call(passes.pause_scrubs, paused=True),
+    Action.RESUME_SCRUBS: resume_scrubs,
+    Action.MEND_BLOCK: mend_block,
     Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
@@ -178,6 +198,8 @@ AGAIN_CHANGES_NOTHING = [
     Action.RESUME,
     Action.PAUSE_JOB,
     Action.RESUME_JOB,
+    Action.PAUSE_SCRUBS,
+    Action.RESUME_SCRUBS,
 ]
 
 

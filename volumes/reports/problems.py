@@ -138,7 +138,8 @@ def _unequal() -> Iterator[Problem]:
     """Places at which replicas differ; most are mended before anybody looks."""
     blocks = UnequalBlock.objects.filter(state=UnequalBlock.State.OPEN).order_by("pk")
     rows = blocks.select_related("mirror__volume").prefetch_related("contents")
-    for row in rows[:LISTED]:
+    listed = list(rows[:LISTED])
+    for row in listed:
         volume = row.mirror.volume
         store = "the copy-on-write store of " if volume.origin_id else ""
         yield Problem(
@@ -148,7 +149,7 @@ def _unequal() -> Iterator[Problem]:
             "a disk changed what it keeps: " + ", ".join(map(str, row.contents.all())),
             row.found,
         )
-    if (left := blocks.count() - LISTED) > 0:
+    if len(listed) == LISTED and (left := blocks.count() - LISTED):
         yield Problem(
             Risk.UNEQUAL,
             None,
@@ -303,6 +304,7 @@ def is_anything_wrong() -> bool:
     now = clock.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
+    unequal = Q(kind=Job.Kind.MEND, state=Job.State.OPEN)
     return any(
         rows.exists()
         for rows in (
@@ -313,7 +315,6 @@ def is_anything_wrong() -> bool:
             Disk.objects.filter(priority__in=OUT),
             StorageServer.objects.filter(halted=True),
             Attachment.objects.filter(state=Attachment.State.ERROR),
-            Job.objects.filter(progress.needs_attention(now)),
-            UnequalBlock.objects.filter(state=UnequalBlock.State.OPEN),
+            Job.objects.filter(progress.needs_attention(now) | unequal),
         )
     )

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, redirect
 
 from volumes.console.frame.page import fragment, number, page, viewing
 from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
+from volumes.console.pages import scrub_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -118,6 +119,7 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "mirror_count": len(mirrors),
         "part": part,
         "parts": range(-(-len(mirrors) // PART)),
+        "scrub": scrub_page.of_volume(volume),
         "jobs": _jobs(group),
     }
 
