@@ -29,6 +29,7 @@ check: venv-dev ## lint, types, imports, templates, migrations, settings
 
 bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's prototype beside it
 	@$(BIN)/python -m benchmarks.manager
+	@$(BIN)/python -m benchmarks.scrub
 	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
 clean: venv     ## end what a killed start left behind, remove the data and caches of this checkout
