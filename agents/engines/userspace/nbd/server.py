@@ -97,6 +97,7 @@ class ServerConnection(Handshake):
         self._payload = bytearray()
         self._owed = 0
         self._took = reactor.now
+        self._flags: dict[int, int] = {}
         super().__init__(reactor, sock, exports)
 
     def serve(self) -> None:
@@ -104,6 +105,7 @@ class ServerConnection(Handshake):
         assert self.device is not None  # noqa: S101 - it was chosen just now
         self._budget = self._exports.budget(self.reactor, self.device)
         self._budget.enter(self)
+        self._flags = {command: self._flags_of(self.device, command) for command in SERVED}
         self.want(messages.REQUEST.size, self._on_request)
 
     def on_close(self, reason: str) -> None:
@@ -174,7 +176,8 @@ class ServerConnection(Handshake):
 
     def _refusal(self, device: messages.BlockDevice, request: Request) -> int:
         command, length = request.command, request.length
-        if command not in SERVED or request.flags & ~self._flags_of(device, command):
+        flags = self._flags.get(command)
+        if flags is None or request.flags & ~flags:
             return errno.EINVAL
         if command == messages.FLUSH:
             return 0
@@ -212,7 +215,9 @@ class ServerConnection(Handshake):
                 self._give(request.size - REQUEST_BYTES)
             return
         self._owe(REQUEST_BYTES)
-        if command == messages.BLOCK_STATUS and not error:
+        if command == messages.WRITE:  # first: most are
+            self.send(messages.SIMPLE_REPLY.pack(messages.SIMPLE_REPLY_MAGIC, error, cookie))
+        elif command == messages.BLOCK_STATUS and not error:
             body = struct.pack(">I", messages.META_ALLOCATION_ID) + b"".join(
                 struct.pack(">II", length, state) for length, state in data
             )
