@@ -104,7 +104,8 @@ class ServerConnection(Handshake):
         """Go over to requests."""
         assert self.device is not None  # noqa: S101 - it was chosen just now
         self._budget = self._exports.budget(self.reactor, self.device)
-        self._budget.enter(self)
+        if self._budget is not None:
+            self._budget.enter(self)
         self._flags = {command: self._flags_of(self.device, command) for command in SERVED}
         self.want(messages.REQUEST.size, self._on_request)
 
@@ -230,12 +231,16 @@ class ServerConnection(Handshake):
 
     def _owe(self, size: int) -> None:
         """What an answer needs is held until the client has taken it."""
+        if self._budget is None:
+            return
         if not self._owed:
             self._took = self.reactor.now
         self._owed += size
 
     def _sent(self, sent: int) -> None:
         super()._sent(sent)
+        if self._budget is None:
+            return
         self._took = self.reactor.now
         given = min(sent, self._owed) if self._out else self._owed
         self._owed -= given
