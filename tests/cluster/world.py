@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from xmlrpc.client import Fault
 
-from agents.client import HeadAgent, StorageAgent
+from agents.client import AgentUnreachable, HeadAgent, StorageAgent
 from deploy.local import observe
 from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import Ledger, spread
@@ -108,11 +108,14 @@ class World:
             self.delete(name)
 
     def orphans(self) -> list[str]:
-        """Name what nodes still have although no volume is attached."""
+        """Name what nodes still have although no volume is attached, and who does not tell yet."""
         found = []
         for node in self.place.nodes():
-            for kind, thing in _held(node.role, node.addresses, node.port):
-                found.append(f"{node.name}: {kind} {thing}")
+            try:
+                held = _held(node.role, node.addresses, node.port)
+            except AgentUnreachable:
+                held = [("agent", "is not up yet")]
+            found += [f"{node.name}: {kind} {thing}" for kind, thing in held]
         return found
 
 

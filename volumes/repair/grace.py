@@ -81,10 +81,8 @@ def brake() -> str:
     )
     if vanished < 2 or vanished * 100 <= settings.VASTSKY_BRAKE_PERCENT * len(rows):  # noqa: PLR2004 - together
         return ""
-    return (
-        f"{vanished} of {len(rows)} storage servers vanished together: nothing is replaced by "
-        f"itself until they answer or are declared failed"
-    )
+    count = f"{vanished} of {len(rows)} storage servers"
+    return f"{count} vanished together: nothing is replaced by itself"
 
 
 def unheard(replica: ReplicaRow) -> str:

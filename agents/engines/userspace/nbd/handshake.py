@@ -30,13 +30,22 @@ class Connection(Protocol):
 
 
 class ExportTable:
-    """What can be asked for by name, and who is connected."""
+    """What can be asked for by name, and who is connected.
+
+    `bounded`: what the clients of a device hold is bounded. A data server's need not be: they are
+    heads, which bound what they have under way.
+    """
 
     def __init__(
-        self, find: Callable[[str], messages.BlockDevice | None], names: Callable[[], list[str]]
+        self,
+        find: Callable[[str], messages.BlockDevice | None],
+        names: Callable[[], list[str]],
+        *,
+        bounded: bool = True,
     ) -> None:
         self.find = find
         self.names = names
+        self._bounded = bounded
         self.connections: set[Connection] = set()
         self._users: dict[messages.BlockDevice, set[Connection]] = {}
         self._budgets: WeakValueDictionary[messages.BlockDevice, Budget] = WeakValueDictionary()
@@ -46,8 +55,10 @@ class ExportTable:
         connection.device = device
         self._users.setdefault(device, set()).add(connection)
 
-    def budget(self, reactor: Reactor, device: messages.BlockDevice) -> Budget:
+    def budget(self, reactor: Reactor, device: messages.BlockDevice) -> Budget | None:
         """Find what all clients of a device share, those that are gone included."""
+        if not self._bounded:
+            return None
         budget = self._budgets.get(device)
         if budget is None:
             budget = self._budgets[device] = Budget(reactor)

@@ -97,13 +97,16 @@ class ServerConnection(Handshake):
         self._payload = bytearray()
         self._owed = 0
         self._took = reactor.now
+        self._flags: dict[int, int] = {}
         super().__init__(reactor, sock, exports)
 
     def serve(self) -> None:
         """Go over to requests."""
         assert self.device is not None  # noqa: S101 - it was chosen just now
         self._budget = self._exports.budget(self.reactor, self.device)
-        self._budget.enter(self)
+        if self._budget is not None:
+            self._budget.enter(self)
+        self._flags = {command: self._flags_of(self.device, command) for command in SERVED}
         self.want(messages.REQUEST.size, self._on_request)
 
     def on_close(self, reason: str) -> None:
@@ -174,7 +177,8 @@ class ServerConnection(Handshake):
 
     def _refusal(self, device: messages.BlockDevice, request: Request) -> int:
         command, length = request.command, request.length
-        if command not in SERVED or request.flags & ~self._flags_of(device, command):
+        flags = self._flags.get(command)
+        if flags is None or request.flags & ~flags:
             return errno.EINVAL
         if command == messages.FLUSH:
             return 0
@@ -212,7 +216,9 @@ class ServerConnection(Handshake):
                 self._give(request.size - REQUEST_BYTES)
             return
         self._owe(REQUEST_BYTES)
-        if command == messages.BLOCK_STATUS and not error:
+        if command == messages.WRITE:  # first: most are
+            self.send(messages.SIMPLE_REPLY.pack(messages.SIMPLE_REPLY_MAGIC, error, cookie))
+        elif command == messages.BLOCK_STATUS and not error:
             body = struct.pack(">I", messages.META_ALLOCATION_ID) + b"".join(
                 struct.pack(">II", length, state) for length, state in data
             )
@@ -225,12 +231,16 @@ class ServerConnection(Handshake):
 
     def _owe(self, size: int) -> None:
         """What an answer needs is held until the client has taken it."""
+        if self._budget is None:
+            return
         if not self._owed:
             self._took = self.reactor.now
         self._owed += size
 
     def _sent(self, sent: int) -> None:
         super()._sent(sent)
+        if self._budget is None:
+            return
         self._took = self.reactor.now
         given = min(sent, self._owed) if self._out else self._owed
         self._owed -= given

@@ -31,7 +31,7 @@ class DataServer:
         self._ending: dict[str, LeasedRange] = {}
         self._disks: dict[str, ServedDisk] = {}
         # Names are secrets: none is ever listed.
-        self.exports = ExportTable(self._devices.get, list)
+        self.exports = ExportTable(self._devices.get, list, bounded=False)
         reactor.every(CHECK_SECONDS, self._check_disks)
 
     async def perform(self, order: orders.Order) -> list[orders.ServedLease] | None:
