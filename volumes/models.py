@@ -84,7 +84,7 @@ class Mirror(models.Model):
     size_gb = models.IntegerField()
     scrubbed = models.DateTimeField(
         default=timezone.now,
-        help_text="when its replicas were last known to be equal: made, or compared to the end",
+        help_text="when its replicas were last compared to the end, or made",
     )
     scrub_tried = models.DateTimeField(
         null=True, blank=True, help_text="when comparing them was last put off"

@@ -106,7 +106,7 @@ class Migration(migrations.Migration):
             name="scrubbed",
             field=models.DateTimeField(
                 default=django.utils.timezone.now,
-                help_text="when its replicas were last known to be equal: made, or compared to the end",
+                help_text="when its replicas were last compared to the end, or made",
             ),
         ),
         migrations.AlterField(

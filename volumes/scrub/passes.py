@@ -32,7 +32,7 @@ SOON = timedelta(milliseconds=100)
 LOOK = timedelta(seconds=5)
 PATIENCE = timedelta(minutes=10)
 """How long a scrub waits where it must not go on; then its turn comes again after LATER."""
-LATER = timedelta(hours=1)
+LATER = timedelta(days=1)
 EARLY = 0.8
 """The share of the days after which the next pass is due, so that it ends within them."""
 URGENCY, ASKED_FOR = 100, 90
