@@ -81,11 +81,9 @@ def _folders() -> set[Path]:
 
 def _bounds() -> Bounds:
     """Take as many files as we may have; of those most are for connections."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = most if 0 < most < 1 << 16 else 1 << 16
-    resource.setrlimit(
-        resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = hard if 0 < hard < MOST_FILES else MOST_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
     return Bounds(threads=THREADS, waiting=max(64, min(WAITING, most - SPARE_FILES)))
 
 

@@ -9,7 +9,7 @@ import pytest
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import choose
 from tests.cluster.machines import Machines
-from tests.cluster.world import World
+from tests.cluster.world import World, running_world
 
 HASTE = {
     "DATABASE_URL": "",
@@ -27,27 +27,15 @@ LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("cluster")
     cluster = LocalCluster(choose(str(home), str(free_port())), HASTE, LIMITS)
-    cluster.take()
-    world = World(cluster)
-    try:
-        cluster.start()
-        world.wait(world.up, "all servers and disks registered")
-        world.wait(world.zeroed, "all space zeroed")
+    with running_world(cluster) as world:
         yield world
-    finally:
-        world.background.shutdown()
-        cluster.stop()
 
 
 @pytest.fixture
 def world(running: World, request: pytest.FixtureRequest) -> Iterator[World]:
     """The running cluster; after each test it is repaired, emptied and checked."""
     yield running
-    running.repair()
-    running.tidy()
-    running.wait(lambda: not running.orphans(), "no orphans on any node")
-    checked = running.cluster.manage("fsck")
-    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
+    running.mend_and_check()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -16,7 +16,7 @@ from deploy.local import manager_processes, observe, processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import Place, choose
 from tests.cluster.conftest import HASTE, LIMITS, free_port
-from tests.cluster.world import World
+from tests.cluster.world import World, running_world
 
 POLICY = {**HASTE, "VASTSKY_OFFLINE_SECONDS": "6"}
 HIGH, OFFLINE = 1, 4
@@ -32,16 +32,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A cluster whose manager's wall clock can be set, where a compiler is."""
     home = tmp_path_factory.mktemp("clocks")
     cluster = LocalCluster(choose(str(home), str(free_port())), {**POLICY, **_shim(home)}, LIMITS)
-    cluster.take()
-    world = World(cluster)
-    try:
-        cluster.start()
-        world.wait(world.up, "all servers and disks registered")
-        world.wait(world.zeroed, "all space zeroed")
+    with running_world(cluster) as world:
         yield world
-    finally:
-        world.background.shutdown()
-        cluster.stop()
 
 
 @pytest.fixture
@@ -50,11 +42,7 @@ def healthy(own: World) -> Iterator[World]:
     own.create("used")
     own.attach("used")
     yield own
-    own.repair()
-    own.tidy()
-    own.wait(lambda: not own.orphans(), "no orphans on any node")
-    checked = own.cluster.manage("fsck")
-    assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
+    own.mend_and_check()
 
 
 @pytest.mark.parametrize("seconds", [-HOUR, HOUR], ids=["an hour back", "an hour forward"])

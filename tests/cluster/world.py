@@ -1,8 +1,8 @@
 """The real cluster as its users, and its bad luck, see it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from xmlrpc.client import Fault
 
 from agents.client import AgentUnreachable, HeadAgent, StorageAgent
@@ -107,6 +107,14 @@ class World:
                 self.detach(name)
             self.delete(name)
 
+    def mend_and_check(self) -> None:
+        """Repair and empty the cluster; nothing is left on any node, and fsck finds nothing."""
+        self.repair()
+        self.tidy()
+        self.wait(lambda: not self.orphans(), "no orphans on any node")
+        checked = self.cluster.manage("fsck")
+        assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout + checked.stderr
+
     def orphans(self) -> list[str]:
         """Name what nodes still have although no volume is attached, and who does not tell yet."""
         found = []
@@ -117,6 +125,21 @@ class World:
                 held = [("agent", "is not up yet")]
             found += [f"{node.name}: {kind} {thing}" for kind, thing in held]
         return found
+
+
+@contextmanager
+def running_world(cluster: LocalCluster) -> Iterator[World]:
+    """Start a cluster that is ready to be used, and stop it in the end."""
+    cluster.take()
+    world = World(cluster)
+    try:
+        cluster.start()
+        world.wait(world.up, "all servers and disks registered")
+        world.wait(world.zeroed, "all space zeroed")
+        yield world
+    finally:
+        world.background.shutdown()
+        cluster.stop()
 
 
 def _held(role: str, addresses: tuple[str, ...], port: int) -> list[tuple[str, object]]:

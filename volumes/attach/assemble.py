@@ -1,21 +1,37 @@
 """What a head is told to assemble: the newest replicas, as reached through their exports."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.utils import timezone
 
 from agents.protocol import DeviceSpec, MirrorSpec, Reason, ReplicaState
 from inventory.write_lock import write_lock
+from volumes.attach import exports
 from volumes.attach.exports import Exported
 from volumes.attach.newest import Newest
-from volumes.attach.plan import AttachPlan
+from volumes.attach.plan import AttachPlan, plan
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.replicas import states
+from volumes.replicas.rows import ReplicaRow
+
+
+def prepare(
+    job_id: int,
+    group: LogicalVolume,
+    replicas: Sequence[ReplicaRow],
+    *,
+    clean: bool,
+    force: bool = False,
+) -> tuple[AttachPlan, Exported]:
+    """Export replicas for the group's epoch and plan with what their servers say; see plan.plan."""
+    exported = exports.export(job_id, group.pk, group.epoch, [r for r in replicas if r.alive])
+    planned = plan(replicas, exported.marks, exported.failed, clean=clean, force=force)
+    return planned, exported
 
 
 @write_lock()
-def commit(job: Job, attachment: Attachment, plan: AttachPlan) -> None:
+def commit(job: Job, attachment: Attachment, planned: AttachPlan) -> None:
     """Record who is left out before any head writes without them.
 
     From here on the shutdown is unclean until a detach says otherwise, and the replicas that are
@@ -26,33 +42,34 @@ def commit(job: Job, attachment: Attachment, plan: AttachPlan) -> None:
     if not moved.exists():
         raise queue.LeaseLost(str(job))
     LogicalVolume.objects.filter(pk=attachment.volume_id).update(closed_cleanly=False)
-    taken = plan.taken
+    taken = planned.taken
     replicas = Replica.objects.filter(pk__in=taken)
     replicas.move(Replica.Status.ALLOCATED, Replica.Status.NEEDSHRED)
     forced = replicas.filter(status=Replica.Status.FAULTY).values_list("pk", flat=True)
     states.mark_in_sync(list(forced))
-    if lost := plan.lost_writes:
+    if lost := planned.lost_writes:
         LogicalVolume.objects.filter(pk__in=lost, origin__isnull=False).update(broken=True)
     for reason in (Reason.SILENT, Reason.STALE):
-        states.mark_out_of_sync(plan.out_of_sync(reason), reason)
+        states.mark_out_of_sync(planned.out_of_sync(reason), reason)
     # What was recorded of the others is over: those taken come to the same counts without them.
-    others = Replica.objects.filter(mirror__in=plan.mirrors, events__gt=0).exclude(pk__in=taken)
+    others = Replica.objects.filter(mirror__in=planned.mirrors, events__gt=0).exclude(pk__in=taken)
     others.update(events=0)
 
 
 def devices(
-    volumes: Iterable[LogicalVolume], plan: AttachPlan, exported: Exported
+    volumes: Iterable[LogicalVolume], planned: AttachPlan, exported: Exported
 ) -> tuple[DeviceSpec, ...]:
     """Describe volumes to a head: an origin before its snapshots, those oldest first."""
     mirrors: dict[int, list[MirrorSpec]] = {}
-    for newest in plan.mirrors.values():
+    for newest in planned.mirrors.values():
         mirrors.setdefault(newest.taken[0].volume, []).append(_mirror(newest, exported))
+    lost = planned.lost_writes
     return tuple(
         DeviceSpec(
             volume.pk, (volume.name, str(volume)), volume.capacity_gb, tuple(mirrors[volume.pk])
         )
         for volume in sorted(volumes, key=lambda v: (v.origin_id is not None, v.pk))
-        if not (volume.origin_id and volume.pk in plan.lost_writes)
+        if not (volume.origin_id and volume.pk in lost)
     )
 
 

@@ -12,7 +12,7 @@ from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports, plan
+from volumes.attach import assemble
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Attachment, Job, LogicalVolume
@@ -83,14 +83,9 @@ def attach_step(job: Job) -> Again | None:
     volume = attachment.volume
     volumes = list(LogicalVolume.objects.filter(Q(pk=volume.pk) | Q(origin=volume, broken=False)))
     replicas = rows.of_group(volume.pk)
-    exported = exports.export(job.pk, volume.pk, volume.epoch, [r for r in replicas if r.alive])
     try:
-        planned = plan.plan(
-            replicas,
-            exported.marks,
-            exported.failed,
-            clean=volume.closed_cleanly,
-            force=job.forced,
+        planned, exported = assemble.prepare(
+            job.pk, volume, replicas, clean=volume.closed_cleanly, force=job.forced
         )
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)

@@ -3,7 +3,7 @@
 from agents.protocol import Reason
 from inventory.errors import HostDown
 from inventory.write_lock import write_lock
-from volumes.attach import exports, plan
+from volumes.attach import assemble
 from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.replicas import rows, states
 
@@ -16,9 +16,8 @@ def examine(eventid: int, volume_id: int) -> str:
     """
     volume = LogicalVolume.objects.get(pk=volume_id)
     replicas = rows.of_group(volume.pk)
-    exported = exports.export(eventid, volume.pk, volume.epoch, [r for r in replicas if r.alive])
     try:
-        found = plan.plan(replicas, exported.marks, exported.failed, clean=False, force=False)
+        found, _ = assemble.prepare(eventid, volume, replicas, clean=False)
     except HostDown as refusal:
         return str(refusal)
     with write_lock():

@@ -10,7 +10,7 @@ from inventory import audit, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports, plan
+from volumes.attach import assemble, exports
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.lifecycle import volumes
@@ -91,9 +91,8 @@ def snapshot_step(job: Job) -> Again | None:
         return None
     group = attached.volume
     replicas = rows.load(Q(mirror__volume=job.snapshot_id))
-    exported = exports.export(job.pk, group.pk, group.epoch, [r for r in replicas if r.alive])
     try:
-        planned = plan.plan(replicas, exported.marks, exported.failed, clean=True, force=False)
+        planned, exported = assemble.prepare(job.pk, group, replicas, clean=True)
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
     assemble.commit(job, attached, planned)

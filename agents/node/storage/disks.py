@@ -22,6 +22,7 @@ from agents.protocol import DiskState, ExtentRef
 logger = logging.getLogger(__name__)
 
 SECTOR = 512
+INITIALIZE = "; set initialize = true to take it and lose what is on it"
 
 
 class UnusableDisk(AgentError):
@@ -187,11 +188,14 @@ def _recognise(fd: int, size: int, config: DiskConfig, cluster: str, remembered:
         )
     super_extent = SuperExtent(fd, capacity_gb)
     label = super_extent.read_label()
-    if label is None and not super_extent.is_damaged:
+    is_damaged = label is None and super_extent.is_damaged
+    if label is None and not is_damaged:
         label = find_label(fd, capacity_gb)
     if label is not None and label.cluster == cluster:
         return label
     if not config.initialize:
+        if is_damaged:
+            raise UnusableDisk(f"its label is damaged{INITIALIZE}", errno.EIO)
         _refuse_foreign(fd, size, label, remembered)
     label = Label(LABEL_VERSION, cluster, str(uuid.uuid4()), 0, capacity_gb)
     super_extent.format(label)
@@ -200,18 +204,15 @@ def _recognise(fd: int, size: int, config: DiskConfig, cluster: str, remembered:
 
 
 def _refuse_foreign(fd: int, size: int, label: Label | None, remembered: str) -> None:
-    word = "; set initialize = true to take it and lose what is on it"
     if label is not None:
-        raise UnusableDisk(f"it belongs to cluster {label.cluster}{word}", errno.EEXIST)
-    if SuperExtent(fd, size // GB).is_damaged:
-        raise UnusableDisk(f"its label is damaged{word}", errno.EIO)
+        raise UnusableDisk(f"it belongs to cluster {label.cluster}{INITIALIZE}", errno.EEXIST)
     found = occupant(fd, size)
     if found:
-        raise UnusableDisk(f"it holds {found}{word}", errno.EEXIST)
+        raise UnusableDisk(f"it holds {found}{INITIALIZE}", errno.EEXIST)
     name, _, old_size = remembered.partition(" ")
     if remembered and old_size != str(size):
         raise UnusableDisk(
-            f"disk {name} of {old_size} bytes was here, now {size}{word}", errno.EEXIST
+            f"disk {name} of {old_size} bytes was here, now {size}{INITIALIZE}", errno.EEXIST
         )
 
 

@@ -28,7 +28,7 @@ class SuperExtent:
 
     @property
     def is_damaged(self) -> bool:
-        """Tell whether a label was here once and cannot be read any more.
+        """Tell whether a label was here once; of a disk whose label cannot be read.
 
         A power cut in the very first format leaves half a label, no second one, and no table.
         """
@@ -36,8 +36,6 @@ class SuperExtent:
             os.pread(self._fd, ondisk.LABEL_BYTES, offset)
             for offset in ondisk.label_offsets(self.capacity_gb)
         )
-        if self.read_label() is not None:
-            return False
         return any(second) or (any(first) and self.age(0, self.capacity_gb) > 0)
 
     def write_label(self, label: Label) -> None:
