@@ -115,9 +115,10 @@ class UserspaceHead:
         if saved is None:
             return ()
         if spawn.lock_holder(self._lock(lvolid)) is None:
-            if not saved.ended:
-                self._clear(lvolid, saved)
-            return ()
+            if saved.ended:
+                return ()
+            self._clear(lvolid, saved)
+            return _distrusted_of(saved)
         taken_down = self._ask(lvolid, orders.TakeDown(), orders.TakenDown)
         if not spawn.await_end(self._lock(lvolid), ORDER_SECONDS):
             spawn.kill(self._lock(lvolid))
@@ -149,6 +150,9 @@ class UserspaceHead:
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
         """Take a snapshot device away; EBUSY while it is open."""
         self._ask(lvolid, orders.RemoveSnapshot(snapshot), NoneType)
+        # An engine of an older version may have forgotten it, and have left links to nothing.
+        path = published_device.socket_path(str(self._run_dir), snapshot)
+        published_device.remove_all_links(str(self._links_dir), path)
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
@@ -251,3 +255,12 @@ class UserspaceHead:
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_state(lvolid)
+
+
+def _distrusted_of(saved: SavedGroup) -> tuple[ReplicaReport, ...]:
+    """Report the replicas of a dead group's broken snapshots, which nobody else may tell of."""
+    broken = tuple(device for device in saved.devices if device.broken)
+    reports = state_file.replica_reports(replace(saved, devices=broken), alive=False)
+    for device in broken:
+        reports = state_file.distrusted(device, reports)
+    return reports
