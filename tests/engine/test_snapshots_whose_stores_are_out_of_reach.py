@@ -315,6 +315,21 @@ def test_the_death_of_a_group_does_not_hide_that_its_snapshot_broke(lab: Lab) ->
     }
 
 
+def test_a_head_remembers_that_a_snapshot_broke_there_whatever_it_is_told_later(lab: Lab) -> None:
+    lose_store(lab)
+    lab.head.revive(VOLUME)
+    with NbdClient(lab.device) as client:
+        client.write(0, NEW)
+    kill_head(lab)
+    lab.head.detach(VOLUME)
+    bring_store_back(lab)
+
+    lab.attach(epoch=2, servers=(0, 1), events=9, snapshots=[lab.store_spec(2, 9, servers=(2, 3))])
+
+    assert told(lab)[SNAPSHOT].broken
+    assert cannot_be_read(lab)
+
+
 def test_links_that_nothing_serves_go_with_their_snapshot(lab: Lab) -> None:
     lab.head.unsnapshot(VOLUME, SNAPSHOT)
     socket = lab.folder / "h" / f"v{SNAPSHOT:08x}.sock"

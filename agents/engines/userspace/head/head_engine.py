@@ -86,7 +86,7 @@ class UserspaceHead:
                 return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
             self._clear(lvolid, saved)
         self._folder(lvolid).mkdir(mode=0o700, exist_ok=True)
-        state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order))
+        state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order, saved))
         try:
             return self._start(lvolid, revive=False)
         except EngineError:

@@ -100,9 +100,15 @@ class SavedGroup:
     version: int = VERSION
 
 
-def saved_group(order: AttachOrder) -> SavedGroup:
-    """Make the first state of a group that is to be attached."""
-    devices = tuple(saved_device(device) for device in order.devices)
+def saved_group(order: AttachOrder, before: SavedGroup | None) -> SavedGroup:
+    """Make the first state of a group that is to be attached.
+
+    What broke here `before` is broken, be it that the manager has not heard of that.
+    """
+    broken = {device.lvolid for device in before.devices if device.broken} if before else set()
+    devices = tuple(
+        replace(saved_device(device), broken=device.lvolid in broken) for device in order.devices
+    )
     return SavedGroup(order.lvolid, order.epoch, ended=False, devices=devices)
 
 
