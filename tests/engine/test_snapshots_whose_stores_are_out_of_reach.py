@@ -1,4 +1,4 @@
-"""A head process that is revived while a snapshot's store does not answer, and what follows."""
+"""A snapshot's store does not answer, when a head process is revived or in use: what follows."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,9 +77,11 @@ def cannot_be_read(lab: Lab) -> bool:
     return False
 
 
-def write_in_background(lab: Lab, data: bytes) -> threading.Thread:
+def write_in_background(
+    lab: Lab, data: bytes, unless: AbstractContextManager[None] | None = None
+) -> threading.Thread:
     def write() -> None:
-        with NbdClient(lab.device) as client:
+        with unless or nullcontext(), NbdClient(lab.device) as client:
             client.write(0, data)
 
     writing = threading.Thread(target=write)
@@ -152,6 +155,59 @@ def test_an_origin_waits_for_a_store_no_longer_than_its_patience(lab: Lab) -> No
     assert PATIENCE - 0.5 < waited < PATIENCE + 5
     assert again < 1
     assert told(lab)[SNAPSHOT].broken
+
+
+def test_a_store_that_is_lost_in_use_is_waited_for_as_well(lab: Lab) -> None:
+    for server in (2, 3):
+        lab.stores[server].kill()
+
+    writing = write_in_background(lab, NEW)
+    time.sleep(TIMEOUT)
+    assert writing.is_alive()
+    bring_store_back(lab)
+    writing.join()
+
+    assert read_snapshot(lab) == OLD
+    assert not told(lab)[SNAPSHOT].broken
+
+
+def test_the_origin_waits_for_a_store_that_is_lost_in_use_no_longer_than_its_patience(
+    lab: Lab,
+) -> None:
+    for server in (2, 3):
+        lab.stores[server].kill()
+
+    began = time.monotonic()
+    with NbdClient(lab.device) as client:
+        client.write(0, NEW)
+        waited = time.monotonic() - began
+        client.write(1 << 20, NEW)
+        assert client.read(0, len(NEW)) == NEW
+
+    assert PATIENCE - 0.5 < waited < PATIENCE + 5
+    assert time.monotonic() - began - waited < 1
+    assert told(lab)[SNAPSHOT].broken
+    assert cannot_be_read(lab)
+
+
+def test_a_snapshot_is_not_given_up_for_an_origin_that_is_out_of_reach_itself(lab: Lab) -> None:
+    for server in (2, 3):
+        lab.stores[server].kill()
+    writing = write_in_background(lab, NEW, suppress(NbdError))
+    time.sleep(TIMEOUT)
+    for server in (0, 1):
+        lab.stores[server].kill()
+
+    time.sleep(PATIENCE + 1)
+
+    assert not told(lab)[SNAPSHOT].broken
+    for server in (0, 1):
+        lab.stores[server].restart()
+        lab.export(server)
+    bring_store_back(lab)
+    writing.join()
+    wait_until(lambda: not cannot_be_read(lab))
+    assert read_snapshot(lab) == OLD
 
 
 def test_a_snapshot_that_missed_a_write_is_broken_in_every_later_life(lab: Lab) -> None:

@@ -303,6 +303,8 @@ class Group:
             for replica in device.replicas():
                 if replica.connection is not None:
                     replica.connection.check(now)
+            if device.snapshot is not None:
+                device.snapshot.check(now)
 
     def _clean_dirty_regions(self) -> None:
         for mirror in self._mirrors():

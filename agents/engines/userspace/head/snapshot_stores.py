@@ -6,7 +6,6 @@ record as it was, and is looked for until it is found or its snapshot is broken.
 
 import errno
 from collections.abc import Iterable
-from functools import partial
 from typing import Protocol
 
 from agents.engines.base import EngineError
@@ -18,7 +17,8 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.process.orders import HeadArguments
-from agents.engines.userspace.snapshot.snapshot import NotItsStore, Snapshot
+from agents.engines.userspace.snapshot.kept_chunks import KeptChunks, NotItsStore
+from agents.engines.userspace.snapshot.snapshot import Snapshot
 
 LOOK_SECONDS = 1.0
 """Between two looks for a store that was out of reach."""
@@ -52,9 +52,8 @@ class SnapshotStores:
     def make_snapshot(self, device: GroupDevice, origin: Volume) -> Snapshot:
         """Make a device's snapshot, which has no store yet."""
         published_device.check_labels(device.spec.labels)
-        later = partial(self._reactor.after, self._patience)
         device.snapshot = Snapshot(
-            device.lvolid, origin, self._group, later, broken=device.spec.broken
+            device.lvolid, origin, self._group, self._patience, broken=device.spec.broken
         )
         return device.snapshot
 
@@ -103,13 +102,14 @@ class SnapshotStores:
         self, device: GroupDevice, snapshot: Snapshot, *, revived: bool, again: bool = False
     ) -> None:
         await self._assembly.join(device, revived=revived, quiet=again)
+        store = KeptChunks(device.volume, snapshot.size)
         try:
             if not snapshot.broken:
-                await snapshot.load(device.volume, fresh=device.spec.is_fresh)
+                await store.load(fresh=device.spec.is_fresh)
             device.joined = True
             # A group revived after this moment has to copy before writes too.
             await self._group.save_surely()
         except EngineError:
             device.part()
             raise
-        snapshot.use(device.volume)
+        snapshot.use(store)

@@ -1,44 +1,26 @@
-"""A snapshot: what its store holds of the origin's former content, and reading the whole.
+"""A snapshot: what its store keeps of the origin's former content, and reading the whole.
 
-Its store may be out of reach when its group is brought up, while the origin serves on. Nobody knows
-then what it holds: it cannot be read, and each write to the origin may be one that it lacks. Such
-writes wait for the store, but not for ever: then the snapshot is broken.
+Its store may be out of reach: from the moment when its group is brought up, so that nobody knows
+what it holds and each write to the origin may be one that it lacks, or later. Writes that need it
+wait for it, but not for ever: then the snapshot is broken.
 """
 
 import errno
-from collections.abc import Callable, Sequence
+import time
 from typing import Any
 
-from agents.engines.base import EngineError
 from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
-from agents.engines.userspace.snapshot.cow_store import (
-    BITMAP_BLOCK,
-    COW_CHUNK,
-    StoreLayout,
-    pack_store,
-    store_layout,
-    unpack_store,
-)
-from agents.ondisk import MIB
-
-BITMAP_READ = MIB
-CHUNKS_PER_BLOCK = 8 * BITMAP_BLOCK
-
-Run = tuple[int, Any]
-"""Adjacent chunks to keep: the first one's number, and the data of all."""
-
-
-class NotItsStore(EngineError):
-    """The store was read, and is not this snapshot's: no other try will find it so."""
+from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
+from agents.engines.userspace.snapshot.kept_chunks import KeptChunks, is_reachable
 
 
 class Snapshot:
     """The read-only device of one snapshot; broken once its store lacks what it should have kept.
 
-    The owner's `save` records that. `later` calls when the origin has waited for long enough.
+    The owner's `save` records that. `patience`: for so many seconds the origin waits for the store.
     """
 
     flags = (
@@ -46,121 +28,66 @@ class Snapshot:
     )
 
     def __init__(
-        self,
-        lvolid: int,
-        origin: Volume,
-        owner: MirrorOwner,
-        later: Callable[[Callable[[], None]], None],
-        *,
-        broken: bool,
+        self, lvolid: int, origin: Volume, owner: MirrorOwner, patience: float, *, broken: bool
     ) -> None:
         self.lvolid = lvolid
         self.size = origin.size
         self.broken = broken
-        self.held = 0
         self._recorded = broken
-        self._store: Volume | None = None
+        self._store: KeptChunks | None = None
         self._origin = origin
         self._owner = owner
-        self._later = later
-        self._layout = store_layout(origin.size)
-        self._bitmap = bytearray(self._layout.bitmap_bytes)
-        self._missing_it: list[Future] = []
-        self._waiting: list[tuple[list[Run], Future]] = []
+        self._patience = patience
+        self._waiting: list[tuple[int, Any, Future]] = []
+        self._served: list[tuple[int, Any, Future]] = []
         self._committing = False
+        self._since = 0.0
+        self._tried_again = Future()
 
-    # -- the store
+    @property
+    def held(self) -> int:
+        """Count the chunks in the store, as far as that is known."""
+        return self._store.held if self._store is not None else 0
 
-    async def load(self, store: Volume, *, fresh: bool) -> None:
-        """Read what the store holds; make one of a store that is all zero, if it may be `fresh`."""
-        if self._layout.data_at + self.size > store.size:
-            raise NotItsStore(errno.EINVAL, f"the store of snapshot {self.lvolid} is too small")
-        header = await self._read_store(store, 0, COW_CHUNK)
-        if fresh and not any(header):
-            if await self._write_header(store, self._layout):
-                raise EngineError(
-                    errno.EIO, f"the store of snapshot {self.lvolid} cannot be written"
-                )
-            return
-        found = unpack_store(header)
-        if found is None or found._replace(broken=False) != self._layout:
-            raise NotItsStore(
-                errno.EINVAL, f"the store of snapshot {self.lvolid} holds something else"
-            )
-        self.broken = self.broken or found.broken
-        await self._load_bitmap(store, found)
+    # -- the store, and the end
 
-    def use(self, store: Volume) -> None:
-        """Keep chunks in the store that was loaded: who waited for it goes on."""
+    def use(self, store: KeptChunks) -> None:
+        """Keep chunks in this store from now on: who waited for it goes on."""
         self._store = store
-        self._end_waiting()
+        self.broken = self.broken or store.broken
+        self._tried_again()
         if self.broken:
-            LoopTask(self._tell_store(store))
+            LoopTask(store.tell_broken())
+
+    def check(self, now: float) -> None:
+        """Give up a store that was waited for too long; else let it be tried again.
+
+        Without its origin nothing waits for the store alone, and one that is slow is not lost.
+        """
+        away = self._store is None or not self._store.is_reachable()
+        if not self._committing or not away or not is_reachable(self._origin):
+            self._since = now
+        elif now - self._since > self._patience and not self.broken:
+            self.break_for_good("its store is out of reach, and its origin is written")
+        self._tried_again()
 
     def break_for_good(self, why: str) -> None:
         """It lost its meaning; that is recorded before the origin is written again."""
         self._owner.log(f"snapshot {self.lvolid} is broken: {why}")
         self.broken = True
-        self._end_waiting()
+        self._tried_again()
         if self._store is not None:
-            LoopTask(self._tell_store(self._store))
-
-    async def _tell_store(self, store: Volume) -> None:
-        """Say so in the store too, if it can be reached, to whoever may attach it elsewhere."""
-        await self._write_header(store, self._layout._replace(broken=True))
-
-    async def _write_header(self, store: Volume, layout: StoreLayout) -> int:
-        error: int
-        error, _ = await io(store, messages.WRITE, 0, COW_CHUNK, pack_store(layout), messages.FUA)
-        return error
-
-    async def _await_store(self) -> None:
-        """Wait until there is a store, or this is broken: at the latest when the time is over."""
-        if self._store is None and not self.broken:
-            if not self._missing_it:
-                self._later(self._give_store_up)
-            here = Future()
-            self._missing_it.append(here)
-            await here
-
-    def _give_store_up(self) -> None:
-        if self._store is None and not self.broken:
-            self.break_for_good("its store is out of reach, and its origin is written")
-
-    def _end_waiting(self) -> None:
-        waited, self._missing_it = self._missing_it, []
-        for here in waited:
-            here()
-
-    async def _load_bitmap(self, store: Volume, layout: StoreLayout) -> None:
-        for start in range(0, layout.bitmap_bytes, BITMAP_READ):
-            length = min(BITMAP_READ, layout.bitmap_bytes - start)
-            self._bitmap[start : start + length] = await self._read_store(
-                store, layout.bitmap_at + start, length
-            )
-        self.held = int.from_bytes(self._bitmap, "little").bit_count()
-
-    async def _read_store(self, store: Volume, place: int, length: int) -> Any:
-        error, data = await io(store, messages.READ, place, length)
-        if error:
-            raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be read")
-        return data
-
-    def holds(self, chunk: int) -> bool:
-        """Tell whether the store has the chunk."""
-        return bool(self._bitmap[chunk >> 3] >> (chunk & 7) & 1)
-
-    def lacks_any(self, first: int, last: int) -> bool:
-        """Tell whether these cannot be overwritten yet: one is to be kept, or the end recorded.
-
-        Of a store that nobody has read it is not known what it holds.
-        """
-        if self._recorded:
-            return False
-        known = self._store is not None and not self.broken
-        return not known or not all(self.holds(chunk) for chunk in range(first, last + 1))
+            LoopTask(self._store.tell_broken())
+        self._waiting, self._served = [], self._served + self._waiting
+        self._release()
 
     # -- keeping chunks
+
+    def lacks_any(self, first: int, last: int) -> bool:
+        """Tell whether these cannot be overwritten yet: one is to be kept, or the end recorded."""
+        if self._recorded:
+            return False
+        return self.broken or self._store is None or not self._store.holds_all(first, last)
 
     async def keep(self, first: int, data: Any) -> int:
         """Keep those of the adjacent chunks from `first` that the store lacks, durably.
@@ -168,11 +95,9 @@ class Snapshot:
         A store that cannot do it any more breaks the snapshot, never the origin's write. The errno
         tells that not even that could be recorded: what is written then would be read as old.
         """
-        await self._await_store()
-        runs = [] if self.broken else _runs_lacking(self, first, data)
-        if runs:
+        if not self.broken:
             kept = Future()
-            self._waiting.append((runs, kept))
+            self._waiting.append((first, data, kept))
             if not self._committing:
                 self._committing = True
                 LoopTask(self._commit())
@@ -188,52 +113,35 @@ class Snapshot:
         return errno.EIO if error else 0
 
     async def _commit(self) -> None:
-        """Serve all who wait with one round: data durable, then bits durable, then their writes."""
-        while self._waiting:
-            served, self._waiting = self._waiting, []
-            runs = [run for some, _ in served for run in some]
-            store = self._store
-            if store is not None and not self.broken and not await self._commit_runs(store, runs):
-                self.break_for_good("its store cannot keep what its origin overwrites")
-            for _, kept in served:
-                kept()
+        """Serve all who wait with one round: what they overwrite is kept, then they go on."""
+        while self._waiting and not self.broken:
+            self._since = time.monotonic()
+            self._served, self._waiting = self._waiting, []
+            await self._serve()
+            self._release()
         self._committing = False
 
-    async def _commit_runs(self, store: Volume, runs: list[Run]) -> bool:
-        layout = self._layout
-        written = [
-            io(
-                store,
-                messages.WRITE,
-                layout.data_at + first * COW_CHUNK,
-                len(data),
-                data,
-                messages.FUA,
-            )
-            for first, data in runs
-            if bytes(data) != bytes(len(data))  # a fresh store is zero already
-        ]
-        if not await _all_done(written):
-            return False
-        blocks: set[int] = set()
-        for first, data in runs:
-            for chunk in range(first, first + len(data) // COW_CHUNK):
-                self.held += not self.holds(chunk)
-                self._bitmap[chunk >> 3] |= 1 << (chunk & 7)
-                blocks.add(chunk // CHUNKS_PER_BLOCK)
-        return await _all_done([self._write_block(store, block) for block in blocks])
+    async def _serve(self) -> None:
+        while self._store is None and not self.broken:
+            await self._try_again()
+        store = self._store
+        if store is None:
+            return
+        runs = [run for first, data, _ in self._served for run in store.runs_lacking(first, data)]
+        while not self.broken and not await store.keep(runs):
+            if store.is_reachable():
+                self.break_for_good("its store cannot keep what its origin overwrites")
+            elif not self.broken:
+                await self._try_again()
 
-    def _write_block(self, store: Volume, block: int) -> Future:
-        place = block * BITMAP_BLOCK
-        data = bytes(self._bitmap[place : place + BITMAP_BLOCK])
-        return io(
-            store,
-            messages.WRITE,
-            self._layout.bitmap_at + place,
-            BITMAP_BLOCK,
-            data,
-            messages.FUA,
-        )
+    async def _try_again(self) -> None:
+        self._tried_again = Future()
+        await self._tried_again
+
+    def _release(self) -> None:
+        served, self._served = self._served, []
+        for _, _, kept in served:
+            kept()
 
     # -- reading
 
@@ -254,7 +162,7 @@ class Snapshot:
         else:
             done(errno.EPERM, None)
 
-    async def _read(self, store: Volume, offset: int, length: int, done: messages.Done) -> None:
+    async def _read(self, store: KeptChunks, offset: int, length: int, done: messages.Done) -> None:
         """Read the origin first and look only then what the store holds.
 
         The bit of a chunk is set before its first overwriting begins: what is still unset after the
@@ -263,16 +171,15 @@ class Snapshot:
         end = offset + length
         first, last = offset // COW_CHUNK, (end - 1) // COW_CHUNK
         data: Any = bytearray(length)
-        if not all(self.holds(chunk) for chunk in range(first, last + 1)):
+        if not store.holds_all(first, last):
             error, data = await io(self._origin, messages.READ, offset, length)
             if error:
                 done(error, None)
                 return
         asked = []
-        for start, stop in _held_stretches(self, first, last):
+        for start, stop in store.held_stretches(first, last):
             place, until = max(start * COW_CHUNK, offset), min(stop * COW_CHUNK, end)
-            at = self._layout.data_at + place
-            asked.append((place, io(store, messages.READ, at, until - place)))
+            asked.append((place, store.read(place, until - place)))
         view = memoryview(data)
         worst = 0
         for place, reply in asked:
@@ -281,37 +188,3 @@ class Snapshot:
             if not error:
                 view[place - offset : place - offset + len(piece)] = piece
         done(errno.EIO if worst or self.broken else 0, None if worst else data)
-
-
-async def _all_done(replies: Sequence[Future]) -> bool:
-    errors = [(await reply)[0] for reply in replies]
-    return not any(errors)
-
-
-def _runs_lacking(snapshot: Snapshot, first: int, data: Any) -> list[Run]:
-    """Cut out the adjacent chunks that the snapshot's store lacks."""
-    runs: list[Run] = []
-    count = len(data) // COW_CHUNK
-    begun = None
-    for place in range(count + 1):
-        lacking = place < count and not snapshot.holds(first + place)
-        if lacking and begun is None:
-            begun = place
-        elif not lacking and begun is not None:
-            piece = data[begun * COW_CHUNK : place * COW_CHUNK]
-            runs.append((first + begun, piece))
-            begun = None
-    return runs
-
-
-def _held_stretches(snapshot: Snapshot, first: int, last: int) -> list[tuple[int, int]]:
-    """List the stretches of chunks, each from and up to, that the store has."""
-    stretches: list[tuple[int, int]] = []
-    for chunk in range(first, last + 1):
-        if not snapshot.holds(chunk):
-            continue
-        if stretches and stretches[-1][1] == chunk:
-            stretches[-1] = (stretches[-1][0], chunk + 1)
-        else:
-            stretches.append((chunk, chunk + 1))
-    return stretches
