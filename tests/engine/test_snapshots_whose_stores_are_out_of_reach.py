@@ -14,7 +14,7 @@ import pytest
 
 from agents.engines.base import Lease
 from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaState
-from deploy.local.nbd import NbdClient, NbdError
+from deploy.local.nbd import REQUEST, REQUEST_MAGIC, WRITE, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
@@ -313,6 +313,44 @@ def test_a_snapshot_without_its_store_can_be_deleted(lab: Lab) -> None:
         began = time.monotonic()
         client.write(0, NEW)
     assert time.monotonic() - began < 1
+
+
+def test_no_write_waits_any_more_for_the_store_of_a_snapshot_that_is_deleted(lab: Lab) -> None:
+    lose_store(lab)
+    lab.head.revive(VOLUME)
+    writing = write_in_background(lab, NEW)
+    time.sleep(0.2)
+    began = time.monotonic()
+
+    lab.head.unsnapshot(VOLUME, SNAPSHOT)
+    writing.join()
+
+    assert time.monotonic() - began < PATIENCE / 2
+    with NbdClient(lab.device) as client:
+        assert client.read(0, len(NEW)) == NEW
+
+
+def test_a_group_is_taken_down_though_a_write_waits_for_a_store_and_that_is_not_done(
+    lab: Lab,
+) -> None:
+    lose_store(lab)
+    lab.head.revive(VOLUME)
+    client = NbdClient(lab.device)
+    request = REQUEST.pack(REQUEST_MAGIC, 0, WRITE, 1, 0, len(NEW))
+    client.socket.sendall(request + NEW)
+    time.sleep(0.2)
+    client.socket.close()
+    began = time.monotonic()
+
+    detach(lab)
+    took = time.monotonic() - began
+    bring_store_back(lab)
+    lab.attach(epoch=2, servers=(0, 1), events=9, snapshots=[lab.store_spec(2, 9, servers=(2, 3))])
+
+    assert took < PATIENCE / 2
+    assert read_snapshot(lab) == OLD
+    with NbdClient(lab.device) as client:
+        assert client.read(0, len(OLD)) == OLD
 
 
 def test_a_store_is_looked_for_where_the_manager_says_that_it_is_exported_now(lab: Lab) -> None:

@@ -173,6 +173,9 @@ class Group:
                     errno.EBUSY, f"volume {device.lvolid} is open by {device.clients} clients"
                 )
         self._withdraw()
+        for device in self._devices:
+            if device.snapshot is not None:
+                device.snapshot.stop()
         await self._rebuilds.stop()
         self._cancel(lambda replica: replica.state in TO_BUILD)
         closing = [LoopTask(self._close_mirror(mirror)) for mirror in self._mirrors()]
@@ -234,6 +237,7 @@ class Group:
         if device.clients:
             raise EngineError(errno.EBUSY, f"snapshot {lvolid} is open by {device.clients} clients")
         device.published.withdraw(self._links_dir)
+        device.snapshot.break_for_good("it is being taken away")  # no write waits for it any more
         await self._snapshots.remove(device.snapshot)
         replicas, saved = device.replicas(), device.saved()
         self._cancel(lambda replica: replica in replicas)

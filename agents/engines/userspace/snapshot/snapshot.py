@@ -41,6 +41,7 @@ class Snapshot:
         self._waiting: list[tuple[int, Any, Future]] = []
         self._served: list[tuple[int, Any, Future]] = []
         self._committing = False
+        self._stopped = False
         self._since = 0.0
         self._tried_again = Future()
 
@@ -75,9 +76,17 @@ class Snapshot:
         """It lost its meaning; that is recorded before the origin is written again."""
         self._owner.log(f"snapshot {self.lvolid} is broken: {why}")
         self.broken = True
-        self._tried_again()
         if self._store is not None:
             LoopTask(self._store.tell_broken())
+        self._end_waiting()
+
+    def stop(self) -> None:
+        """Its group is taken down: no write that waits for the store is done any more."""
+        self._stopped = True
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        self._tried_again()
         self._waiting, self._served = [], self._served + self._waiting
         self._release()
 
@@ -92,16 +101,19 @@ class Snapshot:
     async def keep(self, first: int, data: Any) -> int:
         """Keep those of the adjacent chunks from `first` that the store lacks, durably.
 
-        A store that cannot do it any more breaks the snapshot, never the origin's write. The errno
-        tells that not even that could be recorded: what is written then would be read as old.
+        A store that cannot do it any more breaks the snapshot, never the origin's write. An errno
+        tells that not even that could be recorded, or that there is no time for it: what is written
+        then would be read as old.
         """
-        if not self.broken:
+        if not self._is_over:
             kept = Future()
             self._waiting.append((first, data, kept))
             if not self._committing:
                 self._committing = True
                 LoopTask(self._commit())
             await kept
+        if self._stopped:
+            return errno.EIO
         return await self._record_end() if self.broken else 0
 
     async def _record_end(self) -> int:
@@ -112,9 +124,13 @@ class Snapshot:
                 self._recorded = True
         return errno.EIO if error else 0
 
+    @property
+    def _is_over(self) -> bool:
+        return self.broken or self._stopped
+
     async def _commit(self) -> None:
         """Serve all who wait with one round: what they overwrite is kept, then they go on."""
-        while self._waiting and not self.broken:
+        while self._waiting and not self._is_over:
             self._since = time.monotonic()
             self._served, self._waiting = self._waiting, []
             await self._serve()
@@ -122,16 +138,16 @@ class Snapshot:
         self._committing = False
 
     async def _serve(self) -> None:
-        while self._store is None and not self.broken:
+        while self._store is None and not self._is_over:
             await self._try_again()
         store = self._store
         if store is None:
             return
         runs = [run for first, data, _ in self._served for run in store.runs_lacking(first, data)]
-        while not self.broken and not await store.keep(runs):
+        while not self._is_over and not await store.keep(runs):
             if store.is_reachable():
                 self.break_for_good("its store cannot keep what its origin overwrites")
-            elif not self.broken:
+            elif not self._is_over:
                 await self._try_again()
 
     async def _try_again(self) -> None:
