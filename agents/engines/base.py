@@ -71,8 +71,8 @@ class HeadEngine(Protocol):
     def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
         """Take a group down and close its replicas cleanly; EngineError EBUSY while in use.
 
-        A group that is not there is down already: (). One whose process died is cleared away,
-        its replicas left unclean; it tells only those of broken snapshots, as faulty.
+        A group that is not there is down already. One whose process died is cleared away, its
+        replicas left unclean. Of both only those of broken snapshots are told, as faulty.
         """
 
     def cut(self, lvolid: int, epoch: int) -> None:

@@ -394,19 +394,22 @@ def unmarkable(lab: Lab) -> Lease:
     return replace(lease, meta_offset=(1 << 63) - 4096)
 
 
-def test_the_death_of_a_group_does_not_hide_that_its_snapshot_broke(lab: Lab) -> None:
+@pytest.mark.parametrize("alive", [True, False])
+def test_that_a_snapshot_broke_is_told_whenever_its_group_is_taken_down_dead_or_alive(
+    lab: Lab, *, alive: bool
+) -> None:
     lose_store(lab)
     lab.head.revive(VOLUME)
     with NbdClient(lab.device) as client:
         client.write(0, NEW)
-    kill_head(lab)
+    if not alive:
+        kill_head(lab)
 
-    reports = lab.head.detach(VOLUME)
+    told = [{one.dextid: one.state for one in detach(lab)}]
+    told.append({one.dextid: one.state for one in lab.head.detach(VOLUME)})
 
-    assert {one.dextid: one.state for one in reports} == {
-        92: ReplicaState.FAULTY,
-        93: ReplicaState.FAULTY,
-    }
+    for states in told:
+        assert {states[dextid] for dextid in (92, 93)} == {ReplicaState.FAULTY}
 
 
 def test_a_head_remembers_that_a_snapshot_broke_there_whatever_it_is_told_later(lab: Lab) -> None:

@@ -189,9 +189,9 @@ class Group:
             for replica in device.replicas():
                 replica.goodbye()
         self._reactor.soon.append(self._reactor.stop)
-        # What is known of a store that was not reached is kept for whoever reaches it.
-        joined = all(device.joined for device in self._devices)
-        return orders.TakenDown(reports, all(clean) and joined)
+        # What is known of a store that was not reached, or lost, is kept for whoever asks again.
+        whole = all(device.joined and not device.broken for device in self._devices)
+        return orders.TakenDown(reports, all(clean) and whole)
 
     async def _close_mirror(self, mirror: LiveMirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""
@@ -249,7 +249,9 @@ class Group:
     async def _rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
         if mirror is None:
-            await self._relocate(mirrorid, spec)
+            if not any(device.relocate(mirrorid, spec) for device in self._devices):
+                raise EngineError(errno.ENOENT, f"no mirror {mirrorid} is in use in this group")
+            await self.save()
             return
         replica = mirror.find(spec.dextid)
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
@@ -269,17 +271,6 @@ class Group:
             built.missed.add_all()
         self._rebuilds.build(mirror, built)
         await self.save()
-
-    async def _relocate(self, mirrorid: int, spec: ReplicaSpec) -> None:
-        """Look elsewhere from now on for a good replica of a store that is out of reach."""
-        for device in self._devices:
-            if replica := device.spec.find(mirrorid, spec.dextid):
-                if replica.state != INSYNC:
-                    break
-                device.spec = state_file.relocated(device.spec, spec)
-                await self.save()
-                return
-        raise EngineError(errno.ENOENT, f"no mirror {mirrorid} is in use in this group")
 
     def _cancel(self, concerned: Callable[[LiveReplica], bool]) -> None:
         for mirror in self._mirrors():

@@ -9,15 +9,16 @@ from agents.engines.userspace.head.state_file import (
     SavedMirror,
     SavedReplica,
     distrusted,
+    relocated,
     replica_report,
 )
 from agents.engines.userspace.mirror.live_mirror import LiveMirror
-from agents.engines.userspace.mirror.live_replica import FAULTY, LiveReplica
+from agents.engines.userspace.mirror.live_replica import FAULTY, INSYNC, LiveReplica
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 from agents.ondisk import MIB
-from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaState
+from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaSpec, ReplicaState
 
 if TYPE_CHECKING:
     from agents.engines.userspace.head.published_device import PublishedDevice
@@ -74,6 +75,14 @@ class GroupDevice:
         for replica in self.replicas():
             replica.state = FAULTY
             replica.goodbye()
+
+    def relocate(self, mirrorid: int, replica: ReplicaSpec) -> bool:
+        """Look elsewhere from now on for a good replica, if none is in use; False if it is none."""
+        known = None if self.joined else self.spec.find(mirrorid, replica.dextid)
+        if known is None or known.state != INSYNC:
+            return False
+        self.spec = relocated(self.spec, replica)
+        return True
 
     def state(self) -> DeviceState:
         """Tell of it."""

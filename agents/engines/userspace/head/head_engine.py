@@ -115,9 +115,8 @@ class UserspaceHead:
         if saved is None:
             return ()
         if spawn.lock_holder(self._lock(lvolid)) is None:
-            if saved.ended:
-                return ()
-            self._clear(lvolid, saved)
+            if not saved.ended:
+                self._clear(lvolid, saved)
             return _distrusted_of(saved)
         taken_down = self._ask(lvolid, orders.TakeDown(), orders.TakenDown)
         if not spawn.await_end(self._lock(lvolid), ORDER_SECONDS):
@@ -258,7 +257,7 @@ class UserspaceHead:
 
 
 def _distrusted_of(saved: SavedGroup) -> tuple[ReplicaReport, ...]:
-    """Report the replicas of a dead group's broken snapshots, which nobody else may tell of."""
+    """Report the replicas of a group's broken snapshots: its process may not have told anybody."""
     broken = tuple(device for device in saved.devices if device.broken)
     reports = state_file.replica_reports(replace(saved, devices=broken), alive=False)
     for device in broken:
