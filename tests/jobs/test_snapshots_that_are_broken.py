@@ -74,6 +74,7 @@ def test_a_broken_snapshot_says_so_everywhere(
         f"/admin/volumes/logicalvolume/{snapshot.pk}/change/",
     ):
         assert "could not keep in its store" in admin_client.get(page).content.decode()
+    assert "A snapshot is lost" in admin_client.get("/admin/").content.decode()
     call_command("fsck")
 
 

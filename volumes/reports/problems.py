@@ -30,11 +30,12 @@ class Risk(IntEnum):
 
     UNREACHABLE = 0
     LAST_REPLICA = 1
-    STOPPED = 2
-    FAILED = 3
-    NETWORK = 4
-    REDUCED = 5
-    WEAR = 6
+    BROKEN = 2
+    STOPPED = 3
+    FAILED = 4
+    NETWORK = 5
+    REDUCED = 6
+    WEAR = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def _broken() -> Iterator[Problem]:
     rows = LogicalVolume.objects.filter(~Exists(ON_THE_WAY), broken=True).select_related("origin")
     for row in rows.order_by("pk")[:LISTED]:
         yield Problem(
-            Risk.UNREACHABLE,
+            Risk.BROKEN,
             row,
             f"{row.name}, a snapshot of {row.origin.name if row.origin else '?'}, is broken",
             f"{row.broken_because or 'its store lost data'}; it can only be deleted",

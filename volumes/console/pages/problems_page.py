@@ -16,6 +16,7 @@ from volumes.reports.problems import Problem, Risk
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
     Risk.LAST_REPLICA: Pill("last replica", BAD),
+    Risk.BROKEN: Pill("snapshot lost", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
     Risk.NETWORK: Pill("one network", WARN),
