@@ -148,7 +148,9 @@ class KeptChunks:
 
 def is_reachable(volume: Volume) -> bool:
     """Tell whether a good replica of each mirror is connected."""
-    return all(mirror.readers[0].is_reachable() for mirror in volume.mirrors)
+    return all(
+        any(replica.is_reachable() for replica in mirror.readers) for mirror in volume.mirrors
+    )
 
 
 async def _all_done(replies: Sequence[Future]) -> bool:
