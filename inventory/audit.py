@@ -26,6 +26,7 @@ class Action(StrEnum):
     DELETE_VOLUME = "delete_volume"
     CREATE_SNAPSHOT = "create_snapshot"
     DELETE_SNAPSHOT = "delete_snapshot"
+    BREAK_SNAPSHOT = "break_snapshot"
     ATTACH = "attach"
     DETACH = "detach"
     FENCE = "fence"

@@ -48,6 +48,9 @@ class LogicalVolume(models.Model):
     broken = models.BooleanField(
         default=False, help_text="of a snapshot: its store lost data; it can only be deleted"
     )
+    broken_because = models.CharField(
+        max_length=200, blank=True, default="", help_text="for people: what broke it"
+    )
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
@@ -56,6 +59,9 @@ class LogicalVolume(models.Model):
             models.CheckConstraint(condition=Q(id__gte=1), name="volume_id_positive"),
             models.CheckConstraint(
                 condition=Q(broken=False) | Q(origin__isnull=False), name="volume_not_broken"
+            ),
+            models.CheckConstraint(
+                condition=Q(broken=True) | Q(broken_because=""), name="volume_broken_because"
             ),
             models.CheckConstraint(
                 condition=Q(capacity_gb__gte=1, capacity_gb__lte=1048576), name="volume_capacity"

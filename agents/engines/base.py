@@ -79,8 +79,8 @@ class HeadEngine(Protocol):
     def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
         """Take a group down and close its replicas cleanly; EngineError EBUSY while in use.
 
-        A group that is not there is down already: (). One whose process died is cleared away,
-        its replicas left unclean, and tells no replicas.
+        A group that is not there is down already. One whose process died is cleared away, its
+        replicas left unclean. Of both only those of broken snapshots are told, as faulty.
         """
 
     def cut(self, lvolid: int, epoch: int) -> None:
@@ -93,7 +93,7 @@ class HeadEngine(Protocol):
         """Freeze the origin's content as a new read-only device."""
 
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
-        """Take a snapshot device away; EBUSY while it is open."""
+        """Take a snapshot device away, and all links to it; EBUSY while it is open."""
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import transaction
+from django.db.models import Q
 
 from agents.protocol import Reason
 from inventory import audit, servers
@@ -18,6 +19,7 @@ from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
 from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import drain, failures, rebuild, shred
+from volumes.replicas import broken
 from volumes.scrub import mending, passes
 from volumes.worker import operations, runner
 
@@ -132,6 +134,11 @@ def snapshot_of(four: Cluster) -> LogicalVolume:
     return snapshots.create_snapshot(origin=four.create(), name="before")[0]
 
 
+def broken_snapshot(four: Cluster) -> Mutation:
+    which = Q(pk=snapshot_of(four).pk)
+    return lambda: in_transaction(lambda: broken.break_snapshots(which, "its store is gone"))
+
+
 def shut_down(four: Cluster) -> Mutation:
     failures.shut_down()
     return servers.resume
@@ -159,6 +166,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
         snapshots.create_snapshot, origin=four.create(), name="before"
     ),
     Action.DELETE_SNAPSHOT: lambda four: call(snapshots.delete_snapshot, snapshot_of(four)),
+    Action.BREAK_SNAPSHOT: broken_snapshot,
     Action.ATTACH: lambda four: call(attach.request_attach, four.create(), a_head(four).pk),
     Action.DETACH: lambda four: call(detach.request_detach, attached(four)),
     Action.FENCE: fence,
@@ -185,6 +193,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
+    Action.BREAK_SNAPSHOT,
     Action.FENCE,
     Action.FAIL_HEAD,
     Action.LOSE_HEAD,

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from django.conf import settings
-from django.db.models import Model, Q, Sum
+from django.db.models import Exists, Model, Q, Sum
 from django.utils import timezone
 
 from inventory import clock, servers
@@ -14,6 +14,7 @@ from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageS
 from inventory.pulse import Pulse
 from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import grace
+from volumes.replicas.broken import ON_THE_WAY
 from volumes.reports import networks, progress, protection
 
 LISTED = 20
@@ -30,11 +31,12 @@ class Risk(IntEnum):
     UNREACHABLE = 0
     LAST_REPLICA = 1
     UNEQUAL = 2
-    STOPPED = 3
-    FAILED = 4
-    NETWORK = 5
-    REDUCED = 6
-    WEAR = 7
+    BROKEN = 3
+    STOPPED = 4
+    FAILED = 5
+    NETWORK = 6
+    REDUCED = 7
+    WEAR = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found: list[Problem] = []
     found += _weak(protection.weak_volumes() if weak is None else weak)
     found += _unequal()
+    found += _broken()
     found += _worker()
     found += _brake()
     found += _halted()
@@ -119,6 +122,20 @@ def _degraded_replicas(volumes: Iterable[int]) -> dict[int, tuple[str, datetime 
         volume: ("not good on " + ", ".join(sorted(places)[:4]), clock.on_the_wall(since))
         for volume, (places, since) in found.items()
     }
+
+
+def _broken() -> Iterator[Problem]:
+    """Snapshots that are lost, but for those whose deletion is under way."""
+    rows = LogicalVolume.objects.filter(~Exists(ON_THE_WAY), broken=True).select_related("origin")
+    for row in rows.order_by("pk")[:LISTED]:
+        yield Problem(
+            Risk.BROKEN,
+            row,
+            f"{row.name}, a snapshot of {row.origin.name if row.origin else '?'}, is broken",
+            f"{row.broken_because or 'its store lost data'}; it can only be deleted",
+            None,
+            "delete-volume",
+        )
 
 
 def _attachments() -> Iterator[Problem]:
@@ -309,6 +326,7 @@ def is_anything_wrong() -> bool:
         rows.exists()
         for rows in (
             Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
+            LogicalVolume.objects.filter(broken=True),
             StorageServer.objects.filter(degraded),
             HeadServer.objects.filter(degraded),
             networks.half_silent(),

@@ -142,9 +142,8 @@ class HeadOrders:
         return self._attached(order.lvolid, order.epoch).replicas
 
     def _unsnapshot(self, order: UnsnapshotOrder) -> tuple[ReplicaReport, ...]:
-        group = self._attached(order.lvolid, order.epoch)
-        if order.snapshot in {device.lvolid for device in group.devices}:
-            self._engine.unsnapshot(order.lvolid, order.snapshot)
+        self._attached(order.lvolid, order.epoch)
+        self._engine.unsnapshot(order.lvolid, order.snapshot)
         return self._attached(order.lvolid, order.epoch).replicas
 
     def _rebuild(self, order: RebuildOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:

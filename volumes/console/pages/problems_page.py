@@ -17,6 +17,7 @@ RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
     Risk.LAST_REPLICA: Pill("last replica", BAD),
     Risk.UNEQUAL: Pill("replicas differ", BAD),
+    Risk.BROKEN: Pill("snapshot lost", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
     Risk.NETWORK: Pill("one network", WARN),
