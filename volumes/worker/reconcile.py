@@ -28,6 +28,7 @@ from volumes.attach import detach, exports
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import failures, requests, shred
+from volumes.replicas import rows
 from volumes.replicas.rows import GOOD
 
 logger = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ def reconcile_heads() -> None:
         own = _bound_groups(head, state)
         _take_down_snapshots(head, own)
         _fail_replicas(own)
+        _export_to_the_dead(own)
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
@@ -230,6 +232,21 @@ def _fail_replicas(groups: list[GroupState]) -> None:
     broken = [d.lvolid for group in groups for d in group.devices if d.broken]
     if broken:
         failures.break_snapshots(broken)
+
+
+def _export_to_the_dead(groups: list[GroupState]) -> None:
+    """Have the replicas exported again of groups whose process is dead: revival needs them.
+
+    Their servers may have been started anew meanwhile, and then export nothing. A group that lives
+    says whom it lost; of one that died with its replicas nobody says anything.
+    """
+    for group in groups:
+        if group.alive:
+            continue
+        used = {r.dextid for r in group.replicas if r.state == ReplicaState.INSYNC}
+        replicas = [r for r in rows.of_group(group.lvolid) if r.good or r.dextid in used]
+        wanted = [replica for replica in replicas if replica.alive]
+        exports.export(_event(), group.lvolid, group.epoch, wanted)
 
 
 # -- both -----------------------------------------------------------------------------------------
