@@ -20,7 +20,7 @@ from agents.protocol import (
     StorageState,
     UnsnapshotOrder,
 )
-from inventory import clock, ids, servers
+from inventory import clock, ids, outages, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -51,6 +51,8 @@ def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
             part()
         except Exception:
             logger.exception("a part of reconciling failed: %s", part.__name__)
+            # Whoever leads stays in its round: nobody else would ever let the connection go.
+            outages.recover()
 
 
 # -- the time between two rounds ------------------------------------------------------------------
