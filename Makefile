@@ -2,6 +2,7 @@
 #   PORT=8881          the web port; every other port follows from it
 #   VASTSKY_HOME=var   where data, sockets and logs of this cluster live
 #   EXIT=1             with `make demo`: end after the story; status 0 only if every byte was right
+#   SECONDS=600 SEED=1 PROFILE=all   of `make thrash`; NAMES="epoch intent" of `make planted`
 
 PYTHON ?= python3
 PORT ?= 8881
@@ -10,7 +11,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench clean power-off power-on install-commands venv venv-dev
+.PHONY: help demo run test check bench thrash planted clean power-off power-on install-commands venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -31,6 +32,13 @@ bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's protot
 	@$(BIN)/python -m benchmarks.manager
 	@$(BIN)/python -m benchmarks.scrub
 	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
+
+thrash: venv-dev ## let a cluster's parts fail at random and look for lost writes; SECONDS, SEED, PROFILE
+	@$(BIN)/python -m tests.thrash --seconds $(or $(SECONDS),600) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(JSON),--json $(JSON))
+
+planted: venv-dev ## plant faults in a copy of the tree, one after the other; the tests have to notice
+	@$(BIN)/python -m tests.planted $(NAMES)
 
 clean: venv     ## end what a killed start left behind, remove the data and caches of this checkout
 	@$(BIN)/python -m deploy.local clean

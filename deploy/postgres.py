@@ -8,9 +8,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 START_SECONDS = 30
 HASTE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=200")
@@ -29,17 +29,47 @@ def binaries() -> Path | None:
 @contextmanager
 def server(folder: Path) -> Iterator[str]:
     """Run a new cluster of databases; its DATABASE_URL."""
-    # Directly under /tmp, whatever TMPDIR says: the path of a socket is short.
-    home = Path(tempfile.mkdtemp(prefix="vastsky-pg-", dir="/tmp"))
-    user = _unprivileged()
-    if user:
-        os.chown(home, user["user"], user["group"])
-    try:
-        _initialise(folder, home, user)
-        with _running(folder, home, user):
-            yield f"postgres://vastsky@/postgres?host={home}"
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with PostgreSQL(folder) as running:
+        yield running.url
+
+
+class PostgreSQL:
+    """A new cluster of databases that runs in a `with`, and can be restarted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # Directly under /tmp, whatever TMPDIR says: the path of a socket is short.
+        self._home = Path(tempfile.mkdtemp(prefix="vastsky-pg-", dir="/tmp"))
+        self._user = _unprivileged()
+        self._running = ExitStack()
+        self.url = f"postgres://vastsky@/postgres?host={self._home}"
+
+    def __enter__(self) -> Self:
+        try:
+            if self._user:
+                os.chown(self._home, self._user["user"], self._user["group"])
+            _initialise(self._folder, self._home, self._user)
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def start(self) -> None:
+        self._running.enter_context(_running(self._folder, self._home, self._user))
+
+    def stop(self) -> None:
+        self._running.close()
+
+    def restart(self, away: float = 0.0) -> None:
+        """Stop it, and start it again after so many seconds."""
+        self.stop()
+        time.sleep(away)
+        self.start()
 
 
 def _unprivileged() -> dict[str, Any]:

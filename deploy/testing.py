@@ -26,6 +26,8 @@ ONCE = (
     "tests/agents",
     "tests/engine",
     "tests/client",
+    "tests/planted",
+    "tests/thrash",
     "tests/contract/test_database_outages.py",
     "tests/access/test_pages_of_access_in_a_browser.py",
     "tests/console/test_the_console_in_a_browser.py",

@@ -141,6 +141,10 @@ class LocalCluster:
         """Tell whether any process of a part is alive."""
         return bool(processes.marked(self.place.home, part))
 
+    def lives(self, part: str) -> bool:
+        """Tell whether a part's main process lives, if it was started by us; a stopped one does."""
+        return part in self._children and self._children[part].poll() is None
+
     def answers(self, part: str) -> bool:
         """Tell whether a node's agent listens; what it left running on purpose does not count."""
         node = self.place.node(part)

@@ -33,12 +33,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Home, a folder with short paths for sockets, the first of four ports, the size of a disk."""
+    """Home, a folder with short paths for sockets, the first of four ports, how large and many."""
 
     home: Path
     run: Path
     port: int
     disk_gb: int = DISK_GB
+    heads: int = HEADS
 
     @property
     def url(self) -> str:
@@ -62,8 +63,12 @@ class Place:
 
     @property
     def links(self) -> Path:
-        """The head's /dev/vas."""
+        """The first head's /dev/vas."""
         return self.run / "vas"
+
+    def links_of(self, head: str) -> Path:
+        """Tell a head's /dev/vas."""
+        return self.links if head == "head-1" else self.run / f"vas-{head}"
 
     @property
     def broker_socket(self) -> Path:
@@ -78,7 +83,7 @@ class Place:
 
     def nodes(self) -> list[Node]:
         """Name all nodes: addresses 127.0.1.x and 127.0.2.x, heads from .11, storage from .21."""
-        heads = [_node("head", number, 10, self.head_port) for number in range(1, HEADS + 1)]
+        heads = [_node("head", number, 10, self.head_port) for number in range(1, self.heads + 1)]
         storages = [
             _node("storage", number, 20, self.storage_port) for number in range(1, STORAGES + 1)
         ]
@@ -95,7 +100,7 @@ class Place:
         return self.home / "nodes" / node.name
 
 
-def choose(home: str, port: str, disk_gb: int = DISK_GB) -> Place:
+def choose(home: str, port: str, disk_gb: int = DISK_GB, heads: int = HEADS) -> Place:
     """Read VASTSKY_HOME and PORT; Unusable where one cannot serve."""
     if not port.isdecimal() or not 1 <= int(port) <= 65535 - 3:
         raise Unusable(f"PORT={port}: a number from 1 to 65532 is wanted")
@@ -106,13 +111,13 @@ def choose(home: str, port: str, disk_gb: int = DISK_GB) -> Place:
         raise Unusable(f"VASTSKY_HOME={home} cannot be made: {error.strerror}") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Unusable(f"VASTSKY_HOME={home} cannot be written by this user")
-    return Place(folder, _run_folder(folder), int(port), disk_gb)
+    return Place(folder, _run_folder(folder), int(port), disk_gb, heads)
 
 
 def _run_folder(home: Path) -> Path:
     """Choose the folder of sockets: under home, or under /tmp where home's path is too long."""
     run = home / "run"
-    if len(os.fsencode(run)) + len("/vas/") + LONGEST_NAME > SOCKET_LIMIT:
+    if len(os.fsencode(run)) + len("/vas-head-1/") + LONGEST_NAME > SOCKET_LIMIT:
         digest = hashlib.sha256(os.fsencode(home)).hexdigest()[:8]
         run = Path(tempfile.gettempdir()) / f"vastsky-{os.getuid()}-{digest}"
     run.mkdir(mode=0o700, exist_ok=True)

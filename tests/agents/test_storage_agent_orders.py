@@ -24,6 +24,7 @@ from agents.protocol import (
     ShredOrder,
     export_name,
 )
+from deploy.local.nbd import NbdClient
 
 LVOL = 50
 
@@ -68,6 +69,20 @@ def test_a_newer_epoch_evicts_the_older_and_an_older_is_refused(node: Any) -> No
     with pytest.raises(Fault) as refusal:
         node.agent.export(export(node.extent(), epoch=4))
     assert refusal.value.errno == errno.ESTALE
+
+
+def test_a_newer_epoch_ends_the_older_on_extents_that_it_does_not_use(node: Any) -> None:
+    left = node.extent(1, dextid=101)
+    node.agent.export(export(node.extent(), left, epoch=4))
+    where = node.settings["addresses"][0], node.settings["data_port"]
+    with NbdClient(where, export_name(left.dextid, 4, "secret")) as former:
+        former.write(0, b"in time")
+
+        node.agent.export(export(node.extent(), epoch=5))
+
+        with pytest.raises(ConnectionError):
+            former.write(0, b"late")
+    assert [(state.dextid, state.epoch) for state in node.state().exports] == [(100, 5)]
 
 
 def test_an_evicted_epoch_stays_out_even_after_a_restart(node: Any) -> None:

@@ -1,9 +1,7 @@
 """Servers that die are found and replaced whatever the wall clock and the broker do."""
 
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +13,7 @@ from deploy.local import cluster as launcher
 from deploy.local import manager_processes, observe, processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import Place, choose
+from tests.cluster import wall_clock
 from tests.cluster.conftest import HASTE, LIMITS, free_port
 from tests.cluster.world import World, running_world
 
@@ -31,7 +30,9 @@ SETTLES = 4
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A cluster whose manager's wall clock can be set, where a compiler is."""
     home = tmp_path_factory.mktemp("clocks")
-    cluster = LocalCluster(choose(str(home), str(free_port())), {**POLICY, **_shim(home)}, LIMITS)
+    cluster = LocalCluster(
+        choose(str(home), str(free_port())), {**POLICY, **wall_clock.shim(home)}, LIMITS
+    )
     with running_world(cluster) as world:
         yield world
 
@@ -177,15 +178,3 @@ def _tell(place: Place, *commands: str) -> None:
             connection.sendall(f"{command}\r\n".encode())
             with suppress(ConnectionError):
                 connection.recv(64)
-
-
-def _shim(home: Path) -> dict[str, str]:
-    gcc = shutil.which("gcc")
-    if gcc is None:
-        return {}
-    library, source = home / "wall_clock.so", Path(__file__).with_name("wall_clock.c")
-    command = [gcc, "-shared", "-fPIC", "-O1", "-o", str(library), str(source)]
-    subprocess.run(command, check=True)
-    offset = home / "offset"
-    offset.write_text("0")
-    return {"LD_PRELOAD": str(library), "CLOCK_OFFSET_FILE": str(offset)}

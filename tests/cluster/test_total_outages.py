@@ -29,6 +29,24 @@ def test_all_storage_servers_die_and_come_back(world: World) -> None:
     assert world.settle("dark") == BOUND
 
 
+def test_everything_but_the_manager_dies_and_each_volume_comes_back_by_itself(
+    world: World,
+) -> None:
+    world.create("buried")
+    world.attach("buried")
+    ledger = world.fill("buried")
+    nodes = [node.name for node in world.place.nodes()]
+
+    for name in nodes:
+        world.cluster.kill(name)
+    world.wait(lambda: _high(world) == 0, "all storage servers are out")
+    for name in nodes:
+        world.cluster.launch(name)
+
+    world.wait(lambda: _is_whole(world, "buried", ledger), "every byte and replica is back", 90)
+    assert world.settle("buried") == BOUND
+
+
 def test_a_head_that_loses_its_power_gives_its_volume_to_the_next_boot(world: World) -> None:
     world.create("orphan")
     world.attach("orphan")

@@ -12,7 +12,7 @@ from deploy.local import observe, processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import Ledger, spread
 from deploy.local.nbd import NbdClient
-from deploy.local.place import DISKS, HEADS, STORAGES
+from deploy.local.place import DISKS, STORAGES
 from deploy.local.rpc_calls import Calls
 
 
@@ -91,7 +91,7 @@ class World:
         return free == total
 
     def up(self) -> bool:
-        return observe.present(self.call) >= (HEADS, STORAGES, STORAGES * DISKS)
+        return observe.present(self.call) >= (self.place.heads, STORAGES, STORAGES * DISKS)
 
     def repair(self) -> None:
         """Switch everything on again."""

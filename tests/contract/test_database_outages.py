@@ -2,12 +2,10 @@
 
 import errno
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import xmlrpc.client
@@ -22,6 +20,7 @@ import pytest
 
 from agents.protocol import AttachOrder, Report
 from deploy import postgres
+from deploy.postgres import PostgreSQL
 from tests.jobs.simulator import Head, World, simulated_world
 
 TICKER = """
@@ -39,31 +38,6 @@ while True:
 """
 """What worker and beat do, without a broker."""
 MANY = 120
-
-
-class PostgreSQL:
-    """A private server that can be restarted."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.home = Path(tempfile.mkdtemp(prefix="vastsky-pg-", dir="/tmp"))
-        self.url = f"postgres://vastsky@/postgres?host={self.home}"
-        self._user = postgres._unprivileged()
-        if self._user:
-            os.chown(self.home, self._user["user"], self._user["group"])
-        postgres._initialise(folder, self.home, self._user)
-        self._stack = ExitStack()
-
-    def start(self) -> None:
-        self._stack.enter_context(postgres._running(self.folder, self.home, self._user))
-
-    def stop(self) -> None:
-        self._stack.close()
-
-    def restart(self, away: float = 0.0) -> None:
-        self.stop()
-        time.sleep(away)
-        self.start()
 
 
 class Manager:
@@ -174,13 +148,8 @@ def server() -> Iterator[PostgreSQL]:
     folder = postgres.binaries()
     if folder is None:
         pytest.skip("PostgreSQL is not installed")
-    server = PostgreSQL(folder)
-    try:
-        server.start()
+    with PostgreSQL(folder) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(server.home, ignore_errors=True)
 
 
 def slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,6 +202,21 @@ def test_what_is_in_doubt_reads_the_same_until_it_is_made_equal(make_lab: MakeLa
     assert set(seen) == {b"a" * 4096}
 
 
+def test_what_is_still_in_doubt_at_a_detach_is_not_closed_as_clean(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    slow = type(lab.head)(*lab.head_folders, rebuild_mib_per_s=1, replica_timeout=TIMEOUT)
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        for n in range(8):
+            client.write(n * 3 * MIB, os.urandom(4096))
+        kill_head(lab)
+
+    slow.revive(VOLUME)
+    slow.detach(VOLUME)
+
+    assert {store.mark(0).clean for store in lab.stores} == {False}
+
+
 def test_a_revived_group_still_knows_what_a_faulty_replica_missed(make_lab: MakeLab) -> None:
     lab = make_lab()
     lab.attach()

@@ -68,6 +68,25 @@ def test_a_returning_replica_gets_only_what_it_missed(make_lab: MakeLab) -> None
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
 
 
+def test_a_returning_replica_gets_what_it_missed_though_the_others_have_flushed_it(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab()
+    lab.attach()
+    lab.stores[0].kill()
+    with NbdClient(lab.device) as client:
+        client.write(20 * MIB, os.urandom(MIB))
+        lab.wait_until_flushed()
+
+    lab.stores[0].restart()
+    lab.export(0)
+    lab.rebuild(0, 10)
+    lab.wait_for(10, ReplicaState.INSYNC)
+
+    lab.settle()
+    assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
+
+
 def test_a_returning_replica_that_is_an_older_one_is_copied_as_a_whole(make_lab: MakeLab) -> None:
     lab = make_lab()
     image = lab.stores[0].extent(0, MIB)
@@ -201,6 +220,19 @@ def test_a_flush_after_the_last_replica_was_away_tells_of_the_doubt_once(make_la
         with pytest.raises(NbdError):
             client.flush()
         client.flush()
+
+
+def test_a_flush_is_answered_once_every_replica_in_use_has_flushed(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device) as client:
+        client.write(0, bytes(4096))
+        os.kill(lab.stores[0].pid, signal.SIGSTOP)
+        client.flush()
+        states = lab.states()
+        os.kill(lab.stores[0].pid, signal.SIGCONT)
+
+    assert states[10] == ReplicaState.FAULTY, "it did not answer, so it is out before the flush is"
 
 
 def test_a_stopped_server_stalls_writes_once(make_lab: MakeLab) -> None:

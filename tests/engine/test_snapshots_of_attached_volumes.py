@@ -4,10 +4,15 @@ import random
 import signal
 import threading
 import time
+from typing import Any, cast
 
 import pytest
 
 from agents.engines.base import EngineError
+from agents.engines.userspace.loop.coroutines import Future, LoopTask
+from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.snapshot.cow_store import store_layout
+from agents.engines.userspace.snapshot.snapshot import Snapshot
 from agents.ondisk import GB
 from agents.protocol import DeviceState
 from deploy.local.nbd import NbdClient, NbdError
@@ -16,6 +21,26 @@ from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 
 MIB = 1 << 20
 CHUNK = 16 << 10
+
+
+class SlowDevice:
+    """A device that answers a request when the test says so."""
+
+    def __init__(self, lvolid: int, size: int) -> None:
+        self.lvolid, self.size = lvolid, size
+        self.asked: list[tuple[int, Future]] = []
+
+    def submit(self, command: int, offset: int, *rest: Any) -> None:
+        _length, _data, flags, done = rest
+        assert flags & messages.FUA, "what is answered is durable"
+        self.asked.append((offset, done))
+
+    def answer(self) -> list[int]:
+        """Answer all that was asked so far; where it goes."""
+        asked, self.asked = self.asked, []
+        for _, done in asked:
+            done()
+        return [offset for offset, _ in asked]
 
 
 def snapshot_state(lab: Lab) -> DeviceState:
@@ -38,6 +63,19 @@ def test_a_snapshot_stays_what_it_was_while_the_origin_changes(make_lab: MakeLab
         assert snapshot.size == GB
         assert snapshot.read(MIB, 2 * MIB) == before
         assert not any(snapshot.read(0, MIB))
+
+
+def test_a_chunk_is_durable_before_the_bit_that_tells_of_it() -> None:
+    origin, store = SlowDevice(VOLUME, GB), SlowDevice(SNAPSHOT, 2 * GB)
+    snapshot = Snapshot(cast("Any", origin), cast("Any", store), Future, broken=False)
+    ended = []
+    layout = store_layout(GB)
+
+    keeping = LoopTask(snapshot.keep(3, b"x" * CHUNK))
+    keeping.when_ended(lambda: ended.append(True))
+
+    assert (store.answer(), ended) == ([layout.data_at + 3 * CHUNK], [])
+    assert (store.answer(), ended) == ([layout.bitmap_at], [True])
 
 
 def test_a_snapshot_cannot_be_written(make_lab: MakeLab) -> None:

@@ -217,6 +217,7 @@ class Group:
     events: dict[int, int] = field(default_factory=dict)
     replicas: dict[int, ReplicaReport] = field(default_factory=dict)
     open: bool = False
+    alive: bool = True
     broken: set[int] = field(default_factory=set)
     snapshots: set[int] = field(default_factory=set)
 
@@ -235,7 +236,7 @@ class Head(Node):
             GroupState(
                 lvolid,
                 group.order.epoch,
-                alive=True,
+                alive=group.alive,
                 devices=tuple(
                     DeviceState(lvolid, 0, broken=lvolid in group.broken)
                     for lvolid in group.devices

@@ -160,6 +160,23 @@ def test_old_news_of_a_head_says_nothing_of_a_volume_that_was_bound_since(
     assert four.state(volume) == "bound"
 
 
+def test_a_group_that_died_while_its_storage_servers_were_started_anew_is_exported_to(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    head.groups[volume.pk].alive = False
+    for node in _holders(four, volume.pk):
+        node.exports.clear()
+
+    four.reconcile()
+
+    epoch = head.told("attach")[0].epoch
+    assert [four.node_of(replica).exports for replica in four.replicas(volume)] == [
+        {replica.pk: (volume.pk, epoch)} for replica in four.replicas(volume)
+    ]
+
+
 def test_a_group_that_nobody_knows_is_taken_down(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)

@@ -5,16 +5,19 @@ from functools import partial
 from typing import Any
 from xmlrpc.client import Fault
 
+import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from inventory.models import StorageServer
 from tests.conftest import Race
 from tests.jobs.conftest import Cluster
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, Replica
 from volumes.repair import shred
-from volumes.worker import runner
+from volumes.worker import reconcile, runner
 
 
 def codes(results: list[Any]) -> list[int]:
@@ -94,3 +97,18 @@ def test_shreds_that_begin_at_once_keep_to_the_limit(
 
     for node in racing_four.world.storages.values():
         assert len(node.told("shred")) <= settings.VASTSKY_SHREDS_PER_DISK
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="a file has no connection to be lost")
+def test_the_watch_over_the_nodes_goes_on_after_its_connection_to_the_database_was_lost(
+    racing_four: Cluster,
+) -> None:
+    node = next(iter(racing_four.world.storages.values()))
+    node.die()
+    assert connection.connection is not None
+    connection.connection.close()  # as the restart of a database does
+
+    for _ in range(2):
+        reconcile.reconcile()
+
+    assert StorageServer.objects.get(pk=node.server_id).silent_since is not None

@@ -137,6 +137,18 @@ def test_no_job_is_late_or_over_when_the_wall_clock_is_set(
     assert not any("overdue" in problem.title for problem in problems.find())
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_step_that_one_worker_took_is_no_others_when_the_wall_clock_is_set(
+    four: Cluster, volume: LogicalVolume, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    job = four.begin_detach(volume)
+    monkeypatch.setattr(timezone, "now", _set(hours))
+
+    assert queue.claim(job.pk) is not None
+    assert queue.claim(job.pk) is None
+    assert queue.due_ids(clock.now(), 10) == [], "by the clock that all workers share"
+
+
 def test_a_head_that_lost_a_volume_is_noticed_when_the_wall_clock_was_set_back(
     four: Cluster, head: Head, volume: LogicalVolume, monkeypatch: pytest.MonkeyPatch
 ) -> None:

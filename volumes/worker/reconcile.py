@@ -21,7 +21,7 @@ from agents.protocol import (
     StorageState,
     UnsnapshotOrder,
 )
-from inventory import clock, ids, servers
+from inventory import clock, ids, outages, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -29,7 +29,7 @@ from volumes.attach import detach, exports
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import failures, requests, shred
-from volumes.replicas import broken
+from volumes.replicas import broken, rows
 from volumes.replicas.rows import GOOD
 from volumes.scrub import passes
 
@@ -53,6 +53,8 @@ def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
             part()
         except Exception:
             logger.exception("a part of reconciling failed: %s", part.__name__)
+            # Whoever leads stays in its round: nobody else would ever let the connection go.
+            outages.recover()
 
 
 # -- the time between two rounds ------------------------------------------------------------------
@@ -151,6 +153,7 @@ def reconcile_heads() -> None:
         _break_forgotten(head, own, asked - timedelta(seconds=state.age) - SETTLED)
         _take_down_snapshots(head, own)
         _fail_replicas(own)
+        _export_to_the_dead(own)
 
 
 def _note_broken(head: int, state: HeadState) -> None:
@@ -275,6 +278,21 @@ def _fail_replicas(groups: list[GroupState]) -> None:
     if cut_off:
         failures.note_cut_off(cut_off)
     failures.forget_cut_off([group.lvolid for group in groups if group.alive], cut_off)
+
+
+def _export_to_the_dead(groups: list[GroupState]) -> None:
+    """Have the replicas exported again of groups whose process is dead: revival needs them.
+
+    Their servers may have been started anew meanwhile, and then export nothing. A group that lives
+    says whom it lost; of one that died with its replicas nobody says anything.
+    """
+    for group in groups:
+        if group.alive:
+            continue
+        used = {r.dextid for r in group.replicas if r.state == ReplicaState.INSYNC}
+        replicas = [r for r in rows.of_group(group.lvolid) if r.good or r.dextid in used]
+        wanted = [replica for replica in replicas if replica.alive]
+        exports.export(_event(), group.lvolid, group.epoch, wanted)
 
 
 # -- both -----------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Planted faults: patches that break a promise each, and a runner that asks who notices."""

@@ -1,0 +1,1 @@
+"""The thrasher: a real cluster whose parts fail at random, and an oracle that knows every write."""
