@@ -357,12 +357,13 @@ class HeadState:
 
 @dataclass(frozen=True, slots=True)
 class ExportState:
-    """One live export; `dextid` and `epoch` as ordered."""
+    """One live export; `dextid` and `epoch` as ordered. Older agents do not tell the disk."""
 
     dextid: int
     lvolid: int
     epoch: int
     clients: int
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)

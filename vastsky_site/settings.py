@@ -169,6 +169,8 @@ VASTSKY_IDENTITY = _identity()
 VASTSKY_AGENT_TIMEOUT = _whole("VASTSKY_AGENT_TIMEOUT", 2)
 """Seconds that a node has to answer reconcile's question."""
 VASTSKY_RECONCILE_SECONDS = _whole("VASTSKY_RECONCILE_SECONDS", _whole("VASTSKY_SWEEP_SECONDS", 5))
+# After a worker's start nothing on nodes is taken down for so long.
+VASTSKY_SWEEP_GRACE_SECONDS = _whole("VASTSKY_SWEEP_GRACE_SECONDS", 15, lowest=0)
 VASTSKY_SUSPECT_SECONDS = _whole("VASTSKY_SUSPECT_SECONDS", 6)
 """A server that was silent for so long is shown as suspected."""
 VASTSKY_OFFLINE_SECONDS = _whole("VASTSKY_OFFLINE_SECONDS", 20)

@@ -412,3 +412,48 @@ class JobLine(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Orphan(models.Model):
+    """Something on a node that this database does not understand: it is shown, never touched."""
+
+    class Kind(models.TextChoices):
+        EXPORT = "export", "an extent that is exported"
+        GROUP = "group", "a group that runs on a head"
+        SNAPSHOT = "snapshot", "a snapshot that a head shows"
+
+    kind = models.CharField(max_length=8, choices=Kind)
+    server = models.IntegerField(help_text="the ssvrid of an export, the hsvrid of the others")
+    lvolid = models.IntegerField(help_text="of an export: its group")
+    epoch = models.IntegerField()
+    dextid = models.IntegerField(default=0)
+    disk = models.CharField(max_length=64, blank=True, help_text="the name in the disk's label")
+    clients = models.IntegerField(default=0, help_text="how many have it open")
+    since = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "orphan"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["export", "group", "snapshot"]), name="orphan_kind_known"
+            ),
+            models.UniqueConstraint(
+                "kind",
+                "server",
+                "lvolid",
+                "epoch",
+                "dextid",
+                "disk",
+                name="orphan_told_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        what = f" dext-{self.dextid:08x}" if self.dextid else ""
+        return f"{self.kind}{what} of lvol-{self.lvolid:08x} at epoch {self.epoch}"
+
+    @property
+    def place(self) -> str:
+        """Name the server as it is known everywhere."""
+        kind = "ssvr" if self.kind == self.Kind.EXPORT else "hsvr"
+        return f"{kind}-{self.server:08x}"

@@ -131,6 +131,7 @@ class Node:
 @dataclass
 class Storage(Node):
     exports: dict[int, tuple[int, int]] = field(default_factory=dict)
+    clients: int = 0
     min_epoch: dict[int, int] = field(default_factory=dict)
     disks: list[DiskState] = field(default_factory=list)
     hold_shreds: bool = False
@@ -138,7 +139,8 @@ class Storage(Node):
 
     def on_state(self, _: None) -> StorageState:
         exports = tuple(
-            ExportState(dext, lvol, epoch, 0) for dext, (lvol, epoch) in self.exports.items()
+            ExportState(dext, lvol, epoch, self.clients, "disk-1")
+            for dext, (lvol, epoch) in self.exports.items()
         )
         return StorageState(self.server_id, "boot", "", 1, 9, tuple(self.disks), exports)
 

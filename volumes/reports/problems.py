@@ -4,15 +4,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from functools import reduce
+from operator import or_
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Model, Q, Sum
+from django.db.models import Count, Exists, Model, Q, QuerySet, Sum, Window
 from django.utils import timezone
 
 from inventory import clock, servers
-from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer, Watch
+from inventory.models import (
+    ALIVE,
+    Disk,
+    Extent,
+    HeadServer,
+    IdSpace,
+    Priority,
+    StorageServer,
+    Watch,
+)
 from inventory.pulse import Pulse
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
 from volumes.repair import grace
 from volumes.reports import networks, progress, protection
 
@@ -29,11 +41,12 @@ class Risk(IntEnum):
 
     UNREACHABLE = 0
     LAST_REPLICA = 1
-    STOPPED = 2
-    FAILED = 3
-    NETWORK = 4
-    REDUCED = 5
-    WEAR = 6
+    STRANGE = 2
+    STOPPED = 3
+    FAILED = 4
+    NETWORK = 5
+    REDUCED = 6
+    WEAR = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +69,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _worker()
     found += _brake()
     found += _halted()
+    found += _orphans()
     found += _attachments()
     found += _jobs(now)
     found += _servers(now)
@@ -170,6 +184,19 @@ def _halted() -> Iterator[Problem]:
         )
 
 
+def _orphans() -> Iterator[Problem]:
+    first = Orphan.objects.order_by("pk").annotate(count=Window(Count("pk"))).first()
+    if first is not None:
+        yield Problem(
+            Risk.STRANGE,
+            None,
+            f"{first.count} exports and groups on nodes are unknown here, or newer than known",
+            f"{first} on {first.place}, for example: this database is older than they are;"
+            " they are left alone",
+            clock.on_the_wall(first.since),
+        )
+
+
 def _worker() -> Iterator[Problem]:
     """The worker that looks after the nodes raises a number, which we saw before."""
     still = _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
@@ -278,16 +305,17 @@ def is_anything_wrong() -> bool:
     now = clock.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
-    return any(
-        rows.exists()
-        for rows in (
-            Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
-            StorageServer.objects.filter(degraded),
-            HeadServer.objects.filter(degraded),
-            networks.half_silent(),
-            Disk.objects.filter(priority__in=OUT),
-            StorageServer.objects.filter(halted=True),
-            Attachment.objects.filter(state=Attachment.State.ERROR),
-            Job.objects.filter(progress.needs_attention(now)),
-        )
+    wrong: tuple[QuerySet[Any], ...] = (
+        Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
+        StorageServer.objects.filter(degraded),
+        HeadServer.objects.filter(degraded),
+        networks.half_silent(),
+        Disk.objects.filter(priority__in=OUT),
+        StorageServer.objects.filter(halted=True),
+        Attachment.objects.filter(state=Attachment.State.ERROR),
+        Orphan.objects.all(),
+        Job.objects.filter(progress.needs_attention(now)),
     )
+    # One question for all: the row of a number space is always there to ask it of.
+    any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))
+    return IdSpace.objects.filter(any_row, name="volume").exists()

@@ -1,32 +1,28 @@
 """Ask every node what it has and does; compare with the rows, and mend what differs."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import transaction
 
 from agents.protocol import (
-    DetachOrder,
-    ExportState,
     GroupState,
     HeadState,
     Malformed,
     Reason,
     ReplicaState,
     StorageState,
-    UnsnapshotOrder,
 )
-from inventory import clock, ids, servers
+from inventory import clock, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import detach, exports
+from volumes.attach import detach
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, Replica
+from volumes.recovery import sweep
 from volumes.repair import failures, requests, shred
 from volumes.replicas.rows import GOOD
 
@@ -94,40 +90,7 @@ def reconcile_storage() -> None:
             if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
                 logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
                 failures.fail_disk(disk.pdskid, Reason.DISK, disk.error[:500])
-    _evict_orphans(states)
-
-
-def _evict_orphans(states: dict[int, StorageState]) -> None:
-    """Drop exports of epochs that are over, and what a pull between servers left exported.
-
-    An epoch only rises, so an old one is never right; an attach that begins now has a newer one.
-    """
-    groups = {e.lvolid for state in states.values() for e in state.exports}
-    epochs = _epochs(groups)
-    used = set(Attachment.objects.filter(volume__in=groups).values_list("volume", flat=True))
-    building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
-    used.update(building.values_list("volume", flat=True))
-    for server, state in states.items():
-        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _is_stale(e, epochs)}:
-            logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
-            exports.evict(_event(), lvolid, epoch, [server])
-        idle = [e for e in state.exports if not _is_stale(e, epochs) and e.lvolid not in used]
-        for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
-            left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
-            exports.evict(_event(), lvolid, epoch, [server], left)
-
-
-def _is_stale(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
-    return export.epoch < epochs.get(export.lvolid, export.epoch + 1)
-
-
-def _epochs(volumes: Iterable[int]) -> dict[int, int]:
-    return dict(LogicalVolume.objects.filter(pk__in=list(volumes)).values_list("pk", "epoch"))
-
-
-@transaction.atomic
-def _event() -> int:
-    return ids.take("event")[0]
+    sweep.sweep_exports(states)
 
 
 # -- head servers ---------------------------------------------------------------------------------
@@ -140,45 +103,10 @@ def reconcile_heads() -> None:
     for head in _gone(HeadServer):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         failures.lose_head(head)
+    sweep.sweep_groups(states)
     for head, state in states.items():
-        _take_down_orphans(head, state)
         _fence_missing(head, state, asked)
-        own = _bound_groups(head, state)
-        _take_down_snapshots(head, own)
-        _fail_replicas(own)
-
-
-def _take_down_orphans(head: int, state: HeadState) -> None:
-    """Have groups taken down whose epoch is over; by force, for nobody can write there any more.
-
-    A volume that we do not know may be newer than our database: what its clients have open stays.
-    """
-    epochs = _epochs(group.lvolid for group in state.groups)
-    for group in state.groups:
-        if _is_stale(group, epochs):
-            logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
-            order = DetachOrder(
-                _event(),
-                1,
-                servers.cluster().incarnation,
-                group.lvolid,
-                group.epoch,
-                force=group.lvolid in epochs,
-            )
-            nodes.ask_all({head: partial(nodes.head(head).detach, order)})
-
-
-def _take_down_snapshots(head: int, groups: list[GroupState]) -> None:
-    """Take away snapshots that were given up while the head was making them after all."""
-    found = {device.lvolid: group for group in groups for device in group.devices}
-    known = LogicalVolume.objects.filter(pk__in=found).values_list("pk", flat=True)
-    for snapshot in found.keys() - set(known):
-        group = found[snapshot]
-        logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, snapshot)
-        order = UnsnapshotOrder(
-            _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch, snapshot
-        )
-        nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
+        _fail_replicas(_bound_groups(head, state))
 
 
 def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:

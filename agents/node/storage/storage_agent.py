@@ -133,6 +133,7 @@ class StorageRole:
 
     def _state(self, _: Nothing) -> StorageState:
         self._registration.was_asked()
+        names = {disk.config.path: disk.uuid for disk in self._disks}
         return StorageState(
             self._registration.server_id,
             self._boot_id(),
@@ -140,10 +141,11 @@ class StorageRole:
             self._parts.fences.incarnation,
             self._config.data_port,
             tuple(disk.state() for disk in self._disks),
-            tuple(_export(use) for use in self._engine.leases()),
+            tuple(_export(use, names) for use in self._engine.leases()),
         )
 
 
-def _export(use: LeaseUse) -> ExportState:
+def _export(use: LeaseUse, names: dict[str, str]) -> ExportState:
     lease = use.lease
-    return ExportState(lease.dextid, lease.lvolid, lease.epoch, use.clients)
+    disk = names.get(lease.path, "")
+    return ExportState(lease.dextid, lease.lvolid, lease.epoch, use.clients, disk)

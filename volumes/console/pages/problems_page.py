@@ -16,6 +16,7 @@ from volumes.reports.problems import Problem, Risk
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
     Risk.LAST_REPLICA: Pill("last replica", BAD),
+    Risk.STRANGE: Pill("unknown here", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
     Risk.NETWORK: Pill("one network", WARN),
@@ -23,6 +24,7 @@ RISKS = {
     Risk.WEAR: Pill("wear", WARN),
 }
 LISTS = {
+    Risk.STRANGE: ("admin:volumes_orphan_changelist", ""),
     Risk.NETWORK: ("console:cluster", ""),
     Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),
 }
