@@ -16,7 +16,7 @@ from agents.protocol import (
 )
 from inventory import servers
 from volumes import nodes
-from volumes.replicas.rows import ReplicaRow, by_server, secret, storage_addresses
+from volumes.replicas.rows import ReplicaRow, about, by_server, secret, storage_addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,15 @@ def export(eventid: int, group: int, epoch: int, replicas: Iterable[ReplicaRow])
         {
             server: partial(
                 agents[server].export,
-                ExportOrder(eventid, incarnation, group, epoch, word, tuple(c.ref for c in wanted)),
+                ExportOrder(
+                    eventid,
+                    incarnation,
+                    group,
+                    epoch,
+                    word,
+                    tuple(c.ref for c in wanted),
+                    about(wanted),
+                ),
             )
             for server, wanted in chosen.items()
         }
