@@ -109,12 +109,16 @@ class VolumeAbout:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaAbout:
-    """Which part of which volume an extent holds: of the mirror that begins at `offset_gb`."""
+    """Which part of which volume an extent holds: of the mirror that begins at `offset_gb`.
+
+    `fresh`: no head has used it yet; a mark in its space is another one's.
+    """
 
     dextid: int
     lvolid: int
     mirrorid: int
     offset_gb: int
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ class Action(StrEnum):
     FINISH_REBUILD = "finish_rebuild"
     SHUT_DOWN = "shut_down"
     RESUME = "resume"
+    BEGIN_RECOVERY = "begin_recovery"
+    END_RECOVERY = "end_recovery"
     START_EVACUATION = "start_evacuation"
     START_MAINTENANCE = "start_maintenance"
     PAUSE_JOB = "pause_job"

@@ -46,12 +46,32 @@ class IdSpace(models.Model):
         return f"{self.name} from {self.next_id}"
 
 
+class IdGap(models.Model):
+    """Numbers that this database skipped: another life of it may have given them out."""
+
+    space = models.ForeignKey(IdSpace, models.PROTECT, related_name="gaps")
+    first = models.BigIntegerField()
+    beyond = models.BigIntegerField(help_text="the first number after them")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(beyond__gt=F("first")), name="gap_has_numbers")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.space_id} {self.first} to {self.beyond - 1}"
+
+
 class Cluster(models.Model):
     """This cluster's identity, one row: agents refuse the orders of another or an older one."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     uuid = models.UUIDField()
     incarnation = models.IntegerField(default=1)
+    recovery = models.CharField(
+        max_length=500, blank=True, help_text="why the cluster is in recovery mode, if it is"
+    )
+    recovery_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [

@@ -301,7 +301,9 @@ class Job(models.Model):
         default=False, help_text="of long work: an order of this job may be out on a node"
     )
     forced = models.BooleanField(
-        default=False, help_text="of an attach: replicas that cannot be read are not the newest"
+        default=False,
+        help_text="of an attach: replicas that cannot be read are not the newest; of a shred: what"
+        " its disk tells of there is over",
     )
     copier = models.CharField(
         max_length=7,

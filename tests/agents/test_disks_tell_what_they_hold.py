@@ -205,3 +205,11 @@ def test_a_large_disk_tells_its_content_in_pages(tmp_path: Path) -> None:
 
     assert [found.at_gb for page, _ in pages for found in page] == told
     assert max(len(page) for page, _ in pages) == 200
+
+
+def test_where_no_head_was_yet_no_mark_is_its_own(node: Any) -> None:
+    write_mark(node, 1)
+    replica = ReplicaAbout(100, LVOL, 60, 0, fresh=True)
+    order = ExportOrder(7, 1, LVOL, 1, "secret", (node.extent(1),), About((TENANT,), (replica,)))
+
+    assert node.agent.export(order).occupied == (100,)

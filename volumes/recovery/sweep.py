@@ -20,13 +20,14 @@ from agents.protocol import (
     StorageState,
     UnsnapshotOrder,
 )
-from inventory import ids, servers
+from inventory import ids, recovery, servers
 from volumes import nodes
 from volumes.attach import exports
 from volumes.models import Attachment, Job, Orphan
-from volumes.recovery import orphans
-from volumes.recovery.orphans import Found
-from volumes.recovery.standing import Known, Standing
+from volumes.orphans import knowledge, listing
+from volumes.orphans.listing import Found
+from volumes.orphans.standing import Known, Standing
+from volumes.recovery import notice
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +56,10 @@ def _event() -> int:
 
 def sweep_exports(states: dict[int, StorageState]) -> None:
     """Note the exports that nobody here understands; evict those that are over, or left behind."""
-    known = orphans.known(e.lvolid for state in states.values() for e in state.exports)
-    orphans.note([Kind.EXPORT], states, _strange_exports(states, known))
-    if _rests():
+    known = knowledge.of(e.lvolid for state in states.values() for e in state.exports)
+    listing.note([Kind.EXPORT], states, _strange_exports(states, known))
+    notice.look_at_storage(states, known)
+    if _rests() or recovery.why():
         return
     attached, used = _in_use(known.epochs)
     for server, state in states.items():
@@ -116,9 +118,10 @@ def sweep_groups(states: dict[int, HeadState]) -> None:
     Their storage servers have dropped them: whoever has one open there only waits.
     """
     groups = [group for state in states.values() for group in state.groups]
-    known = orphans.known(_numbers(groups))
-    orphans.note([Kind.GROUP, Kind.SNAPSHOT], states, dict(_strange(states, known)))
-    if _rests():
+    known = knowledge.of(_numbers(groups))
+    listing.note([Kind.GROUP, Kind.SNAPSHOT], states, dict(_strange(states, known)))
+    notice.look_at_heads(states, known)
+    if _rests() or recovery.why():
         return
     for head, state in states.items():
         for group in state.groups:

@@ -66,7 +66,16 @@ def about(replicas: Iterable[ReplicaRow]) -> About:
     volumes = {replica.volume: replica.volume_about for replica in chosen}
     return About(
         tuple(volumes.values()),
-        tuple(ReplicaAbout(r.dextid, r.volume, r.mirror, r.mirror_offset_gb) for r in chosen),
+        tuple(
+            ReplicaAbout(
+                r.dextid,
+                r.volume,
+                r.mirror,
+                r.mirror_offset_gb,
+                fresh=r.status == Replica.Status.ALLOCATED,
+            )
+            for r in chosen
+        ),
     )
 
 

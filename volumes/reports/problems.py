@@ -15,6 +15,7 @@ from django.utils import timezone
 from inventory import clock, servers
 from inventory.models import (
     ALIVE,
+    Cluster,
     Disk,
     Extent,
     HeadServer,
@@ -69,6 +70,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _worker()
     found += _brake()
     found += _halted()
+    found += _recovery()
     found += _orphans()
     found += _attachments()
     found += _jobs(now)
@@ -181,6 +183,19 @@ def _halted() -> Iterator[Problem]:
             "each is back when its agent is started anew; or let all start again that run",
             None,
             "start-again",
+        )
+
+
+def _recovery() -> Iterator[Problem]:
+    row = servers.cluster()
+    if row.recovery:
+        yield Problem(
+            Risk.STRANGE,
+            None,
+            f"The cluster is in recovery mode: {row.recovery}",
+            "what runs goes on; nothing is attached, allocated, repaired or deleted until"
+            " manage.py recover has taken up what the nodes know",
+            row.recovery_since,
         )
 
 
@@ -314,6 +329,7 @@ def is_anything_wrong() -> bool:
         StorageServer.objects.filter(halted=True),
         Attachment.objects.filter(state=Attachment.State.ERROR),
         Orphan.objects.all(),
+        Cluster.objects.exclude(recovery=""),
         Job.objects.filter(progress.needs_attention(now)),
     )
     # One question for all: the row of a number space is always there to ask it of.

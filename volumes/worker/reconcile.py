@@ -15,7 +15,7 @@ from agents.protocol import (
     ReplicaState,
     StorageState,
 )
-from inventory import clock, servers
+from inventory import clock, recovery, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -39,8 +39,8 @@ def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
 
     `is_ours` is asked between the parts: it ends where another worker does this by now.
     """
-    for part in PARTS:
-        if not is_ours():
+    for part in (*PARTS, *MENDING):
+        if not is_ours() or (part in MENDING and recovery.why()):
             return
         try:
             part()
@@ -82,6 +82,9 @@ def _interval() -> timedelta:
 def reconcile_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     states = _ask(StorageServer, StorageState, nodes.storage_agents_by_address())
+    sweep.sweep_exports(states)
+    if recovery.why():
+        return
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         failures.fail_storage(server, Reason.SILENT)
@@ -90,7 +93,6 @@ def reconcile_storage() -> None:
             if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
                 logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
                 failures.fail_disk(disk.pdskid, Reason.DISK, disk.error[:500])
-    sweep.sweep_exports(states)
 
 
 # -- head servers ---------------------------------------------------------------------------------
@@ -100,10 +102,12 @@ def reconcile_heads() -> None:
     """Ask the heads; note silence, replicas that went bad, and groups that should not be there."""
     asked = clock.now()
     states = _ask(HeadServer, HeadState, nodes.head_agents_by_address())
+    sweep.sweep_groups(states)
+    if recovery.why():
+        return
     for head in _gone(HeadServer):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         failures.lose_head(head)
-    sweep.sweep_groups(states)
     for head, state in states.items():
         _fence_missing(head, state, asked)
         _fail_replicas(_bound_groups(head, state))
@@ -207,8 +211,11 @@ PARTS = (
     reconcile_storage,
     reconcile_heads,
     note_watch,
+)
+MENDING = (
     failures.drop_absent,
     requests.request_missing,
     shred.request_missing,
     queue.forget_old,
 )
+"""What asks for work; in recovery mode nothing is asked for."""

@@ -46,14 +46,19 @@ def described(about: About) -> dict[int, Descriptor]:
     }
 
 
-def describe(place: SuperExtent, extent: ExtentRef, wanted: Descriptor) -> None:
-    """Write what the extent holds, not yet durably; Occupied where something else lies there."""
+def describe(
+    place: SuperExtent, extent: ExtentRef, wanted: Descriptor, *, fresh: bool = False
+) -> None:
+    """Write what the extent holds, not yet durably; Occupied where something else lies there.
+
+    Where no head has used it yet, no mark is its own. An older agent's replica has a mark alone.
+    """
     wanted = wanted._replace(generation=extent.generation, size_gb=extent.size_gb)
     found = place.read_descriptor(extent.offset_gb)
     if found == wanted:
         return
     if found is None or not found.is_same_replica(wanted):
-        _require_clean(place, extent, wanted)
+        _require_clean(place, extent, wanted, fresh=fresh)
     place.write_descriptor(extent.offset_gb, wanted)
 
 
@@ -64,11 +69,14 @@ def require_over(place: SuperExtent, extent: ExtentRef) -> None:
             raise _occupied_by(found)
 
 
-def _require_clean(place: SuperExtent, extent: ExtentRef, wanted: Descriptor) -> None:
+def _require_clean(
+    place: SuperExtent, extent: ExtentRef, wanted: Descriptor, *, fresh: bool
+) -> None:
     for found in _overlapping(place, extent):
         if not found.is_same_replica(wanted):
             raise _occupied_by(found)
-    for block in range(extent.offset_gb + 1, extent.offset_gb + extent.size_gb):
+    own = 0 if fresh else 1
+    for block in range(extent.offset_gb + own, extent.offset_gb + extent.size_gb):
         if place.has_mark(block):
             raise Occupied(f"extent {extent.dextid}: a head used what begins at GB {block}")
 

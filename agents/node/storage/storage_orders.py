@@ -120,9 +120,11 @@ class StorageOrders:
         refused: dict[int, AgentError | OSError] = {}
         touched: dict[str, OpenDisk] = {}
         wanted = described(order.about)
+        fresh = {one.dextid for one in order.about.replicas if one.fresh}
         for extent in order.extents:
             try:
-                disk = self._admit_extent(extent, wanted.get(extent.dextid))
+                is_fresh = extent.dextid in fresh
+                disk = self._admit_extent(extent, wanted.get(extent.dextid), fresh=is_fresh)
                 lease = _lease(disk, extent, order)
                 self._make_room(lease, uses)
                 marks.append(disk.super_extent.read_mark(extent.dextid, extent.offset_gb))
@@ -140,6 +142,7 @@ class StorageOrders:
         extent: ExtentRef,
         wanted: Descriptor | None = None,
         *,
+        fresh: bool = False,
         shredded: bool = False,
         over: bool = True,
     ) -> OpenDisk:
@@ -158,7 +161,7 @@ class StorageOrders:
         if not over:
             require_over(place, extent)
         if wanted is not None:
-            describe(place, extent, wanted)
+            describe(place, extent, wanted, fresh=fresh)
             self.highest_extent = max(self.highest_extent, extent.dextid)
         place.set_age(extent.offset_gb, extent.size_gb, age)
         return disk

@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from volumes.console.frame.formats import NOTHING, lasting
@@ -16,12 +15,13 @@ class OrphanList(Listing):
     """Orphans, oldest first; they are shown and nothing is done to them."""
 
     list_display = ("what", "where", "disk_name", "volume", "epoch", "clients", "when")
+    list_display_links = None
     list_filter = ("kind",)
     search_fields = ("disk",)
     ordering = ("pk",)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
-        return redirect("admin:volumes_orphan_changelist")
+        raise Http404
 
     @admin.display(description="What", ordering="kind")
     def what(self, row: Orphan) -> str:

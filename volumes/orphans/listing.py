@@ -1,13 +1,11 @@
 """What nodes hold that this database does not understand: written down, and never touched."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from inventory import clock
-from inventory.models import IdSpace
 from inventory.write_lock import write_lock
-from volumes.models import LogicalVolume, Orphan
-from volumes.recovery.standing import Known
+from volumes.models import Orphan
 
 Kind = Orphan.Kind
 
@@ -21,13 +19,6 @@ class Found(NamedTuple):
     epoch: int
     dextid: int = 0
     disk: str = ""
-
-
-def known(lvolids: Iterable[int]) -> Known:
-    """Read what the database knows of these volumes; after the nodes were asked, never before."""
-    epochs = LogicalVolume.objects.filter(pk__in=set(lvolids)).values_list("pk", "epoch")
-    next_id = IdSpace.objects.values_list("next_id", flat=True).get(name="volume")
-    return Known(dict(epochs), next_id)
 
 
 def note(kinds: Collection[Kind], asked: Collection[int], found: Mapping[Found, int]) -> None:

@@ -40,3 +40,7 @@ class Known:
             return Standing.OURS
         given_out = 0 < lvolid < self.next_id and not any(lvolid in gap for gap in self.gaps)
         return Standing.OVER if given_out else Standing.STRANGE
+
+    def is_beyond(self, lvolid: int, epoch: int = 0) -> bool:
+        """Tell whether it proves that this database is the older; a known gap proves nothing."""
+        return lvolid >= self.next_id or epoch > self.epochs.get(lvolid, epoch)
