@@ -423,6 +423,7 @@ class Orphan(models.Model):
         EXPORT = "export", "an extent that is exported"
         GROUP = "group", "a group that runs on a head"
         SNAPSHOT = "snapshot", "a snapshot that a head shows"
+        REPLICA = "replica", "a replica on a disk, in quarantine"
 
     kind = models.CharField(max_length=8, choices=Kind)
     server = models.IntegerField(help_text="the ssvrid of an export, the hsvrid of the others")
@@ -431,13 +432,17 @@ class Orphan(models.Model):
     dextid = models.IntegerField(default=0)
     disk = models.CharField(max_length=64, blank=True, help_text="the name in the disk's label")
     clients = models.IntegerField(default=0, help_text="how many have it open")
+    at_gb = models.BigIntegerField(default=0, help_text="of a replica: where on its disk")
+    name = models.CharField(max_length=64, blank=True, help_text="of a replica: its volume's")
+    reason = models.CharField(max_length=200, blank=True, help_text="why it was not taken up")
     since = models.DateTimeField(default=timezone.now)
 
     class Meta:
         verbose_name = "orphan"
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(kind__in=["export", "group", "snapshot"]), name="orphan_kind_known"
+                condition=Q(kind__in=["export", "group", "snapshot", "replica"]),
+                name="orphan_kind_known",
             ),
             models.UniqueConstraint(
                 "kind",
@@ -446,6 +451,7 @@ class Orphan(models.Model):
                 "epoch",
                 "dextid",
                 "disk",
+                "at_gb",
                 name="orphan_told_once",
             ),
         ]
@@ -457,5 +463,5 @@ class Orphan(models.Model):
     @property
     def place(self) -> str:
         """Name the server as it is known everywhere."""
-        kind = "ssvr" if self.kind == self.Kind.EXPORT else "hsvr"
+        kind = "ssvr" if self.kind in {self.Kind.EXPORT, self.Kind.REPLICA} else "hsvr"
         return f"{kind}-{self.server:08x}"

@@ -22,7 +22,9 @@ from agents.protocol import (
     FenceQuestion,
     GroupFence,
     Progress,
+    PullOrder,
     ReplicaAbout,
+    ReplicaSource,
     ShredOrder,
     VolumeAbout,
 )
@@ -155,6 +157,16 @@ def test_space_is_not_zeroed_where_another_ones_replica_lies(node: Any) -> None:
     node.agent.shred(ShredOrder(9, 2, 1, whole, over=True))
     assert node.await_end(9, 2).progress is Progress.DONE
     assert content(node) == ()
+
+
+def test_what_is_being_copied_is_told_from_the_beginning(node: Any) -> None:
+    nowhere = ReplicaSource(tuple(node.settings["addresses"]), 1, "x")
+    about = export(node.extent()).about
+
+    node.agent.pull(PullOrder(9, 1, 1, LVOL, 1, nowhere, node.extent(), about))
+
+    assert node.await_end(9).progress is Progress.FAILED
+    assert [(found.live, found.mark.events) for found in content(node)] == [(True, 0)]
 
 
 def test_a_node_tells_the_highest_numbers_that_it_was_told(node: Any, wait_until: Any) -> None:

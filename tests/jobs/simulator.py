@@ -30,7 +30,10 @@ from agents.protocol import (
     ExportReply,
     ExportState,
     ExtentRef,
+    FenceQuestion,
     FoundReplica,
+    GroupFence,
+    GroupFences,
     GroupState,
     HeadState,
     HighestSeen,
@@ -161,10 +164,14 @@ class Storage(Node):
         held = self.held[question.disk].values()
         return DiskContent(tuple(replace(h, mark=self._mark(h)) for h in held))
 
+    def on_fences(self, question: FenceQuestion) -> GroupFences:
+        fences = sorted(self.min_epoch.items())
+        return GroupFences(tuple(GroupFence(*f) for f in fences if f[0] > question.after))
+
     def _mark(self, held: FoundReplica) -> ReplicaMark:
         return self.world.mark(held.mark.dextid) if held.mark.dextid else held.mark
 
-    def _hold(self, order: ExportOrder, extent: ExtentRef) -> bool:
+    def _hold(self, order: ExportOrder | PullOrder, extent: ExtentRef) -> bool:
         """Keep what an extent holds, unless something else lies there."""
         about = next((r for r in order.about.replicas if r.dextid == extent.dextid), None)
         if about is None:
@@ -237,6 +244,7 @@ class Storage(Node):
     def on_pull(self, order: PullOrder) -> Report:
         source = int(order.source.export.split(".")[0])
         mark = replace(self.world.mark(source), dextid=order.target.dextid)
+        self._hold(order, order.target)
         self.world.marks[order.target.dextid] = mark
         return self.journal(order, lambda: Report(order.eventid, order.order, Progress.RUNNING))
 
@@ -297,6 +305,9 @@ class Head(Node):
             for lvolid, group in self.groups.items()
         )
         return HeadState(self.server_id, "boot", "", self.incarnation, groups, self.age, self.seen)
+
+    def on_fences(self, _: FenceQuestion) -> GroupFences:
+        return GroupFences(())
 
     def on_attach(self, order: AttachOrder) -> Report:
         return self.journal(order, lambda: self._attach(order))
@@ -396,6 +407,7 @@ ORDERS: dict[str, Any] = {
     "shred": ShredOrder,
     "pull": PullOrder,
     "content": DiskQuestion,
+    "fences": FenceQuestion,
     "attach": AttachOrder,
     "detach": DetachOrder,
     "snapshot": SnapshotOrder,

@@ -30,8 +30,12 @@ ELSEWHERE = {
     Action.ADD_USER,
     Action.CHANGE_USER,
     Action.DELETE_USER,
+    Action.RECOVER_VOLUME,
+    Action.EXCLUDE_NODES,
+    Action.RELEASE,
+    Action.RESTORE,
 }
-"""Tested where they live: tests/access."""
+"""Tested where they live: tests/access, and test_recovery_from_what_nodes_know.py."""
 
 
 # -- what makes each mutation possible ------------------------------------------------------------

@@ -240,7 +240,7 @@ def list_orphans(*, after: int = 0) -> list[Struct]:
 
 
 def _orphan(row: Orphan) -> Struct:
-    storage = row.kind == Orphan.Kind.EXPORT
+    storage = row.kind in {Orphan.Kind.EXPORT, Orphan.Kind.REPLICA}
     return {
         "id": row.pk,
         "kind": row.kind,
@@ -251,6 +251,8 @@ def _orphan(row: Orphan) -> Struct:
         "lvolid": row.lvolid,
         "epoch": row.epoch,
         "clients": row.clients,
+        "name": row.name,
+        "reason": row.reason,
     }
 
 

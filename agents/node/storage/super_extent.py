@@ -81,11 +81,14 @@ class SuperExtent:
         return ReplicaMark(dextid, *ondisk.unpack_mark(block))
 
     def clear_marks(self, offset_gb: int, size_gb: int) -> None:
-        """Zero the descriptors and mark blocks of a range, durably."""
-        at = ondisk.descriptor_offset(self.capacity_gb, offset_gb)
-        write_all(self._fd, bytes(size_gb * ondisk.DESCRIPTOR_BYTES), at)
+        """Zero the mark blocks of a range, durably."""
         clear(self._fd, self.mark_offset(offset_gb), size_gb * ondisk.MARK_BYTES)
         self.flush()
+
+    def clear_descriptors(self, offset_gb: int, size_gb: int) -> None:
+        """Zero the descriptors of a range; `flush` makes it last."""
+        at = ondisk.descriptor_offset(self.capacity_gb, offset_gb)
+        write_all(self._fd, bytes(size_gb * ondisk.DESCRIPTOR_BYTES), at)
 
     def has_mark(self, offset_gb: int) -> bool:
         """Tell whether a head ever wrote a mark there."""

@@ -14,7 +14,7 @@ from volumes.models import Orphan
 class OrphanList(Listing):
     """Orphans, oldest first; they are shown and nothing is done to them."""
 
-    list_display = ("what", "where", "disk_name", "volume", "epoch", "clients", "when")
+    list_display = ("what", "where", "disk_name", "volume", "epoch", "clients", "why", "when")
     list_display_links = None
     list_filter = ("kind",)
     search_fields = ("disk",)
@@ -37,7 +37,11 @@ class OrphanList(Listing):
 
     @admin.display(description="Volume", ordering="lvolid")
     def volume(self, row: Orphan) -> str:
-        return f"lvol-{row.lvolid:08x}"
+        return f"lvol-{row.lvolid:08x} {row.name}".rstrip()
+
+    @admin.display(description="Why")
+    def why(self, row: Orphan) -> str:
+        return row.reason or NOTHING
 
     @admin.display(description="Since", ordering="since")
     def when(self, row: Orphan) -> SafeString:
