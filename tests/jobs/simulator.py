@@ -147,6 +147,7 @@ class Storage(Node):
     """What its disks tell of, by the disk's name and the dextid; below 0: a mark alone."""
     seen: HighestSeen = field(default_factory=HighestSeen)
     incarnation: int = 1
+    cluster: str = ""
     hold_shreds: bool = False
     shredded: list[int] = field(default_factory=list)
 
@@ -157,7 +158,7 @@ class Storage(Node):
         )
         disks = tuple(self.disks)
         return StorageState(
-            self.server_id, "boot", "", self.incarnation, 9, disks, exports, self.seen
+            self.server_id, "boot", self.cluster, self.incarnation, 9, disks, exports, self.seen
         )
 
     def on_content(self, question: DiskQuestion) -> DiskContent:
@@ -289,6 +290,7 @@ class Head(Node):
     age: int = 0
     seen: HighestSeen = field(default_factory=HighestSeen)
     incarnation: int = 1
+    cluster: str = ""
 
     def on_state(self, _: None) -> HeadState:
         groups = tuple(
@@ -304,7 +306,9 @@ class Head(Node):
             )
             for lvolid, group in self.groups.items()
         )
-        return HeadState(self.server_id, "boot", "", self.incarnation, groups, self.age, self.seen)
+        return HeadState(
+            self.server_id, "boot", self.cluster, self.incarnation, groups, self.age, self.seen
+        )
 
     def on_fences(self, _: FenceQuestion) -> GroupFences:
         return GroupFences(())

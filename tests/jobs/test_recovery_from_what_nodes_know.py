@@ -322,6 +322,58 @@ def test_without_recovery_mode_nothing_is_applied(four: Cluster) -> None:
         _recover("--apply")
 
 
+# -- from nothing ---------------------------------------------------------------------------------
+
+
+def _lose_everything(four: Cluster, dump: Path) -> list[str]:
+    """Let the nodes know all, and the database nothing; where the nodes are."""
+    _know(four)
+    nodes: list[Any] = [*four.world.storages.values(), *four.world.heads.values()]
+    for node in nodes:
+        node.cluster = str(servers.cluster().uuid)
+    backup.restore(dump)
+    return [node.address for node in nodes]
+
+
+@pytest.fixture
+def empty(db: None, dump: Path) -> Path:
+    """A backup of a database that knew nothing yet."""
+    _dump(dump)
+    return dump
+
+
+def test_an_empty_database_is_filled_from_its_nodes(empty: Path, four: Cluster, head: Head) -> None:
+    running = _used(four, head, "running")
+    idle = _used(four, head, "idle", redundancy=2)
+    four.detach(idle)
+    cluster = servers.cluster()
+    before = {v["lvolid"]: v for v in four.call("listLogicalVolumes")}
+    disks = four.call("listPhysicalDisks")
+    places = {v.pk: _places(four, v) for v in LogicalVolume.objects.all()}
+    where = _lose_everything(four, empty)
+    assert not four.call("listPhysicalDisks")
+
+    shown = _recover("--from-nodes", *where)
+    assert shown.count("learned: ") == 5
+    _recover("--apply")
+
+    assert {v["lvolid"]: v for v in four.call("listLogicalVolumes")} == before
+    assert {v.pk: _places(four, v) for v in LogicalVolume.objects.all()} == places
+    assert [d["pdskid"] for d in four.call("listPhysicalDisks")] == [d["pdskid"] for d in disks]
+    assert servers.cluster().uuid == cluster.uuid
+    assert servers.cluster().incarnation > cluster.incarnation
+    _settle(four)
+    assert four.state(running) == "bound"
+    four.attach(idle, head)
+    assert four.create("fresh").pk > max(before)
+    call_command("fsck")
+
+
+def test_a_database_that_knows_servers_is_not_filled_from_nodes(four: Cluster) -> None:
+    with pytest.raises(CommandError, match="not empty"):
+        _recover("--from-nodes", "127.0.0.1")
+
+
 # -- backups --------------------------------------------------------------------------------------
 
 

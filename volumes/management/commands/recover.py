@@ -6,8 +6,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from agents.protocol import StorageState
 from inventory import audit, recovery
-from volumes.recovery import apply, survey
+from inventory.errors import Invalid
+from volumes.recovery import acquaint, apply, survey
 from volumes.recovery.plan import Plan
 from volumes.recovery.survey import Survey
 
@@ -32,6 +34,12 @@ class Command(BaseCommand):
         )
 
         parser.add_argument(
+            "--from-nodes",
+            nargs="+",
+            metavar="A,B",
+            help="of an empty database: learn what these nodes are, each by both its addresses",
+        )
+        parser.add_argument(
             "--release",
             metavar="LVOL",
             help="have what is in quarantine of this volume zeroed, lvol-00000011 for example",
@@ -43,6 +51,8 @@ class Command(BaseCommand):
             released = apply.release(int(options["release"].removeprefix("lvol-"), 16))
             self.stdout.write(f"{released} replicas are to be zeroed")
             return
+        if options["from_nodes"]:
+            self._learn([tuple(where.split(",")) for where in options["from_nodes"]])
         told = survey.take()
         chosen = apply.plan_now(told)
         self._show(told, chosen)
@@ -61,6 +71,15 @@ class Command(BaseCommand):
                 audit.record(audit.Action.EXCLUDE_NODES, "cluster", ", ".join(sorted(excluded)))
         apply.carry_out(told, chosen, self.stdout.write)
         self.stdout.write("recovered")
+
+    def _learn(self, named: list[tuple[str, ...]]) -> None:
+        try:
+            found = acquaint.learn(named)
+        except Invalid as refusal:
+            raise CommandError(str(refusal)) from None
+        for one in found:
+            kind = "ssvr" if isinstance(one.state, StorageState) else "hsvr"
+            self.stdout.write(f"learned: {kind}-{one.number:08x} at {', '.join(one.addresses)}")
 
     def _show(self, told: Survey, chosen: Plan) -> None:
         say = self.stdout.write
