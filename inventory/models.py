@@ -72,6 +72,9 @@ class Cluster(models.Model):
         max_length=500, blank=True, help_text="why the cluster is in recovery mode, if it is"
     )
     recovery_since = models.DateTimeField(null=True, blank=True)
+    backed_up = models.DateTimeField(
+        default=timezone.now, help_text="when the last backup was written; at first: the beginning"
+    )
 
     class Meta:
         constraints: ClassVar = [

@@ -6,11 +6,12 @@ A file is gzip of lines of JSON: a header, then rows by table, then a checksum o
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from django.apps import apps
 from django.core.management.color import no_style
@@ -21,6 +22,7 @@ from django.utils import timezone
 
 from inventory import audit, recovery, servers
 from inventory.errors import Invalid
+from inventory.models import Cluster
 from volumes.integrity.moment import one_moment
 
 VERSION = 1
@@ -34,7 +36,7 @@ def write(path: Path) -> str:
     """Write a backup; what it is of. A file that is there stays until the new one is whole."""
     new = path.with_name(path.name + ".new")
     digest = hashlib.sha256()
-    with one_moment(), new.open("wb") as raw, gzip.open(raw, "wt", encoding="utf-8") as file:
+    with one_moment(), _private(new) as raw, gzip.open(raw, "wt", encoding="utf-8") as file:
         header = _header()
         for line in (header, *_tables()):
             text = json.dumps(line, default=_text) + "\n"
@@ -42,6 +44,7 @@ def write(path: Path) -> str:
             file.write(text)
         file.write(json.dumps({"sha256": digest.hexdigest()}) + "\n")
     new.replace(path)
+    Cluster.objects.filter(pk=1).update(backed_up=timezone.now())
     return f"cluster {header['cluster']}, incarnation {header['incarnation']}"
 
 
@@ -70,6 +73,11 @@ def taken(path: Path) -> datetime:
     """Tell when a backup was taken, by its header."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return datetime.fromisoformat(json.loads(file.readline())["taken"])
+
+
+def _private(path: Path) -> BinaryIO:
+    """Open a file that nobody else may read: tokens and people are in it."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
 def _text(value: Any) -> str:

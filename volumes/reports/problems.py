@@ -32,6 +32,7 @@ from volumes.reports import networks, progress, protection
 LISTED = 20
 """Of each kind; the rest is counted."""
 OUT = (Priority.OFFLINE, Priority.FAULTY)
+BACKUP_AGE = timedelta(hours=26)
 SILENCE = 60
 """Seconds without a beat of any worker's heart."""
 _workers = Pulse()
@@ -71,6 +72,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _brake()
     found += _halted()
     found += _recovery()
+    found += _backup()
     found += _orphans()
     found += _attachments()
     found += _jobs(now)
@@ -199,6 +201,18 @@ def _recovery() -> Iterator[Problem]:
         )
 
 
+def _backup() -> Iterator[Problem]:
+    row = servers.cluster()
+    if settings.VASTSKY_BACKUPS_KEPT and timezone.now() - row.backed_up > BACKUP_AGE:
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            "The newest backup of the manager is older than 26 hours",
+            f"none could be written to {settings.VASTSKY_BACKUP_FOLDER}: see the worker's log",
+            row.backed_up,
+        )
+
+
 def _orphans() -> Iterator[Problem]:
     first = Orphan.objects.order_by("pk").annotate(count=Window(Count("pk"))).first()
     if first is not None:
@@ -315,6 +329,11 @@ def _bad_blocks() -> Iterator[Problem]:
         )
 
 
+def _backup_is_old() -> Q:
+    late = timezone.now() - BACKUP_AGE
+    return Q(backed_up__lt=late) if settings.VASTSKY_BACKUPS_KEPT else Q(pk__in=[])
+
+
 def is_anything_wrong() -> bool:
     """Tell whether a person should look, cheaply enough for every page."""
     now = clock.now()
@@ -329,7 +348,7 @@ def is_anything_wrong() -> bool:
         StorageServer.objects.filter(halted=True),
         Attachment.objects.filter(state=Attachment.State.ERROR),
         Orphan.objects.all(),
-        Cluster.objects.exclude(recovery=""),
+        Cluster.objects.filter(~Q(recovery="") | _backup_is_old()),
         Job.objects.filter(progress.needs_attention(now)),
     )
     # One question for all: the row of a number space is always there to ask it of.

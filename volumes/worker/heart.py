@@ -15,7 +15,7 @@ from django.db import close_old_connections, connection
 
 from inventory import clock
 from volumes.recovery import sweep
-from volumes.worker import reconcile, runner
+from volumes.worker import backups, reconcile, runner
 from volumes.worker.leadership import Leadership
 
 logger = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class Heart:
             began = time.monotonic()
             try:
                 reconcile.reconcile(self._goes_on)
+                backups.keep()
             finally:
                 self._progress = None
             pause = began + settings.VASTSKY_RECONCILE_SECONDS - time.monotonic()
