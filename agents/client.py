@@ -12,9 +12,13 @@ from agents.protocol import (
     ChecksumQuestion,
     ChecksumReply,
     DetachOrder,
+    DiskContent,
+    DiskQuestion,
     EvictOrder,
     ExportOrder,
     ExportReply,
+    FenceQuestion,
+    GroupFences,
     HeadState,
     Malformed,
     MendOrder,
@@ -74,6 +78,10 @@ class _Agent:
     def acknowledge(self, eventids: Sequence[int]) -> None:
         """Let the agent forget the results of these events."""
         self._call("acknowledge", {"eventids": list(eventids)}, QUICK)
+
+    def fences(self, question: FenceQuestion) -> GroupFences:
+        """Ask for a page of the lowest epochs that the node allows."""
+        return self._ask(GroupFences, "fences", question, SYNCHRONOUS)
 
     def cancel(self, order: CancelOrder) -> None:
         """Stop a running rebuild, pull or shred."""
@@ -168,6 +176,10 @@ class StorageAgent(_Agent):
     def shred(self, order: ShredOrder) -> Report:
         """Start to zero an extent."""
         return self._ask(Report, "shred", order, SYNCHRONOUS)
+
+    def content(self, question: DiskQuestion) -> DiskContent:
+        """Ask for a page of what lies on a disk."""
+        return self._ask(DiskContent, "content", question, SYNCHRONOUS)
 
     def pull(self, order: PullOrder) -> Report:
         """Start to copy an extent from another storage server."""

@@ -6,9 +6,12 @@ used). In the SUPER extent lie, by offset:
     0       the label                   4 KiB
     4 KiB   the label once more         4 KiB
     1 MiB   the generation table        an age (u32) for each GB of the disk
-    64 MiB  the mark blocks             4 KiB for each GB; an extent has that of its first GB
+    2 MiB   the descriptors             256 bytes for each GB; an extent has that of its first GB
+    64 MiB  the mark blocks             4 KiB for each GB; likewise
 
-All numbers are little-endian. What was ever written is read for ever.
+All numbers are little-endian. What was ever written is read for ever. Descriptors came later than
+the rest: in a SUPER extent of before them, their place is zero. Heads write the mark blocks, as a
+whole; a descriptor is beside them, where no head of any version writes.
 """
 
 import errno
@@ -27,6 +30,8 @@ LABELS_AT = (0, LABEL_BYTES)
 """A write that a power cut tears leaves the other one whole."""
 AGES_AT = MIB
 AGE_BYTES = 4
+DESCRIPTORS_AT = 2 * MIB
+DESCRIPTOR_BYTES = 256
 MARKS_AT = 64 * MIB
 MARK_BYTES = 4096
 
@@ -177,3 +182,60 @@ def unpack_mark(block: bytes | bytearray | memoryview) -> Mark:
     if magic != _MARK_MAGIC or crc != zlib.crc32(bytes(block[: _MARK.size - 4])):
         return Mark()
     return Mark(epoch, events, bool(clean))
+
+
+# -- the descriptors ------------------------------------------------------------------------------
+
+_DESCRIPTOR = struct.Struct("<8s12I64s")
+_DESCRIPTOR_MAGIC = b"VASDESC1"
+_CRC = struct.Struct("<I")
+
+
+class Descriptor(NamedTuple):
+    """What a replica is a part of, so that disks alone can tell what the manager knew.
+
+    `kind`: 0 a volume's replica, 1 of a snapshot's store. `offset_gb` is where in the volume its
+    mirror begins; `created`, in seconds since 1970, tells two volumes of one number apart.
+    """
+
+    dextid: int
+    generation: int
+    size_gb: int
+    mirrorid: int
+    offset_gb: int
+    lvolid: int
+    origin: int
+    kind: int
+    capacity_gb: int
+    store_gb: int
+    redundancy: int
+    created: int
+    name: str
+
+    def is_same_replica(self, other: "Descriptor") -> bool:
+        """Tell whether both are one life of one extent, in one place of one volume."""
+        return _identity(self) == _identity(other)
+
+
+def _identity(one: Descriptor) -> tuple[int, ...]:
+    return (*one[:6], one.created)
+
+
+def descriptor_offset(capacity_gb: int, offset_gb: int) -> int:
+    """Tell where on a disk the descriptor of the extent at `offset_gb` lies."""
+    return super_offset(capacity_gb) + DESCRIPTORS_AT + offset_gb * DESCRIPTOR_BYTES
+
+
+def pack_descriptor(one: Descriptor) -> bytes:
+    """Make a descriptor: magic, numbers, name, and a checksum of these."""
+    body = _DESCRIPTOR.pack(_DESCRIPTOR_MAGIC, *one[:-1], one.name.encode())
+    return (body + _CRC.pack(zlib.crc32(body))).ljust(DESCRIPTOR_BYTES, b"\0")
+
+
+def unpack_descriptor(block: bytes) -> Descriptor | None:
+    """Read a descriptor; None where there is none, or none that is whole."""
+    body = block[: _DESCRIPTOR.size]
+    magic, *numbers, name = _DESCRIPTOR.unpack(body)
+    if magic != _DESCRIPTOR_MAGIC or _CRC.unpack_from(block, len(body))[0] != zlib.crc32(body):
+        return None
+    return Descriptor._make((*numbers, name.rstrip(b"\0").decode(errors="replace")))

@@ -95,6 +95,41 @@ class ExtentRef:
 
 
 @dataclass(frozen=True, slots=True)
+class VolumeAbout:
+    """What a disk is to tell of a volume; `origin` and a `store_gb` of its own: of a snapshot."""
+
+    lvolid: int
+    name: str
+    origin: int
+    capacity_gb: int
+    store_gb: int
+    redundancy: int
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaAbout:
+    """Which part of which volume an extent holds: of the mirror that begins at `offset_gb`.
+
+    `fresh`: no head has used it yet; a mark in its space is another one's.
+    """
+
+    dextid: int
+    lvolid: int
+    mirrorid: int
+    offset_gb: int
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the extents of an order hold, for their disks to tell; an older manager says nothing."""
+
+    volumes: tuple[VolumeAbout, ...] = ()
+    replicas: tuple[ReplicaAbout, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExportOrder:
     """Evict every older epoch of the group, then export these extents for this epoch."""
 
@@ -104,6 +139,7 @@ class ExportOrder:
     epoch: int
     secret: str
     extents: tuple[ExtentRef, ...]
+    about: About = About()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +157,15 @@ class ReplicaMark:
 
 @dataclass(frozen=True, slots=True)
 class ExportReply:
-    """What is exported now. `refused` maps the dextid, as text, to the reason."""
+    """What is exported now. `refused` maps the dextid, as text, to the reason.
+
+    `occupied`: of these, whose space is not clean: something else lies there, or may.
+    """
 
     port: int
     marks: tuple[ReplicaMark, ...]
     refused: dict[str, str]
+    occupied: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +181,16 @@ class EvictOrder:
 
 @dataclass(frozen=True, slots=True)
 class ShredOrder:
-    """Zero an extent that nobody uses any more; exports that overlap it are dropped first."""
+    """Zero an extent that nobody uses any more; exports that overlap it are dropped first.
+
+    Where a replica of another extent lies there, only with `over`: that one is over, too.
+    """
 
     eventid: int
     order: int
     incarnation: int
     extent: ExtentRef
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +213,7 @@ class PullOrder:
     epoch: int
     source: ReplicaSource
     target: ExtentRef
+    about: About = About()
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,6 +465,15 @@ class GroupState:
 
 
 @dataclass(frozen=True, slots=True)
+class HighestSeen:
+    """The highest numbers that a node was ever told of; 0 where it was told of none."""
+
+    event: int = 0
+    group: int = 0
+    extent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class HeadState:
     """All that a head runs, as it was `age` seconds ago: a group that hangs delays the news."""
 
@@ -429,27 +483,33 @@ class HeadState:
     incarnation: int
     groups: tuple[GroupState, ...]
     age: int = 0
+    seen: HighestSeen = HighestSeen()
 
 
 @dataclass(frozen=True, slots=True)
 class ExportState:
-    """One live export; `dextid` and `epoch` as ordered."""
+    """One live export; `dextid` and `epoch` as ordered. Older agents do not tell the disk."""
 
     dextid: int
     lvolid: int
     epoch: int
     clients: int
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DiskState:
-    """One disk of a storage server. `error` is empty while it can be read."""
+    """One disk of a storage server. `error` is empty while it can be read.
+
+    `generation` is as new as all that was ever ordered on it, once space is zeroed the next one.
+    """
 
     disk: str
     local_path: str
     pdskid: int
     capacity_gb: int
     error: str = ""
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +523,62 @@ class StorageState:
     port: int
     disks: tuple[DiskState, ...]
     exports: tuple[ExportState, ...]
+    seen: HighestSeen = HighestSeen()
+
+
+@dataclass(frozen=True, slots=True)
+class DiskQuestion:
+    """Ask what lies on a disk, from this GB on."""
+
+    disk: str
+    first_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FoundReplica:
+    """One replica as its disk tells it. `live`: its space was not shredded or used anew since.
+
+    Where a head wrote a mark and nobody a descriptor, as older agents did, all but the mark is 0.
+    """
+
+    at_gb: int
+    live: bool
+    mark: ReplicaMark
+    generation: int = 0
+    size_gb: int = 0
+    mirrorid: int = 0
+    offset_gb: int = 0
+    volume: VolumeAbout = VolumeAbout(0, "", 0, 0, 0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskContent:
+    """A page of what lies on a disk; `next_gb` begins the next one, 0 at the end."""
+
+    replicas: tuple[FoundReplica, ...]
+    next_gb: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FenceQuestion:
+    """Ask for the lowest epochs allowed, of groups with a higher number than this."""
+
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFence:
+    """The lowest epoch that a node allows of a group."""
+
+    lvolid: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class GroupFences:
+    """A page of them, by number; the last one is where nothing is in it."""
+
+    fences: tuple[GroupFence, ...]
 
 
 def export_name(dextid: int, epoch: int, secret: str) -> str:

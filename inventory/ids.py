@@ -3,6 +3,7 @@
 from django.db import connection
 
 from inventory.errors import NoSpace
+from inventory.models import IdSpace
 
 LAST = 0x7FFFFFFF
 SPACES = ("volume", "head", "storage", "disk", "event")
@@ -24,6 +25,11 @@ def take(space: str, count: int = 1) -> range:
     if row is None:
         raise NoSpace(f"{count} more {space} ids were asked for and the {space} ids have run out")
     return range(row[0] - count, row[0])
+
+
+def next_of(space: str) -> int:
+    """Tell the next number that nobody has."""
+    return IdSpace.objects.values_list("next_id", flat=True).get(name=space)
 
 
 def lock(space: str) -> None:

@@ -46,6 +46,22 @@ class IdSpace(models.Model):
         return f"{self.name} from {self.next_id}"
 
 
+class IdGap(models.Model):
+    """Numbers that this database skipped: another life of it may have given them out."""
+
+    space = models.ForeignKey(IdSpace, models.PROTECT, related_name="gaps")
+    first = models.BigIntegerField()
+    beyond = models.BigIntegerField(help_text="the first number after them")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(beyond__gt=F("first")), name="gap_has_numbers")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.space_id} {self.first} to {self.beyond - 1}"
+
+
 class Cluster(models.Model):
     """This cluster's identity, one row: agents refuse the orders of another or an older one."""
 
@@ -54,6 +70,13 @@ class Cluster(models.Model):
     incarnation = models.IntegerField(default=1)
     scrubs_paused = models.BooleanField(
         default=False, help_text="no replicas are compared until somebody says so"
+    )
+    recovery = models.CharField(
+        max_length=500, blank=True, help_text="why the cluster is in recovery mode, if it is"
+    )
+    recovery_since = models.DateTimeField(null=True, blank=True)
+    backed_up = models.DateTimeField(
+        default=timezone.now, help_text="when the last backup was written; at first: the beginning"
     )
 
     class Meta:

@@ -62,9 +62,16 @@ def delete_storage_server(*, ssvrid: int) -> None:
 
 
 def cluster_info() -> dict[str, Any]:
-    """Return the cluster's uuid and incarnation, which agents write on disks and compare."""
+    """Return the cluster's uuid and incarnation, which agents write on disks and compare.
+
+    `recovery` tells why the cluster is in recovery mode; "" while it is not.
+    """
     cluster = servers.cluster()
-    return {"cluster": str(cluster.uuid), "incarnation": cluster.incarnation}
+    return {
+        "cluster": str(cluster.uuid),
+        "incarnation": cluster.incarnation,
+        "recovery": cluster.recovery,
+    }
 
 
 NOWHERE = IPv4Network("0.0.0.0/8")

@@ -8,7 +8,7 @@ from typing import TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import F, ProtectedError, Q, QuerySet
 
-from inventory import audit, clock, ids, space
+from inventory import audit, clock, ids, recovery, space
 from inventory.audit import Action
 from inventory.errors import Busy, Exists, Invalid, NotFound, TryAgain
 from inventory.models import (
@@ -346,6 +346,7 @@ def _return_disk(known: Disk, disk: Disk) -> Disk:
 
 def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> None:
     """Hold the row until the transaction ends, if it may be deleted."""
+    recovery.refuse(f"deleting {kind(pk=pk)}")
     # In the order of set_priority: first the lock, then the row.
     ids.lock("volume")
     row = kind.objects.select_for_update().filter(pk=pk).first()

@@ -21,6 +21,9 @@ Status = Extent.Status
 SUPER_GB = 1
 """The last GB of a disk: its label, generation table and mirror metadata."""
 
+UNUSED = frozenset({Status.FREE, Status.OFFLINE, Status.FAULTY})
+"""Statuses of extents in which no replica lives."""
+
 INSERT = (
     "INSERT INTO inventory_extent"
     " (id, disk_id, offset_gb, size_gb, status, generation, zeroed_generation)"
@@ -163,6 +166,50 @@ def retire(disk: Disk, blocks: Collection[int]) -> list[int]:
             _replace(extent, _spans_around(extent, hit))
     Extent.objects.filter(pk__in=in_use, status=Status.BUSY).update(status=Status.EVACUATE)
     return in_use
+
+
+@transaction.atomic
+def adopt(piece: Piece, status: Status) -> bool:
+    """Give a stretch of a disk to an extent that the disk tells of; False if it is in use.
+
+    What is left beside it of the extents there stays what it was.
+    """
+    ids.lock("volume")
+    end_gb = piece.offset_gb + piece.size_gb
+    met = Extent.objects.annotate(end_gb=F("offset_gb") + F("size_gb")).filter(
+        disk=piece.disk_id, offset_gb__lt=end_gb, end_gb__gt=piece.offset_gb
+    )
+    there = list(met)
+    if not there or any(extent.status not in UNUSED for extent in there):
+        return False
+    Extent.objects.filter(pk__in=[extent.pk for extent in there]).delete()
+    rest = [
+        (start, stop - start, extent.status, extent.generation, extent.zeroed_generation)
+        for extent in there
+        for start, stop in _beside(extent, piece)
+    ]
+    numbers = ids.take("volume", len(rest))
+    _insert((new, piece.disk_id, *span) for new, span in zip(numbers, rest, strict=True))
+    place = (piece.extent_id, piece.disk_id, piece.offset_gb, piece.size_gb)
+    _insert([(*place, status, piece.generation, piece.generation - 1)])
+    return True
+
+
+def _beside(extent: Extent, piece: Piece) -> list[tuple[int, int]]:
+    """Tell what is left of an extent before and behind a piece of it."""
+    end_gb, stop_gb = extent.offset_gb + extent.size_gb, piece.offset_gb + piece.size_gb
+    spans = [(extent.offset_gb, piece.offset_gb), (stop_gb, end_gb)]
+    return [(start, stop) for start, stop in spans if start < stop]
+
+
+@transaction.atomic
+def doubt_free(disk_id: int, generation: int) -> int:
+    """Have all free space of a disk zeroed anew, as of a generation; how many extents that hits."""
+    ids.lock("volume")
+    doubted = Extent.objects.filter(disk=disk_id, status=Status.FREE).update(status=Status.OFFLINE)
+    waiting = Extent.objects.filter(disk=disk_id, status=Status.OFFLINE)
+    waiting.filter(generation__lt=generation).update(generation=generation)
+    return doubted
 
 
 def _free_by_disk(disk_ids: Collection[int]) -> dict[int, list[_Free]]:

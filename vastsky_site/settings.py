@@ -169,6 +169,11 @@ VASTSKY_IDENTITY = _identity()
 VASTSKY_AGENT_TIMEOUT = _whole("VASTSKY_AGENT_TIMEOUT", 2)
 """Seconds that a node has to answer reconcile's question."""
 VASTSKY_RECONCILE_SECONDS = _whole("VASTSKY_RECONCILE_SECONDS", _whole("VASTSKY_SWEEP_SECONDS", 5))
+# Backups: one a day, so many are kept (0: none is written); older than 26 h is a problem.
+VASTSKY_BACKUP_FOLDER = _text("VASTSKY_BACKUP_FOLDER", str(VASTSKY_HOME / "backups"))
+VASTSKY_BACKUPS_KEPT = _whole("VASTSKY_BACKUPS_KEPT", 7, lowest=0)
+# After a worker's start nothing on nodes is taken down for so long.
+VASTSKY_SWEEP_GRACE_SECONDS = _whole("VASTSKY_SWEEP_GRACE_SECONDS", 15, lowest=0)
 VASTSKY_SUSPECT_SECONDS = _whole("VASTSKY_SUSPECT_SECONDS", 6)
 """A server that was silent for so long is shown as suspected."""
 VASTSKY_OFFLINE_SECONDS = _whole("VASTSKY_OFFLINE_SECONDS", 20)

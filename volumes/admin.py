@@ -7,6 +7,7 @@ from unfold.admin import ModelAdmin
 from inventory.models import Disk, Extent, HeadServer, StorageServer
 from volumes.console.lists.hardware_lists import DiskList, ExtentList, HeadList, StorageList
 from volumes.console.lists.job_lists import JobList
+from volumes.console.lists.orphan_lists import OrphanList
 from volumes.console.lists.scrub_lists import BlockContentList, UnequalBlockList
 from volumes.console.lists.volume_lists import AttachmentList, MirrorList, ReplicaList, VolumeList
 from volumes.models import (
@@ -15,6 +16,7 @@ from volumes.models import (
     Job,
     LogicalVolume,
     Mirror,
+    Orphan,
     Replica,
     UnequalBlock,
 )
@@ -31,6 +33,7 @@ LISTS: dict[type[Model], type[ModelAdmin]] = {
     Job: JobList,
     UnequalBlock: UnequalBlockList,
     BlockContent: BlockContentList,
+    Orphan: OrphanList,
 }
 
 for model, listing in LISTS.items():

@@ -320,7 +320,9 @@ class Job(models.Model):
         default=False, help_text="of long work: an order of this job may be out on a node"
     )
     forced = models.BooleanField(
-        default=False, help_text="of an attach: replicas that cannot be read are not the newest"
+        default=False,
+        help_text="of an attach: replicas that cannot be read are not the newest; of a shred: what"
+        " its disk tells of there is over",
     )
     copier = models.CharField(
         max_length=7,
@@ -521,3 +523,54 @@ class BlockContent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.digest or 'zeros'} on ssvr-{self.server_id:08x}"
+
+
+class Orphan(models.Model):
+    """Something on a node that this database does not understand: it is shown, never touched."""
+
+    class Kind(models.TextChoices):
+        EXPORT = "export", "an extent that is exported"
+        GROUP = "group", "a group that runs on a head"
+        SNAPSHOT = "snapshot", "a snapshot that a head shows"
+        REPLICA = "replica", "a replica on a disk, in quarantine"
+
+    kind = models.CharField(max_length=8, choices=Kind)
+    server = models.IntegerField(help_text="the ssvrid of an export, the hsvrid of the others")
+    lvolid = models.IntegerField(help_text="of an export: its group")
+    epoch = models.IntegerField()
+    dextid = models.IntegerField(default=0)
+    disk = models.CharField(max_length=64, blank=True, help_text="the name in the disk's label")
+    clients = models.IntegerField(default=0, help_text="how many have it open")
+    at_gb = models.BigIntegerField(default=0, help_text="of a replica: where on its disk")
+    name = models.CharField(max_length=64, blank=True, help_text="of a replica: its volume's")
+    reason = models.CharField(max_length=200, blank=True, help_text="why it was not taken up")
+    since = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "orphan"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["export", "group", "snapshot", "replica"]),
+                name="orphan_kind_known",
+            ),
+            models.UniqueConstraint(
+                "kind",
+                "server",
+                "lvolid",
+                "epoch",
+                "dextid",
+                "disk",
+                "at_gb",
+                name="orphan_told_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        what = f" dext-{self.dextid:08x}" if self.dextid else ""
+        return f"{self.kind}{what} of lvol-{self.lvolid:08x} at epoch {self.epoch}"
+
+    @property
+    def place(self) -> str:
+        """Name the server as it is known everywhere."""
+        kind = "ssvr" if self.kind in {self.Kind.EXPORT, self.Kind.REPLICA} else "hsvr"
+        return f"{kind}-{self.server:08x}"

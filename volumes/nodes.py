@@ -59,6 +59,16 @@ def _reach(kind: type[A], addresses: Sequence[str], timeout: float | None = None
     return kind(addresses, ports[kind], timeout, settings.VASTSKY_IDENTITY)
 
 
+def storage_at(addresses: Sequence[str]) -> StorageAgent:
+    """Reach a storage agent that no row tells of."""
+    return _reach(StorageAgent, addresses)
+
+
+def head_at(addresses: Sequence[str]) -> HeadAgent:
+    """Reach a head agent that no row tells of."""
+    return _reach(HeadAgent, addresses)
+
+
 class AddressAgent(NamedTuple):
     """One address of a server, and the agent as reached through it alone."""
 

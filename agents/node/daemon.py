@@ -17,7 +17,7 @@ from agents.node.methods import Acknowledgement, Method, Question
 from agents.node.orders import Orders
 from agents.node.outbox import Outbox
 from agents.node.state_store import StateStore
-from agents.protocol import CancelOrder, Report
+from agents.protocol import CancelOrder, FenceQuestion, GroupFences, HighestSeen, Report
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,15 @@ class AgentCore:
             "vastsky.report": Method(Question, self._report),
             "vastsky.acknowledge": Method(Acknowledgement, self._acknowledge),
             "vastsky.cancel": Method(CancelOrder, self.orders.cancel),
+            "vastsky.fences": Method(FenceQuestion, self._fences),
         }
+
+    def seen(self) -> HighestSeen:
+        """Tell the highest numbers that this node was ever told of."""
+        return HighestSeen(self.journal.highest_event, self.fences.highest_group)
+
+    def _fences(self, question: FenceQuestion) -> GroupFences:
+        return GroupFences(self.fences.page(question.after))
 
     def _report(self, question: Question) -> Report:
         return self.orders.report(question.eventid, question.order)

@@ -4,8 +4,11 @@ import errno
 
 from agents.errors import AgentError
 from agents.node.state_store import StateStore
+from agents.protocol import GroupFence
 
 INCARNATION = "incarnation"
+PAGE = 1000
+"""Groups in one answer."""
 
 
 class Stale(AgentError):
@@ -45,6 +48,16 @@ class Fences:
     def lowest(self, lvolid: int) -> int:
         """Tell the lowest epoch allowed."""
         return self._epochs.get(lvolid, 0)
+
+    @property
+    def highest_group(self) -> int:
+        """Tell the highest number of a group that was ever fenced here."""
+        return max(self._epochs, default=0)
+
+    def page(self, after: int) -> tuple[GroupFence, ...]:
+        """Tell the lowest epochs of the next groups, by number."""
+        numbers = sorted(lvolid for lvolid in list(self._epochs) if lvolid > after)[:PAGE]
+        return tuple(GroupFence(lvolid, self._epochs[lvolid]) for lvolid in numbers)
 
     def fence_below(self, lvolid: int, epoch: int) -> None:
         """Make every epoch below this one stale, for ever; on return that is on stable storage."""

@@ -1,15 +1,19 @@
 """Every order that takes time, from before its work starts until its result is acknowledged."""
 
+import errno
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agents.errors import AgentError
 from agents.node.state_store import StateStore
 from agents.protocol import Progress, Report, from_struct, to_struct
 
 KEEP_SECONDS = 7 * 86400
+SUBJECT = ("lvolid", "mirrorid", "snapshot")
+HIGHEST_EVENT = "highest event"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +34,43 @@ class Entry:
     report: Report
 
 
+class AnotherOrder(AgentError):
+    """The numbers of an order are known for something else."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ESTALE, message)
+
+
 class Journal:
     """The orders table."""
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
+        self.highest_event = int(store.fact(HIGHEST_EVENT) or 0)
 
     def begin(self, key: Key, incarnation: int, struct: dict[str, Any]) -> Report | None:
-        """Record an order before its work starts; the report of one that is known already."""
+        """Record an order before its work starts; the report of one that is known already.
+
+        AnotherOrder where these numbers are known for something else.
+        """
         with self._store.transaction() as connection:
             row = connection.execute(
-                "SELECT report FROM orders WHERE eventid = ? AND number = ? AND method = ?",
+                "SELECT report, struct FROM orders WHERE eventid = ? AND number = ? AND method = ?",
                 (key.eventid, key.order, key.method),
             ).fetchone()
             if row:
+                _require_same(key, json.loads(row[1]), struct)
                 return _report(row[0])
             start = Report(key.eventid, key.order, Progress.RUNNING)
             connection.execute(
                 "INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, 1, ?)",
                 (*_key(key), incarnation, json.dumps(struct), _text(start), int(time.time())),
             )
+            highest = max(self.highest_event, key.eventid)
+            connection.execute(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", (HIGHEST_EVENT, str(highest))
+            )
+        self.highest_event = highest
         return None
 
     def save(self, key: Key, report: Report) -> None:
@@ -111,6 +132,20 @@ class Journal:
             connection.execute(
                 "DELETE FROM orders WHERE NOT running AND incarnation < ?", (incarnation,)
             )
+
+
+def _require_same(key: Key, known: dict[str, Any], told: dict[str, Any]) -> None:
+    if _subject(known) != _subject(told):
+        raise AnotherOrder(
+            f"event {key.eventid} is known as the {key.method} of something else:"
+            " the manager that orders this is older than what this node knows"
+        )
+
+
+def _subject(struct: dict[str, Any]) -> tuple[Any, ...]:
+    """Name what an order is about: a repeat may tell the rest in another way."""
+    extent = struct.get("extent") or struct.get("target") or {}
+    return (*(struct.get(name) for name in SUBJECT), extent.get("dextid"))
 
 
 def _key(key: Key) -> tuple[int, int, str]:

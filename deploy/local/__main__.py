@@ -19,6 +19,7 @@ from deploy.local.screen import Screen
 
 IMPATIENT = {
     "VASTSKY_RECONCILE_SECONDS": "1",
+    "VASTSKY_SWEEP_GRACE_SECONDS": "5",
     "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",

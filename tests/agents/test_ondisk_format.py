@@ -15,7 +15,7 @@ from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.disks import Disks, open_disk
 from agents.node.storage.super_extent import SuperExtent
-from agents.ondisk import GB, LABEL_BYTES, MARK_BYTES, MIB, Label, Mark, NewerLabel
+from agents.ondisk import GB, LABEL_BYTES, MARK_BYTES, MIB, Descriptor, Label, Mark, NewerLabel
 from agents.protocol import ReplicaMark
 
 CLUSTER = "0d9c7c1e-54a1-4a7b-9a63-6c6ab2a0f0c1"
@@ -39,6 +39,13 @@ GOLDEN = {
     67108864: UNCLEAN_MARK,
     67117056: CLEAN_MARK,
 }
+
+# What the first version that has descriptors writes beside an extent.
+DESCRIPTOR = Descriptor(0x15, 3, 4, 0x16, 8, 0x11, 0, 0, 12, 12, 2, 1764000000, "tenant-a")
+DESCRIPTOR_BLOCK = bytes.fromhex(
+    "5641534445534331150000000300000004000000160000000800000011000000"
+    "00000000000000000c0000000c000000020000000081246974656e616e742d61" + 56 * "00" + "0cd47b82"
+)
 
 u31 = st.integers(0, 0x7FFFFFFF)
 u32 = st.integers(0, 0xFFFFFFFF)
@@ -117,6 +124,39 @@ def test_the_same_bytes_are_written_today(super_extent: SuperExtent, path: Path)
     assert content(path) == before
 
 
+def test_a_descriptor_is_written_beside_what_older_agents_left(
+    super_extent: SuperExtent, path: Path
+) -> None:
+    before = content(path)
+    assert list(super_extent.descriptors(0, 3)) == []
+
+    super_extent.write_descriptor(2, DESCRIPTOR)
+
+    assert content(path) == before
+    assert list(super_extent.descriptors(0, 3)) == [(2, DESCRIPTOR)]
+    with path.open("rb") as disk:
+        disk.seek(3 * GB + 2 * MIB + 2 * 256)
+        assert disk.read(256) == DESCRIPTOR_BLOCK.ljust(256, b"\0")
+
+
+def test_a_descriptor_that_is_not_whole_is_none(super_extent: SuperExtent, path: Path) -> None:
+    super_extent.write_descriptor(1, DESCRIPTOR)
+    with path.open("r+b") as disk:
+        disk.seek(3 * GB + 2 * MIB + 256 + 70)
+        disk.write(b"!")
+
+    assert super_extent.read_descriptor(1) is None
+
+
+def test_the_largest_disk_has_room_for_all_its_descriptors() -> None:
+    last = ondisk.LARGEST_DISK_GB - 2
+    end = ondisk.descriptor_offset(ondisk.LARGEST_DISK_GB, last) + ondisk.DESCRIPTOR_BYTES
+    first = ondisk.descriptor_offset(ondisk.LARGEST_DISK_GB, 0)
+
+    assert ondisk.ages_offset(ondisk.LARGEST_DISK_GB, last) + ondisk.AGE_BYTES <= first
+    assert end <= ondisk.mark_offset(ondisk.LARGEST_DISK_GB, 0)
+
+
 # -- there and back -------------------------------------------------------------------------------
 
 
@@ -134,6 +174,15 @@ def test_a_mark_comes_back_as_it_was(mark: Mark) -> None:
 
     assert len(block) == MARK_BYTES
     assert ondisk.unpack_mark(memoryview(block)) == mark
+
+
+@given(st.tuples(*12 * [u32]), st.text("-._azAZ09", max_size=64))
+def test_a_descriptor_comes_back_as_it_was(numbers: tuple[int, ...], name: str) -> None:
+    descriptor = Descriptor._make((*numbers, name))
+    block = ondisk.pack_descriptor(descriptor)
+
+    assert len(block) == ondisk.DESCRIPTOR_BYTES
+    assert ondisk.unpack_descriptor(block) == descriptor
 
 
 @given(u32, st.integers(1, 64))

@@ -14,6 +14,7 @@ from tests.cluster.world import World, running_world
 HASTE = {
     "DATABASE_URL": "",
     "VASTSKY_RECONCILE_SECONDS": "1",
+    "VASTSKY_SWEEP_GRACE_SECONDS": "5",
     "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",

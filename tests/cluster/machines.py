@@ -32,6 +32,7 @@ NAMES = ("head-1", "head-2", "storage-1", "storage-2", "storage-3", "storage-4")
 PORT = 8881
 HASTE = {
     "VASTSKY_RECONCILE_SECONDS": "1",
+    "VASTSKY_SWEEP_GRACE_SECONDS": "5",
     "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",

@@ -9,6 +9,7 @@ import errno
 import itertools
 import socket
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,13 +25,21 @@ from agents.protocol import (
     ChecksumReply,
     DetachOrder,
     DeviceState,
+    DiskContent,
+    DiskQuestion,
     DiskState,
     EvictOrder,
     ExportOrder,
     ExportReply,
     ExportState,
+    ExtentRef,
+    FenceQuestion,
+    FoundReplica,
+    GroupFence,
+    GroupFences,
     GroupState,
     HeadState,
+    HighestSeen,
     MendOrder,
     Progress,
     PullOrder,
@@ -139,16 +148,66 @@ class Node:
 @dataclass
 class Storage(Node):
     exports: dict[int, tuple[int, int]] = field(default_factory=dict)
+    clients: int = 0
     min_epoch: dict[int, int] = field(default_factory=dict)
     disks: list[DiskState] = field(default_factory=list)
+    held: dict[str, dict[int, FoundReplica]] = field(default_factory=lambda: defaultdict(dict))
+    """What its disks tell of, by the disk's name and the dextid; below 0: a mark alone."""
+    seen: HighestSeen = field(default_factory=HighestSeen)
+    incarnation: int = 1
+    cluster: str = ""
     hold_shreds: bool = False
     shredded: list[int] = field(default_factory=list)
 
     def on_state(self, _: None) -> StorageState:
         exports = tuple(
-            ExportState(dext, lvol, epoch, 0) for dext, (lvol, epoch) in self.exports.items()
+            ExportState(dext, lvol, epoch, self.clients, "disk-1")
+            for dext, (lvol, epoch) in self.exports.items()
         )
-        return StorageState(self.server_id, "boot", "", 1, 9, tuple(self.disks), exports)
+        disks = tuple(self.disks)
+        return StorageState(
+            self.server_id, "boot", self.cluster, self.incarnation, 9, disks, exports, self.seen
+        )
+
+    def on_content(self, question: DiskQuestion) -> DiskContent:
+        held = self.held[question.disk].values()
+        return DiskContent(tuple(replace(h, mark=self._mark(h)) for h in held))
+
+    def on_fences(self, question: FenceQuestion) -> GroupFences:
+        fences = sorted(self.min_epoch.items())
+        return GroupFences(tuple(GroupFence(*f) for f in fences if f[0] > question.after))
+
+    def _mark(self, held: FoundReplica) -> ReplicaMark:
+        return self.world.mark(held.mark.dextid) if held.mark.dextid else held.mark
+
+    def _hold(self, order: ExportOrder | PullOrder, extent: ExtentRef) -> bool:
+        """Keep what an extent holds, unless something else lies there."""
+        about = next((r for r in order.about.replicas if r.dextid == extent.dextid), None)
+        if about is None:
+            return True
+        volume = next(v for v in order.about.volumes if v.lvolid == about.lvolid)
+        mark = self.world.mark(extent.dextid)
+        new = FoundReplica(
+            at_gb=extent.offset_gb,
+            live=True,
+            mark=mark,
+            generation=extent.generation,
+            size_gb=extent.size_gb,
+            mirrorid=about.mirrorid,
+            offset_gb=about.offset_gb,
+            volume=volume,
+        )
+        held = self.held[extent.disk]
+        others = [h for h in held.values() if _meets(h, extent) and not _is_same(h, new)]
+        if about.fresh and mark.epoch:
+            held[-extent.dextid] = FoundReplica(
+                extent.offset_gb, live=True, mark=replace(mark, dextid=0)
+            )
+            return False
+        if others:
+            return False
+        held[extent.dextid] = new
+        return True
 
     def on_export(self, order: ExportOrder) -> ExportReply:
         if order.epoch < self.min_epoch.get(order.lvolid, 0):
@@ -157,10 +216,12 @@ class Storage(Node):
         for dextid, (lvolid, epoch) in list(self.exports.items()):
             if lvolid == order.lvolid and epoch < order.epoch:
                 del self.exports[dextid]
-        for extent in order.extents:
+        clean = [extent for extent in order.extents if self._hold(order, extent)]
+        for extent in clean:
             self.exports[extent.dextid] = (order.lvolid, order.epoch)
-        marks = tuple(self.world.mark(extent.dextid) for extent in order.extents)
-        return ExportReply(port=9, marks=marks, refused={})
+        marks = tuple(self.world.mark(extent.dextid) for extent in clean)
+        occupied = tuple(e.dextid for e in order.extents if e not in clean)
+        return ExportReply(9, marks, {str(d): "something lies there" for d in occupied}, occupied)
 
     def on_evict(self, order: EvictOrder) -> None:
         for dextid, (lvolid, epoch) in list(self.exports.items()):
@@ -178,6 +239,13 @@ class Storage(Node):
     def _shred(self, order: ShredOrder) -> Report:
         if self.hold_shreds:
             return Report(order.eventid, order.order, Progress.RUNNING, 5, 100)
+        held = self.held[order.extent.disk]
+        met = [dextid for dextid, h in held.items() if _meets(h, order.extent)]
+        if {d for d in met if d > 0} - {order.extent.dextid} and not order.over:
+            key = (order.eventid, order.order)
+            return Report(*key, Progress.FAILED, errno=errno.EEXIST, message="something lies there")
+        for dextid in met:
+            del held[dextid]
         self.shredded.append(order.extent.dextid)
         self.world.marks.pop(order.extent.dextid, None)
         return Report(order.eventid, order.order, Progress.DONE)
@@ -185,6 +253,7 @@ class Storage(Node):
     def on_pull(self, order: PullOrder) -> Report:
         source = int(order.source.export.split(".")[0])
         mark = replace(self.world.mark(source), dextid=order.target.dextid)
+        self._hold(order, order.target)
         self.world.marks[order.target.dextid] = mark
         return self.journal(order, lambda: Report(order.eventid, order.order, Progress.RUNNING))
 
@@ -211,6 +280,21 @@ class Storage(Node):
         self.reports[key] = Report(*key, progress, 100, 100, errno=0, message=message)
 
 
+def _meets(held: FoundReplica, extent: ExtentRef) -> bool:
+    return held.at_gb < extent.offset_gb + extent.size_gb and extent.offset_gb < held.at_gb + max(
+        held.size_gb, 1
+    )
+
+
+def _is_same(one: FoundReplica, other: FoundReplica) -> bool:
+    return (one.mark.dextid, one.generation, one.mirrorid, one.volume.created) == (
+        other.mark.dextid,
+        other.generation,
+        other.mirrorid,
+        other.volume.created,
+    )
+
+
 @dataclass
 class Group:
     order: AttachOrder
@@ -230,6 +314,9 @@ class Group:
 class Head(Node):
     groups: dict[int, Group] = field(default_factory=dict)
     age: int = 0
+    seen: HighestSeen = field(default_factory=HighestSeen)
+    incarnation: int = 1
+    cluster: str = ""
 
     def on_state(self, _: None) -> HeadState:
         groups = tuple(
@@ -245,7 +332,12 @@ class Head(Node):
             )
             for lvolid, group in self.groups.items()
         )
-        return HeadState(self.server_id, "boot", "", 1, groups, self.age)
+        return HeadState(
+            self.server_id, "boot", self.cluster, self.incarnation, groups, self.age, self.seen
+        )
+
+    def on_fences(self, _: FenceQuestion) -> GroupFences:
+        return GroupFences(())
 
     def on_attach(self, order: AttachOrder) -> Report:
         return self.journal(order, lambda: self._attach(order))
@@ -360,6 +452,8 @@ ORDERS: dict[str, Any] = {
     "evict": EvictOrder,
     "shred": ShredOrder,
     "pull": PullOrder,
+    "content": DiskQuestion,
+    "fences": FenceQuestion,
     "attach": AttachOrder,
     "detach": DetachOrder,
     "snapshot": SnapshotOrder,

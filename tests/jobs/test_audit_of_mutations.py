@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import Reason
-from inventory import audit, servers
+from inventory import audit, recovery, servers
 from inventory.audit import Action, Way
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
@@ -33,8 +33,12 @@ ELSEWHERE = {
     Action.ADD_USER,
     Action.CHANGE_USER,
     Action.DELETE_USER,
+    Action.RECOVER_VOLUME,
+    Action.EXCLUDE_NODES,
+    Action.RELEASE,
+    Action.RESTORE,
 }
-"""Tested where they live: tests/access."""
+"""Tested where they live: tests/access, and test_recovery_from_what_nodes_know.py."""
 
 
 # -- what makes each mutation possible ------------------------------------------------------------
@@ -144,6 +148,17 @@ def shut_down(four: Cluster) -> Mutation:
     return servers.resume
 
 
+def knowing_less(four: Cluster) -> Mutation:
+    servers.cluster()
+    return lambda: recovery.enter("a reason")
+
+
+def recovering(four: Cluster) -> Mutation:
+    servers.cluster()
+    recovery.enter("a reason")
+    return recovery.leave
+
+
 def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
     return lambda: act(*args, **more)
 
@@ -180,6 +195,8 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.FINISH_REBUILD: finish_rebuild,
     Action.SHUT_DOWN: lambda four: failures.shut_down,
     Action.RESUME: shut_down,
+    Action.BEGIN_RECOVERY: knowing_less,
+    Action.END_RECOVERY: recovering,
     Action.START_EVACUATION: lambda four: call(drain.start_evacuation, a_disk(four)),
     Action.START_MAINTENANCE: lambda four: call(drain.start_maintenance, a_disk(four), 5),
     Action.PAUSE_JOB: lambda four: call(drain.pause, evacuating(four), paused=True),
@@ -205,6 +222,8 @@ AGAIN_CHANGES_NOTHING = [
     Action.FINISH_REBUILD,
     Action.SHUT_DOWN,
     Action.RESUME,
+    Action.BEGIN_RECOVERY,
+    Action.END_RECOVERY,
     Action.PAUSE_JOB,
     Action.RESUME_JOB,
     Action.PAUSE_SCRUBS,

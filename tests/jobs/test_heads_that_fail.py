@@ -64,18 +64,6 @@ def test_a_head_that_was_fenced_is_told_to_let_go_of_what_is_open_there(
     assert volume.pk not in head.groups
 
 
-def test_what_an_older_database_does_not_know_is_not_taken_down_by_force(
-    four: Cluster, head: Head
-) -> None:
-    volume = four.create()
-    four.attach(volume, head)
-    head.groups[4711] = replace(head.groups.pop(volume.pk), open=True)
-
-    four.reconcile()
-
-    assert 4711 in head.groups
-
-
 def test_what_a_fenced_head_says_of_its_replicas_costs_the_volume_none(
     four: Cluster, head: Head
 ) -> None:
@@ -177,7 +165,7 @@ def test_a_group_that_died_while_its_storage_servers_were_started_anew_is_export
     ]
 
 
-def test_a_group_that_nobody_knows_is_taken_down(four: Cluster, head: Head) -> None:
+def test_a_group_of_an_epoch_that_is_over_is_taken_down(four: Cluster, head: Head) -> None:
     volume = four.create()
     four.attach(volume, head)
     group = head.groups[volume.pk]

@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
+from inventory import ids
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
 from volumes.attach import attach
@@ -158,11 +159,12 @@ def test_a_snapshot_that_was_being_made_when_its_head_failed_is_not_kept(
 def test_a_snapshot_that_was_given_up_while_its_head_made_it_is_taken_down(
     four: Cluster, head: Head, origin: LogicalVolume
 ) -> None:
-    head.groups[origin.pk].snapshots.add(4711)
+    given_up = ids.take("volume")[0]
+    head.groups[origin.pk].snapshots.add(given_up)
 
     four.reconcile()
 
-    assert [order.snapshot for order in head.told("unsnapshot")] == [4711]
+    assert [order.snapshot for order in head.told("unsnapshot")] == [given_up]
 
 
 def test_a_broken_snapshot_never_keeps_its_origin_from_being_attached(

@@ -6,6 +6,7 @@ from xmlrpc.client import Fault
 import pytest
 
 from agents.protocol import AttachOrder, Progress, ReplicaMark, Report
+from inventory import recovery
 from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
@@ -189,4 +190,5 @@ def test_space_that_counts_as_zero_but_bears_a_mark_is_shown_to_nobody(
 
     job.refresh_from_db()
     assert not head.told("attach")
-    assert "was not zeroed" in job.waiting
+    assert "is not clean" in job.waiting
+    assert "somebody's replica" in recovery.why()

@@ -21,6 +21,7 @@ from deploy.local.rpc_calls import Calls
 START_SECONDS = 60
 HASTE = {
     "VASTSKY_RECONCILE_SECONDS": "1",
+    "VASTSKY_SWEEP_GRACE_SECONDS": "5",
     "VASTSKY_AGENT_TIMEOUT": "1",
     "VASTSKY_SUSPECT_SECONDS": "2",
     "VASTSKY_OFFLINE_SECONDS": "4",

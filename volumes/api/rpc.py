@@ -13,7 +13,7 @@ from volumes.api import structs
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
 from volumes.lifecycle.volumes import find_volume
-from volumes.models import Job, LogicalVolume, Replica
+from volumes.models import Job, LogicalVolume, Orphan, Replica
 from volumes.repair import failures, rebuild, shred
 from volumes.worker import runner
 
@@ -22,6 +22,10 @@ Name = Annotated[str, 64]
 
 NEWEST = 10_000
 """Events that listEvents looks through, latest first."""
+
+
+ORPHANS = 500
+"""In one answer of vastsky.listOrphans."""
 
 
 class Event(IntEnum):
@@ -233,6 +237,29 @@ def list_jobs() -> list[Struct]:
     return [_job(job) for job in Job.objects.filter(state=Job.State.OPEN).order_by("pk")]
 
 
+def list_orphans(*, after: int = 0) -> list[Struct]:
+    """Return what nodes hold that the database does not understand, a page at a time, by `id`."""
+    rows = Orphan.objects.filter(pk__gt=after).order_by("pk")[:ORPHANS]
+    return [_orphan(row) for row in rows]
+
+
+def _orphan(row: Orphan) -> Struct:
+    storage = row.kind in {Orphan.Kind.EXPORT, Orphan.Kind.REPLICA}
+    return {
+        "id": row.pk,
+        "kind": row.kind,
+        "ssvrid": row.server if storage else 0,
+        "hsvrid": 0 if storage else row.server,
+        "disk": row.disk,
+        "dextid": row.dextid,
+        "lvolid": row.lvolid,
+        "epoch": row.epoch,
+        "clients": row.clients,
+        "name": row.name,
+        "reason": row.reason,
+    }
+
+
 def _event(
     eventid: int, kind: str, state: str, started: datetime | None, extent: int | None
 ) -> Struct:
@@ -281,4 +308,5 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     "shutdownAll": shutdown_all,
     "vastsky.forceAttach": force_attach,
     "vastsky.listJobs": list_jobs,
+    "vastsky.listOrphans": list_orphans,
 }

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from agents.protocol import DeviceSpec, MirrorSpec, Reason, ReplicaState
 from inventory.write_lock import write_lock
-from volumes.attach import exports
+from volumes.attach import exports, places
 from volumes.attach.exports import Exported
 from volumes.attach.newest import Newest
 from volumes.attach.plan import AttachPlan, plan
@@ -26,8 +26,13 @@ def prepare(
     clean: bool,
     force: bool = False,
 ) -> tuple[AttachPlan, Exported]:
-    """Export replicas for the group's epoch and plan with what their servers say; see plan.plan."""
+    """Export replicas for the group's epoch and plan with what their servers say; see plan.plan.
+
+    Unclean where new replicas are in space that is not.
+    """
     exported = exports.export(job_id, group.pk, group.epoch, [r for r in replicas if r.alive])
+    if unclean := places.unclean(replicas, exported):
+        raise places.Unclean(unclean)
     planned = plan(replicas, exported.marks, exported.failed, clean=clean, force=force)
     return planned, exported
 

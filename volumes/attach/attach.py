@@ -7,12 +7,12 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 
 from agents.protocol import AttachOrder, Progress, Report
-from inventory import audit, clock, servers
+from inventory import audit, clock, recovery, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble
+from volumes.attach import assemble, places
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Attachment, Job, LogicalVolume
@@ -31,6 +31,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
 
     `force` is the operator's word that a replica which cannot be read is not the newest.
     """
+    recovery.refuse(f"attaching {volume.name}")
     if volume.origin_id:
         raise Invalid(f"{volume} is a snapshot: it is attached together with its origin")
     if not LogicalVolume.objects.filter(pk=volume.pk).exists():
@@ -87,6 +88,8 @@ def attach_step(job: Job) -> Again | None:
         planned, exported = assemble.prepare(
             job.pk, volume, replicas, clean=volume.closed_cleanly, force=job.forced
         )
+    except places.Unclean as found:
+        return places.take_others(job, found.replicas)
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
     assemble.commit(job, attachment, planned)

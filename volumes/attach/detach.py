@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.db.models import Q
 
 from agents.protocol import DetachOrder, Progress, ReplicaReport, ReplicaState, Report
-from inventory import audit, servers
+from inventory import audit, recovery, servers
 from inventory.errors import Invalid, TryAgain
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
@@ -31,6 +31,7 @@ def request_detach(volume: LogicalVolume) -> Job | None:
 
     From ERROR it is always allowed. TryAgain while an attach or detach is under way.
     """
+    recovery.refuse(f"detaching {volume.name}")
     if volume.origin_id:
         raise Invalid(f"{volume} is a snapshot: it is detached together with its origin")
     attachment = Attachment.objects.filter(volume=volume).select_related("head").first()

@@ -1,6 +1,6 @@
 """Make storage servers export, or evict, the replicas of one epoch of a group."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +16,7 @@ from agents.protocol import (
 )
 from inventory import servers
 from volumes import nodes
-from volumes.replicas.rows import ReplicaRow, by_server, secret, storage_addresses
+from volumes.replicas.rows import ReplicaRow, about, by_server, secret, storage_addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Exported:
     marks: Mapping[int, ReplicaMark]
     sources: Mapping[int, ReplicaSource]
     failed: Mapping[int, str]
+    occupied: Collection[int] = ()
+    """Of those that failed: in whose space something else lies."""
 
     def replica(self, replica: ReplicaRow, state: ReplicaState) -> ReplicaSpec:
         """Describe a replica to a head as reached through its export."""
@@ -44,7 +46,15 @@ def export(eventid: int, group: int, epoch: int, replicas: Iterable[ReplicaRow])
         {
             server: partial(
                 agents[server].export,
-                ExportOrder(eventid, incarnation, group, epoch, word, tuple(c.ref for c in wanted)),
+                ExportOrder(
+                    eventid,
+                    incarnation,
+                    group,
+                    epoch,
+                    word,
+                    tuple(c.ref for c in wanted),
+                    about(wanted),
+                ),
             )
             for server, wanted in chosen.items()
         }
@@ -62,12 +72,14 @@ def _collect(
     marks: dict[int, ReplicaMark] = {}
     sources: dict[int, ReplicaSource] = {}
     failed: dict[int, str] = {}
+    occupied: set[int] = set()
     for server, wanted in chosen.items():
         answer = answers[server]
         if not isinstance(answer, ExportReply):
             failed.update({replica.dextid: f"ssvr-{server:08x}: {answer}" for replica in wanted})
             continue
         asked = {replica.dextid for replica in wanted}
+        occupied.update(asked.intersection(answer.occupied))
         marks.update({m.dextid: m for m in answer.marks if m.dextid in asked})
         for replica in wanted:
             if replica.dextid in marks:
@@ -76,7 +88,7 @@ def _collect(
             else:
                 reason = answer.refused.get(str(replica.dextid), "not exported")
                 failed[replica.dextid] = f"ssvr-{server:08x}: {reason}"
-    return Exported(epoch, marks, sources, failed)
+    return Exported(epoch, marks, sources, failed, occupied)
 
 
 def evict(

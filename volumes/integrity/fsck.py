@@ -3,16 +3,15 @@
 # Django documents a model's `_meta`.
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.db import connection, transaction
+from django.db import connection
 
-from inventory import clock
 from inventory.errors import Invalid
 from volumes.integrity.invariants import CHECKS, Check
+from volumes.integrity.moment import one_moment
 from volumes.lifecycle.volumes import check_name
 from volumes.models import LogicalVolume
 
@@ -25,31 +24,11 @@ SETTLING = timedelta(minutes=1)
 
 def violations() -> Iterator[str]:
     """Tell every violation, one line each, as the database was at one moment."""
-    with _one_moment() as now:
+    with one_moment() as now:
         for check in [*CHECKS, *_references()]:
             for row in _select(check.sql, now):
                 yield f"{check.rule}: {check.row.format(*row)}"
         yield from _bad_names()
-
-
-@contextmanager
-def _one_moment() -> Iterator[datetime]:
-    """See one state of the database throughout, without keeping writers out."""
-    now = clock.now()
-    if connection.in_atomic_block:
-        yield now
-    elif connection.vendor == "sqlite":
-        # atomic() would take the write lock here; a plain BEGIN reads one snapshot of the WAL.
-        with connection.cursor() as cursor:
-            cursor.execute("BEGIN DEFERRED")
-            try:
-                yield now
-            finally:
-                cursor.execute("ROLLBACK")
-    else:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            yield now
 
 
 def _select(sql: str, now: datetime) -> list[tuple[object, ...]]:

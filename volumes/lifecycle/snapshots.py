@@ -6,11 +6,11 @@ from datetime import timedelta
 from django.db.models import Q
 
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
-from inventory import audit, clock, servers
+from inventory import audit, clock, recovery, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.write_lock import write_lock
 from volumes import nodes
-from volumes.attach import assemble, exports
+from volumes.attach import assemble, exports, places
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.lifecycle import volumes
@@ -28,6 +28,7 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
 
     Busy while the origin is being attached or detached; nothing is kept when the head refuses.
     """
+    recovery.refuse(f"creating {name[:80]}")
     volumes.check_name(name)
     if origin.origin_id:
         raise Invalid(f"{origin} {origin.name} is itself a snapshot")
@@ -62,6 +63,7 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
 @write_lock()
 def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
     """Delete a snapshot; with a job where a head must let go of it first."""
+    recovery.refuse(f"deleting {snapshot.name}")
     if not LogicalVolume.objects.filter(pk=snapshot.pk).exists():
         raise NotFound(f"there is no snapshot {snapshot.name} any more")
     attached = Attachment.objects.filter(volume=snapshot.origin_id).first()
@@ -93,6 +95,8 @@ def snapshot_step(job: Job) -> Again | None:
     replicas = rows.load(Q(mirror__volume=job.snapshot_id))
     try:
         planned, exported = assemble.prepare(job.pk, group, replicas, clean=True)
+    except places.Unclean as found:
+        return places.take_others(job, found.replicas)
     except HostDown as refusal:
         return queue.retry(job, str(refusal), slowest=3)
     assemble.commit(job, attached, planned)

@@ -5,7 +5,7 @@ import re
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from inventory import audit, ids
+from inventory import audit, ids, recovery
 from inventory.errors import Busy, Exists, Invalid, NotFound
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
@@ -32,6 +32,7 @@ def create_volume(
     *, name: str, capacity_gb: int, redundancy: int = 3, tags: str = ""
 ) -> LogicalVolume:
     """Reserve room for every replica and record the volume; all or nothing."""
+    recovery.refuse(f"creating {name[:80]}")
     check_name(name)
     if capacity_gb not in CAPACITY_GB:
         raise Invalid(f"a volume has 1 to {CAPACITY_GB[-1]} GB, not {capacity_gb}")
@@ -75,6 +76,7 @@ def find_volume(*, lvolid: int = 0, lvolname: str = "") -> LogicalVolume:
 @write_lock()
 def delete_volume(volume: LogicalVolume) -> None:
     """Delete a volume that nobody uses; its space is shredded before anybody gets it again."""
+    recovery.refuse(f"deleting {volume.name}")
     held = LogicalVolume.objects.filter(pk=volume.pk).first()
     if held is None:
         raise NotFound(f"there is no volume {volume.name} any more")

@@ -79,26 +79,32 @@ def reserve_replica(mirror: Mirror, *, avoid_servers: Collection[int]) -> Replic
 
 
 def discard(replica: ReplicaRow) -> None:
-    """Remove a replica and give its space back, to be shredded if a head ever saw it.
+    """Remove a replica and give its space back, to be shredded if it was ever exported.
 
-    Inside the caller's transaction.
+    Even where no head came to write there, its disk tells of it. Inside the caller's transaction.
     """
+    group = LogicalVolume.objects.filter(Q(pk=replica.volume) | Q(snapshots=replica.volume))
+    tried = group.filter(epoch__gt=0).exists()
+    exposed = tried or replica.status != Replica.Status.ALLOCATED
     Replica.objects.filter(pk=replica.dextid).delete()
-    space.release([replica.dextid], exposed=replica.status != Replica.Status.ALLOCATED)
+    space.release([replica.dextid], exposed=exposed)
 
 
 def give_back(volume: LogicalVolume) -> None:
     """Remove a volume's replicas, mirrors and row; what a head may have written awaits shredding.
 
-    Inside the caller's transaction, which has made sure that nobody uses the volume.
+    So does what was exported in vain: its disk tells of it until then. Inside the caller's
+    transaction, which has made sure that nobody uses the volume.
     """
     ids.lock("volume")
     queue.cancel(Q(mirror__volume=volume), f"{volume} was deleted")
     replicas = Replica.objects.filter(mirror__volume=volume)
     unexposed: list[int] = []
     exposed: list[int] = []
+    epoch = volume.origin.epoch if volume.origin else volume.epoch
     for extent_id, status in replicas.values_list("extent_id", "status"):
-        (unexposed if status == Replica.Status.ALLOCATED else exposed).append(extent_id)
+        fresh = status == Replica.Status.ALLOCATED and not epoch
+        (unexposed if fresh else exposed).append(extent_id)
     replicas.delete()
     volume.delete()
     space.release(exposed, exposed=True)

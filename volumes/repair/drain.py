@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from inventory import audit, clock, servers
+from inventory import audit, clock, recovery, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.write_lock import write_lock
@@ -62,6 +62,7 @@ def plan_evacuation(place: Place) -> EvacuationPlan:
 @write_lock()
 def start_evacuation(place: Place) -> Job:
     """Begin to move every replica away; the place serves on until they are elsewhere."""
+    recovery.refuse(f"evacuating {place}")
     if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
         raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
@@ -78,6 +79,7 @@ def start_maintenance(place: Place, minutes: int) -> Job:
     A mirror on its last replica is repaired all the same. Busy where the place has the only good
     replica of something: it must be evacuated instead.
     """
+    recovery.refuse(f"maintenance of {place}")
     if minutes not in range(1, 7 * 24 * 60 + 1):
         raise Invalid(f"maintenance takes 1 minute to 7 days, not {minutes} minutes")
     alone = _replicas_on(place).exclude(mirror__replicas__in=_good_elsewhere(place))

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from agents.protocol import Reason, Target
-from inventory import audit, clock, servers, space
+from inventory import audit, clock, recovery, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
@@ -196,6 +196,7 @@ def shut_down() -> None:
 
     They are back when they are started anew, or register after a person said so.
     """
+    recovery.refuse("a shutdown")
     if attached := Attachment.objects.count():
         raise Busy(f"{attached} volumes are attached")
     servers.halt_all()

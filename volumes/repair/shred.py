@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-from inventory import audit, clock, servers, space
+from inventory import audit, clock, recovery, servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent
 from inventory.write_lock import write_lock
@@ -17,6 +17,7 @@ from volumes import nodes
 from volumes.jobs import queue, slots
 from volumes.jobs.queue import Again
 from volumes.models import Job
+from volumes.orphans import occupants
 
 POLL = timedelta(milliseconds=900)
 LOOK = timedelta(seconds=5)
@@ -47,7 +48,8 @@ def register_disk(
         tags=tags,
         generation=generation,
     )
-    request_missing(AT_ONCE, disk=disk)
+    if not recovery.why():
+        request_missing(AT_ONCE, disk=disk)
     return disk
 
 
@@ -123,6 +125,7 @@ def _send(job: Job, extent: Extent) -> Report:
                 offset_gb=extent.offset_gb,
                 size_gb=extent.size_gb,
             ),
+            over=job.forced,
         )
     )
 
@@ -136,10 +139,20 @@ def _take_up(job: Job, extent: Extent, report: Report) -> Again | None:
                 space.certify(extent.pk, extent.generation)
             return None
         case Progress.FAILED:
+            if report.errno == errnos.EEXIST and not job.forced:
+                return _meet_occupant(job, extent, report.message)
             return give_up_or_retry(job, report.errno or errnos.EIO, report.message)
         case _:
             queue.get_on(job, report.done_mib)
             return Again(POLL)
+
+
+def _meet_occupant(job: Job, extent: Extent, told: str) -> Again | None:
+    """Zero what lies there only where this database knows that it is over."""
+    if occupants.are_over(extent):
+        queue.record(job, ordered=False, forced=True)
+        return Again()
+    return give_up_or_retry(job, errnos.EEXIST, told)
 
 
 def give_up_or_retry(job: Job, errno: int, error: str) -> Again | None:

@@ -11,6 +11,7 @@ from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import needs
 from volumes.repair.situation import Situation
+from volumes.replicas import rows
 from volumes.replicas.rows import ReplicaRow
 
 
@@ -104,5 +105,6 @@ def _send_pull(situation: Situation, target: ReplicaRow) -> Report:
             epoch=volume.epoch,
             source=exported.sources[source.dextid],
             target=target.ref,
+            about=rows.about([target]),
         )
     )

@@ -1,6 +1,6 @@
 """Snapshots that are broken: their stores lack what their origins have overwritten."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from django.db.models import Exists, OuterRef, Q
@@ -48,3 +48,9 @@ def forgotten(shown: Mapping[int, Collection[int]], before: datetime) -> dict[in
     )
     found = expected.values_list("pk", "origin")
     return {pk: origin for pk, origin in found if origin and pk not in shown[origin]}
+
+
+def among(volumes: Iterable[int]) -> set[int]:
+    """Pick the broken snapshots that no job is about to show or to take away."""
+    rows = LogicalVolume.objects.filter(~Exists(ON_THE_WAY), pk__in=list(volumes), broken=True)
+    return set(rows.values_list("pk", flat=True))

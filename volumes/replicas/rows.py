@@ -1,12 +1,13 @@
 """The replicas of a group or a mirror as nodes need to hear of them: one query, frozen rows."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
-from agents.protocol import ExtentRef
+from agents.protocol import About, ExtentRef, ReplicaAbout, VolumeAbout
 from inventory.errors import Invalid
 from inventory.models import ALIVE, Address
 from volumes.models import LogicalVolume, Replica
@@ -34,6 +35,8 @@ class ReplicaRow:
     size_gb: int
     generation: int
     extent_status: int
+    mirror_offset_gb: int
+    volume_about: VolumeAbout
 
     @property
     def good(self) -> bool:
@@ -57,11 +60,30 @@ class ReplicaRow:
         )
 
 
+def about(replicas: Iterable[ReplicaRow]) -> About:
+    """Tell what these replicas hold, for their disks to keep."""
+    chosen = list(replicas)
+    volumes = {replica.volume: replica.volume_about for replica in chosen}
+    return About(
+        tuple(volumes.values()),
+        tuple(
+            ReplicaAbout(
+                r.dextid,
+                r.volume,
+                r.mirror,
+                r.mirror_offset_gb,
+                fresh=r.status == Replica.Status.ALLOCATED,
+            )
+            for r in chosen
+        ),
+    )
+
+
 def load(which: Q) -> list[ReplicaRow]:
     """Read all replicas that match, by volume, place in the volume, and id."""
     rows = Replica.objects.filter(which).order_by("mirror__volume", "mirror__offset_gb", "pk")
     return [
-        ReplicaRow(*row[:10], row[10] or row[11], *row[12:])
+        ReplicaRow(*row[:10], row[10] or row[11], *row[12:17], _about(row[2], row[17:]))
         for row in rows.values_list(
             "pk",
             "mirror",
@@ -79,8 +101,21 @@ def load(which: Q) -> list[ReplicaRow]:
             "extent__size_gb",
             "extent__generation",
             "extent__status",
+            "mirror__offset_gb",
+            "mirror__volume__name",
+            "mirror__volume__origin",
+            "mirror__volume__capacity_gb",
+            "mirror__volume__store_gb",
+            "mirror__volume__redundancy",
+            "mirror__volume__created",
         )
     ]
+
+
+def _about(lvolid: int, columns: Sequence[Any]) -> VolumeAbout:
+    name, origin, capacity_gb, store_gb, redundancy, created = columns
+    born = int(created.timestamp())
+    return VolumeAbout(lvolid, name, origin or 0, capacity_gb, store_gb, redundancy, born)
 
 
 def of_group(volume_id: int) -> list[ReplicaRow]:

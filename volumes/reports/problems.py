@@ -4,15 +4,28 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
+from functools import reduce
+from operator import or_
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Exists, Model, Q, Sum
+from django.db.models import Count, Exists, Model, Q, QuerySet, Sum, Window
 from django.utils import timezone
 
 from inventory import clock, servers
-from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer, Watch
+from inventory.models import (
+    ALIVE,
+    Cluster,
+    Disk,
+    Extent,
+    HeadServer,
+    IdSpace,
+    Priority,
+    StorageServer,
+    Watch,
+)
 from inventory.pulse import Pulse
-from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
+from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica, UnequalBlock
 from volumes.repair import grace
 from volumes.replicas.broken import ON_THE_WAY
 from volumes.reports import networks, progress, protection
@@ -20,6 +33,7 @@ from volumes.reports import networks, progress, protection
 LISTED = 20
 """Of each kind; the rest is counted."""
 OUT = (Priority.OFFLINE, Priority.FAULTY)
+BACKUP_AGE = timedelta(hours=26)
 SILENCE = 60
 """Seconds without a beat of any worker's heart."""
 _workers = Pulse()
@@ -32,11 +46,12 @@ class Risk(IntEnum):
     LAST_REPLICA = 1
     UNEQUAL = 2
     BROKEN = 3
-    STOPPED = 4
-    FAILED = 5
-    NETWORK = 6
-    REDUCED = 7
-    WEAR = 8
+    STRANGE = 4
+    STOPPED = 5
+    FAILED = 6
+    NETWORK = 7
+    REDUCED = 8
+    WEAR = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,9 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _worker()
     found += _brake()
     found += _halted()
+    found += _recovery()
+    found += _backup()
+    found += _orphans()
     found += _attachments()
     found += _jobs(now)
     found += _servers(now)
@@ -213,6 +231,44 @@ def _halted() -> Iterator[Problem]:
         )
 
 
+def _recovery() -> Iterator[Problem]:
+    row = servers.cluster()
+    if row.recovery:
+        yield Problem(
+            Risk.STRANGE,
+            None,
+            f"The cluster is in recovery mode: {row.recovery}",
+            "what runs goes on; nothing is attached, allocated, repaired or deleted until"
+            " manage.py recover has taken up what the nodes know",
+            row.recovery_since,
+        )
+
+
+def _backup() -> Iterator[Problem]:
+    row = servers.cluster()
+    if settings.VASTSKY_BACKUPS_KEPT and timezone.now() - row.backed_up > BACKUP_AGE:
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            "The newest backup of the manager is older than 26 hours",
+            f"none could be written to {settings.VASTSKY_BACKUP_FOLDER}: see the worker's log",
+            row.backed_up,
+        )
+
+
+def _orphans() -> Iterator[Problem]:
+    first = Orphan.objects.order_by("pk").annotate(count=Window(Count("pk"))).first()
+    if first is not None:
+        yield Problem(
+            Risk.STRANGE,
+            None,
+            f"{first.count} exports and groups on nodes are unknown here, or newer than known",
+            f"{first} on {first.place}, for example: this database is older than they are;"
+            " they are left alone",
+            clock.on_the_wall(first.since),
+        )
+
+
 def _worker() -> Iterator[Problem]:
     """The worker that looks after the nodes raises a number, which we saw before."""
     still = _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
@@ -316,23 +372,30 @@ def _bad_blocks() -> Iterator[Problem]:
         )
 
 
+def _backup_is_old() -> Q:
+    late = timezone.now() - BACKUP_AGE
+    return Q(backed_up__lt=late) if settings.VASTSKY_BACKUPS_KEPT else Q(pk__in=[])
+
+
 def is_anything_wrong() -> bool:
     """Tell whether a person should look, cheaply enough for every page."""
     now = clock.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
     unequal = Q(kind=Job.Kind.MEND, state=Job.State.OPEN)
-    return any(
-        rows.exists()
-        for rows in (
-            Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
-            LogicalVolume.objects.filter(broken=True),
-            StorageServer.objects.filter(degraded),
-            HeadServer.objects.filter(degraded),
-            networks.half_silent(),
-            Disk.objects.filter(priority__in=OUT),
-            StorageServer.objects.filter(halted=True),
-            Attachment.objects.filter(state=Attachment.State.ERROR),
-            Job.objects.filter(progress.needs_attention(now) | unequal),
-        )
+    wrong: tuple[QuerySet[Any], ...] = (
+        Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
+        LogicalVolume.objects.filter(broken=True),
+        StorageServer.objects.filter(degraded),
+        HeadServer.objects.filter(degraded),
+        networks.half_silent(),
+        Disk.objects.filter(priority__in=OUT),
+        StorageServer.objects.filter(halted=True),
+        Attachment.objects.filter(state=Attachment.State.ERROR),
+        Orphan.objects.all(),
+        Cluster.objects.filter(~Q(recovery="") | _backup_is_old()),
+        Job.objects.filter(progress.needs_attention(now) | unequal),
     )
+    # One question for all: the row of a number space is always there to ask it of.
+    any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))
+    return IdSpace.objects.filter(any_row, name="volume").exists()

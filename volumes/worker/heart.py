@@ -14,7 +14,8 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from inventory import clock
-from volumes.worker import reconcile, runner
+from volumes.recovery import sweep
+from volumes.worker import backups, reconcile, runner
 from volumes.worker.leadership import Leadership
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class Heart:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Begin to beat; what was found on nodes is not taken down at once."""
+        sweep.begin_grace()
         for work in (self._beat, self._tick, self._watch):
             thread = threading.Thread(
                 target=self._every_beat, args=(work,), name=f"heart{work.__name__}", daemon=True
@@ -81,6 +83,7 @@ class Heart:
             began = time.monotonic()
             try:
                 reconcile.reconcile(self._goes_on)
+                backups.keep()
             finally:
                 self._progress = None
             pause = began + settings.VASTSKY_RECONCILE_SECONDS - time.monotonic()

@@ -1,33 +1,29 @@
 """Ask every node what it has and does; compare with the rows, and mend what differs."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import transaction
-from django.db.models import Exists, Q
+from django.db.models import Q
 
 from agents.protocol import (
-    DetachOrder,
-    ExportState,
     GroupState,
     HeadState,
     Malformed,
     Reason,
     ReplicaState,
     StorageState,
-    UnsnapshotOrder,
 )
-from inventory import clock, ids, outages, servers
+from inventory import clock, outages, recovery, servers
 from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import detach, exports
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, LogicalVolume, Replica
+from volumes.recovery import sweep
 from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
 from volumes.replicas.rows import GOOD
@@ -46,8 +42,8 @@ def reconcile(is_ours: Callable[[], bool] = lambda: True) -> None:
 
     `is_ours` is asked between the parts: it ends where another worker does this by now.
     """
-    for part in PARTS:
-        if not is_ours():
+    for part in (*PARTS, *MENDING):
+        if not is_ours() or (part in MENDING and recovery.why()):
             return
         try:
             part()
@@ -91,6 +87,9 @@ def _interval() -> timedelta:
 def reconcile_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
     states = _ask(StorageServer, StorageState, nodes.storage_agents_by_address())
+    sweep.sweep_exports(states)
+    if recovery.why():
+        return
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         failures.fail_storage(server, Reason.SILENT)
@@ -99,40 +98,6 @@ def reconcile_storage() -> None:
             if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
                 logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
                 failures.fail_disk(disk.pdskid, Reason.DISK, disk.error[:500])
-    _evict_orphans(states)
-
-
-def _evict_orphans(states: dict[int, StorageState]) -> None:
-    """Drop exports of epochs that are over, and what a pull between servers left exported.
-
-    An epoch only rises, so an old one is never right; an attach that begins now has a newer one.
-    """
-    groups = {e.lvolid for state in states.values() for e in state.exports}
-    epochs = _epochs(groups)
-    used = set(Attachment.objects.filter(volume__in=groups).values_list("volume", flat=True))
-    building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
-    used.update(building.values_list("volume", flat=True))
-    for server, state in states.items():
-        for lvolid, epoch in {(e.lvolid, e.epoch) for e in state.exports if _is_stale(e, epochs)}:
-            logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
-            exports.evict(_event(), lvolid, epoch, [server])
-        idle = [e for e in state.exports if not _is_stale(e, epochs) and e.lvolid not in used]
-        for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
-            left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
-            exports.evict(_event(), lvolid, epoch, [server], left)
-
-
-def _is_stale(export: ExportState | GroupState, epochs: dict[int, int]) -> bool:
-    return export.epoch < epochs.get(export.lvolid, export.epoch + 1)
-
-
-def _epochs(volumes: Iterable[int]) -> dict[int, int]:
-    return dict(LogicalVolume.objects.filter(pk__in=list(volumes)).values_list("pk", "epoch"))
-
-
-@transaction.atomic
-def _event() -> int:
-    return ids.take("event")[0]
 
 
 # -- head servers ---------------------------------------------------------------------------------
@@ -142,16 +107,17 @@ def reconcile_heads() -> None:
     """Ask the heads; note silence, replicas that went bad, and groups that should not be there."""
     asked = clock.now()
     states = _ask(HeadServer, HeadState, nodes.head_agents_by_address())
+    sweep.sweep_groups(states)
+    if recovery.why():
+        return
     for head in _gone(HeadServer):
         logger.warning("head server hsvr-%08x is silent for too long", head)
         failures.lose_head(head)
     for head, state in states.items():
         _note_broken(head, state)
-        _take_down_orphans(head, state)
         _fence_missing(head, state, asked)
         own = _bound_groups(head, state)
         _break_forgotten(head, own, asked - timedelta(seconds=state.age) - SETTLED)
-        _take_down_snapshots(head, own)
         _fail_replicas(own)
         _export_to_the_dead(own)
 
@@ -184,48 +150,7 @@ def _break_forgotten(head: int, groups: list[GroupState], before: datetime) -> N
         broken.break_snapshots(Q(pk__in=found), f"hsvr-{head:08x} ran its origin without it")
     for snapshot, origin in found.items():
         logger.error("hsvr-%08x runs lvol-%08x without lvol-%08x", head, origin, snapshot)
-        _unsnapshot(head, next(g for g in groups if g.lvolid == origin), snapshot)
-
-
-def _unsnapshot(head: int, group: GroupState, snapshot: int) -> None:
-    incarnation = servers.cluster().incarnation
-    order = UnsnapshotOrder(_event(), 1, incarnation, group.lvolid, group.epoch, snapshot)
-    nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
-
-
-def _take_down_orphans(head: int, state: HeadState) -> None:
-    """Have groups taken down whose epoch is over; by force, for nobody can write there any more.
-
-    A volume that we do not know may be newer than our database: what its clients have open stays.
-    """
-    epochs = _epochs(group.lvolid for group in state.groups)
-    for group in state.groups:
-        if _is_stale(group, epochs):
-            logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
-            order = DetachOrder(
-                _event(),
-                1,
-                servers.cluster().incarnation,
-                group.lvolid,
-                group.epoch,
-                force=group.lvolid in epochs,
-            )
-            nodes.ask_all({head: partial(nodes.head(head).detach, order)})
-
-
-def _take_down_snapshots(head: int, groups: list[GroupState]) -> None:
-    """Take away snapshots that were given up while the head was making them after all.
-
-    And those that are broken by what another head told later; a head's own is an error to read.
-    """
-    found = {
-        device.lvolid: group for group in groups for device in group.devices if not device.broken
-    }
-    right = LogicalVolume.objects.filter(Q(broken=False) | Exists(broken.ON_THE_WAY))
-    right = right.filter(pk__in=found)
-    for snapshot in found.keys() - set(right.values_list("pk", flat=True)):
-        logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, snapshot)
-        _unsnapshot(head, found[snapshot], snapshot)
+        sweep.take_away(head, next(g for g in groups if g.lvolid == origin), snapshot)
 
 
 def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
@@ -292,7 +217,7 @@ def _export_to_the_dead(groups: list[GroupState]) -> None:
         used = {r.dextid for r in group.replicas if r.state == ReplicaState.INSYNC}
         replicas = [r for r in rows.of_group(group.lvolid) if r.good or r.dextid in used]
         wanted = [replica for replica in replicas if replica.alive]
-        exports.export(_event(), group.lvolid, group.epoch, wanted)
+        exports.export(sweep.event(), group.lvolid, group.epoch, wanted)
 
 
 # -- both -----------------------------------------------------------------------------------------
@@ -342,9 +267,12 @@ PARTS = (
     reconcile_storage,
     reconcile_heads,
     note_watch,
+)
+MENDING = (
     failures.drop_absent,
     requests.request_missing,
     shred.request_missing,
     passes.request_due,
     queue.forget_old,
 )
+"""What asks for work; in recovery mode nothing is asked for."""

@@ -14,7 +14,7 @@ from django.db import close_old_connections
 
 from agents.client import AgentUnreachable, Fault
 from agents.protocol import Malformed
-from inventory import audit, calls, clock, outages
+from inventory import audit, calls, clock, outages, recovery
 from inventory.errors import NodeRefused, TimedOut
 from inventory.fair_places import FairPlaces
 from volumes.attach import attach, detach
@@ -81,6 +81,8 @@ def run_job(job_id: int) -> None:
 
 
 def _run(job_id: int) -> None:
+    if recovery.why():
+        return  # a step may harm what this database does not know of
     job = queue.claim(job_id)
     while job is not None:
         try:
@@ -218,8 +220,11 @@ def _raise_failure(row: Job) -> None:
 def run_due() -> int:
     """Begin a step of every job that is due, many at once; how many were begun.
 
-    Nobody waits for their ends: a node that does not answer holds up its own jobs alone.
+    Nobody waits for their ends: a node that does not answer holds up its own jobs alone. All of
+    them rest in recovery mode.
     """
+    if recovery.why():
+        return 0
     with _taking:
         room = AT_ONCE - len(_taken)
         due = [pk for pk in queue.due_ids(clock.now(), AT_ONCE) if pk not in _taken][:room]

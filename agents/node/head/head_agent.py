@@ -109,6 +109,7 @@ class HeadRole:
             self._parts.fences.incarnation,
             tuple(map(_remarkable, self._groups.tell(STATE_SECONDS))),
             self._groups.age(),
+            self._parts.seen(),
         )
 
 

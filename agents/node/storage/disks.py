@@ -86,7 +86,12 @@ class OpenDisk:
         """Tell the manager about it."""
         label = self.label
         return DiskState(
-            self.uuid, self.config.path, label.pdskid, label.capacity_gb, error=self.error
+            self.uuid,
+            self.config.path,
+            label.pdskid,
+            label.capacity_gb,
+            error=self.error,
+            generation=0 if self.error else self.super_extent.newest_generation,
         )
 
 

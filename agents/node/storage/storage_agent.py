@@ -1,11 +1,14 @@
 """A storage agent: the parts that only a storage server has, and how they hang together."""
 
+import errno
 import logging
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from agents.boot import boot_id
 from agents.engines.base import LeaseUse, StorageEngine
+from agents.errors import AgentError
 from agents.node.config import StorageConfig
 from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
@@ -14,11 +17,14 @@ from agents.node.storage.checksum_answers import ChecksumAnswers
 from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disk_watch import DiskWatch
 from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.occupancy import content
 from agents.node.storage.patrol import Patrol
 from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.storage_orders import Events, StorageOrders
 from agents.protocol import (
     ChecksumQuestion,
+    DiskContent,
+    DiskQuestion,
     EvictOrder,
     ExportOrder,
     ExportState,
@@ -49,6 +55,7 @@ class StorageRole:
         self._instance = engine.ensure_running()
         self._disks = Disks(parts.store)
         self._opening = threading.Lock()
+        self._looked_at: dict[str, int] = {}
         outbox = parts.outbox
         self._orders = StorageOrders(
             engine=engine,
@@ -88,6 +95,7 @@ class StorageRole:
             "vastsky.pull": Method(PullOrder, self._orders.pull),
             "vastsky.checksums": Method(ChecksumQuestion, self._checksums.answer),
             "vastsky.mend": Method(MendOrder, self._orders.mend),
+            "vastsky.content": Method(DiskQuestion, self._content),
         }
 
     def start(self) -> None:
@@ -141,6 +149,7 @@ class StorageRole:
 
     def _state(self, _: Nothing) -> StorageState:
         self._registration.was_asked()
+        names = {disk.config.path: disk.uuid for disk in self._disks}
         return StorageState(
             self._registration.server_id,
             self._boot_id(),
@@ -148,10 +157,28 @@ class StorageRole:
             self._parts.fences.incarnation,
             self._config.data_port,
             tuple(disk.state() for disk in self._disks),
-            tuple(_export(use) for use in self._engine.leases()),
+            tuple(_export(use, names) for use in self._engine.leases()),
+            replace(self._parts.seen(), extent=self._highest_extent()),
         )
 
+    def _highest_extent(self) -> int:
+        """Tell the highest number of an extent that was ever described on a disk of ours."""
+        for disk in self._disks:
+            if disk.uuid not in self._looked_at and not disk.error:
+                told = disk.super_extent.descriptors(0, disk.label.capacity_gb - 1)
+                self._looked_at[disk.uuid] = max((one.dextid for _, one in told), default=0)
+        return max(self._orders.highest_extent, *self._looked_at.values(), 0)
 
-def _export(use: LeaseUse) -> ExportState:
+    def _content(self, question: DiskQuestion) -> DiskContent:
+        """Tell a page of what lies on a disk."""
+        if question.first_gb < 0:
+            raise AgentError(errno.EINVAL, f"GB {question.first_gb} is on no disk")
+        place = self._disks.usable(question.disk).super_extent
+        found, next_gb = content(place, question.first_gb)
+        return DiskContent(tuple(found), next_gb)
+
+
+def _export(use: LeaseUse, names: dict[str, str]) -> ExportState:
     lease = use.lease
-    return ExportState(lease.dextid, lease.lvolid, lease.epoch, use.clients)
+    disk = names.get(lease.path, "")
+    return ExportState(lease.dextid, lease.lvolid, lease.epoch, use.clients, disk)

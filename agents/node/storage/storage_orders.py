@@ -15,10 +15,11 @@ from agents.node.journal import Journal
 from agents.node.orders import Orders, RunningOrder
 from agents.node.storage import mend
 from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.occupancy import Occupied, describe, described, require_over
 from agents.node.storage.pull import pull
 from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.zeroing import BadBlocks, shred
-from agents.ondisk import GB, age_of
+from agents.ondisk import GB, Descriptor, age_of
 from agents.protocol import (
     EvictOrder,
     ExportOrder,
@@ -66,6 +67,7 @@ class StorageOrders:
         self._rate = shred_rate
         self._leases = threading.Lock()
         self._claims: list[ExtentRef] = []
+        self.highest_extent = 0
 
     def export(self, order: ExportOrder) -> ExportReply:
         """Evict older epochs, then serve what can be served and tell why the rest cannot."""
@@ -80,8 +82,10 @@ class StorageOrders:
             leases, marks, refused = self._leases_for(order, kept)
             self._engine.export(leases)
         for dextid, reason in refused.items():
-            logger.warning("event %d: extent %s refused: %s", order.eventid, dextid, reason)
-        return ExportReply(self._engine.port, tuple(marks), refused)
+            logger.warning("event %d: extent %d refused: %s", order.eventid, dextid, reason)
+        told = {str(dextid): str(reason) for dextid, reason in refused.items()}
+        occupied = tuple(d for d, reason in refused.items() if isinstance(reason, Occupied))
+        return ExportReply(self._engine.port, tuple(marks), told, occupied)
 
     def evict(self, order: EvictOrder) -> None:
         """Serve the group no more; named extents only, if any are named."""
@@ -123,17 +127,21 @@ class StorageOrders:
 
     def _leases_for(
         self, order: ExportOrder, uses: list[LeaseUse]
-    ) -> tuple[list[Lease], list[ReplicaMark], dict[str, str]]:
-        leases, marks, refused = [], [], {}
+    ) -> tuple[list[Lease], list[ReplicaMark], dict[int, AgentError | OSError]]:
+        leases, marks = [], []
+        refused: dict[int, AgentError | OSError] = {}
         touched: dict[str, OpenDisk] = {}
+        wanted = described(order.about)
+        fresh = {one.dextid for one in order.about.replicas if one.fresh}
         for extent in order.extents:
             try:
-                disk = self._admit_extent(extent)
+                is_fresh = extent.dextid in fresh
+                disk = self._admit_extent(extent, wanted.get(extent.dextid), fresh=is_fresh)
                 lease = _lease(disk, extent, order)
                 self._make_room(lease, uses)
                 marks.append(disk.super_extent.read_mark(extent.dextid, extent.offset_gb))
             except (AgentError, OSError) as error:
-                refused[str(extent.dextid)] = str(error)
+                refused[extent.dextid] = error
                 continue
             leases.append(lease)
             touched[disk.uuid] = disk
@@ -141,8 +149,20 @@ class StorageOrders:
             disk.super_extent.flush()
         return leases, marks, refused
 
-    def _admit_extent(self, extent: ExtentRef, *, shredded: bool = False) -> OpenDisk:
-        """Find the extent's disk and close the extent to older orders, not yet durably."""
+    def _admit_extent(
+        self,
+        extent: ExtentRef,
+        wanted: Descriptor | None = None,
+        *,
+        fresh: bool = False,
+        shredded: bool = False,
+        over: bool = True,
+    ) -> OpenDisk:
+        """Find the extent's disk and close the extent to older orders, not yet durably.
+
+        Its disk tells from now on what is `wanted` of it. Unless all that lies there is `over`,
+        Occupied where something else does.
+        """
         disk = self._disks.locate(extent)
         for claim in self._claims:
             if _overlap(claim, extent):
@@ -150,6 +170,11 @@ class StorageOrders:
         place, age = disk.super_extent, age_of(extent.generation, shredded=shredded)
         if age < place.age(extent.offset_gb, extent.size_gb):
             raise AgentError(errno.ESTALE, f"generation {extent.generation} of it is stale")
+        if not over:
+            require_over(place, extent)
+        if wanted is not None:
+            describe(place, extent, wanted, fresh=fresh)
+            self.highest_extent = max(self.highest_extent, extent.dextid)
         place.set_age(extent.offset_gb, extent.size_gb, age)
         return disk
 
@@ -171,7 +196,7 @@ class StorageOrders:
             logger.info("dropped %s", " ".join(str(use.lease.dextid) for use in uses))
 
     def _shred(self, order: ShredOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
-        with self._claimed(order.extent, shredded=True) as disk:
+        with self._claimed(order.extent, shredded=True, over=order.over) as disk:
             try:
                 shred(disk, order.extent, task, self._rate)
             except BadBlocks as error:
@@ -181,18 +206,26 @@ class StorageOrders:
         return ()
 
     def _pull(self, order: PullOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:
-        with self._claimed(order.target) as disk:
+        wanted = described(order.about).get(order.target.dextid)
+        with self._claimed(order.target, wanted) as disk:
             pull(order.source, disk, order.target, task, self._rate)
         return ()
 
     @contextmanager
-    def _claimed(self, extent: ExtentRef, *, shredded: bool = False) -> Iterator[OpenDisk]:
+    def _claimed(
+        self,
+        extent: ExtentRef,
+        wanted: Descriptor | None = None,
+        *,
+        shredded: bool = False,
+        over: bool = True,
+    ) -> Iterator[OpenDisk]:
         """Use the extent alone: drop the leases that overlap it, refuse new ones."""
         with self._leases:
-            disk = self._admit_extent(extent, shredded=shredded)
+            disk = self._admit_extent(extent, wanted, shredded=shredded, over=over)
             disk.super_extent.flush()
-            wanted = _span(disk, extent)
-            self._drop([use for use in self._engine.leases() if _leases_overlap(use.lease, wanted)])
+            span = _span(disk, extent)
+            self._drop([use for use in self._engine.leases() if _leases_overlap(use.lease, span)])
             self._claims.append(extent)
         try:
             yield disk

@@ -1,10 +1,11 @@
 """The SUPER extent of an open disk: reads and writes what agents.ondisk describes."""
 
 import os
+from collections.abc import Iterator
 
 from agents import ondisk
-from agents.node.storage.blocks import clear, write_all
-from agents.ondisk import GB, Label
+from agents.node.storage.blocks import clear, data_segments, write_all
+from agents.ondisk import GB, Descriptor, Label
 from agents.protocol import ReplicaMark
 
 
@@ -83,6 +84,42 @@ class SuperExtent:
         """Zero the mark blocks of a range, durably."""
         clear(self._fd, self.mark_offset(offset_gb), size_gb * ondisk.MARK_BYTES)
         self.flush()
+
+    def clear_descriptors(self, offset_gb: int, size_gb: int) -> None:
+        """Zero the descriptors of a range; `flush` makes it last."""
+        at = ondisk.descriptor_offset(self.capacity_gb, offset_gb)
+        write_all(self._fd, bytes(size_gb * ondisk.DESCRIPTOR_BYTES), at)
+
+    def has_mark(self, offset_gb: int) -> bool:
+        """Tell whether a head ever wrote a mark there."""
+        block = os.pread(self._fd, ondisk.MARK_BYTES, self.mark_offset(offset_gb))
+        return ondisk.unpack_mark(block) != ondisk.Mark()
+
+    def read_descriptor(self, offset_gb: int) -> Descriptor | None:
+        """Read what the extent that begins there said it is a part of."""
+        at = ondisk.descriptor_offset(self.capacity_gb, offset_gb)
+        return ondisk.unpack_descriptor(os.pread(self._fd, ondisk.DESCRIPTOR_BYTES, at))
+
+    def write_descriptor(self, offset_gb: int, descriptor: Descriptor) -> None:
+        """Say what the extent that begins there is a part of; `flush` makes it last."""
+        at = ondisk.descriptor_offset(self.capacity_gb, offset_gb)
+        write_all(self._fd, ondisk.pack_descriptor(descriptor), at)
+
+    def descriptors(self, first_gb: int, end_gb: int) -> Iterator[tuple[int, Descriptor]]:
+        """Tell the descriptors of all extents that begin there, each with its offset."""
+        start = ondisk.descriptor_offset(self.capacity_gb, first_gb)
+        end = ondisk.descriptor_offset(self.capacity_gb, end_gb)
+        for begin, stop in data_segments(self._fd, start, end):
+            first = first_gb + (begin - start) // ondisk.DESCRIPTOR_BYTES
+            last = first_gb - (start - stop) // ondisk.DESCRIPTOR_BYTES
+            for offset_gb in range(first, last):
+                descriptor = self.read_descriptor(offset_gb)
+                if descriptor is not None:
+                    yield offset_gb, descriptor
+
+    def is_live(self, offset_gb: int, descriptor: Descriptor) -> bool:
+        """Tell whether a descriptor's space was neither shredded nor used anew since."""
+        return self.age(offset_gb, 1) == ondisk.age_of(descriptor.generation, shredded=False)
 
 
 def find_label(fd: int, capacity_gb: int) -> Label | None:

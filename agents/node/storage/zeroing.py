@@ -32,7 +32,7 @@ class BadBlocks(AgentError):
 
 
 def shred(disk: OpenDisk, extent: ExtentRef, task: RunningOrder, rate: RateLimit) -> None:
-    """Zero the extent and its mark blocks durably; goes on where an earlier process was.
+    """Zero the extent, its descriptors and marks durably; goes on where an earlier process was.
 
     Holes hold nothing and are left alone, so a disk that was never written is certified at once.
     """
@@ -55,6 +55,7 @@ def shred(disk: OpenDisk, extent: ExtentRef, task: RunningOrder, rate: RateLimit
     if bad:
         raise BadBlocks(bad)
     _verify(disk.fd, extent)
+    disk.super_extent.clear_descriptors(extent.offset_gb, extent.size_gb)
     disk.super_extent.clear_marks(extent.offset_gb, extent.size_gb)
 
 

@@ -18,6 +18,7 @@ RISKS = {
     Risk.LAST_REPLICA: Pill("last replica", BAD),
     Risk.UNEQUAL: Pill("replicas differ", BAD),
     Risk.BROKEN: Pill("snapshot lost", BAD),
+    Risk.STRANGE: Pill("unknown here", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
     Risk.NETWORK: Pill("one network", WARN),
@@ -26,6 +27,7 @@ RISKS = {
 }
 LISTS = {
     Risk.UNEQUAL: ("admin:volumes_unequalblock_changelist", "?state__exact=open"),
+    Risk.STRANGE: ("admin:volumes_orphan_changelist", ""),
     Risk.NETWORK: ("console:cluster", ""),
     Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),
 }

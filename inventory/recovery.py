@@ -1,0 +1,74 @@
+"""Recovery mode: the database knows less than the nodes do, and nothing that could harm is done.
+
+What runs goes on. Nothing is torn down, evicted, shredded, allocated, attached or deleted until
+`manage.py recover` has taken up what the nodes know.
+"""
+
+import logging
+
+from django.db import transaction
+from django.utils import timezone
+
+from inventory import audit, ids
+from inventory.errors import TryAgain
+from inventory.models import Cluster, IdGap
+
+logger = logging.getLogger(__name__)
+
+LONGEST = 500
+
+
+def why() -> str:
+    """Tell why the cluster is in recovery mode; "" while it is not."""
+    return Cluster.objects.filter(pk=1).values_list("recovery", flat=True).first() or ""
+
+
+def refuse(what: str) -> None:
+    """Refuse what could harm while the cluster is in recovery mode."""
+    if reason := why():
+        raise TryAgain(
+            f"{what} has to wait: the cluster is in recovery mode, for {reason};"
+            " manage.py recover shows what is to be done"
+        )
+
+
+def enter(reason: str) -> bool:
+    """Begin recovery mode; False where it is on already."""
+    with transaction.atomic():
+        ids.lock("volume")
+        begun = Cluster.objects.filter(pk=1, recovery="").update(
+            recovery=reason[:LONGEST], recovery_since=timezone.now()
+        )
+        if begun:
+            audit.record(audit.Action.BEGIN_RECOVERY, "cluster", reason)
+    if begun:
+        logger.error("recovery mode: %s", reason)
+    return bool(begun)
+
+
+@transaction.atomic
+def leave() -> bool:
+    """End recovery mode; False where it is not on."""
+    on = Cluster.objects.filter(pk=1).exclude(recovery="")
+    ended = on.update(recovery="", recovery_since=None)
+    if ended:
+        audit.record(audit.Action.END_RECOVERY, "cluster")
+    return bool(ended)
+
+
+def skip_to(space: str, next_id: int) -> None:
+    """Give out no number below this one any more; who gave out those between, nobody here knows.
+
+    In a transaction.
+    """
+    ids.lock(space)
+    now = ids.next_of(space)
+    if next_id > now:
+        IdGap.objects.create(space_id=space, first=now, beyond=next_id)
+        ids.take(space, next_id - now)
+
+
+def gaps(space: str) -> list[range]:
+    """Tell the numbers that another life of this database may have given out."""
+    rows = IdGap.objects.filter(space=space).values_list("first", "beyond")
+    return [range(first, beyond) for first, beyond in rows]

@@ -1,0 +1,48 @@
+"""The list of what nodes hold that this database does not understand."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.utils.safestring import SafeString
+
+from volumes.console.frame.formats import NOTHING, lasting
+from volumes.console.lists.listing import Listing
+from volumes.models import Orphan
+
+
+class OrphanList(Listing):
+    """Orphans, oldest first; they are shown and nothing is done to them."""
+
+    list_display = ("what", "where", "disk_name", "volume", "epoch", "clients", "why", "when")
+    list_display_links = None
+    list_filter = ("kind",)
+    search_fields = ("disk",)
+    ordering = ("pk",)
+
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        raise Http404
+
+    @admin.display(description="What", ordering="kind")
+    def what(self, row: Orphan) -> str:
+        return f"dext-{row.dextid:08x}" if row.dextid else row.get_kind_display()
+
+    @admin.display(description="Server", ordering="server")
+    def where(self, row: Orphan) -> str:
+        return row.place
+
+    @admin.display(description="Disk", ordering="disk")
+    def disk_name(self, row: Orphan) -> str:
+        return row.disk or NOTHING
+
+    @admin.display(description="Volume", ordering="lvolid")
+    def volume(self, row: Orphan) -> str:
+        return f"lvol-{row.lvolid:08x} {row.name}".rstrip()
+
+    @admin.display(description="Why")
+    def why(self, row: Orphan) -> str:
+        return row.reason or NOTHING
+
+    @admin.display(description="Since", ordering="since")
+    def when(self, row: Orphan) -> SafeString:
+        return lasting(row.since)

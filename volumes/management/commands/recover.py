@@ -1,0 +1,105 @@
+"""`manage.py recover`: take up what the nodes know and this database does not."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+
+from agents.protocol import StorageState
+from inventory import audit, recovery
+from inventory.errors import Invalid
+from volumes.recovery import acquaint, apply, survey
+from volumes.recovery.plan import Plan
+from volumes.recovery.survey import Survey
+
+
+class Command(BaseCommand):
+    """Show what recovery would do; with --apply do it. It may be cut off and run again."""
+
+    help = (
+        "Ask all nodes what they hold and show what is to be taken up, quarantined and raised."
+        " docs/recovery.md tells the steps."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Nothing is changed without --apply."""
+        parser.add_argument("--apply", action="store_true", help="do what is shown")
+        parser.add_argument(
+            "--without",
+            action="append",
+            default=[],
+            metavar="NODE",
+            help="do not wait for this node, ssvr-00000001 for example: it will never answer",
+        )
+
+        parser.add_argument(
+            "--from-nodes",
+            nargs="+",
+            metavar="A,B",
+            help="of an empty database: learn what these nodes are, each by both its addresses",
+        )
+        parser.add_argument(
+            "--release",
+            metavar="LVOL",
+            help="have what is in quarantine of this volume zeroed, lvol-00000011 for example",
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
+        """Refuse to apply while a node is silent that nobody excluded."""
+        if options["release"]:
+            released = apply.release(int(options["release"].removeprefix("lvol-"), 16))
+            self.stdout.write(f"{released} replicas are to be zeroed")
+            return
+        if options["from_nodes"]:
+            self._learn([tuple(where.split(",")) for where in options["from_nodes"]])
+        told = survey.take()
+        chosen = apply.plan_now(told)
+        self._show(told, chosen)
+        if not options["apply"]:
+            return
+        if not recovery.why():
+            raise CommandError("the cluster is not in recovery mode: there is nothing to apply")
+        excluded = set(options["without"])
+        if waiting := sorted(set(told.silent) - excluded):
+            raise CommandError(
+                f"{', '.join(waiting)} did not answer and may know more: start them, or exclude"
+                " those that will never answer by --without NODE"
+            )
+        if excluded:
+            with transaction.atomic():
+                audit.record(audit.Action.EXCLUDE_NODES, "cluster", ", ".join(sorted(excluded)))
+        apply.carry_out(told, chosen, self.stdout.write)
+        self.stdout.write("recovered")
+
+    def _learn(self, named: list[tuple[str, ...]]) -> None:
+        try:
+            found = acquaint.learn(named)
+        except Invalid as refusal:
+            raise CommandError(str(refusal)) from None
+        for one in found:
+            kind = "ssvr" if isinstance(one.state, StorageState) else "hsvr"
+            self.stdout.write(f"learned: {kind}-{one.number:08x} at {', '.join(one.addresses)}")
+
+    def _show(self, told: Survey, chosen: Plan) -> None:
+        say = self.stdout.write
+        say(f"recovery mode: {recovery.why() or 'off'}")
+        for node, failure in sorted(told.silent.items()):
+            say(f"silent: {node}: {failure}")
+        say(f"raise: incarnation above {told.incarnation}, events to {chosen.next_event},")
+        say(f"       numbers of volumes and extents to {chosen.next_id}")
+        running = told.running
+        for volume in chosen.volumes:
+            number = volume.about.lvolid
+            verb = "rebuild" if volume.is_new else "keep"
+            where = f", runs on hsvr-{running[number].head:08x}" if number in running else ""
+            say(f"{verb}: lvol-{number:08x} {volume.name}: {len(volume.places)} replicas{where}")
+        for number in chosen.deleted:
+            say(f"deleted since: lvol-{number:08x}")
+        for dextid in chosen.lost:
+            say(f"gone: dext-{dextid:08x} is not on its disk any more")
+        for place in chosen.surplus:
+            say(f"replaced: dext-{place.dextid:08x} on {place.disk} is to be zeroed")
+        for place, reason in chosen.quarantined.items():
+            what = f"dext-{place.dextid:08x} of lvol-{place.found.volume.lvolid:08x}"
+            say(f"quarantine: {what} {place.found.volume.name} on {place.disk}: {reason}")

@@ -1,0 +1,106 @@
+"""Make an empty database know its nodes again, from the addresses that an operator names."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import transaction
+
+from agents.protocol import HeadState, StorageState
+from inventory import audit, clock, ids, recovery, servers, space
+from inventory.errors import Invalid
+from inventory.models import Address, Cluster, Disk, HeadServer, StorageServer
+from inventory.write_lock import write_lock
+from volumes import nodes
+from volumes.models import LogicalVolume
+from volumes.recovery import apply, survey
+
+State = StorageState | HeadState
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A node as it tells itself, and where it was asked."""
+
+    addresses: tuple[str, ...]
+    state: State
+
+    @property
+    def number(self) -> int:
+        """The number that it had."""
+        return self.state.ssvrid if isinstance(self.state, StorageState) else self.state.hsvrid
+
+
+def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
+    """Ask each node at its addresses, and write down what it is; Invalid unless all is empty.
+
+    A machine may be a head and a storage server at once: each is asked for both.
+    """
+    if LogicalVolume.objects.exists() or StorageServer.objects.exists():
+        raise Invalid("the database is not empty: it has servers or volumes")
+    found = _ask(named)
+    if not found:
+        raise Invalid("nobody answers there")
+    clusters = {one.state.cluster for one in found}
+    if len(clusters) != 1 or clusters == {""}:
+        raise Invalid(f"these nodes belong to {len(clusters)} clusters: {', '.join(clusters)}")
+    _write_servers(found)
+    told = survey.take()
+    _write_disks(found, apply.plan_now(told).next_id)
+    return found
+
+
+def _ask(named: Sequence[tuple[str, ...]]) -> list[Found]:
+    answers = nodes.ask_all({2 * n: nodes.storage_at(where).state for n, where in enumerate(named)})
+    heads = nodes.ask_all({2 * n: nodes.head_at(where).state for n, where in enumerate(named)})
+    return [
+        Found(named[n // 2], state)
+        for told in (answers, heads)
+        for n, state in told.items()
+        if isinstance(state, State)
+    ]
+
+
+@write_lock()
+def _write_servers(found: Iterable[Found]) -> None:
+    servers.cluster()
+    first = next(iter(found)).state
+    newest = max(one.state.incarnation for one in found)
+    Cluster.objects.filter(pk=1).update(uuid=UUID(first.cluster), incarnation=newest)
+    recovery.enter("an empty database, which knows less than its nodes")
+    for one in found:
+        kind = "storage" if isinstance(one.state, StorageState) else "head"
+        recovery.skip_to(kind, max(one.number + 1, ids.next_of(kind)))
+        about = {
+            "id": one.number or ids.take(kind)[0],
+            # It goes on: at its registration it is no new start that has lost what it ran.
+            "boot_id": one.state.boot_id,
+            "last_answer": clock.now(),
+            "priority_since": clock.now(),
+        }
+        row = (StorageServer if kind == "storage" else HeadServer).objects.create(**about)
+        for position, address in enumerate(one.addresses):
+            Address.objects.create(address=address, position=position, **{kind: row})
+        audit.record(servers.REGISTER[type(row)], row, f"from the node at {one.addresses[0]}")
+
+
+@transaction.atomic
+def _write_disks(found: Iterable[Found], next_id: int) -> None:
+    """Numbers of extents begin above all that disks tell of: what lies there keeps its own."""
+    ids.lock("volume")
+    recovery.skip_to("volume", next_id)
+    for one in found:
+        if not isinstance(one.state, StorageState):
+            continue
+        for told in one.state.disks:
+            recovery.skip_to("disk", max(told.pdskid + 1, ids.next_of("disk")))
+            disk = Disk.objects.create(
+                id=told.pdskid or ids.take("disk")[0],
+                server_id=one.number,
+                disk_uuid=told.disk,
+                local_path=told.local_path,
+                capacity_gb=told.capacity_gb,
+                priority_since=clock.now(),
+            )
+            space.tile(disk, told.generation)
+            audit.record(audit.Action.REGISTER_DISK, disk, f"from its label, {told.local_path}")

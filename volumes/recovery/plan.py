@@ -1,0 +1,240 @@
+"""What recovery is to do, decided purely from what the nodes told and what the rows say."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from agents.protocol import FoundReplica, VolumeAbout
+from volumes.recovery.survey import Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One replica on one disk, as the disk tells it."""
+
+    server: int
+    disk: str
+    found: FoundReplica
+
+    @property
+    def dextid(self) -> int:
+        """The number of its extent."""
+        return self.found.mark.dextid
+
+
+@dataclass(frozen=True, slots=True)
+class HeldReplica:
+    """One replica as the rows have it; `born`: when its volume was made, as disks tell it.
+
+    `fresh`: no head has used it yet, so its disk need not tell of it.
+    """
+
+    dextid: int
+    volume: int
+    mirror: int
+    born: int
+    disk: str
+    at_gb: int
+    size_gb: int
+    generation: int
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the rows say."""
+
+    replicas: Sequence[HeldReplica]
+    births: Mapping[int, int]
+    names: Mapping[str, int]
+    next_id: int
+    gaps: Sequence[range] = ()
+
+    def is_unsure(self, number: int) -> bool:
+        """Tell whether another life of this database may have given a number out."""
+        return number >= self.next_id or any(number in gap for gap in self.gaps)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumePlan:
+    """What becomes of one volume: its replicas from now on."""
+
+    about: VolumeAbout
+    places: tuple[Place, ...]
+    is_new: bool
+    name: str
+
+    @property
+    def newest(self) -> Mapping[int, int]:
+        """The highest event count of each of its mirrors."""
+        events: dict[int, int] = {}
+        for place in self.places:
+            mirror = place.found.mirrorid
+            events[mirror] = max(place.found.mark.events, events.get(mirror, 0))
+        return events
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that is to be done. `lost`: replicas that their disks do not hold any more.
+
+    `deleted`: volumes all of whose replicas are. `surplus`: replicas that others have replaced.
+    """
+
+    volumes: tuple[VolumePlan, ...]
+    lost: tuple[int, ...]
+    deleted: tuple[int, ...] = ()
+    surplus: tuple[Place, ...] = ()
+    quarantined: Mapping[Place, str] = field(default_factory=dict)
+    next_event: int = 1
+    next_id: int = 1
+
+
+def make(survey: Survey, held: Held) -> Plan:
+    """Decide for each volume and for each replica that a disk tells of."""
+    told = [Place(d.server, d.name, found) for d in survey.disks for found in d.replicas]
+    quarantined: dict[Place, str] = {
+        place: "a head used it, and nothing tells what it is a part of"
+        for place in told
+        if not place.found.size_gb and not _is_held(place, held)
+    }
+    live = [place for place in told if place.found.live and place.found.size_gb]
+    wanted, strangers = _sort(live, held)
+    quarantined |= strangers
+    surplus = [*_older_beside(wanted), *_too_many(wanted)]
+    volumes: list[VolumePlan] = []
+    for lvolid, places in sorted(wanted.items(), key=_origins_first):
+        trouble = _trouble(places, held, {v.about.lvolid for v in volumes})
+        if trouble:
+            quarantined |= dict.fromkeys(places, trouble)
+        else:
+            volumes.append(_volume(lvolid, places, held))
+    lost = {*_lost(survey, held), *(place.dextid for place in surplus)}
+    kept = {replica.volume for replica in held.replicas if replica.dextid not in lost}
+    found = {volume.about.lvolid for volume in volumes}
+    return Plan(
+        volumes=tuple(volumes),
+        lost=tuple(sorted(lost)),
+        deleted=tuple(sorted(held.births.keys() - kept - found - survey.running.keys())),
+        surplus=tuple(surplus),
+        quarantined=quarantined,
+        next_event=survey.event + 1,
+        next_id=1 + max([survey.number, *(place.dextid for place in told), *_numbers(live)]),
+    )
+
+
+def _numbers(live: Iterable[Place]) -> Iterator[int]:
+    for place in live:
+        yield max(place.found.volume.lvolid, place.found.mirrorid, place.found.volume.origin)
+
+
+def _is_held(place: Place, held: Held) -> bool:
+    """Tell whether an older agent left a mark where the rows have a replica."""
+    spot = (place.disk, place.found.at_gb)
+    return any((replica.disk, replica.at_gb) == spot for replica in held.replicas)
+
+
+def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], dict[Place, str]]:
+    """Tell whose each replica is; those that ended before the dump are nobody's, and go."""
+    rows = {replica.dextid for replica in held.replicas}
+    wanted: dict[int, list[Place]] = defaultdict(list)
+    strangers: dict[Place, str] = {}
+    for place in live:
+        volume = place.found.volume
+        if held.births.get(volume.lvolid, volume.created) != volume.created:
+            strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
+        elif place.dextid in rows or held.is_unsure(place.dextid):
+            wanted[volume.lvolid].append(place)
+    return wanted, strangers
+
+
+def _older_beside(wanted: Mapping[int, list[Place]]) -> list[Place]:
+    """Take out the replicas beside which a newer one of the same mirror is on the same server."""
+    older: list[Place] = []
+    for places in wanted.values():
+        best: dict[tuple[int, int], Place] = {}
+        for place in sorted(places, key=_age):
+            spot = (place.found.mirrorid, place.server)
+            if spot in best:
+                older.append(best[spot])
+                places.remove(best[spot])
+            best[spot] = place
+    return older
+
+
+def _too_many(wanted: Mapping[int, list[Place]]) -> list[Place]:
+    """Take out replicas beyond what was promised; those that were made first have been replaced.
+
+    One that was replaced while its volume was detached may be as new as the others until it is
+    shredded.
+    """
+    surplus: list[Place] = []
+    for places in wanted.values():
+        newest = sorted(places, key=_age, reverse=True)
+        seen: dict[int, int] = defaultdict(int)
+        for place in newest:
+            seen[place.found.mirrorid] += 1
+            if seen[place.found.mirrorid] > place.found.volume.redundancy:
+                surplus.append(place)
+                places.remove(place)
+    return surplus
+
+
+def _age(place: Place) -> tuple[int, int]:
+    return place.found.mark.events, place.dextid
+
+
+def _origins_first(item: tuple[int, list[Place]]) -> tuple[bool, int]:
+    return bool(item[1][0].found.volume.origin), item[0]
+
+
+def _trouble(places: Sequence[Place], held: Held, planned: Collection[int]) -> str:
+    """Say why a volume that the rows do not have cannot be put together; "" if it can."""
+    about = places[0].found.volume
+    if about.lvolid in held.births:
+        return ""
+    if about.origin and about.origin not in planned and about.origin not in held.births:
+        return f"its origin lvol-{about.origin:08x} was not found"
+    end_gb = 0
+    for at_gb, size_gb in sorted({(p.found.offset_gb, p.found.size_gb) for p in places}):
+        if at_gb != end_gb:
+            return f"nothing holds its GB {end_gb}"
+        end_gb = at_gb + size_gb
+    return "" if end_gb == about.store_gb else f"nothing holds its GB {end_gb}"
+
+
+def _volume(lvolid: int, places: Sequence[Place], held: Held) -> VolumePlan:
+    about = max(places, key=lambda place: place.found.generation).found.volume
+    taken = held.names.get(about.name, lvolid) != lvolid
+    name = f"{about.name[:54]}.{lvolid:08x}" if taken else about.name
+    return VolumePlan(about, tuple(places), lvolid not in held.births, name)
+
+
+def _lost(survey: Survey, held: Held) -> Iterator[int]:
+    """Name the replicas of the rows that their disks, which answered, hold no more.
+
+    An older agent's replica has no descriptor, but its mark.
+    """
+    content = {disk.name: disk.replicas for disk in survey.disks}
+    for replica in held.replicas:
+        if replica.disk in content and not _is_there(replica, content[replica.disk]):
+            yield replica.dextid
+
+
+def _is_there(replica: HeldReplica, content: Iterable[FoundReplica]) -> bool:
+    end_gb = replica.at_gb + replica.size_gb
+    there = [
+        found
+        for found in content
+        if found.live
+        and found.at_gb < end_gb
+        and replica.at_gb < found.at_gb + max(found.size_gb, 1)
+    ]
+    return all(_is_its_own(replica, found) for found in there) and bool(there or replica.fresh)
+
+
+def _is_its_own(replica: HeldReplica, found: FoundReplica) -> bool:
+    if not found.size_gb:
+        return found.at_gb == replica.at_gb and not replica.fresh
+    told = (found.mark.dextid, found.generation, found.volume.created)
+    return told == (replica.dextid, replica.generation, replica.born)

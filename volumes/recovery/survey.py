@@ -1,0 +1,124 @@
+"""Ask every node for all that it knows: what disks hold, what is exported, what runs, how new."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from agents.client import HeadAgent, StorageAgent
+from agents.protocol import FenceQuestion, FoundReplica, GroupState, HeadState, StorageState
+from inventory.models import HeadServer, StorageServer
+from volumes import nodes
+from volumes.orphans import occupants
+
+
+@dataclass(frozen=True, slots=True)
+class DiskTold:
+    """One disk as its server tells it."""
+
+    server: int
+    name: str
+    number: int
+    generation: int
+    replicas: tuple[FoundReplica, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupTold:
+    """One group as its head tells it."""
+
+    head: int
+    group: GroupState
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All that was told. `silent` names who did not answer, and what came instead."""
+
+    disks: tuple[DiskTold, ...] = ()
+    groups: tuple[GroupTold, ...] = ()
+    fences: Mapping[int, int] = field(default_factory=dict)
+    event: int = 0
+    number: int = 0
+    incarnation: int = 0
+    silent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def running(self) -> dict[int, GroupTold]:
+        """The groups that run and were not fenced off, each as its latest epoch."""
+        latest: dict[int, GroupTold] = {}
+        for told in sorted(self.groups, key=lambda told: told.group.epoch):
+            if told.group.epoch >= self.fences.get(told.group.lvolid, 0):
+                latest[told.group.lvolid] = told
+        return latest
+
+
+@dataclass(frozen=True, slots=True)
+class _NodeTold:
+    """What one node told."""
+
+    state: StorageState | HeadState
+    fences: Mapping[int, int]
+    disks: tuple[DiskTold, ...] = ()
+    groups: tuple[GroupTold, ...] = ()
+
+
+def take() -> Survey:
+    """Ask all nodes that are registered, at once; those that are halted or out as well."""
+    storages = nodes.storages(list(StorageServer.objects.values_list("pk", flat=True)))
+    heads = nodes.heads(list(HeadServer.objects.values_list("pk", flat=True)))
+    answers = {
+        f"ssvr-{server:08x}": answer
+        for server, answer in nodes.ask_all(
+            {server: partial(_storage, server, agent) for server, agent in storages.items()}
+        ).items()
+    } | {
+        f"hsvr-{server:08x}": answer
+        for server, answer in nodes.ask_all(
+            {server: partial(_head, server, agent) for server, agent in heads.items()}
+        ).items()
+    }
+    told = [answer for answer in answers.values() if isinstance(answer, _NodeTold)]
+    states = [one.state for one in told]
+    return Survey(
+        disks=tuple(disk for one in told for disk in one.disks),
+        groups=tuple(group for one in told for group in one.groups),
+        fences=_highest(one.fences for one in told),
+        event=max((state.seen.event for state in states), default=0),
+        number=max((max(s.seen.group, s.seen.extent) for s in states), default=0),
+        incarnation=max((state.incarnation for state in states), default=0),
+        silent={n: str(a) for n, a in answers.items() if not isinstance(a, _NodeTold)},
+    )
+
+
+def _storage(server: int, agent: StorageAgent) -> _NodeTold:
+    state = agent.state()
+    disks = tuple(
+        DiskTold(
+            server, one.disk, one.pdskid, one.generation, tuple(occupants.read(agent, one.disk))
+        )
+        for one in state.disks
+        if not one.error
+    )
+    return _NodeTold(state, _fences(agent), disks=disks)
+
+
+def _head(head: int, agent: HeadAgent) -> _NodeTold:
+    state = agent.state()
+    groups = tuple(GroupTold(head, group) for group in state.groups)
+    return _NodeTold(state, _fences(agent), groups=groups)
+
+
+def _fences(agent: StorageAgent | HeadAgent) -> dict[int, int]:
+    """Ask for the lowest epochs that a node allows, a page at a time."""
+    found: dict[int, int] = {}
+    while page := agent.fences(FenceQuestion(max(found, default=0))).fences:
+        found.update({fence.lvolid: fence.epoch for fence in page})
+    return found
+
+
+def _highest(all_fences: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    highest: dict[int, int] = {}
+    for fences in all_fences:
+        for lvolid, epoch in fences.items():
+            highest[lvolid] = max(epoch, highest.get(lvolid, 0))
+    return highest

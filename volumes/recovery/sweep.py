@@ -1,0 +1,179 @@
+"""Take down what nodes still serve or run and what is surely over; leave alone all else.
+
+Over is what this database ended itself: an older epoch of a volume that it has, or a volume that it
+deleted. Whatever it does not understand may be newer than it, and is an orphan: written down.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+
+from agents.protocol import (
+    DetachOrder,
+    ExportState,
+    GroupState,
+    HeadState,
+    StorageState,
+    UnsnapshotOrder,
+)
+from inventory import ids, recovery, servers
+from volumes import nodes
+from volumes.attach import exports
+from volumes.models import Attachment, Job, Orphan
+from volumes.orphans import knowledge, listing
+from volumes.orphans.listing import Found
+from volumes.orphans.standing import Known, Standing
+from volumes.recovery import notice
+from volumes.replicas import broken
+
+logger = logging.getLogger(__name__)
+
+Kind = Orphan.Kind
+
+_rests_until = float("-inf")
+
+
+def begin_grace() -> None:
+    """Take nothing down for a while: this process, or the database under it, is new here."""
+    global _rests_until  # noqa: PLW0603 - one per process
+    _rests_until = time.monotonic() + settings.VASTSKY_SWEEP_GRACE_SECONDS
+
+
+def _rests() -> bool:
+    return time.monotonic() < _rests_until
+
+
+@transaction.atomic
+def event() -> int:
+    """Take a number for an order that no job gives."""
+    return ids.take("event")[0]
+
+
+# -- storage servers ------------------------------------------------------------------------------
+
+
+def sweep_exports(states: dict[int, StorageState]) -> None:
+    """Note the exports that nobody here understands; evict those that are over, or left behind."""
+    known = knowledge.of(e.lvolid for state in states.values() for e in state.exports)
+    listing.note([Kind.EXPORT], states, _strange_exports(states, known))
+    notice.look_at_storage(states, known)
+    if _rests() or recovery.why():
+        return
+    attached, used = _in_use(known.epochs)
+    for server, state in states.items():
+        over = [e for e in state.exports if _may_go(e, known, attached)]
+        for lvolid, epoch in {(e.lvolid, e.epoch) for e in over}:
+            logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
+            exports.evict(event(), lvolid, epoch, [server])
+        _evict_idle(server, [e for e in state.exports if _is_idle(e, known, used)])
+
+
+def _strange_exports(states: dict[int, StorageState], known: Known) -> dict[Found, int]:
+    return {
+        Found(Kind.EXPORT, server, e.lvolid, e.epoch, e.dextid, e.disk): e.clients
+        for server, state in states.items()
+        for e in state.exports
+        if known.of_group(e.lvolid, e.epoch) == Standing.STRANGE
+    }
+
+
+def _in_use(groups: Iterable[int]) -> tuple[set[int], set[int]]:
+    """Tell which groups are attached, or on their way; and which of all are used or repaired."""
+    groups = list(groups)
+    attached = set(Attachment.objects.filter(volume__in=groups).values_list("volume", flat=True))
+    building = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, volume__in=groups)
+    return attached, attached | set(building.values_list("volume", flat=True))
+
+
+def _may_go(export: ExportState, known: Known, attached: set[int]) -> bool:
+    """An export that is over goes; one with a client only where a newer attach needs its place.
+
+    An attach or a shred drops it anyhow; until then it does no harm.
+    """
+    if known.of_group(export.lvolid, export.epoch) != Standing.OVER:
+        return False
+    return not export.clients or export.lvolid in attached
+
+
+def _is_idle(export: ExportState, known: Known, used: set[int]) -> bool:
+    """Tell what a pull between servers, or an examination, left exported."""
+    ours = known.of_group(export.lvolid, export.epoch) == Standing.OURS
+    return ours and export.lvolid not in used and not export.clients
+
+
+def _evict_idle(server: int, idle: list[ExportState]) -> None:
+    for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
+        left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
+        exports.evict(event(), lvolid, epoch, [server], left)
+
+
+# -- head servers ---------------------------------------------------------------------------------
+
+
+def sweep_groups(states: dict[int, HeadState]) -> None:
+    """Note the groups that nobody here understands; have those taken down that are over.
+
+    Their storage servers have dropped them: whoever has one open there only waits.
+    """
+    groups = [group for state in states.values() for group in state.groups]
+    known = knowledge.of(_numbers(groups))
+    listing.note([Kind.GROUP, Kind.SNAPSHOT], states, dict(_strange(states, known)))
+    notice.look_at_heads(states, known)
+    if _rests() or recovery.why():
+        return
+    spoilt = broken.among(known.epochs)
+    for head, state in states.items():
+        for group in state.groups:
+            standing = known.of_group(group.lvolid, group.epoch)
+            if standing == Standing.OVER:
+                _take_down(head, group)
+            elif standing == Standing.OURS:
+                _take_away_snapshots(head, group, known, spoilt)
+
+
+def _numbers(groups: Iterable[GroupState]) -> Iterator[int]:
+    for group in groups:
+        yield group.lvolid
+        yield from (device.lvolid for device in group.devices)
+
+
+def _strange(states: dict[int, HeadState], known: Known) -> Iterator[tuple[Found, int]]:
+    for head, state in states.items():
+        for group in state.groups:
+            if known.of_group(group.lvolid, group.epoch) == Standing.STRANGE:
+                clients = sum(device.clients for device in group.devices)
+                yield Found(Kind.GROUP, head, group.lvolid, group.epoch), clients
+                continue
+            for device in group.devices:
+                if known.of_volume(device.lvolid) == Standing.STRANGE:
+                    yield Found(Kind.SNAPSHOT, head, device.lvolid, group.epoch), device.clients
+
+
+def _take_down(head: int, group: GroupState) -> None:
+    logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
+    incarnation = servers.cluster().incarnation
+    order = DetachOrder(event(), 1, incarnation, group.lvolid, group.epoch, force=True)
+    nodes.ask_all({head: partial(nodes.head(head).detach, order)})
+
+
+def take_away(head: int, group: GroupState, snapshot: int) -> None:
+    """Have a snapshot taken off its head, with its links."""
+    incarnation = servers.cluster().incarnation
+    order = UnsnapshotOrder(event(), 1, incarnation, group.lvolid, group.epoch, snapshot)
+    nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
+
+
+def _take_away_snapshots(head: int, group: GroupState, known: Known, spoilt: set[int]) -> None:
+    """Take away snapshots that were given up while the head was making them after all.
+
+    And those that are broken by what another head told later; a head's own is an error to read.
+    """
+    for device in group.devices:
+        over = known.of_volume(device.lvolid) == Standing.OVER
+        if over or (device.lvolid in spoilt and not device.broken):
+            logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, device.lvolid)
+            take_away(head, group, device.lvolid)
