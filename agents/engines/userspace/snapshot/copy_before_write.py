@@ -97,6 +97,6 @@ class Snapshots:
         if error:
             return error
         view = memoryview(data)
-        for kept in [LoopTask(snapshot.keep(first, view)) for snapshot in keepers]:
-            await kept
-        return 0
+        keeping = [LoopTask(snapshot.keep(first, view)) for snapshot in keepers]
+        errors = [await kept for kept in keeping]
+        return next(filter(None, errors), 0)

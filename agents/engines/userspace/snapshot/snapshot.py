@@ -91,30 +91,35 @@ class Snapshot:
 
     # -- keeping chunks
 
-    async def keep(self, first: int, data: Any) -> None:
+    async def keep(self, first: int, data: Any) -> int:
         """Keep those of the adjacent chunks from `first` that the store lacks, durably.
 
-        A store that cannot do it any more breaks the snapshot, never the origin's write.
+        A store that cannot do it any more breaks the snapshot, never the origin's write; but the
+        write is given up, and nothing broken, while the origin could not take it either.
         """
         runs = _runs_lacking(self, first, data)
         if self.broken or not runs:
-            return
+            return 0
         kept = Future()
         self._waiting.append((runs, kept))
         if not self._committing:
             self._committing = True
             LoopTask(self._commit())
-        await kept
+        return (await kept)[0]
 
     async def _commit(self) -> None:
         """Serve all who wait with one round: data durable, then bits durable, then their writes."""
         while self._waiting:
             served, self._waiting = self._waiting, []
             runs = [run for some, _ in served for run in some]
+            error = 0
             if not self.broken and not await self._commit_runs(runs):
-                await self._break()
+                if any(mirror.waiting for mirror in self._origin.mirrors):
+                    error = errno.EIO
+                else:
+                    await self._break()
             for _, kept in served:
-                kept()
+                kept(error)
         self._committing = False
 
     async def _commit_runs(self, runs: list[Run]) -> bool:
@@ -133,13 +138,23 @@ class Snapshot:
         ]
         if not await _all_done(written):
             return False
-        blocks: set[int] = set()
-        for first, data in runs:
-            for chunk in range(first, first + len(data) // COW_CHUNK):
-                self.held += not self.holds(chunk)
-                self._bitmap[chunk >> 3] |= 1 << (chunk & 7)
-                blocks.add(chunk // CHUNKS_PER_BLOCK)
-        return await _all_done([self._write_block(block) for block in blocks])
+        fresh = [
+            chunk
+            for first, data in runs
+            for chunk in range(first, first + len(data) // COW_CHUNK)
+            if not self.holds(chunk)
+        ]
+        self._flip(fresh)
+        blocks = {chunk // CHUNKS_PER_BLOCK for chunk in fresh}
+        if await _all_done([self._write_block(block) for block in blocks]):
+            self.held += len(fresh)
+            return True
+        self._flip(fresh)  # not durable: whoever writes there has to keep them anew
+        return False
+
+    def _flip(self, chunks: list[int]) -> None:
+        for chunk in chunks:
+            self._bitmap[chunk >> 3] ^= 1 << (chunk & 7)
 
     def _write_block(self, block: int) -> Future:
         place = block * BITMAP_BLOCK
