@@ -46,6 +46,11 @@ class LogicalVolume(models.Model):
     broken = models.BooleanField(
         default=False, help_text="of a snapshot: its store lost data; it can only be deleted"
     )
+    waiting_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="when its head lost all good replicas of some part of it; requests wait for them",
+    )
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

@@ -26,6 +26,7 @@ EVERYTHING = "everything"
 DOCUMENT = {*inventory_rpc.PROCEDURES, *volumes_rpc.PROCEDURES} - {
     "vastsky.clusterInfo",
     "vastsky.listJobs",
+    "vastsky.listWaiting",
     "vastsky.forceAttach",
 }
 
@@ -38,6 +39,7 @@ READS = {
     "listEvents",
     "vastsky.clusterInfo",
     "vastsky.listJobs",
+    "vastsky.listWaiting",
     "vastsky.planEvacuation",
     "system.listMethods",
     "system.methodHelp",

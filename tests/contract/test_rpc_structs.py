@@ -57,6 +57,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.resume": {},
     "vastsky.forceAttach": {**NAMED, "hsvrid": 1},
     "vastsky.listJobs": {},
+    "vastsky.listWaiting": {},
     "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},
     "vastsky.evacuate": {"ssvrid": 1, "pdskid": 1},
     "vastsky.maintenance": {"ssvrid": 1, "pdskid": 1, "minutes": 1},

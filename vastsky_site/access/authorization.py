@@ -52,6 +52,7 @@ METHODS: dict[str, frozenset[Role]] = {
     "shutdownAll": ADMIN,
     "vastsky.clusterInfo": EVERYBODY,
     "vastsky.listJobs": READ,
+    "vastsky.listWaiting": READ,
     "vastsky.forceAttach": OPERATE,
     "vastsky.planEvacuation": READ,
     "vastsky.resume": OPERATE,

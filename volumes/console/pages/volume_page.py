@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from volumes.console.frame.page import fragment, number, page, viewing
-from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
+from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, WAITING, Pill, replicas_pill
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -112,6 +112,7 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "snapshots": list(volume.snapshots.order_by("pk")),
         "attached": attached,
         "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
+        "waiting": WAITING if attached and volume.waiting_since else None,
         "replicas": replicas_pill(weak.fewest if weak else volume.redundancy, volume.redundancy),
         "weak": weak,
         "mirrors": shown,
