@@ -441,13 +441,15 @@ class VerifyReply:
 class DeviceState:
     """One device on a head; `clients` counts who has it open.
 
-    `broken`: a snapshot whose store failed; it reads as EIO and can only be deleted.
+    `broken`: a snapshot whose store failed; it reads as EIO and can only be deleted. `waiting`: for
+    how many seconds no good replica of some part of it could be reached.
     """
 
     lvolid: int
     clients: int
     cow_mib: int = 0
     broken: bool = False
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

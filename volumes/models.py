@@ -51,6 +51,11 @@ class LogicalVolume(models.Model):
     broken_because = models.CharField(
         max_length=200, blank=True, default="", help_text="for people: what broke it"
     )
+    waiting_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        help_text="when its head lost all good replicas of some part of it; requests wait for them",
+    )
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:

@@ -19,7 +19,13 @@ STANDARD_PORTS = {"http": 80, "https": 443}
 OTHERS = 0o077
 """What a file with a secret must not allow: anything to anybody else."""
 PORTS = {"port", "data_port"}
-RATES = {"shred_mib_per_s", "patrol_mib_per_s", "scrub_mib_per_s", "rebuild_mib_per_s"}
+AMOUNTS = {
+    "shred_mib_per_s",
+    "patrol_mib_per_s",
+    "scrub_mib_per_s",
+    "rebuild_mib_per_s",
+    "storage_wait_seconds",
+}
 
 T = TypeVar("T")
 
@@ -75,6 +81,7 @@ class HeadConfig(NodeConfig):
     port: int = 8882
     links_dir: Path = Path("/dev/vas")
     rebuild_mib_per_s: int = 0
+    storage_wait_seconds: int = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +203,7 @@ def _check(config: NodeConfig) -> None:
     for name in [name for name in known if name in PORTS]:
         if not 0 < getattr(config, name) < 1 << 16:
             raise ConfigError(f"{name}: {getattr(config, name)} is no port")
-    for name in [name for name in known if name in RATES]:
+    for name in [name for name in known if name in AMOUNTS]:
         if getattr(config, name) < 0:
             raise ConfigError(f"{name}: 0 or more is wanted")
 

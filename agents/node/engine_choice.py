@@ -22,4 +22,5 @@ def head_engine(config: HeadConfig) -> HeadEngine:
         links_dir=config.links_dir,
         rebuild_mib_per_s=config.rebuild_mib_per_s,
         replica_timeout=REPLICA_TIMEOUT,
+        storage_wait=float(config.storage_wait_seconds),
     )

@@ -27,6 +27,7 @@ DOCUMENT = {*inventory_rpc.PROCEDURES, *volumes_rpc.PROCEDURES} - {
     "vastsky.clusterInfo",
     "vastsky.listJobs",
     "vastsky.listOrphans",
+    "vastsky.listWaiting",
     "vastsky.forceAttach",
 }
 
@@ -40,6 +41,7 @@ READS = {
     "vastsky.clusterInfo",
     "vastsky.listJobs",
     "vastsky.listOrphans",
+    "vastsky.listWaiting",
     "vastsky.planEvacuation",
     "vastsky.listUnequalBlocks",
     "system.listMethods",

@@ -58,6 +58,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.forceAttach": {**NAMED, "hsvrid": 1},
     "vastsky.listJobs": {},
     "vastsky.listOrphans": {"after": 1},
+    "vastsky.listWaiting": {},
     "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},
     "vastsky.evacuate": {"ssvrid": 1, "pdskid": 1},
     "vastsky.maintenance": {"ssvrid": 1, "pdskid": 1, "minutes": 1},

@@ -4,6 +4,7 @@ import struct
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from deploy.local.nbd import NbdClient, NbdError, Where
 
@@ -44,6 +45,12 @@ class CheckedLoad:
                     self.acknowledged[block] = self.writes
                     self.uncertain.pop(block, None)
                 self.longest = max(self.longest, time.monotonic() - began)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def stop(self) -> None:
         self._going = False

@@ -46,10 +46,10 @@ def make_lab(short_path: Path) -> Iterator[MakeLab]:
     """Make labs; every process that they started is ended afterwards, by its id."""
     made: list[Lab] = []
 
-    def make(sizes: Sequence[int] = (1,), servers: int = 3) -> Lab:
+    def make(sizes: Sequence[int] = (1,), servers: int = 3, **options: float) -> Lab:
         folder = short_path / f"l{len(made)}"
         folder.mkdir()
-        made.append(Lab(folder, sizes, servers))
+        made.append(Lab(folder, sizes, servers, **options))
         return made[-1]
 
     yield make

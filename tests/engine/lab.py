@@ -26,6 +26,7 @@ from agents.protocol import (
 VOLUME = 7
 SNAPSHOT = 9
 TIMEOUT = 1.0
+STORAGE_WAIT = 2.0
 
 
 def free_port() -> int:
@@ -58,6 +59,13 @@ class Store:
     def pid(self) -> int:
         pid: int = json.loads((self.folder / "data.lock").read_text())["pid"]
         return pid
+
+    def freeze(self) -> None:
+        """Be out of reach, as behind a switch that starts again."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
@@ -103,12 +111,20 @@ class Store:
 class Lab:
     """Mirrors 100, 101, ... whose replica on server s is extent 10 * (mirror + 1) + s."""
 
-    def __init__(self, folder: Path, sizes: Sequence[int] = (1,), servers: int = 3) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        sizes: Sequence[int] = (1,),
+        servers: int = 3,
+        storage_wait: float = STORAGE_WAIT,
+    ) -> None:
         self.folder = folder
         self.sizes = list(sizes)
         self.stores = [Store(folder / f"s{n}", sum(sizes) + 4) for n in range(servers)]
         self.head_folders = (folder / "h", folder / "h", folder / "dev")
-        self.head = UserspaceHead(*self.head_folders, replica_timeout=TIMEOUT)
+        self.head = UserspaceHead(
+            *self.head_folders, replica_timeout=TIMEOUT, storage_wait=storage_wait
+        )
         self.device = folder / "dev" / "vol"
         self.snapshot_device = folder / "dev" / "snap"
 

@@ -195,13 +195,13 @@ def test_all_servers_killed_answer_errors_and_lose_nothing(make_lab: MakeLab) ->
     for server, store in enumerate(lab.stores):
         store.restart()
         lab.export(server)
-    (last,) = [dextid for dextid, state in lab.states().items() if state == ReplicaState.INSYNC]
-    wait_until(lambda: lab.replicas()[last].reason == "")
+    wait_until(lambda: not lab.head.groups()[0].devices[0].waiting)
 
     assert load.lost(lab.device) == []
     for server in range(3):
         lab.rebuild(server, 10 + server)
     wait_until(lambda: set(lab.states().values()) == {ReplicaState.INSYNC})
+    lab.wait_until_flushed()
     lab.settle()
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
 

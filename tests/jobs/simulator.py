@@ -304,6 +304,7 @@ class Group:
     alive: bool = True
     broken: set[int] = field(default_factory=set)
     snapshots: set[int] = field(default_factory=set)
+    waiting: int = 0
 
     @property
     def devices(self) -> set[int]:
@@ -325,8 +326,8 @@ class Head(Node):
                 group.order.epoch,
                 alive=group.alive,
                 devices=tuple(
-                    DeviceState(lvolid, 0, broken=lvolid in group.broken)
-                    for lvolid in group.devices
+                    DeviceState(device, 0, broken=device in group.broken, waiting=group.waiting)
+                    for device in group.devices
                 ),
                 replicas=tuple(group.replicas.values()),
             )

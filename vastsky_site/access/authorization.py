@@ -53,6 +53,7 @@ METHODS: dict[str, frozenset[Role]] = {
     "vastsky.clusterInfo": EVERYBODY,
     "vastsky.listJobs": READ,
     "vastsky.listOrphans": READ,
+    "vastsky.listWaiting": READ,
     "vastsky.forceAttach": OPERATE,
     "vastsky.planEvacuation": READ,
     "vastsky.resume": OPERATE,

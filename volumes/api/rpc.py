@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypedDict
 import inventory.rpc
 from agents.protocol import Target
 from agents.xmlrpc import INT_MAX
+from inventory import clock
 from inventory.errors import Invalid, NotFound
 from volumes.api import structs
 from volumes.attach import attach, detach
@@ -15,6 +16,7 @@ from volumes.lifecycle import snapshots, volumes
 from volumes.lifecycle.volumes import find_volume
 from volumes.models import Job, LogicalVolume, Orphan, Replica
 from volumes.repair import failures, rebuild, shred
+from volumes.reports import tree
 from volumes.worker import runner
 
 Struct = dict[str, Any]
@@ -260,6 +262,19 @@ def _orphan(row: Orphan) -> Struct:
     }
 
 
+def list_waiting() -> list[Struct]:
+    """Return the volumes that wait for storage, longest first, and for how many seconds."""
+    return [
+        {
+            "lvolid": row.pk,
+            "lvolname": row.name,
+            "seconds": int((clock.now() - since).total_seconds()),
+        }
+        for row in tree.waiting_volumes()
+        if (since := row.waiting_since)
+    ]
+
+
 def _event(
     eventid: int, kind: str, state: str, started: datetime | None, extent: int | None
 ) -> Struct:
@@ -309,4 +324,5 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     "vastsky.forceAttach": force_attach,
     "vastsky.listJobs": list_jobs,
     "vastsky.listOrphans": list_orphans,
+    "vastsky.listWaiting": list_waiting,
 }

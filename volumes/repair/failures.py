@@ -1,12 +1,12 @@
 """What a failure means for the replicas and volumes it touches; every report may come twice."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from agents.protocol import Reason, Target
+from agents.protocol import LOST, Reason, Target
 from inventory import audit, clock, recovery, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
@@ -162,6 +162,22 @@ def forget_cut_off(groups: Collection[int], cut_off: Collection[int]) -> None:
     back.filter(reason=Reason.CONNECTION).exclude(pk__in=cut_off).update(reason=Reason.NONE)
 
 
+def note_waiting(seconds: Mapping[int, int]) -> None:
+    """Take a head's word for how long volumes have waited for storage; 0: they do not."""
+    waiting = {pk: clock.now() - timedelta(seconds=told) for pk, told in seconds.items() if told}
+    told = LogicalVolume.objects.filter(pk__in=seconds)
+    told.exclude(waiting_since=None).exclude(pk__in=waiting).update(waiting_since=None)
+    for volume in told.filter(pk__in=waiting, waiting_since=None):
+        LogicalVolume.objects.filter(pk=volume.pk).update(waiting_since=waiting[volume.pk])
+
+
+def forget_waiting() -> None:
+    """Nothing waits that is attached nowhere."""
+    waiting = LogicalVolume.objects.exclude(waiting_since=None)
+    attached = Q(attachment__isnull=False) | Q(origin__attachment__isnull=False)
+    waiting.exclude(attached).update(waiting_since=None)
+
+
 @write_lock()
 def trust_head(insync: Collection[int], faulty: Collection[int]) -> None:
     """Count replicas that a head has in sync where it lost all others that we count.
@@ -225,10 +241,13 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
 
     The last good replica stays. A volume that was not closed cleanly, and whose head cannot tell
     which replicas it still used, keeps all of them: one that looks lost may be the only one with
-    the newest data. `trusted`: the head itself says so.
+    the newest data. So does one that waits for storage: its head may go on with any of them.
+    `trusted`: the head itself says so.
     """
     chosen = Replica.objects.filter(pk__in=replicas, status__in=GOOD)
     if not trusted:
+        if reason not in LOST:
+            chosen = chosen.filter(mirror__volume__waiting_since=None)
         chosen = chosen.filter(_knowable("mirror__volume") | _knowable("mirror__volume__origin"))
     others = Replica.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD).exclude(
         pk=OuterRef("pk")

@@ -51,7 +51,8 @@ def rebuild_step(job: Job) -> Again | None:
     if not situation.is_known:
         unknown = examine.examine(job.pk, situation.group.pk)
         return Again(EXAMINE, unknown) if unknown else Again()
-    return _meet(situation, _restrain(_need(situation)))
+    need = _need(situation)
+    return _meet(situation, _restrain(need, waits=situation.waits_for_storage))
 
 
 def _need(situation: Situation) -> needs.Need:
@@ -66,14 +67,15 @@ def _need(situation: Situation) -> needs.Need:
     )
 
 
-def _restrain(need: needs.Need) -> needs.Need:
+def _restrain(need: needs.Need, *, waits: bool) -> needs.Need:
     """Hold every kind of replacement but that of what somebody declared failed.
 
-    What one server's silence asks for is a mistake where a whole network is away.
+    What one server's silence asks for is a mistake where a whole network is away, or where the
+    volume waits for storage.
     """
     if not isinstance(need, needs.Replace) or (need.lost and need.lost.reason == Reason.FAILED):
         return need
-    why = grace.brake()
+    why = "the volume waits for storage: nothing is replaced" if waits else grace.brake()
     if not why and need.lost and need.lost.reason in ABSENT:
         why = grace.unheard(need.lost)
     return needs.Wait(why) if why else need

@@ -30,6 +30,11 @@ class Situation:
         """
         return self.attachment is not None or self.group.closed_cleanly
 
+    @property
+    def waits_for_storage(self) -> bool:
+        """Tell whether its head reaches no good replica of some part of the volume."""
+        return self.attachment is not None and self.mirror.volume.waiting_since is not None
+
     def is_unchanged(self) -> bool:
         """Tell whether all is as it was when this step looked; under the write lock.
 

@@ -9,7 +9,7 @@ from operator import or_
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Count, Exists, Model, Q, QuerySet, Sum, Window
+from django.db.models import Count, Exists, F, Model, Q, QuerySet, Sum, Window
 from django.utils import timezone
 
 from inventory import clock, servers
@@ -157,16 +157,38 @@ def _broken() -> Iterator[Problem]:
 
 
 def _attachments() -> Iterator[Problem]:
-    rows = Attachment.objects.filter(state=Attachment.State.ERROR).select_related("volume", "head")
-    for row in rows.order_by("since")[:LISTED]:
-        yield Problem(
-            Risk.STOPPED,
-            row.volume,
-            f"{row.volume.name} could not be attached to, or detached from, {row.head}",
-            row.error,
-            clock.on_the_wall(row.since),
-            "detach",
-        )
+    """What could not be attached or detached, then what waits for storage: in one question."""
+    in_error = Q(attachment__state=Attachment.State.ERROR)
+    rows = LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False))
+    by_risk = F("waiting_since").asc(nulls_first=True)
+    for row in rows.select_related("attachment__head").order_by(by_risk, "pk")[: 2 * LISTED]:
+        attached: Attachment | None = getattr(row, "attachment", None)
+        if attached and attached.state == Attachment.State.ERROR:
+            yield _in_error(row, attached)
+        elif row.waiting_since:
+            yield _waiting(row, row.waiting_since)
+
+
+def _in_error(row: LogicalVolume, attached: Attachment) -> Problem:
+    return Problem(
+        Risk.STOPPED,
+        row,
+        f"{row.name} could not be attached to, or detached from, {attached.head}",
+        attached.error,
+        clock.on_the_wall(attached.since),
+        "detach",
+    )
+
+
+def _waiting(row: LogicalVolume, since: datetime) -> Problem:
+    return Problem(
+        Risk.UNREACHABLE,
+        row,
+        f"{row.name} is waiting for storage",
+        "its head reaches no good replica of some part of it, and reads and writes wait: look at "
+        "the switches and storage servers between them",
+        clock.on_the_wall(since),
+    )
 
 
 def _unequal() -> Iterator[Problem]:
@@ -382,6 +404,7 @@ def is_anything_wrong() -> bool:
     now = clock.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
+    in_error = Q(attachment__state=Attachment.State.ERROR)
     unequal = Q(kind=Job.Kind.MEND, state=Job.State.OPEN)
     wrong: tuple[QuerySet[Any], ...] = (
         Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
@@ -391,7 +414,7 @@ def is_anything_wrong() -> bool:
         networks.half_silent(),
         Disk.objects.filter(priority__in=OUT),
         StorageServer.objects.filter(halted=True),
-        Attachment.objects.filter(state=Attachment.State.ERROR),
+        LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False)),
         Orphan.objects.all(),
         Cluster.objects.filter(~Q(recovery="") | _backup_is_old()),
         Job.objects.filter(progress.needs_attention(now) | unequal),

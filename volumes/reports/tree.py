@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
@@ -97,6 +97,11 @@ def replicas(volume_ids: Collection[int]) -> dict[int, list[MirrorReplicaRow]]:
     for row in map(MirrorReplicaRow._make, rows):
         found[row.volume_id].append(row)
     return found
+
+
+def waiting_volumes() -> QuerySet[LogicalVolume]:
+    """Choose the volumes that wait for storage, longest first."""
+    return LogicalVolume.objects.exclude(waiting_since=None).order_by("waiting_since", "pk")
 
 
 def attachments(which: Q) -> dict[int, tuple[str, int]]:

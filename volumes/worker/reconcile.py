@@ -118,8 +118,10 @@ def reconcile_heads() -> None:
         _fence_missing(head, state, asked)
         own = _bound_groups(head, state)
         _break_forgotten(head, own, asked - timedelta(seconds=state.age) - SETTLED)
+        _note_waiting(own)
         _fail_replicas(own)
         _export_to_the_dead(own)
+    failures.forget_waiting()
 
 
 def _note_broken(head: int, state: HeadState) -> None:
@@ -179,6 +181,12 @@ def _bound_groups(head: int, state: HeadState) -> list[GroupState]:
     bound = Attachment.objects.filter(head=head, state=Attachment.State.BOUND)
     own = set(bound.values_list("volume", "volume__epoch"))
     return [group for group in state.groups if (group.lvolid, group.epoch) in own]
+
+
+def _note_waiting(groups: list[GroupState]) -> None:
+    """Take over which volumes wait for storage: of those nothing is failed until they go on."""
+    devices = [device for group in groups if group.alive for device in group.devices]
+    failures.note_waiting({device.lvolid: device.waiting for device in devices})
 
 
 def _fail_replicas(groups: list[GroupState]) -> None:

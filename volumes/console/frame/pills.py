@@ -54,6 +54,7 @@ ATTACHMENTS = {
     Attachment.State.UNBINDING: Pill("detaching", BUSY),
     Attachment.State.ERROR: Pill("error", BAD),
 }
+WAITING = Pill("waiting for storage", BAD, "its head reaches no good replica of some part")
 REPLICAS = {
     Replica.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
     Replica.Status.INSYNC: Pill("in sync", OK),

@@ -11,7 +11,13 @@ from django.utils.safestring import SafeString
 from volumes.console.frame.cells import link, named
 from volumes.console.frame.formats import NOTHING, lasting, since, size
 from volumes.console.frame.page import number
-from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, protection_pill
+from volumes.console.frame.pills import (
+    ATTACHMENTS,
+    REPLICAS,
+    WAITING,
+    Pill,
+    protection_pill,
+)
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
@@ -128,6 +134,8 @@ class VolumeList(Listing):
     @admin.display(description="State")
     def attached(self, row: LogicalVolume) -> Pill:
         attached = _attachment(row)
+        if attached and row.waiting_since:
+            return WAITING
         return ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
 
     @admin.display(description="Head server")

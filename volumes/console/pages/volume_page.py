@@ -8,7 +8,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from volumes.console.frame.page import fragment, number, page, viewing
-from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, protection_pill, replicas_pill
+from volumes.console.frame.pills import (
+    ATTACHMENTS,
+    REPLICAS,
+    WAITING,
+    Pill,
+    protection_pill,
+    replicas_pill,
+)
 from volumes.console.pages import scrub_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
@@ -113,6 +120,7 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "snapshots": list(volume.snapshots.order_by("pk")),
         "attached": attached,
         "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
+        "waiting": WAITING if attached and volume.waiting_since else None,
         "replicas": protection_pill(volume, weak.fewest if weak else volume.redundancy),
         "weak": weak,
         "mirrors": shown,

@@ -49,7 +49,9 @@ class Group:
         self._folder = arguments.folder
         self._run_dir = arguments.run_dir
         self._links_dir = arguments.links_dir
-        self._timeout = arguments.replica_timeout
+        self._timeout = self.patience = arguments.replica_timeout
+        self._storage_wait = arguments.storage_wait
+        self._assembled = False
         self._saved = saved
         self._assembly = Assembly(reactor, self, arguments)
         self._saves = Commits(reactor, self._prepare_save)
@@ -73,15 +75,34 @@ class Group:
         """Open the map of what a replica lacks."""
         return MissedChunks(self._assembly.missed_path(dextid), regions.chunks, regions.shift)
 
+    @property
+    def storage_wait(self) -> float:
+        """Seconds for which requests wait for storage; while it is assembled, nobody does."""
+        return self._storage_wait if self._assembled else 0.0
+
+    def after(self, seconds: float, call: Callable[[], None]) -> None:
+        """Call once, later."""
+        self._reactor.after(seconds, call)
+
     def reconnect(
         self,
         replica: LiveReplica,
         size: int,
         lost: Callable[[str], None],
         found: Callable[[], None],
+        evicted: Callable[[], None],
     ) -> None:
-        """Try to reach the last good replica again, for as long as it takes."""
-        self._assembly.connections.reconnect(replica, size, lost, found)
+        """Try to reach a good replica again, for as long as it is good."""
+        self._assembly.connections.reconnect(replica, size, lost, found, evicted)
+
+    def reached(self, mirrorid: int) -> None:
+        """Replicas of a mirror are back: those of others may be on their way.
+
+        A store that comes back a moment after its origin must not be missed meanwhile.
+        """
+        for other in self._mirrors():
+            if other.mirrorid != mirrorid:
+                other.outage.renew()
 
     def log(self, text: str) -> None:
         """Write a line to the process's log; one that it has no room for is lost."""
@@ -109,6 +130,7 @@ class Group:
         except EngineError:
             self._withdraw()
             raise
+        self._assembled = True
         self._reactor.every(CLEAN_SECONDS, self._clean_dirty_regions)
         self._clean_dirty_regions()
 
@@ -178,6 +200,9 @@ class Group:
                     errno.EBUSY, f"volume {device.lvolid} is open by {device.clients} clients"
                 )
         self._withdraw()
+        self._storage_wait = 0.0  # nobody is left who could wait
+        for mirror in self._mirrors():
+            mirror.outage.end_waiting()
         for device in self._devices:
             if device.snapshot is not None:
                 device.snapshot.stop()
@@ -258,10 +283,10 @@ class Group:
                 raise EngineError(errno.ENOENT, f"no mirror {mirrorid} is in use in this group")
             await self.save()
             return
+        mirror.outage.trust()
         replica = mirror.find(spec.dextid)
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
-            # In use already. The last good replica may have moved: that is where to look for it
-            # now.
+            # In use already. One that is away may have moved: that is where to look for it now.
             replica.addresses, replica.port, replica.export = spec.addresses, spec.port, spec.export
             return
         built = LiveReplica(spec.dextid, spec.addresses, spec.port, spec.export, FAULTY)
@@ -304,11 +329,16 @@ class Group:
         return self._devices[0].volume.requests
 
     def _check_replicas(self) -> None:
+        """Find connections that are lost; of idle ones, too, once storage is away elsewhere."""
         now = self._reactor.now
+        waiting = any(mirror.waiting for mirror in self._mirrors())
         for device in self._devices:
             for replica in device.replicas():
-                if replica.connection is not None:
-                    replica.connection.check(now)
+                connection = replica.connection
+                if connection is not None:
+                    connection.check(now)
+                    if waiting and not connection.pending:
+                        connection.probe()
             if device.snapshot is not None:
                 device.snapshot.check(now)
 

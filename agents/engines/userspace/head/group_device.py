@@ -87,7 +87,8 @@ class GroupDevice:
     def state(self) -> DeviceState:
         """Tell of it."""
         held = self.snapshot.held * COW_CHUNK // MIB if self.snapshot is not None else 0
-        return DeviceState(self.lvolid, self.clients, held, self.broken)
+        waiting = max((mirror.outage.seconds for mirror in self.volume.mirrors), default=0)
+        return DeviceState(self.lvolid, self.clients, held, self.broken, waiting)
 
     def saved(self) -> SavedDevice:
         """Describe it so that it can be made again: what is not in use, as it was saved before."""

@@ -44,12 +44,14 @@ class UserspaceHead:
         links_dir: Path,
         rebuild_mib_per_s: int = 0,
         replica_timeout: float = 5.0,
+        storage_wait: float = 60.0,
     ) -> None:
         self._groups = state_dir.absolute() / "groups"
         self._run_dir = run_dir.absolute()
         self._links_dir = links_dir.absolute()
         self._rebuild_mib_per_s = rebuild_mib_per_s
         self._replica_timeout = replica_timeout
+        self._storage_wait = storage_wait
         self._changing: dict[int, threading.RLock] = {}
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
@@ -197,6 +199,7 @@ class UserspaceHead:
             boot_id=boot_id(),
             rebuild_mib_per_s=self._rebuild_mib_per_s,
             replica_timeout=self._replica_timeout,
+            storage_wait=self._storage_wait,
             revive=revive,
         )
         try:

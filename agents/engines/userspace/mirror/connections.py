@@ -1,9 +1,8 @@
-"""Reaching replicas: connecting, and reaching a last good replica again."""
+"""Reaching replicas: connecting, and reaching good replicas again."""
 
 import errno
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
@@ -25,17 +24,23 @@ class Connections:
         self.stopped = False
 
     def connect(self, replica: LiveReplica, size: int, lost: Lost) -> Future:
-        """Connect a replica; the reply has an errno and the reason if it cannot be reached."""
+        """Connect a replica; the reply has an errno and the reason if it cannot be reached.
+
+        ESTALE: the process that served it is there and serves it no more.
+        """
         connected = Future()
 
         def opened(connection: ClientConnection | None, why: str) -> None:
             if connection is None:
-                connected(errno.EHOSTUNREACH, why)
+                evicted = bool(replica.instance) and replica.instance in why
+                connected(errno.ESTALE if evicted else errno.EHOSTUNREACH, why)
             elif connection.size < size + MARK_BYTES:
                 connection.goodbye()
                 connected(errno.EINVAL, "the export is too small")
             else:
                 replica.connection = connection
+                if not replica.instance:
+                    replica.note_instance()
                 connection.on_lost = lost
                 connected(0)
 
@@ -45,13 +50,23 @@ class Connections:
         return connected
 
     def reconnect(
-        self, replica: LiveReplica, size: int, lost: Lost, found: Callable[[], None]
+        self,
+        replica: LiveReplica,
+        size: int,
+        lost: Callable[[str], None],
+        found: Callable[[], None],
+        evicted: Callable[[], None],
     ) -> None:
-        """Try for as long as it takes to reach a last good replica again."""
-        LoopTask(self._reconnect(replica, partial(self.connect, replica, size, lost), found))
+        """Try to reach a good replica again, for as long as it is good."""
+        connect = partial(self.connect, replica, size, lost)
+        LoopTask(self._reconnect(replica, connect, found, evicted))
 
     async def _reconnect(
-        self, replica: LiveReplica, connect: Callable[[], Future], found: Callable[[], None]
+        self,
+        replica: LiveReplica,
+        connect: Callable[[], Future],
+        found: Callable[[], None],
+        evicted: Callable[[], None],
     ) -> None:
         while True:
             waited = Future()
@@ -59,7 +74,10 @@ class Connections:
             await waited
             if self.stopped or replica.state != INSYNC or replica.is_reachable():
                 return
-            reached: tuple[int, Any] = await connect()
-            if not reached[0]:
+            error, _ = await connect()
+            if replica.state != INSYNC:
+                replica.drop()
+            elif error == errno.ESTALE:
+                evicted()
+            elif not error:
                 found()
-                return

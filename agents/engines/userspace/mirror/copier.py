@@ -10,7 +10,6 @@ from agents.engines.userspace.mirror.live_mirror import LiveMirror
 from agents.engines.userspace.mirror.live_replica import BUILDING, LiveReplica
 from agents.engines.userspace.nbd import messages
 from agents.ondisk import MIB
-from agents.protocol import Reason
 
 ZEROS = bytes(PIECE)
 IN_FLIGHT = 2
@@ -136,8 +135,8 @@ class Copier:
                 if error:
                     return False
                 targets = copying.targets()
-                await _write_all(mirror, targets, start, data)
-                if copying.is_settled_by(source):
+                landed = await _write_all(mirror, targets, start, data)
+                if landed and copying.is_settled_by(source):
                     return True
         finally:
             mirror.ranges.release(taken)
@@ -164,7 +163,8 @@ class Copier:
 
 async def _write_all(
     mirror: LiveMirror, targets: Sequence[LiveReplica], start: int, data: Any
-) -> None:
+) -> bool:
+    """Write to all; False if it is to be done again, for it is not known who has it."""
     length = len(data)
     if data == (ZEROS if length == PIECE else bytes(length)):
         asked = [
@@ -172,10 +172,12 @@ async def _write_all(
         ]
     else:
         asked = [(replica, io(replica, messages.WRITE, start, length, data)) for replica in targets]
+    landed = True
     for replica, reply in asked:
         error, _ = await reply
         if error:
-            mirror.fail(replica, Reason.IO)
+            landed = not mirror.is_undecided(replica, error) and landed
+    return landed
 
 
 def _stretches(chunks: list[int], longest: int) -> Iterator[list[int]]:

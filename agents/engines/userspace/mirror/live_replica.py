@@ -1,11 +1,11 @@
 """One replica of a mirror as the head sees it: an extent somewhere, and the connection to it."""
 
-import errno
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from agents.engines.userspace.nbd import messages
+from agents.engines.userspace.nbd.client_connection import LOST
 from agents.protocol import Reason
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class LiveReplica:
         "done_mib",
         "events",
         "export",
+        "instance",
         "missed",
         "port",
         "reason",
@@ -71,6 +72,7 @@ class LiveReplica:
         self.state = state
         self.reason = reason
         self.events = events
+        self.instance = ""
         self.missed: MissedChunks | None = None
         self.connection: ClientConnection | None = None
         self.replaces = 0
@@ -80,10 +82,10 @@ class LiveReplica:
     def submit(
         self, command: int, offset: int, length: int, data: Any, flags: int, done: messages.Done
     ) -> None:
-        """Pass a request to the replica; one that was never reached answers EIO."""
+        """Pass a request to the replica; one that was never reached answers LOST."""
         connection = self.connection
         if connection is None:
-            done(errno.EIO, None)
+            done(LOST, None)
         else:
             connection.submit(command, offset, length, data, flags, done)
 
@@ -94,6 +96,15 @@ class LiveReplica:
     def is_reachable(self) -> bool:
         """Tell whether the replica is connected."""
         return self.connection is not None and not self.connection.closed
+
+    def is_served_anew(self) -> bool:
+        """Tell whether another process serves it than did when it was used last, or may."""
+        told = self.connection.instance if self.connection is not None else ""
+        return not told or told != self.instance
+
+    def note_instance(self) -> None:
+        """It is used from here on as the process serves it that does now."""
+        self.instance = self.connection.instance if self.connection is not None else ""
 
     def drop(self) -> None:
         """Cut the connection so that nothing of it can arrive late."""

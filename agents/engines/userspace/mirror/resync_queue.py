@@ -1,5 +1,6 @@
 """Making replicas equal: the queue of replicas to build and of mirrors to resync."""
 
+import errno
 from collections.abc import Callable
 from functools import partial
 
@@ -89,7 +90,7 @@ class ResyncQueue:
     # -- dirty chunks
 
     async def _resolve(self, mirror: LiveMirror) -> None:
-        if not mirror.unsynced:
+        if not mirror.unsynced or mirror.waiting:
             return
         if len(mirror.writers) == 1:
             mirror.mark_in_sync()
@@ -105,9 +106,12 @@ class ResyncQueue:
     async def _build(self, mirror: LiveMirror, replica: LiveReplica) -> None:
         if replica.state != QUEUED:
             return
-        error, _ = await self._connections.connect(
-            replica, mirror.size, partial(mirror.lost, replica)
-        )
+        if mirror.outage.began:
+            error = errno.EHOSTUNREACH  # there is nothing to copy from
+        else:
+            error, _ = await self._connections.connect(
+                replica, mirror.size, partial(mirror.lost, replica)
+            )
         if not error:
             await self._recognise(mirror, replica)
         if replica.state != QUEUED:

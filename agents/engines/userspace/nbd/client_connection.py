@@ -16,6 +16,8 @@ SLOW_FACTOR = 6
 """One request may take this many times the timeout while others are answered: a slow disk is no
 dead server. After that it is taken for a disk that hangs."""
 PROBE_BYTES = 512
+LOST = -1
+"""What a request is answered with whose connection is gone: no server can say that."""
 EXPORT_INFO = struct.Struct(">HQH")
 MAX_OPTION_REPLY = 64 << 10
 MAX_CHUNK = messages.MAX_PAYLOAD + 4096
@@ -34,7 +36,7 @@ def open_connection(
 ) -> None:
     """Connect by the first address that leads to the export; tells it, or why there is none."""
     targets = [(address, port) for address in addresses]
-    _open_first(reactor, targets, "no address", export, timeout, opened)
+    _open_first(reactor, targets, "", export, timeout, opened)
 
 
 def _open_first(
@@ -45,15 +47,16 @@ def _open_first(
     timeout: float,
     opened: Opened,
 ) -> None:
-    """Try the first target, and the others if it fails; `why` tells of the last that failed."""
+    """Try the first target, and the others if it fails; `why` tells of those that failed."""
     if not targets:
-        opened(None, why)
+        opened(None, why or "no address")
         return
     target, *others = targets
 
     def ended(connection: ClientConnection | None, reason: str) -> None:
         if connection is None:
-            _open_first(reactor, others, f"{target}: {reason}", export, timeout, opened)
+            failed = f"{why}; " if why else ""
+            _open_first(reactor, others, f"{failed}{target}: {reason}", export, timeout, opened)
         else:
             opened(connection, "")
 
@@ -67,7 +70,7 @@ def _open_first(
 
 
 class ClientConnection(Stream):
-    """An export as a device. Once lost it answers every request, pending or new, with EIO."""
+    """An export as a device. Once lost it answers every request, pending or new, with LOST."""
 
     def __init__(
         self, reactor: Reactor, sock: socket.socket, export: str, timeout: float, opened: Opened
@@ -75,6 +78,7 @@ class ClientConnection(Stream):
         super().__init__(reactor, sock)
         self.size = 0
         self.flags = 0
+        self.instance = ""
         self.pending: dict[int, list[Any]] = {}
         self.on_lost: Lost = _ignore
         self._timeout = timeout
@@ -97,7 +101,7 @@ class ClientConnection(Stream):
     ) -> None:
         """Send one request; `done` is called later, never from here."""
         if self.closed:
-            self.reactor.soon.append(partial(done, errno.EIO, None))
+            self.reactor.soon.append(partial(done, LOST, None))
             return
         if command == messages.BLOCK_STATUS and not self._status:
             # A server that cannot tell: everything may hold data.
@@ -124,7 +128,11 @@ class ClientConnection(Stream):
         if silent > self._timeout or now - oldest > SLOW_FACTOR * self._timeout:
             self.close(f"no answer for {now - oldest:.1f} s", reset=True)
         elif silent > self._timeout / 2:
-            self.submit(messages.READ, 0, PROBE_BYTES, None, 0, _ignore_reply)
+            self.probe()
+
+    def probe(self) -> None:
+        """Ask a small question: the answer, or its absence, tells whether the server is there."""
+        self.submit(messages.READ, 0, PROBE_BYTES, None, 0, _ignore_reply)
 
     def goodbye(self) -> None:
         """Part from the server in good order."""
@@ -149,7 +157,7 @@ class ClientConnection(Stream):
         self.on_lost(reason)
         pending, self.pending = self.pending, {}
         for request in pending.values():
-            request[0](errno.EIO, None)
+            request[0](LOST, None)
 
     # -- the handshake: all that we have to say at once, before the greeting, then the replies
 
@@ -183,13 +191,19 @@ class ClientConnection(Stream):
             what, size, flags = EXPORT_INFO.unpack_from(self.reactor.scratch, place)
             if what == messages.INFO_EXPORT:
                 self.size, self.flags = size, flags
+            elif what == messages.INFO_DESCRIPTION:
+                self.instance = self._text(place + 2, length - 2)
         elif kind == messages.REP_ACK:
             self.want(messages.SIMPLE_REPLY.size, self._on_reply)
             opened, self._opened = self._opened, None
             if opened is not None:
                 opened(self, "")
         elif kind & messages.REP_ERROR:
-            self.close(f"the export was refused ({kind & 0xFF})")
+            by = self._text(place, length)
+            self.close(f"the export was refused ({kind & 0xFF}) {by}".rstrip())
+
+    def _text(self, place: int, length: int) -> str:
+        return bytes(self.reactor.scratch_view[place : place + length]).decode(errors="replace")
 
     def _check_opened(self) -> None:
         if self._opened is not None:

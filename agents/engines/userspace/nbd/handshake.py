@@ -33,7 +33,8 @@ class ExportTable:
     """What can be asked for by name, and who is connected.
 
     `bounded`: what the clients of a device hold is bounded. A data server's need not be: they are
-    heads, which bound what they have under way.
+    heads, which bound what they have under way. `instance` names the process to them, so that they
+    know one that was started anew, and one that serves them no more, from one that was away.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class ExportTable:
         names: Callable[[], list[str]],
         *,
         bounded: bool = True,
+        instance: str = "",
     ) -> None:
         self.find = find
         self.names = names
+        self.instance = instance.encode()
         self._bounded = bounded
         self.connections: set[Connection] = set()
         self._users: dict[messages.BlockDevice, set[Connection]] = {}
@@ -165,8 +168,9 @@ class Handshake(Stream):
 
     def _open(self, body: bytes) -> None:
         device = self._exports.find(_first_string(body).decode())
+        instance = self._exports.instance
         if device is None:
-            self._reply(messages.REP_UNKNOWN)
+            self._reply(messages.REP_UNKNOWN, instance)
             return
         flags = device.flags | (messages.SENDS_DF if self.structured else 0)
         self._reply(
@@ -174,6 +178,8 @@ class Handshake(Stream):
         )
         sizes = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.MAX_PAYLOAD)
         self._reply(messages.REP_INFO, sizes)
+        if instance:
+            self._reply(messages.REP_INFO, struct.pack(">H", messages.INFO_DESCRIPTION) + instance)
         self._reply(messages.REP_ACK)
         if self._option == messages.OPT_GO:
             self._serve(device)

@@ -46,6 +46,7 @@ class HeadArguments:
     rebuild_mib_per_s: int
     replica_timeout: float = field(metadata={WIRE: "leg_timeout"})
     revive: bool
+    storage_wait: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

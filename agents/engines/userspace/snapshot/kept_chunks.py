@@ -1,7 +1,7 @@
 """The chunks that a snapshot's store keeps of its origin: which there are, reading, adding."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from agents.engines.base import EngineError
@@ -121,7 +121,10 @@ class KeptChunks:
                 begun = None
 
     async def keep(self, runs: Sequence[Run]) -> bool:
-        """Add chunks: data durable, then bits durable. False if not; it may be tried again."""
+        """Add chunks: data durable, then bits durable. False if not; it may be tried again.
+
+        A chunk whose bit could not be made durable counts as not kept.
+        """
         written = [
             self._write(self._layout.data_at + first * COW_CHUNK, data)
             for first, data in runs
@@ -129,13 +132,23 @@ class KeptChunks:
         ]
         if not await _all_done(written):
             return False
-        blocks: set[int] = set()
-        for first, data in runs:
-            for chunk in range(first, first + len(data) // COW_CHUNK):
-                self.held += not self.holds(chunk)
-                self._bitmap[chunk >> 3] |= 1 << (chunk & 7)
-                blocks.add(chunk // CHUNKS_PER_BLOCK)
-        return await _all_done([self._write_block(block) for block in blocks])
+        fresh = {
+            chunk
+            for first, data in runs
+            for chunk in range(first, first + len(data) // COW_CHUNK)
+            if not self.holds(chunk)
+        }
+        self._flip(fresh)
+        blocks = {chunk // CHUNKS_PER_BLOCK for chunk in fresh}
+        if await _all_done([self._write_block(block) for block in blocks]):
+            self.held += len(fresh)
+            return True
+        self._flip(fresh)
+        return False
+
+    def _flip(self, chunks: Iterable[int]) -> None:
+        for chunk in chunks:
+            self._bitmap[chunk >> 3] ^= 1 << (chunk & 7)
 
     def _write_block(self, block: int) -> Future:
         place = block * BITMAP_BLOCK

@@ -103,7 +103,8 @@ class Snapshot:
 
         A store that cannot do it any more breaks the snapshot, never the origin's write. An errno
         tells that not even that could be recorded, or that there is no time for it: what is written
-        then would be read as old.
+        then would be read as old. Or that the origin could not take the write either: that breaks
+        nothing.
         """
         if not self._is_over:
             kept = Future()
@@ -111,7 +112,9 @@ class Snapshot:
             if not self._committing:
                 self._committing = True
                 LoopTask(self._commit())
-            await kept
+            given_up, _ = await kept
+            if given_up:
+                return errno.EIO
         if self._stopped:
             return errno.EIO
         return await self._record_end() if self.broken else 0
@@ -133,31 +136,40 @@ class Snapshot:
         while self._waiting and not self._is_over:
             self._since = time.monotonic()
             self._served, self._waiting = self._waiting, []
-            await self._serve()
-            self._release()
+            given_up = await self._serve()
+            self._release(errno.EIO if given_up else 0)
         self._committing = False
 
-    async def _serve(self) -> None:
+    async def _serve(self) -> bool:
+        """Keep what is to be overwritten; tells whether that was given up, as the origin's is."""
         while self._store is None and not self._is_over:
+            if self._is_origin_lost():
+                return True
             await self._try_again()
         store = self._store
         if store is None:
-            return
+            return False
         runs = [run for first, data, _ in self._served for run in store.runs_lacking(first, data)]
         while not self._is_over and not await store.keep(runs):
             if store.is_reachable():
                 self.break_for_good("its store cannot keep what its origin overwrites")
+            elif self._is_origin_lost():
+                return True
             elif not self._is_over:
                 await self._try_again()
+        return False
+
+    def _is_origin_lost(self) -> bool:
+        return any(mirror.outage.is_over for mirror in self._origin.mirrors)
 
     async def _try_again(self) -> None:
         self._tried_again = Future()
         await self._tried_again
 
-    def _release(self) -> None:
+    def _release(self, error: int = 0) -> None:
         served, self._served = self._served, []
         for _, _, kept in served:
-            kept()
+            kept(error)
 
     # -- reading
 

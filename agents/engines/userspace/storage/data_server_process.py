@@ -24,14 +24,14 @@ CHECK_SECONDS = 1.0
 class DataServer:
     """The leases that are served. A fresh process serves none."""
 
-    def __init__(self, reactor: Reactor) -> None:
+    def __init__(self, reactor: Reactor, instance: str = "") -> None:
         self._reactor = reactor
         self._leases: dict[str, Lease] = {}
         self._devices: dict[str, LeasedRange] = {}
         self._ending: dict[str, LeasedRange] = {}
         self._disks: dict[str, ServedDisk] = {}
         # Names are secrets: none is ever listed.
-        self.exports = ExportTable(self._devices.get, list, bounded=False)
+        self.exports = ExportTable(self._devices.get, list, bounded=False, instance=instance)
         reactor.every(CHECK_SECONDS, self._check_disks)
 
     async def perform(self, order: orders.Order) -> list[orders.ServedLease] | None:
@@ -134,7 +134,7 @@ def main() -> None:
         report(orders.error_reply(error))
         return
     reactor = Reactor()
-    server = DataServer(reactor)
+    server = DataServer(reactor, instance)
     try:
         for address in arguments.addresses:
             Listener(reactor, (address, arguments.port), server.exports)
