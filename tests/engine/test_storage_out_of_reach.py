@@ -281,3 +281,26 @@ def test_a_snapshot_outlives_a_write_that_its_origin_could_not_take(
             assert snapshot.read(0, 4 * MIB) == b"o" * 4 * MIB
     assert not device(lab, 1).broken
     assert set(lab.states().values()) == ALL_IN_SYNC
+
+
+def test_a_store_that_goes_before_its_origin_does_not_break_the_snapshot(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(servers=4, storage_wait=3.0)
+    lab.attach(servers=(0, 1))
+    with NbdClient(lab.device) as client:
+        client.write(0, b"o" * MIB)
+        lab.head.snapshot(VOLUME, lab.store_spec(servers=(2, 3)))
+        lab.stores[2].freeze()
+        lab.stores[3].freeze()
+        with meanwhile(client.write, 0, b"n" * MIB) as written:
+            wait_until(lambda: device(lab, 1).waiting > 0)
+            lab.stores[0].freeze()
+            lab.stores[1].freeze()
+            assert error_of(written) == errno.EIO
+        thaw(lab)
+        wait_until(lambda: not device(lab).waiting and not device(lab, 1).waiting)
+        client.write(0, b"n" * MIB)
+        with NbdClient(lab.snapshot_device) as snapshot:
+            assert snapshot.read(0, MIB) == b"o" * MIB
+    assert not device(lab, 1).broken

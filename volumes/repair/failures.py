@@ -13,7 +13,7 @@ from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.write_lock import write_lock
 from volumes.attach import detach
-from volumes.models import Attachment, Replica
+from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.repair import requests
 from volumes.replicas import states
 from volumes.replicas.rows import GOOD
