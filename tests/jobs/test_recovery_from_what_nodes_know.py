@@ -322,6 +322,31 @@ def test_without_recovery_mode_nothing_is_applied(four: Cluster) -> None:
         _recover("--apply")
 
 
+# -- fsck -----------------------------------------------------------------------------------------
+
+
+def test_fsck_compares_the_rows_with_what_nodes_tell(four: Cluster, head: Head, dump: Path) -> None:
+    _dump(dump)
+    volume = _used(four, head, "data")
+    _know(four)
+    call_command("fsck", "--nodes")
+    replica = four.replicas(volume)[0]
+    held = four.node_of(replica).held[four.disk_of(replica).local_path]
+
+    gone = held.pop(replica.pk)
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("fsck", "--nodes", stdout=out)
+    assert out.getvalue() == f"nodes: dext-{replica.pk:08x} is here and not on its disk\n"
+
+    held[replica.pk] = gone
+    _restore(four, dump)
+    out = StringIO()
+    with pytest.raises(SystemExit):
+        call_command("fsck", "--nodes", stdout=out)
+    assert f"lvol-{volume.pk:08x} data is on disks and not here" in out.getvalue()
+
+
 # -- from nothing ---------------------------------------------------------------------------------
 
 

@@ -1,10 +1,13 @@
 """`manage.py fsck`: say what is wrong with the database, row by row."""
 
+from argparse import ArgumentParser
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from volumes.integrity import fsck
+from volumes.recovery import compare
 
 
 class Command(BaseCommand):
@@ -15,10 +18,17 @@ class Command(BaseCommand):
         " begins with a number that docs/invariants.md explains."
     )
 
-    def handle(self, *_args: Any, **_options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """The nodes are asked only on demand."""
+        parser.add_argument(
+            "--nodes", action="store_true", help="compare with what all nodes tell as well"
+        )
+
+    def handle(self, *_args: Any, **options: Any) -> None:
         """Print nothing when all is well."""
         found = 0
-        for line in fsck.violations():
+        differences = compare.differences() if options["nodes"] else ()
+        for line in chain(fsck.violations(), differences):
             self.stdout.write(line)
             found += 1
         if found:
