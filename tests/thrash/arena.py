@@ -48,10 +48,10 @@ class Arena(World):
         """Write a line of the event log."""
         self._log.write(f"{time.monotonic() - self._began:8.2f}  {text}\n")
 
-    def events(self, last: int) -> list[str]:
-        """Tell the last lines of the event log."""
-        log = self.place.home / "thrash.log"
-        return log.read_text().splitlines()[-last:]
+    def close(self) -> None:
+        """End what runs beside the cluster."""
+        self.background.shutdown()
+        self._log.close()
 
     def attempt(self, method: str, **members: object) -> bool:
         """Call a method whose outcome is left to chance; whether it was done."""
