@@ -30,6 +30,7 @@ check: venv-dev ## lint, types, imports, templates, migrations, settings
 
 bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's prototype beside it
 	@$(BIN)/python -m benchmarks.manager
+	@$(BIN)/python -m benchmarks.scrub
 	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 
 thrash: venv-dev ## let a cluster's parts fail at random and look for lost writes; SECONDS, SEED, PROFILE

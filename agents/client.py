@@ -9,12 +9,15 @@ from agents.protocol import (
     VERSION,
     AttachOrder,
     CancelOrder,
+    ChecksumQuestion,
+    ChecksumReply,
     DetachOrder,
     EvictOrder,
     ExportOrder,
     ExportReply,
     HeadState,
     Malformed,
+    MendOrder,
     PullOrder,
     RebuildOrder,
     Report,
@@ -22,6 +25,8 @@ from agents.protocol import (
     SnapshotOrder,
     StorageState,
     UnsnapshotOrder,
+    VerifyOrder,
+    VerifyReply,
     from_struct,
     to_struct,
 )
@@ -140,6 +145,10 @@ class HeadAgent(_Agent):
         """Start to bring a replica into sync."""
         return self._ask(Report, "rebuild", order, SYNCHRONOUS)
 
+    def verify(self, order: VerifyOrder) -> VerifyReply:
+        """Compare blocks of an attached mirror's replicas, and mend them if the order says so."""
+        return self._ask(VerifyReply, "verify", order, ASSEMBLY)
+
 
 class StorageAgent(_Agent):
     """The agent of a storage server."""
@@ -163,3 +172,11 @@ class StorageAgent(_Agent):
     def pull(self, order: PullOrder) -> Report:
         """Start to copy an extent from another storage server."""
         return self._ask(Report, "pull", order, SYNCHRONOUS)
+
+    def checksums(self, question: ChecksumQuestion) -> ChecksumReply:
+        """Ask for the digests of a part of an extent."""
+        return self._ask(ChecksumReply, "checksums", question, SYNCHRONOUS)
+
+    def mend(self, order: MendOrder) -> None:
+        """Have blocks of a detached replica made like another's; on return they are durable."""
+        self._call("mend", order, ASSEMBLY)

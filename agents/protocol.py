@@ -171,6 +171,48 @@ class PullOrder:
     target: ExtentRef
 
 
+@dataclass(frozen=True, slots=True)
+class ChecksumQuestion:
+    """What are the digests of `count` chunks of 1 MiB of an extent, or of all blocks in them?
+
+    The agent tells as many as it can read in a few seconds at its rate, at least one.
+    """
+
+    incarnation: int
+    extent: ExtentRef
+    offset_mib: int
+    count: int
+    fine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksumReply:
+    """Digests as agents.checksums makes them; `chunks` counts what they cover."""
+
+    chunks: int
+    digests: tuple[str, ...]
+    mark: ReplicaMark
+
+
+@dataclass(frozen=True, slots=True)
+class MendOrder:
+    """Make blocks of a detached volume's replica like those of `source`, if these are `expected`.
+
+    The blocks are `count` of those in the MiB at `offset_mib`, from `first` on.
+    """
+
+    eventid: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    source: ReplicaSource
+    target: ExtentRef
+    offset_mib: int
+    first: int
+    count: int
+    expected: str
+
+
 # -- to a head agent ------------------------------------------------------------------------------
 
 
@@ -278,6 +320,25 @@ class RebuildOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyOrder:
+    """Compare blocks of a mirror's replicas while no write to them is in flight.
+
+    With a `source`, whose blocks have to be `expected` still, the others are made like it first.
+    """
+
+    eventid: int
+    incarnation: int
+    lvolid: int
+    epoch: int
+    mirrorid: int
+    offset_mib: int
+    first: int
+    count: int
+    source: int = 0
+    expected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelOrder:
     """Stop a running rebuild, pull or shred; a rebuild's replica is left faulty."""
 
@@ -314,6 +375,21 @@ class ReplicaReport:
     reason: Reason = field(default=Reason.NONE, metadata={WIRE: "why"})
     done_mib: int = 0
     total_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaDigests:
+    """The digests of adjacent blocks of one replica."""
+
+    dextid: int
+    digests: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReply:
+    """What the blocks are on each replica that the head has in sync."""
+
+    replicas: tuple[ReplicaDigests, ...]
 
 
 @dataclass(frozen=True, slots=True)

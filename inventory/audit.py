@@ -26,6 +26,7 @@ class Action(StrEnum):
     DELETE_VOLUME = "delete_volume"
     CREATE_SNAPSHOT = "create_snapshot"
     DELETE_SNAPSHOT = "delete_snapshot"
+    BREAK_SNAPSHOT = "break_snapshot"
     ATTACH = "attach"
     DETACH = "detach"
     FENCE = "fence"
@@ -46,6 +47,10 @@ class Action(StrEnum):
     RETRY_JOB = "retry_job"
     CANCEL_JOB = "cancel_job"
     FORCE_JOB = "force_job"
+    SCRUB_VOLUME = "scrub_volume"
+    PAUSE_SCRUBS = "pause_scrubs"
+    RESUME_SCRUBS = "resume_scrubs"
+    MEND_BLOCK = "mend_block"
     CREATE_TOKEN = "create_token"  # noqa: S105  the name of an action
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
     BIND_TOKEN = "bind_token"  # noqa: S105

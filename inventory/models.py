@@ -52,6 +52,9 @@ class Cluster(models.Model):
     id = models.SmallIntegerField(primary_key=True, default=1)
     uuid = models.UUIDField()
     incarnation = models.IntegerField(default=1)
+    scrubs_paused = models.BooleanField(
+        default=False, help_text="no replicas are compared until somebody says so"
+    )
 
     class Meta:
         constraints: ClassVar = [

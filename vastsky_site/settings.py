@@ -184,6 +184,11 @@ VASTSKY_REBUILDS_TOTAL = _whole("VASTSKY_REBUILDS_TOTAL", 16)
 VASTSKY_SHREDS_PER_DISK = _whole("VASTSKY_SHREDS_PER_DISK", 1)
 VASTSKY_SHREDS_PER_SERVER = _whole("VASTSKY_SHREDS_PER_SERVER", 4)
 VASTSKY_SHREDS_TOTAL = _whole("VASTSKY_SHREDS_TOTAL", 64)
+VASTSKY_SCRUB_DAYS = _whole("VASTSKY_SCRUB_DAYS", 30, lowest=0)
+"""The replicas of every mirror are compared within so many days; 0: only when somebody asks."""
+VASTSKY_SCRUBS_PER_DISK = _whole("VASTSKY_SCRUBS_PER_DISK", 1)
+VASTSKY_SCRUBS_PER_SERVER = _whole("VASTSKY_SCRUBS_PER_SERVER", 2)
+VASTSKY_SCRUBS_TOTAL = _whole("VASTSKY_SCRUBS_TOTAL", 8)
 VASTSKY_KEEP_JOBS_DAYS = _whole("VASTSKY_KEEP_JOBS_DAYS", 90)
 """Finished jobs, with their stories, are forgotten after so long; the audit log is kept."""
 VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 270)

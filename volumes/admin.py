@@ -7,8 +7,17 @@ from unfold.admin import ModelAdmin
 from inventory.models import Disk, Extent, HeadServer, StorageServer
 from volumes.console.lists.hardware_lists import DiskList, ExtentList, HeadList, StorageList
 from volumes.console.lists.job_lists import JobList
+from volumes.console.lists.scrub_lists import BlockContentList, UnequalBlockList
 from volumes.console.lists.volume_lists import AttachmentList, MirrorList, ReplicaList, VolumeList
-from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.models import (
+    Attachment,
+    BlockContent,
+    Job,
+    LogicalVolume,
+    Mirror,
+    Replica,
+    UnequalBlock,
+)
 
 LISTS: dict[type[Model], type[ModelAdmin]] = {
     LogicalVolume: VolumeList,
@@ -20,6 +29,8 @@ LISTS: dict[type[Model], type[ModelAdmin]] = {
     Disk: DiskList,
     Extent: ExtentList,
     Job: JobList,
+    UnequalBlock: UnequalBlockList,
+    BlockContent: BlockContentList,
 }
 
 for model, listing in LISTS.items():

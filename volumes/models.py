@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from agents.checksums import BLOCK, CHUNK
+from agents.ondisk import GB
 from agents.protocol import MEANINGS, Reason
 from inventory import clock
 from inventory.models import Disk, Extent, HeadServer, StorageServer
@@ -46,6 +48,9 @@ class LogicalVolume(models.Model):
     broken = models.BooleanField(
         default=False, help_text="of a snapshot: its store lost data; it can only be deleted"
     )
+    broken_because = models.CharField(
+        max_length=200, blank=True, default="", help_text="for people: what broke it"
+    )
     created = models.DateTimeField(auto_now_add=True, db_index=True)
 
     class Meta:
@@ -54,6 +59,9 @@ class LogicalVolume(models.Model):
             models.CheckConstraint(condition=Q(id__gte=1), name="volume_id_positive"),
             models.CheckConstraint(
                 condition=Q(broken=False) | Q(origin__isnull=False), name="volume_not_broken"
+            ),
+            models.CheckConstraint(
+                condition=Q(broken=True) | Q(broken_because=""), name="volume_broken_because"
             ),
             models.CheckConstraint(
                 condition=Q(capacity_gb__gte=1, capacity_gb__lte=1048576), name="volume_capacity"
@@ -80,6 +88,14 @@ class Mirror(models.Model):
     volume = models.ForeignKey(LogicalVolume, models.CASCADE, related_name="mirrors")
     offset_gb = models.IntegerField(help_text="where in the volume it begins")
     size_gb = models.IntegerField()
+    scrubbed = models.DateTimeField(
+        default=timezone.now,
+        help_text="when its replicas were last compared to the end, or made",
+    )
+    scrub_tried = models.DateTimeField(
+        null=True, blank=True, help_text="when comparing them was last put off"
+    )
+    scrub_mib = models.IntegerField(default=0, help_text="where the comparing goes on")
 
     class Meta:
         constraints: ClassVar = [
@@ -88,6 +104,7 @@ class Mirror(models.Model):
                 condition=Q(offset_gb__gte=0) & Q(size_gb__gte=1), name="mirror_has_size"
             ),
         ]
+        indexes: ClassVar = [models.Index("scrubbed", name="mirror_scrubbed")]
 
     def __str__(self) -> str:
         return f"mirr-{self.pk:08x}"
@@ -228,6 +245,8 @@ class Job(models.Model):
         SHRED = "shred"
         EVACUATE = "evacuate", "move all replicas away from a server or disk"
         MAINTENANCE = "maintenance", "leave a server or disk alone for a while"
+        SCRUB = "scrub", "compare the replicas of a mirror"
+        MEND = "mend", "make blocks that differ equal"
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -270,7 +289,7 @@ class Job(models.Model):
         related_name="jobs",
         null=True,
         blank=True,
-        help_text="of a rebuild",
+        help_text="of a rebuild, scrub or mend",
     )
     extent = models.ForeignKey(
         Extent,
@@ -278,7 +297,7 @@ class Job(models.Model):
         related_name="jobs",
         null=True,
         blank=True,
-        help_text="being shredded, or the replica being built",
+        help_text="being shredded, the replica being built, or one that differs",
     )
     server = models.ForeignKey(
         StorageServer,
@@ -296,7 +315,7 @@ class Job(models.Model):
         blank=True,
         help_text="being evacuated or maintained",
     )
-    paused = models.BooleanField(default=False, help_text="an evacuation that rests")
+    paused = models.BooleanField(default=False, help_text="an evacuation or a scrub that rests")
     ordered = models.BooleanField(
         default=False, help_text="of long work: an order of this job may be out on a node"
     )
@@ -371,6 +390,9 @@ class Job(models.Model):
                 name="job_one_rebuild_per_mirror",
             ),
             models.UniqueConstraint(
+                "mirror", condition=Q(state="open", kind="scrub"), name="job_one_scrub_per_mirror"
+            ),
+            models.UniqueConstraint(
                 "extent", condition=Q(state="open", kind="shred"), name="job_one_shred_per_extent"
             ),
             models.UniqueConstraint(
@@ -412,3 +434,90 @@ class JobLine(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class UnequalBlock(models.Model):
+    """Adjacent blocks that are not the same on all replicas of a mirror."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "differs"
+        MENDED = "mended"
+        GONE = "gone", "overwritten since"
+        DISMISSED = "dismissed"
+
+    mirror = models.ForeignKey(Mirror, models.CASCADE, related_name="unequal_blocks")
+    job = models.OneToOneField(
+        Job,
+        models.SET_NULL,
+        related_name="unequal_block",
+        null=True,
+        blank=True,
+        help_text="what mends it",
+    )
+    offset_mib = models.IntegerField(help_text="the chunk of the mirror in which they are")
+    first = models.PositiveSmallIntegerField(help_text="which block of 4 KiB in it is the first")
+    count = models.PositiveSmallIntegerField(help_text="how many blocks of 4 KiB")
+    state = models.CharField(max_length=9, choices=State, default=State.OPEN)
+    source = models.IntegerField(
+        null=True, blank=True, help_text="the dextid whose content somebody chose"
+    )
+    found = models.DateTimeField(auto_now_add=True)
+    ended = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(state__in=["open", "mended", "gone", "dismissed"]),
+                name="unequal_block_state_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(state="open") ^ Q(ended__isnull=False),
+                name="unequal_block_open_or_ended",
+            ),
+            models.CheckConstraint(
+                condition=Q(offset_mib__gte=0, count__gte=1, first__lte=255),
+                name="unequal_block_in_its_chunk",
+            ),
+            models.UniqueConstraint(
+                fields=["mirror", "offset_mib", "first"],
+                condition=Q(state="open"),
+                name="unequal_block_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.length} bytes at {self.offset} of mirr-{self.mirror_id:08x}"
+
+    @property
+    def offset(self) -> int:
+        """Where in the mirror they begin, in bytes."""
+        return self.offset_mib * CHUNK + self.first * BLOCK
+
+    @property
+    def volume_offset(self) -> int:
+        """Where in the volume, or in the snapshot's store, they begin, in bytes."""
+        return self.mirror.offset_gb * GB + self.offset
+
+    @property
+    def length(self) -> int:
+        """How long they are, in bytes."""
+        return self.count * BLOCK
+
+
+class BlockContent(models.Model):
+    """What one replica has in place of unequal blocks, as a digest."""
+
+    block = models.ForeignKey(UnequalBlock, models.CASCADE, related_name="contents")
+    dextid = models.IntegerField(help_text="the replica")
+    server_id = models.IntegerField(help_text="the storage server that it was on; may be gone")
+    digest = models.CharField(
+        max_length=32, blank=True, help_text="empty: zeros; or that the disk cannot read it"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint("block", "dextid", name="block_content_once_per_replica")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.digest or 'zeros'} on ssvr-{self.server_id:08x}"

@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.errors import AgentError
-from agents.protocol import AttachOrder, DeviceSpec, GroupState, ReplicaReport, ReplicaSpec
+from agents.protocol import (
+    AttachOrder,
+    DeviceSpec,
+    GroupState,
+    ReplicaDigests,
+    ReplicaReport,
+    ReplicaSpec,
+    VerifyOrder,
+)
 
 
 class EngineError(AgentError):
@@ -71,8 +79,8 @@ class HeadEngine(Protocol):
     def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
         """Take a group down and close its replicas cleanly; EngineError EBUSY while in use.
 
-        A group that is not there is down already: (). One whose process died is cleared away,
-        its replicas left unclean, and tells no replicas.
+        A group that is not there is down already. One whose process died is cleared away, its
+        replicas left unclean. Of both only those of broken snapshots are told, as faulty.
         """
 
     def cut(self, lvolid: int, epoch: int) -> None:
@@ -85,13 +93,20 @@ class HeadEngine(Protocol):
         """Freeze the origin's content as a new read-only device."""
 
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
-        """Take a snapshot device away; EBUSY while it is open."""
+        """Take a snapshot device away, and all links to it; EBUSY while it is open."""
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Tell what a few blocks are on each replica in sync, and mend them if the order says so.
+
+        No write to them is in flight. EAGAIN where that cannot be told now, ENOSYS where the
+        group's process is older than this order.
+        """
 
     def revive(self, lvolid: int) -> None:
         """Start a group's process anew after it died; what its clients had open is cut off."""

@@ -19,7 +19,7 @@ STANDARD_PORTS = {"http": 80, "https": 443}
 OTHERS = 0o077
 """What a file with a secret must not allow: anything to anybody else."""
 PORTS = {"port", "data_port"}
-RATES = {"shred_mib_per_s", "patrol_mib_per_s", "rebuild_mib_per_s"}
+RATES = {"shred_mib_per_s", "patrol_mib_per_s", "scrub_mib_per_s", "rebuild_mib_per_s"}
 
 T = TypeVar("T")
 
@@ -86,6 +86,7 @@ class StorageConfig(NodeConfig):
     disks: tuple[DiskConfig, ...] = field(default=())
     shred_mib_per_s: int = 0
     patrol_mib_per_s: int = 4
+    scrub_mib_per_s: int = 16
 
 
 C = TypeVar("C", bound=NodeConfig)

@@ -9,7 +9,7 @@ import tomli_w
 from deploy.local.place import DISKS, Node, Place
 
 HEAD_LIMITS = {"rebuild_mib_per_s"}
-STORAGE_LIMITS = {"shred_mib_per_s", "patrol_mib_per_s"}
+STORAGE_LIMITS = {"shred_mib_per_s", "patrol_mib_per_s", "scrub_mib_per_s"}
 
 
 def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:

@@ -39,6 +39,7 @@ READS = {
     "vastsky.clusterInfo",
     "vastsky.listJobs",
     "vastsky.planEvacuation",
+    "vastsky.listUnequalBlocks",
     "system.listMethods",
     "system.methodHelp",
     "system.methodSignature",
@@ -58,6 +59,10 @@ USES = {
     "vastsky.cancelJob",
     "vastsky.retryJob",
     "vastsky.forceJob",
+    "vastsky.scrubVolume",
+    "vastsky.pauseScrubs",
+    "vastsky.resumeScrubs",
+    "vastsky.mendBlock",
 }
 AGENTS = {
     "registerHeadServer",

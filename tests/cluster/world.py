@@ -1,12 +1,14 @@
 """The real cluster as its users, and its bad luck, see it."""
 
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from xmlrpc.client import Fault
 
 from agents.client import AgentUnreachable, HeadAgent, StorageAgent
-from deploy.local import observe
+from deploy.local import observe, processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import Ledger, spread
 from deploy.local.nbd import NbdClient
@@ -41,6 +43,15 @@ class World:
 
     def head(self) -> int:
         return int(self.call("listHeadServers")[0]["hsvrid"])
+
+    def kill_head_process(self, name: str) -> None:
+        """Kill the process of an attached group; its agent brings it back."""
+        (volume,) = self.call("listLogicalVolumes", lvolname=name)
+        for process in processes.marked(self.place.home, "head-1"):
+            with suppress(OSError):
+                comm = Path(f"/proc/{process.pid}/comm").read_text().strip()
+                if comm == f"vas-{volume['lvolid']:08x}":
+                    process.send(signal.SIGKILL)
 
     def state(self, name: str) -> tuple[int, int]:
         """Tell bind_status and bind_event."""

@@ -24,6 +24,7 @@ PAGES = [
     "/admin/volumes/logicalvolume/?replicas=fewer",
     "/admin/volumes/logicalvolume/?replicas=1",
     "/admin/volumes/logicalvolume/?replicas=all",
+    "/admin/volumes/logicalvolume/?replicas=broken",
     "/admin/volumes/logicalvolume/?replicas=3",
     "/admin/volumes/logicalvolume/?attached=bound",
     "/admin/volumes/logicalvolume/?attached=no",
@@ -35,6 +36,9 @@ PAGES = [
     "/admin/volumes/replica/?status__exact=4",
     "/admin/volumes/job/",
     "/admin/volumes/job/?attention=needed",
+    "/admin/volumes/unequalblock/",
+    "/admin/volumes/unequalblock/?state__exact=open",
+    "/admin/volumes/blockcontent/",
     "/admin/inventory/headserver/",
     "/admin/inventory/storageserver/?answers=no",
     "/admin/inventory/storageserver/",
@@ -53,7 +57,7 @@ PAGES = [
 ]
 
 
-MOST = 40
+MOST = 42
 
 
 def _queries(client: Client) -> dict[str, int]:

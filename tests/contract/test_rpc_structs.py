@@ -65,6 +65,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.cancelJob": {"eventid": 1},
     "vastsky.retryJob": {"eventid": 1},
     "vastsky.forceJob": {"eventid": 1},
+    "vastsky.scrubVolume": NAMED,
+    "vastsky.pauseScrubs": {},
+    "vastsky.resumeScrubs": {},
+    "vastsky.listUnequalBlocks": {},
+    "vastsky.mendBlock": {"blockid": 1, "dextid": 1},
 }
 """Every method with every member it knows."""
 
@@ -88,6 +93,7 @@ REQUIRED = {
     "vastsky.cancelJob": ["eventid"],
     "vastsky.retryJob": ["eventid"],
     "vastsky.forceJob": ["eventid"],
+    "vastsky.mendBlock": ["blockid", "dextid"],
 }
 
 OTHER_TYPES: list[Any] = ["1", b"1", 1.0, True, None, [], {}, 1, xmlrpc.client.DateTime(0)]

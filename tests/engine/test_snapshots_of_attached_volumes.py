@@ -12,7 +12,7 @@ from agents.engines.base import EngineError
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import store_layout
-from agents.engines.userspace.snapshot.snapshot import Snapshot
+from agents.engines.userspace.snapshot.kept_chunks import KeptChunks
 from agents.ondisk import GB
 from agents.protocol import DeviceState
 from deploy.local.nbd import NbdClient, NbdError
@@ -66,12 +66,12 @@ def test_a_snapshot_stays_what_it_was_while_the_origin_changes(make_lab: MakeLab
 
 
 def test_a_chunk_is_durable_before_the_bit_that_tells_of_it() -> None:
-    origin, store = SlowDevice(VOLUME, GB), SlowDevice(SNAPSHOT, 2 * GB)
-    snapshot = Snapshot(cast("Any", origin), cast("Any", store), Future, broken=False)
+    store = SlowDevice(SNAPSHOT, 2 * GB)
+    chunks = KeptChunks(cast("Any", store), GB)
     ended = []
     layout = store_layout(GB)
 
-    keeping = LoopTask(snapshot.keep(3, b"x" * CHUNK))
+    keeping = LoopTask(chunks.keep([(3, b"x" * CHUNK)]))
     keeping.when_ended(lambda: ended.append(True))
 
     assert (store.answer(), ended) == ([layout.data_at + 3 * CHUNK], [])

@@ -17,8 +17,11 @@ from typing import Any
 from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
+from agents.checksums import BLOCKS, digest, fold
 from agents.protocol import (
     AttachOrder,
+    ChecksumQuestion,
+    ChecksumReply,
     DetachOrder,
     DeviceState,
     DiskState,
@@ -28,10 +31,12 @@ from agents.protocol import (
     ExportState,
     GroupState,
     HeadState,
+    MendOrder,
     Progress,
     PullOrder,
     Reason,
     RebuildOrder,
+    ReplicaDigests,
     ReplicaMark,
     ReplicaReport,
     ReplicaState,
@@ -40,11 +45,14 @@ from agents.protocol import (
     SnapshotOrder,
     StorageState,
     UnsnapshotOrder,
+    VerifyOrder,
+    VerifyReply,
     from_struct,
     to_struct,
 )
 
 _hosts = itertools.count(10)
+_beats = itertools.count(1)
 
 
 class _Server(ThreadingMixIn, SimpleXMLRPCServer):
@@ -180,6 +188,23 @@ class Storage(Node):
         self.world.marks[order.target.dextid] = mark
         return self.journal(order, lambda: Report(order.eventid, order.order, Progress.RUNNING))
 
+    def on_checksums(self, question: ChecksumQuestion) -> ChecksumReply:
+        """Tell at most 100 chunks at once; contents are the world's, by blocks."""
+        count = min(question.count, 100)
+        told: list[str] = []
+        for chunk in range(question.offset_mib, question.offset_mib + count):
+            blocks = self.world.blocks(question.extent.dextid, chunk)
+            told += blocks if question.fine else [digest("".join(blocks).encode())]
+        return ChecksumReply(count, tuple(told), self.world.mark(question.extent.dextid))
+
+    def on_mend(self, order: MendOrder) -> None:
+        source = int(order.source.export.split(".")[0])
+        end = order.first + order.count
+        right = self.world.blocks(source, order.offset_mib)[order.first : end]
+        if fold(right) != order.expected:
+            raise Fault(errno.ESTALE, "the source has other contents by now")
+        self.world.write(order.target.dextid, order.offset_mib, order.first, right)
+
     def finish(self, order: Any, progress: Progress = Progress.DONE, message: str = "") -> None:
         """Let the order that is running end."""
         key = (order.eventid, order.order)
@@ -296,6 +321,22 @@ class Head(Node):
             order, lambda: Report(order.eventid, order.order, Progress.RUNNING, 10, 100)
         )
 
+    def on_verify(self, order: VerifyOrder) -> VerifyReply:
+        group = self.groups[order.lvolid]
+        replicas = [r.dextid for r in group.replicas.values() if r.mirrorid == order.mirrorid]
+        place, end = order.offset_mib, order.first + order.count
+        self.world.settle(replicas, place)
+        right = self.world.blocks(order.source, place)[order.first : end]
+        if order.source and fold(right) == order.expected:
+            for dextid in replicas:
+                self.world.write(dextid, place, order.first, right)
+        return VerifyReply(
+            tuple(
+                ReplicaDigests(dextid, tuple(self.world.blocks(dextid, place)[order.first : end]))
+                for dextid in replicas
+            )
+        )
+
     def finish(self, order: RebuildOrder, progress: Progress = Progress.DONE) -> None:
         """Let a rebuild end; a replica that it replaces is dropped."""
         key = (order.eventid, order.order)
@@ -324,22 +365,45 @@ ORDERS: dict[str, Any] = {
     "snapshot": SnapshotOrder,
     "unsnapshot": UnsnapshotOrder,
     "rebuild": RebuildOrder,
+    "checksums": ChecksumQuestion,
+    "mend": MendOrder,
+    "verify": VerifyOrder,
 }
 
 
 @dataclass
 class World:
-    """All simulated machines and the marks on their disks."""
+    """All simulated machines, the marks on their disks, and the digests of what is no hole.
+
+    `hot` are chunks that a client overwrites all the time: asked twice they never are the same.
+    """
 
     head_port: int
     storage_port: int
     marks: dict[int, ReplicaMark] = field(default_factory=dict)
+    contents: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+    hot: set[tuple[int, int]] = field(default_factory=set)
     heads: dict[int, Head] = field(default_factory=dict)
     storages: dict[int, Storage] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.RLock)
 
     def mark(self, dextid: int) -> ReplicaMark:
         return self.marks.get(dextid, ReplicaMark(dextid, 0, 0, clean=True))
+
+    def blocks(self, dextid: int, chunk: int) -> list[str]:
+        blocks = self.contents.get((dextid, chunk), [""] * BLOCKS)
+        if (dextid, chunk) in self.hot:
+            place = next(_beats) % BLOCKS
+            return [*blocks[:place], f"v{next(_beats)}", *blocks[place + 1 :]]
+        return list(blocks)
+
+    def write(self, dextid: int, chunk: int, first: int, digests: list[str]) -> None:
+        blocks = self.contents.setdefault((dextid, chunk), [""] * BLOCKS)
+        blocks[first : first + len(digests)] = digests
+
+    def settle(self, dextids: list[int], chunk: int) -> None:
+        """Let a client's writes land: under a range lock nothing is in flight."""
+        self.hot -= {(dextid, chunk) for dextid in dextids}
 
     def new_storage(self) -> Storage:
         node = Storage(self, f"127.21.0.{next(_hosts) % 240}", self.storage_port)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.db import transaction
+from django.db.models import Q
 
 from agents.protocol import Reason
 from inventory import audit, servers
@@ -16,8 +17,10 @@ from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import drain, failures, rebuild, shred
+from volumes.replicas import broken
+from volumes.scrub import mending, passes
 from volumes.worker import operations, runner
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -86,6 +89,21 @@ def rebuilding(four: Cluster) -> Job:
     return Job.objects.get(kind=Job.Kind.REBUILD, ordered=True)
 
 
+def resume_scrubs(four: Cluster) -> Mutation:
+    passes.pause_scrubs(paused=True)
+    return lambda: passes.pause_scrubs(paused=False)
+
+
+def mend_block(four: Cluster) -> Mutation:
+    volume = four.create()
+    four.world.write(four.replicas(volume)[0].pk, 3, 0, ["x"])
+    four.world.write(four.replicas(volume)[1].pk, 3, 0, ["y"])
+    passes.request_scrub(volume)
+    four.work(2)
+    block = UnequalBlock.objects.select_related("mirror__volume", "job").get()
+    return lambda: mending.mend_block(block, four.replicas(volume)[0].pk)
+
+
 def finish_rebuild(four: Cluster) -> Mutation:
     job = rebuilding(four)
     reported = [(job.extent_id or 0, Replica.Status.INSYNC)]
@@ -116,6 +134,11 @@ def snapshot_of(four: Cluster) -> LogicalVolume:
     return snapshots.create_snapshot(origin=four.create(), name="before")[0]
 
 
+def broken_snapshot(four: Cluster) -> Mutation:
+    which = Q(pk=snapshot_of(four).pk)
+    return lambda: in_transaction(lambda: broken.break_snapshots(which, "its store is gone"))
+
+
 def shut_down(four: Cluster) -> Mutation:
     failures.shut_down()
     return servers.resume
@@ -143,6 +166,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
         snapshots.create_snapshot, origin=four.create(), name="before"
     ),
     Action.DELETE_SNAPSHOT: lambda four: call(snapshots.delete_snapshot, snapshot_of(four)),
+    Action.BREAK_SNAPSHOT: broken_snapshot,
     Action.ATTACH: lambda four: call(attach.request_attach, four.create(), a_head(four).pk),
     Action.DETACH: lambda four: call(detach.request_detach, attached(four)),
     Action.FENCE: fence,
@@ -162,9 +186,14 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
     Action.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
     Action.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
+    Action.SCRUB_VOLUME: lambda four: call(passes.request_scrub, four.create()),
+    Action.PAUSE_SCRUBS: lambda four: call(passes.pause_scrubs, paused=True),
+    Action.RESUME_SCRUBS: resume_scrubs,
+    Action.MEND_BLOCK: mend_block,
     Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
+    Action.BREAK_SNAPSHOT,
     Action.FENCE,
     Action.FAIL_HEAD,
     Action.LOSE_HEAD,
@@ -178,6 +207,8 @@ AGAIN_CHANGES_NOTHING = [
     Action.RESUME,
     Action.PAUSE_JOB,
     Action.RESUME_JOB,
+    Action.PAUSE_SCRUBS,
+    Action.RESUME_SCRUBS,
 ]
 
 

@@ -190,6 +190,29 @@ def test_a_shred_that_does_not_get_on_is_a_problem(four: Cluster, idle: LogicalV
     assert all("nothing has come of it" in problem.cause for problem in stuck)
 
 
+def test_a_shred_that_gets_on_again_is_a_problem_no_more(
+    four: Cluster, idle: LogicalVolume
+) -> None:
+    node = four.node_of(four.replicas(idle)[0])
+    node.hold_shreds = True
+    four.call("deleteLogicalVolume", lvolid=idle.pk)
+    four.reconcile()
+    four.work()
+    node.die()
+    later(2)
+    four.work(3)
+    assert any("does not get on" in title for title in titles())
+
+    node.start()
+    (order,) = node.told("shred")
+    node.reports[order.eventid, order.order] = Report(
+        order.eventid, order.order, Progress.RUNNING, 50, 100
+    )
+    four.work()
+
+    assert not any("does not get on" in title for title in titles())
+
+
 def test_a_rebuild_that_does_not_get_on_is_a_problem(
     four: Cluster, head: Head, volume: LogicalVolume
 ) -> None:

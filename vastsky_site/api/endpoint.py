@@ -19,6 +19,7 @@ from modernrpc.xmlrpc.handler import XmlRpcHandler
 import inventory.rpc
 import volumes.api.operator_rpc
 import volumes.api.rpc
+import volumes.api.scrub_rpc
 from inventory import calls, outages
 from inventory.errors import Invalid, Refused, TimedOut, TryAgain
 from vastsky_site.access import authorization
@@ -237,6 +238,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     **inventory.rpc.PROCEDURES,
     **volumes.api.rpc.PROCEDURES,
     **volumes.api.operator_rpc.PROCEDURES,
+    **volumes.api.scrub_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],

@@ -102,7 +102,10 @@ UNFOLD: dict[str, Any] = {
             {
                 "title": "Work",
                 "separator": True,
-                "items": [_item("Jobs and events", "checklist", "admin:volumes_job_changelist")],
+                "items": [
+                    _item("Jobs and events", "checklist", "admin:volumes_job_changelist"),
+                    _item("Scrubs", "compare", "admin:volumes_unequalblock_changelist"),
+                ],
             },
             {
                 "title": "Access",

@@ -42,7 +42,11 @@ class EventStatus(IntEnum):
     ERROR = 5
 
 
-EVENTS = {Job.Kind.REBUILD: Event.RESYNC, Job.Kind.SHRED: Event.SHRED}
+EVENTS = {
+    Job.Kind.REBUILD: Event.RESYNC,
+    Job.Kind.SHRED: Event.SHRED,
+    Job.Kind.MEND: Event.ABNORMAL,
+}
 ENDED = {
     Job.State.DONE: EventStatus.DONE,
     Job.State.CANCELED: EventStatus.CANCELED,
@@ -215,7 +219,7 @@ def shutdown_all() -> None:
 
 
 def list_events(*, event_status: int = 0, all: int = 0) -> list[Struct]:  # noqa: A002  wire name
-    """Return nothing, as ever; with event_status or all, the rebuilds and shreds so selected."""
+    """Return nothing, as ever; with event_status or all, rebuilds, shreds, unequal blocks."""
     if not event_status and not all:
         return []
     chosen = Job.objects.filter(kind__in=EVENTS).order_by("-pk")

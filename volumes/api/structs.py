@@ -161,7 +161,7 @@ def _volume(
         "capacity": row.capacity_gb,
         "associated_to": [_association(row.origin_id)] if row.origin_id else [],
         "associated_from": snapshots,
-        "fault": fault,
+        "fault": fault or row.broken,
         "bind_status": bind_status,
         "bind_event": bind_event,
         "ctime": _ctime(row.created),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from django.db.models import Q
 from django.utils import timezone
 
 from agents.protocol import DeviceSpec, MirrorSpec, Reason, ReplicaState
@@ -13,6 +14,7 @@ from volumes.attach.plan import AttachPlan, plan
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.replicas import states
+from volumes.replicas.broken import break_snapshots
 from volumes.replicas.rows import GOOD, ReplicaRow
 
 
@@ -50,7 +52,7 @@ def commit(job: Job, attachment: Attachment, planned: AttachPlan) -> None:
     forced = replicas.filter(status=Replica.Status.FAULTY).values_list("pk", flat=True)
     states.mark_in_sync(list(forced))
     if lost := planned.lost_writes:
-        LogicalVolume.objects.filter(pk__in=lost, origin__isnull=False).update(broken=True)
+        break_snapshots(Q(pk__in=lost), "an attach was forced that left the newest of it behind")
     for reason in (Reason.SILENT, Reason.STALE):
         states.mark_out_of_sync(planned.out_of_sync(reason), reason)
     # While a snapshot is being made its store may be repaired: what took a place since is not used.

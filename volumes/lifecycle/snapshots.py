@@ -6,7 +6,7 @@ from datetime import timedelta
 from django.db.models import Q
 
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
-from inventory import audit, servers
+from inventory import audit, clock, servers
 from inventory.errors import Busy, HostDown, Invalid, NotFound
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -118,6 +118,7 @@ def _settle_snapshot(job: Job, report: Report) -> Again | None:
             with write_lock():
                 queue.finish(job)
                 replicas = Replica.objects.filter(mirror__volume=job.snapshot_id)
+                replicas.filter(status=Replica.Status.NEEDSHRED).update(since=clock.now())
                 replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC)
             return None
         case Progress.FAILED:
@@ -181,7 +182,8 @@ def _count_as_lost(job: Job, snapshot: LogicalVolume) -> None:
     """From the order on the head may keep nothing for the snapshot: never assemble it again."""
     if job.was_broken is None:
         queue.record(job, was_broken=snapshot.broken)
-        LogicalVolume.objects.filter(pk=snapshot.pk).update(broken=True)
+        whole = LogicalVolume.objects.filter(pk=snapshot.pk, broken=False)
+        whole.update(broken=True, broken_because="its deletion has begun, but was not finished")
 
 
 @write_lock()
@@ -189,4 +191,4 @@ def give_up_unsnapshot(job: Job, errno: int, error: str) -> None:
     """End the job. Only a snapshot that is in use is surely whole; others may be half gone."""
     queue.finish(job, errno, error)
     if errno == errnos.EBUSY and job.was_broken is False and job.snapshot_id:
-        LogicalVolume.objects.filter(pk=job.snapshot_id).update(broken=False)
+        LogicalVolume.objects.filter(pk=job.snapshot_id).update(broken=False, broken_because="")

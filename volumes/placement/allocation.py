@@ -17,7 +17,8 @@ from volumes.replicas.rows import ReplicaRow
 ALLOCATED = int(Replica.Status.ALLOCATED)
 # A volume of 1 TB has 250 rows: bulk_create takes half of the whole call's time to build them.
 INSERT_MIRROR = (
-    "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb) VALUES (%s, %s, %s, %s)"
+    "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb, scrubbed, scrub_mib)"
+    " VALUES (%s, %s, %s, %s, %s, 0)"
 )
 INSERT_REPLICA = (
     "INSERT INTO volumes_replica (extent_id, mirror_id, server_id, status, events, since, reason)"
@@ -37,11 +38,11 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
     numbers = ids.take("volume", len(placed))
     servers = {room.disk: room.server for room in found}
     now = connection.ops.adapt_datetimefield_value(clock.now())
-    mirrors: list[tuple[int, ...]] = []
+    mirrors: list[tuple[int | str | None, ...]] = []
     replicas: list[tuple[int | str | None, ...]] = []
     offset_gb = 0
     for number, mirror in zip(numbers, placed, strict=True):
-        mirrors.append((number, volume.pk, offset_gb, mirror.size_gb))
+        mirrors.append((number, volume.pk, offset_gb, mirror.size_gb, now))
         offset_gb += mirror.size_gb
         replicas += [
             (piece.extent_id, number, servers[piece.disk_id], ALLOCATED, now)

@@ -20,6 +20,7 @@ from volumes.repair import requests
 from volumes.replicas.rows import GOOD
 
 LOOK = timedelta(seconds=2)
+PAUSABLE = (Job.Kind.EVACUATE, Job.Kind.SCRUB)
 Place = StorageServer | Disk
 
 
@@ -88,9 +89,9 @@ def start_maintenance(place: Place, minutes: int) -> Job:
 
 @write_lock()
 def pause(job: Job, *, paused: bool) -> None:
-    """Let an evacuation rest, or go on; replicas that are being moved now are finished."""
-    if job.kind != Job.Kind.EVACUATE:
-        raise Invalid(f"{job} is no evacuation, it cannot be paused")
+    """Let an evacuation or a scrub rest, or go on; what is being moved now is finished."""
+    if job.kind not in PAUSABLE:
+        raise Invalid(f"{job} is no evacuation and no scrub, it cannot be paused")
     before = Job.objects.filter(pk=job.pk, state=Job.State.OPEN)
     if before.exclude(paused=paused).update(paused=paused):
         verb = audit.Action.PAUSE_JOB if paused else audit.Action.RESUME_JOB

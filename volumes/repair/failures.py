@@ -13,7 +13,7 @@ from inventory.errors import Busy, Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.write_lock import write_lock
 from volumes.attach import detach
-from volumes.models import Attachment, LogicalVolume, Replica
+from volumes.models import Attachment, Replica
 from volumes.repair import requests
 from volumes.replicas import states
 from volumes.replicas.rows import GOOD
@@ -173,12 +173,6 @@ def trust_head(insync: Collection[int], faulty: Collection[int]) -> None:
     kept = Exists(others.exclude(pk__in=faulty))
     left = Replica.objects.filter(~kept, pk__in=insync, mirror__in=lost)
     states.mark_in_sync(list(left.values_list("pk", flat=True)))
-
-
-@write_lock()
-def break_snapshots(volume_ids: Collection[int]) -> None:
-    """Take a head's word that snapshots lost data of their stores: they can only be deleted."""
-    LogicalVolume.objects.filter(pk__in=volume_ids, origin__isnull=False).update(broken=True)
 
 
 @write_lock()

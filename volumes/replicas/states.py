@@ -6,7 +6,8 @@ from django.db.models import Count, Q
 
 from agents.protocol import LOST, Reason, ReplicaReport, ReplicaState
 from inventory import clock
-from volumes.models import LogicalVolume, Mirror, Replica
+from volumes.models import Mirror, Replica
+from volumes.replicas.broken import break_snapshots
 from volumes.replicas.rows import GOOD
 
 _SAID_LOST = Q(status=Replica.Status.FAULTY, reason__in=LOST)
@@ -47,7 +48,7 @@ def _note_broken(faulty: list[int]) -> None:
     stores = Mirror.objects.filter(replicas__in=faulty, volume__origin__isnull=False).distinct()
     good = Count("replicas", filter=Q(replicas__status__in=GOOD))
     lost = Mirror.objects.filter(pk__in=stores).annotate(good=good).filter(good=0)
-    LogicalVolume.objects.filter(pk__in=lost.values("volume")).update(broken=True)
+    break_snapshots(Q(pk__in=lost.values("volume")), "its head lost all replicas of its store")
 
 
 def record_closed(group: int, closed: tuple[ReplicaReport, ...]) -> None:

@@ -6,14 +6,15 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from django.conf import settings
-from django.db.models import Model, Q, Sum
+from django.db.models import Exists, Model, Q, Sum
 from django.utils import timezone
 
 from inventory import clock, servers
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer, Watch
 from inventory.pulse import Pulse
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import grace
+from volumes.replicas.broken import ON_THE_WAY
 from volumes.reports import networks, progress, protection
 
 LISTED = 20
@@ -29,11 +30,13 @@ class Risk(IntEnum):
 
     UNREACHABLE = 0
     LAST_REPLICA = 1
-    STOPPED = 2
-    FAILED = 3
-    NETWORK = 4
-    REDUCED = 5
-    WEAR = 6
+    UNEQUAL = 2
+    BROKEN = 3
+    STOPPED = 4
+    FAILED = 5
+    NETWORK = 6
+    REDUCED = 7
+    WEAR = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     now = clock.now()
     found: list[Problem] = []
     found += _weak(protection.weak_volumes() if weak is None else weak)
+    found += _unequal()
+    found += _broken()
     found += _worker()
     found += _brake()
     found += _halted()
@@ -119,6 +124,20 @@ def _degraded_replicas(volumes: Iterable[int]) -> dict[int, tuple[str, datetime 
     }
 
 
+def _broken() -> Iterator[Problem]:
+    """Snapshots that are lost, but for those whose deletion is under way."""
+    rows = LogicalVolume.objects.filter(~Exists(ON_THE_WAY), broken=True).select_related("origin")
+    for row in rows.order_by("pk")[:LISTED]:
+        yield Problem(
+            Risk.BROKEN,
+            row,
+            f"{row.name}, a snapshot of {row.origin.name if row.origin else '?'}, is broken",
+            f"{row.broken_because or 'its store lost data'}; it can only be deleted",
+            None,
+            "delete-volume",
+        )
+
+
 def _attachments() -> Iterator[Problem]:
     rows = Attachment.objects.filter(state=Attachment.State.ERROR).select_related("volume", "head")
     for row in rows.order_by("since")[:LISTED]:
@@ -129,6 +148,30 @@ def _attachments() -> Iterator[Problem]:
             row.error,
             clock.on_the_wall(row.since),
             "detach",
+        )
+
+
+def _unequal() -> Iterator[Problem]:
+    """Places at which replicas differ; most are mended before anybody looks."""
+    blocks = UnequalBlock.objects.filter(state=UnequalBlock.State.OPEN).order_by("pk")
+    rows = blocks.select_related("mirror__volume").prefetch_related("contents")
+    listed = list(rows[:LISTED])
+    for row in listed:
+        volume = row.mirror.volume
+        store = "the copy-on-write store of " if volume.origin_id else ""
+        yield Problem(
+            Risk.UNEQUAL,
+            row,
+            f"replicas of {store}{volume.name} differ in {row.length} bytes at {row.volume_offset}",
+            "a disk changed what it keeps: " + ", ".join(map(str, row.contents.all())),
+            row.found,
+        )
+    if len(listed) == LISTED and (left := blocks.count() - LISTED):
+        yield Problem(
+            Risk.UNEQUAL,
+            None,
+            f"replicas differ in {left} more places",
+            "where one disk is behind most of them, evacuate it",
         )
 
 
@@ -278,16 +321,18 @@ def is_anything_wrong() -> bool:
     now = clock.now()
     limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
+    unequal = Q(kind=Job.Kind.MEND, state=Job.State.OPEN)
     return any(
         rows.exists()
         for rows in (
             Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
+            LogicalVolume.objects.filter(broken=True),
             StorageServer.objects.filter(degraded),
             HeadServer.objects.filter(degraded),
             networks.half_silent(),
             Disk.objects.filter(priority__in=OUT),
             StorageServer.objects.filter(halted=True),
             Attachment.objects.filter(state=Attachment.State.ERROR),
-            Job.objects.filter(progress.needs_attention(now)),
+            Job.objects.filter(progress.needs_attention(now) | unequal),
         )
     )

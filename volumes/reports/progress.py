@@ -14,6 +14,8 @@ OVERDUE = timedelta(seconds=90)
 """A step is due, and nobody took it for longer than any lease: worker or beat stand still."""
 STILL = timedelta(minutes=5)
 """Long work that gets on does so more often."""
+GETTING_ON = timedelta(minutes=1)
+"""Long work that moved since then gets on, whatever failed before."""
 STUCK_AFTER = 3
 """Failed tries of one step after which a person should look."""
 
@@ -83,7 +85,9 @@ def open_jobs() -> QuerySet[Job]:
 def needs_attention(now: datetime) -> Q:
     """Select open jobs that do not get on: overdue, late, failing often, or at a standstill."""
     late = Q(due__lt=now - OVERDUE) | Q(deadline__lt=now - OVERDUE)
-    return Q(state=Job.State.OPEN) & (late | Q(attempts__gte=STUCK_AFTER) | _stands_still(now))
+    moving = Q(ordered=True, moved__isnull=False, moved__gte=now - GETTING_ON)
+    failing = Q(attempts__gte=STUCK_AFTER) & ~moving
+    return Q(state=Job.State.OPEN) & (late | failing | _stands_still(now))
 
 
 def _stands_still(now: datetime) -> Q:

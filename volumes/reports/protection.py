@@ -24,7 +24,10 @@ class Weak:
 
 
 def weak_volumes(among: Collection[int] | None = None) -> dict[int, Weak]:
-    """Find the volumes below their redundancy, each with the fewest good replicas of any part."""
+    """Find the volumes below their redundancy, each with the fewest good replicas of any part.
+
+    A broken snapshot is none of them: nothing is promised of it any more.
+    """
     found: dict[int, Weak] = {}
     for _, volume_id, redundancy, good in {*_ill(among), *_short(among)}:
         known = found.get(volume_id, Weak(volume_id, redundancy, good, 0))
@@ -35,7 +38,12 @@ def weak_volumes(among: Collection[int] | None = None) -> dict[int, Weak]:
 
 def histogram(weak: dict[int, Weak]) -> dict[int, int]:
     """Count all volumes by the fewest good replicas that any part of them has, fewest first."""
-    promised = LogicalVolume.objects.values_list("redundancy").annotate(Count("pk")).order_by()
+    promised = (
+        LogicalVolume.objects.filter(broken=False)
+        .values_list("redundancy")
+        .annotate(Count("pk"))
+        .order_by()
+    )
     counts = dict(promised)
     for volume in weak.values():
         counts[volume.redundancy] = counts.get(volume.redundancy, 0) - 1
@@ -46,9 +54,10 @@ def histogram(weak: dict[int, Weak]) -> dict[int, int]:
 def _ill(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors with a replica that is not good, by its index, and too few that are."""
     degraded = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
-    replicas = Replica.objects.filter(mirror__in=degraded.values("mirror"))
+    promised = Replica.objects.filter(mirror__volume__broken=False)
+    replicas = promised.filter(mirror__in=degraded.values("mirror"))
     if among is not None:
-        replicas = Replica.objects.filter(mirror__volume__in=among)
+        replicas = promised.filter(mirror__volume__in=among)
     is_good = Case(When(status__in=GOOD, then=1), default=0, output_field=IntegerField())
     mirrors = replicas.order_by().values("mirror", "mirror__volume", "mirror__volume__redundancy")
     rows = mirrors.annotate(good=Sum(is_good)).values_list(
@@ -61,7 +70,9 @@ def _short(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors that lack a replica altogether; an index counts them."""
     own = Replica.objects.filter(mirror=OuterRef("pk")).order_by()
     there = own.values("mirror").annotate(count=Count("*")).values("count")
-    mirrors = Mirror.objects.annotate(there=Coalesce(Subquery(there), 0))
+    mirrors = Mirror.objects.filter(volume__broken=False).annotate(
+        there=Coalesce(Subquery(there), 0)
+    )
     if among is not None:
         mirrors = mirrors.filter(volume__in=among)
     short = mirrors.filter(there__lt=F("volume__redundancy")).order_by()

@@ -23,6 +23,7 @@ class VolumeRow(NamedTuple):
     store_gb: int
     redundancy: int
     origin_id: int | None
+    broken: bool
     created: datetime
 
 

@@ -10,6 +10,7 @@ from inventory.write_lock import write_lock
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain
+from volumes.scrub import mending, passes
 
 CANCELED = "canceled by an operator"
 
@@ -39,6 +40,10 @@ def cancel_job(job: Job) -> None:
             Attachment.objects.filter(volume=job.volume_id).move(
                 Attachment.State.BINDING, Attachment.State.ERROR, CANCELED
             )
+        case Job.Kind.SCRUB:
+            passes.cancel(job, CANCELED)
+        case Job.Kind.MEND:
+            mending.dismiss(job, CANCELED)
         case Job.Kind.REBUILD:
             raise Invalid("a rebuild restores redundancy and is not canceled; pause an evacuation")
         case Job.Kind.SHRED:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, Q
 
 from agents.protocol import (
     DetachOrder,
@@ -28,8 +29,9 @@ from volumes.attach import detach, exports
 from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.repair import failures, requests, shred
-from volumes.replicas import rows
+from volumes.replicas import broken, rows
 from volumes.replicas.rows import GOOD
+from volumes.scrub import passes
 
 logger = logging.getLogger(__name__)
 
@@ -144,12 +146,51 @@ def reconcile_heads() -> None:
         logger.warning("head server hsvr-%08x is silent for too long", head)
         failures.lose_head(head)
     for head, state in states.items():
+        _note_broken(head, state)
         _take_down_orphans(head, state)
         _fence_missing(head, state, asked)
         own = _bound_groups(head, state)
+        _break_forgotten(head, own, asked - timedelta(seconds=state.age) - SETTLED)
         _take_down_snapshots(head, own)
         _fail_replicas(own)
         _export_to_the_dead(own)
+
+
+def _note_broken(head: int, state: HeadState) -> None:
+    """Take a head's word that snapshots are broken, though their group may be elsewhere by now.
+
+    Nobody else knows that it let its clients overwrite what it could not keep.
+    """
+    cause = f"hsvr-{head:08x} could not keep in its store what its origin overwrote"
+    for group in state.groups:
+        lost = [device.lvolid for device in group.devices if device.broken]
+        news = Q(pk__in=lost, origin=group.lvolid, origin__epoch__gte=group.epoch, broken=False)
+        if lost and LogicalVolume.objects.filter(news).exists():
+            with write_lock():
+                broken.break_snapshots(news, cause)
+
+
+def _break_forgotten(head: int, groups: list[GroupState], before: datetime) -> None:
+    """A head that runs an origin without a snapshot of it keeps nothing for that snapshot.
+
+    What it shows of it, links that lead nowhere for example, it has to take away.
+    """
+    shown = {group.lvolid: {device.lvolid for device in group.devices} for group in groups}
+    found = broken.forgotten(shown, before)
+    if not found:
+        return
+    with write_lock():
+        found = broken.forgotten(shown, before)
+        broken.break_snapshots(Q(pk__in=found), f"hsvr-{head:08x} ran its origin without it")
+    for snapshot, origin in found.items():
+        logger.error("hsvr-%08x runs lvol-%08x without lvol-%08x", head, origin, snapshot)
+        _unsnapshot(head, next(g for g in groups if g.lvolid == origin), snapshot)
+
+
+def _unsnapshot(head: int, group: GroupState, snapshot: int) -> None:
+    incarnation = servers.cluster().incarnation
+    order = UnsnapshotOrder(_event(), 1, incarnation, group.lvolid, group.epoch, snapshot)
+    nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
 
 
 def _take_down_orphans(head: int, state: HeadState) -> None:
@@ -173,21 +214,27 @@ def _take_down_orphans(head: int, state: HeadState) -> None:
 
 
 def _take_down_snapshots(head: int, groups: list[GroupState]) -> None:
-    """Take away snapshots that were given up while the head was making them after all."""
-    found = {device.lvolid: group for group in groups for device in group.devices}
-    known = LogicalVolume.objects.filter(pk__in=found).values_list("pk", flat=True)
-    for snapshot in found.keys() - set(known):
-        group = found[snapshot]
+    """Take away snapshots that were given up while the head was making them after all.
+
+    And those that are broken by what another head told later; a head's own is an error to read.
+    """
+    found = {
+        device.lvolid: group for group in groups for device in group.devices if not device.broken
+    }
+    right = LogicalVolume.objects.filter(Q(broken=False) | Exists(broken.ON_THE_WAY))
+    right = right.filter(pk__in=found)
+    for snapshot in found.keys() - set(right.values_list("pk", flat=True)):
         logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, snapshot)
-        order = UnsnapshotOrder(
-            _event(), 1, servers.cluster().incarnation, group.lvolid, group.epoch, snapshot
-        )
-        nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
+        _unsnapshot(head, found[snapshot], snapshot)
 
 
 def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
     """A head that does not run what is bound there has lost it, by a reboot for example."""
-    running = {(group.lvolid, group.epoch) for group in state.groups}
+    running = {
+        (group.lvolid, group.epoch)
+        for group in state.groups
+        if any(device.lvolid == group.lvolid for device in group.devices)
+    }
     known = asked - timedelta(seconds=state.age)
     bound = Attachment.objects.filter(
         head=head, state=Attachment.State.BOUND, since__lt=known - SETTLED
@@ -231,9 +278,6 @@ def _fail_replicas(groups: list[GroupState]) -> None:
     if cut_off:
         failures.note_cut_off(cut_off)
     failures.forget_cut_off([group.lvolid for group in groups if group.alive], cut_off)
-    broken = [d.lvolid for group in groups for d in group.devices if d.broken]
-    if broken:
-        failures.break_snapshots(broken)
 
 
 def _export_to_the_dead(groups: list[GroupState]) -> None:
@@ -301,5 +345,6 @@ PARTS = (
     failures.drop_absent,
     requests.request_missing,
     shred.request_missing,
+    passes.request_due,
     queue.forget_old,
 )

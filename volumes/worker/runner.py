@@ -23,6 +23,7 @@ from volumes.jobs.queue import Again
 from volumes.lifecycle import snapshots
 from volumes.models import Job
 from volumes.repair import drain, rebuild, shred
+from volumes.scrub import mending, passes
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ STEPS: dict[str, Step] = {
     Job.Kind.SHRED: shred.shred_step,
     Job.Kind.EVACUATE: drain.evacuate_step,
     Job.Kind.MAINTENANCE: drain.maintenance_step,
+    Job.Kind.SCRUB: passes.scrub_step,
+    Job.Kind.MEND: mending.mend_step,
 }
 GIVE_UP: dict[str, GiveUp] = {
     Job.Kind.ATTACH: attach.give_up_attach,

@@ -24,6 +24,7 @@ from agents.protocol import (
     SnapshotOrder,
     Target,
     UnsnapshotOrder,
+    VerifyOrder,
 )
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ class HeadRole:
             "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
             "vastsky.unsnapshot": Method(UnsnapshotOrder, self._orders.unsnapshot),
             "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
+            "vastsky.verify": Method(VerifyOrder, self._orders.verify),
         }
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a head agent does when told: attach, detach, snapshot, unsnapshot, rebuild."""
+"""What a head agent does when told: attach, detach, snapshot, unsnapshot, rebuild, verify."""
 
 import errno
 import threading
@@ -21,6 +21,8 @@ from agents.protocol import (
     Report,
     SnapshotOrder,
     UnsnapshotOrder,
+    VerifyOrder,
+    VerifyReply,
     from_struct,
 )
 
@@ -83,6 +85,13 @@ class HeadOrders:
         self._fences.check(order.lvolid, order.epoch)
         return self._orders.take("rebuild", order, partial(self._rebuild, order))
 
+    def verify(self, order: VerifyOrder) -> VerifyReply:
+        """Compare blocks of an attached mirror's replicas, here and now."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        self._attached(order.lvolid, order.epoch)
+        return VerifyReply(self._engine.verify(order))
+
     def resume(self, journal: Journal) -> None:
         """Watch the rebuilds that run; forget what the manager will order again."""
         for method in START_ANEW:
@@ -133,9 +142,8 @@ class HeadOrders:
         return self._attached(order.lvolid, order.epoch).replicas
 
     def _unsnapshot(self, order: UnsnapshotOrder) -> tuple[ReplicaReport, ...]:
-        group = self._attached(order.lvolid, order.epoch)
-        if order.snapshot in {device.lvolid for device in group.devices}:
-            self._engine.unsnapshot(order.lvolid, order.snapshot)
+        self._attached(order.lvolid, order.epoch)
+        self._engine.unsnapshot(order.lvolid, order.snapshot)
         return self._attached(order.lvolid, order.epoch).replicas
 
     def _rebuild(self, order: RebuildOrder, task: RunningOrder) -> tuple[ReplicaReport, ...]:

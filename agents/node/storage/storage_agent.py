@@ -10,6 +10,7 @@ from agents.node.config import StorageConfig
 from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
 from agents.node.registration import STORAGE, Registration
+from agents.node.storage.checksum_answers import ChecksumAnswers
 from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disk_watch import DiskWatch
 from agents.node.storage.disks import Disks, OpenDisk
@@ -17,9 +18,11 @@ from agents.node.storage.patrol import Patrol
 from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.storage_orders import Events, StorageOrders
 from agents.protocol import (
+    ChecksumQuestion,
     EvictOrder,
     ExportOrder,
     ExportState,
+    MendOrder,
     PullOrder,
     ShredOrder,
     StorageState,
@@ -55,6 +58,9 @@ class StorageRole:
             events=Events(outbox.shredded, self._tell_bad_blocks),
             shred_rate=RateLimit(config.shred_mib_per_s),
         )
+        self._checksums = ChecksumAnswers(
+            self._disks, parts.orders.admit, RateLimit(config.scrub_mib_per_s)
+        )
         self._watch = DiskWatch(self._disks, self._tell_vanished, self._reopen)
         self._patrol = Patrol(
             self._disks, self._tell_bad_blocks, RateLimit(config.patrol_mib_per_s)
@@ -80,6 +86,8 @@ class StorageRole:
             "vastsky.evict": Method(EvictOrder, self._orders.evict),
             "vastsky.shred": Method(ShredOrder, self._orders.shred),
             "vastsky.pull": Method(PullOrder, self._orders.pull),
+            "vastsky.checksums": Method(ChecksumQuestion, self._checksums.answer),
+            "vastsky.mend": Method(MendOrder, self._orders.mend),
         }
 
     def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a storage agent does when told: export, evict, shred, pull."""
+"""What a storage agent does when told: export, evict, shred, pull, mend."""
 
 import errno
 import logging
@@ -13,6 +13,7 @@ from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.orders import Orders, RunningOrder
+from agents.node.storage import mend
 from agents.node.storage.disks import Disks, OpenDisk
 from agents.node.storage.pull import pull
 from agents.node.storage.rate_limit import RateLimit
@@ -23,6 +24,7 @@ from agents.protocol import (
     ExportOrder,
     ExportReply,
     ExtentRef,
+    MendOrder,
     PullOrder,
     ReplicaMark,
     ReplicaReport,
@@ -99,6 +101,16 @@ class StorageOrders:
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
         return self._orders.take("pull", order, partial(self._pull, order))
+
+    def mend(self, order: MendOrder) -> None:
+        """Copy blocks from another server, here and now; no newer epoch begins meanwhile."""
+        self._orders.admit(order.incarnation)
+        data = mend.read_source(order)
+        with self._leases:
+            self._fences.check(order.lvolid, order.epoch)
+            disk = self._admit_extent(order.target)
+            mend.overwrite(disk, order, data)
+        logger.info("extent %d: mended at MiB %d", order.target.dextid, order.offset_mib)
 
     def resume(self, journal: Journal) -> None:
         """Go on with what an earlier process of this agent had begun."""

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from inventory import clock
 from inventory.models import Extent, Priority
-from volumes.models import Attachment, Job, Replica
+from volumes.models import Attachment, Job, LogicalVolume, Replica
 
 OK, WARN, BAD, BUSY, IDLE = "ok", "warn", "bad", "busy", "idle"
 MARKS = {OK: "✓", WARN: "!", BAD: "✕", BUSY: "↻", IDLE: "\N{EN DASH}"}
@@ -83,6 +83,13 @@ def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     if known.tone in {BAD, IDLE} or silent_since is None or silent_since > limit:
         return known
     return Pill("silent", WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
+
+
+def protection_pill(volume: LogicalVolume, good: int) -> Pill:
+    """Show a volume by the good replicas of its weakest part; a broken snapshot as that."""
+    if volume.broken:
+        return Pill("broken", BAD, volume.broken_because or "its store lost data")
+    return replicas_pill(good, volume.redundancy)
 
 
 def replicas_pill(good: int, redundancy: int) -> Pill:

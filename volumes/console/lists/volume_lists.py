@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from volumes.console.frame.cells import link, named
 from volumes.console.frame.formats import NOTHING, lasting, since, size
 from volumes.console.frame.page import number
-from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
+from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, protection_pill
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
@@ -53,6 +53,7 @@ class ByReplicas(admin.SimpleListFilter):
             ("1", "the last one"),
             ("fewer", "fewer than promised"),
             ("all", "all"),
+            ("broken", "broken snapshots"),
             *((str(replicas), f"{replicas} replicas") for replicas in range(2, 10)),
         ]
 
@@ -63,6 +64,9 @@ class ByReplicas(admin.SimpleListFilter):
         if not wanted:
             return queryset
         weak = protection.weak_volumes()
+        if wanted == "broken":
+            return queryset.filter(broken=True)
+        queryset = queryset.filter(broken=False)
         if wanted == "all":
             return queryset.exclude(pk__in=weak.keys())
         if wanted == "fewer":
@@ -119,7 +123,7 @@ class VolumeList(Listing):
 
     @admin.display(description="Good replicas")
     def replicas(self, row: Any) -> Pill:
-        return replicas_pill(row.fewest, row.redundancy)
+        return protection_pill(row, row.fewest)
 
     @admin.display(description="State")
     def attached(self, row: LogicalVolume) -> Pill:

@@ -109,6 +109,8 @@ def _verdict(
         return Verdict(BAD, "Data is out of reach", reasons)
     if worst == Risk.LAST_REPLICA:
         return Verdict(BAD, "Data is at risk", reasons)
+    if worst == Risk.BROKEN:
+        return Verdict(BAD, "A snapshot is lost, all other data is safe", reasons)
     if worst is None:
         return Verdict(
             OK,
@@ -128,7 +130,7 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
     ):
         if count:
             yield VerdictReason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
-    for risks in ((Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
+    for risks in ((Risk.BROKEN,), (Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
         shown = [problem for problem in wrong if problem.risk in risks]
         if shown:
             more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""

@@ -16,6 +16,8 @@ from volumes.reports.problems import Problem, Risk
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
     Risk.LAST_REPLICA: Pill("last replica", BAD),
+    Risk.UNEQUAL: Pill("replicas differ", BAD),
+    Risk.BROKEN: Pill("snapshot lost", BAD),
     Risk.STOPPED: Pill("stopped", BAD),
     Risk.FAILED: Pill("failed", WARN),
     Risk.NETWORK: Pill("one network", WARN),
@@ -23,6 +25,7 @@ RISKS = {
     Risk.WEAR: Pill("wear", WARN),
 }
 LISTS = {
+    Risk.UNEQUAL: ("admin:volumes_unequalblock_changelist", "?state__exact=open"),
     Risk.NETWORK: ("console:cluster", ""),
     Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),
 }

@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from volumes.console.frame.page import fragment, number, page, viewing
-from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, replicas_pill
+from volumes.console.frame.pills import ATTACHMENTS, REPLICAS, Pill, protection_pill, replicas_pill
+from volumes.console.pages import scrub_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -112,12 +113,13 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "snapshots": list(volume.snapshots.order_by("pk")),
         "attached": attached,
         "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
-        "replicas": replicas_pill(weak.fewest if weak else volume.redundancy, volume.redundancy),
+        "replicas": protection_pill(volume, weak.fewest if weak else volume.redundancy),
         "weak": weak,
         "mirrors": shown,
         "mirror_count": len(mirrors),
         "part": part,
         "parts": range(-(-len(mirrors) // PART)),
+        "scrub": scrub_page.of_volume(volume),
         "jobs": _jobs(group),
     }
 

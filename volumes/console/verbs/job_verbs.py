@@ -6,7 +6,13 @@ from volumes.models import Job
 from volumes.repair import drain
 from volumes.worker import operations
 
-CANCELABLE = (Job.Kind.ATTACH, Job.Kind.EVACUATE, Job.Kind.MAINTENANCE)
+CANCELABLE = (
+    Job.Kind.ATTACH,
+    Job.Kind.EVACUATE,
+    Job.Kind.MAINTENANCE,
+    Job.Kind.SCRUB,
+    Job.Kind.MEND,
+)
 FORCEABLE = (Job.Kind.ATTACH, Job.Kind.DETACH, Job.Kind.REBUILD)
 FORCED = {
     Job.Kind.ATTACH: "{}: the replicas that answer are taken as the newest",
@@ -46,8 +52,8 @@ def _refuse_force(rows: Rows) -> dict[int, str]:
 
 
 def _refuse_pause(rows: Rows) -> dict[int, str]:
-    no = "only an evacuation rests"
-    return {job.pk: no for job in rows if job.kind != Job.Kind.EVACUATE} | _over(rows)
+    no = "only an evacuation or a scrub rests"
+    return {job.pk: no for job in rows if job.kind not in drain.PAUSABLE} | _over(rows)
 
 
 def _force_hits(rows: Rows) -> list[str]:
@@ -67,8 +73,8 @@ VERBS = [
     Verb(
         name="pause-job",
         title="Pause or go on",
-        promise="A running evacuation rests, a resting one goes on; what is being moved is "
-        "finished first.",
+        promise="An evacuation or scrub that runs rests, one that rests goes on; what is being "
+        "moved is finished first.",
         icon="pause",
         model=Job,
         do=_pause,

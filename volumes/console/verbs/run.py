@@ -17,13 +17,17 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from inventory.errors import Refused
 from volumes.console.frame.page import number, page, viewing
 from volumes.console.frame.permissions import may
-from volumes.console.verbs import hardware_verbs, job_verbs, volume_verbs
+from volumes.console.verbs import hardware_verbs, job_verbs, scrub_verbs, volume_verbs
 from volumes.console.verbs.verb import Verb, Wish
 
 if TYPE_CHECKING:
     from volumes.models import Job
 
-VERBS = {verb.name: verb for verb in (*volume_verbs.VERBS, *hardware_verbs.VERBS, *job_verbs.VERBS)}
+VERBS = {
+    verb.name: verb
+    for table in (volume_verbs, hardware_verbs, job_verbs, scrub_verbs)
+    for verb in table.VERBS
+}
 MOST = 200
 """Rows that may be chosen at once."""
 

@@ -1,11 +1,13 @@
 """Assembling a group: connecting its replicas, finding what to resync, marking them."""
 
+import contextlib
 import errno
 import os
 from collections.abc import Sequence
 from functools import partial
 
 from agents.engines.base import EngineError
+from agents.engines.userspace.head.group_device import GroupDevice
 from agents.engines.userspace.head.state_file import SavedDevice, SavedMirror, SavedReplica
 from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
@@ -37,12 +39,23 @@ class Assembly:
         self.connections = Connections(reactor, arguments.replica_timeout)
         self._bitmaps: dict[int, WriteIntentBitmap] = {}
         self._files: frozenset[str] = frozenset()
-        self.revived = arguments.revive
 
-    def make_volume(self, device: SavedDevice) -> Volume:
-        """Make a device as it was saved, not yet connected."""
+    async def join(self, device: GroupDevice, *, revived: bool, quiet: bool = False) -> None:
+        """Make a device's volume as it was saved, connect its good replicas and mark them.
+
+        The caller saves what became of the replicas before it serves the volume. `quiet`: why it
+        fails was logged before.
+        """
+        device.volume = self._make_volume(device.spec, revived=revived)
+        try:
+            await self._join(device.volume, device.spec, revived=revived, quiet=quiet)
+        except EngineError:
+            device.part()
+            raise
+
+    def _make_volume(self, device: SavedDevice, *, revived: bool) -> Volume:
         size = sum(mirror.size_gb for mirror in device.mirrors) * GB
-        path = f"{self._folder}/intent-{device.lvolid:08x}"
+        path = self._intent_path(device.lvolid)
         try:
             bitmap = WriteIntentBitmap(path, size, self._group.epoch, self._boot_id)
         except OSError as error:
@@ -52,15 +65,17 @@ class Assembly:
         mirrors: list[LiveMirror] = []
         for saved in device.mirrors:
             base = mirrors[-1].base + mirrors[-1].size if mirrors else 0
-            mirrors.append(self._make_mirror(saved, base, bitmap))
+            mirrors.append(self._make_mirror(saved, base, bitmap, revived=revived))
         return Volume(device.lvolid, mirrors)
 
-    def _make_mirror(self, saved: SavedMirror, base: int, bitmap: WriteIntentBitmap) -> LiveMirror:
+    def _make_mirror(
+        self, saved: SavedMirror, base: int, bitmap: WriteIntentBitmap, *, revived: bool
+    ) -> LiveMirror:
         size = saved.size_gb * GB
         regions = bitmap.part(base, size)
         mirror = LiveMirror(self._group, saved.mirrorid, size, base, regions)
         mirror.settlement.events = saved.events
-        known = self.revived and bitmap.survived and bitmap.old_epoch == self._group.epoch
+        known = revived and bitmap.survived and bitmap.old_epoch == self._group.epoch
         for one in saved.replicas:
             replica = _make_replica(one)
             replica.events = replica.events or saved.events
@@ -84,16 +99,17 @@ class Assembly:
         missed.add(regions.as_missing())
         return missed
 
+    def _intent_path(self, lvolid: int) -> str:
+        return f"{self._folder}/intent-{lvolid:08x}"
+
     def missed_path(self, dextid: int) -> str:
         """Name the file that keeps what a replica lacks."""
         return f"{self._folder}/missed-{dextid:08x}"
 
-    async def join(self, volume: Volume, device: SavedDevice) -> None:
-        """Connect all good replicas, find what is to be resynced, and mark them as in use.
-
-        The caller saves what became of the replicas before it serves the volume.
-        """
-        await self._connect_all(volume)
+    async def _join(
+        self, volume: Volume, device: SavedDevice, *, revived: bool, quiet: bool
+    ) -> None:
+        await self._connect_all(volume, quiet=quiet)
         for mirror in volume.mirrors:
             if not mirror.readers:
                 raise EngineError(
@@ -101,13 +117,13 @@ class Assembly:
                 )
         bitmap = self._bitmaps[volume.lvolid]
         for joined in [
-            LoopTask(self._join_mirror(mirror, bitmap, dirty=spec.dirty))
+            LoopTask(self._join_mirror(mirror, bitmap, examine=spec.dirty or revived))
             for mirror, spec in zip(volume.mirrors, device.mirrors, strict=True)
         ]:
             await joined
         bitmap.adopt()
 
-    async def _connect_all(self, volume: Volume) -> None:
+    async def _connect_all(self, volume: Volume, *, quiet: bool) -> None:
         # Server by server: one that is busy accepting needs not be woken for each.
         wanted = [(mirror, replica) for mirror in volume.mirrors for replica in mirror.readers]
         wanted.sort(key=lambda one: (one[1].addresses, one[1].port))
@@ -119,7 +135,8 @@ class Assembly:
         for mirror, replica, connected in waiting:
             error, why = await connected
             if error:
-                self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
+                if not quiet:
+                    self._group.log(f"mirror {mirror.mirrorid} replica {replica.dextid}: {why}")
                 replica.state, replica.reason = FAULTY, Reason.CONNECTION
                 # It was good until now: it lacks no more than what is dirty and what comes.
                 replica.missed = self._group.missed_chunks(replica.dextid, mirror.regions)
@@ -129,9 +146,9 @@ class Assembly:
                 replica.reason = Reason.NONE
 
     async def _join_mirror(
-        self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, dirty: bool
+        self, mirror: LiveMirror, bitmap: WriteIntentBitmap, *, examine: bool
     ) -> None:
-        if dirty or self.revived:
+        if examine:
             marks = await self._read_marks(mirror)
             newest = max((mark.events for _, mark in marks), default=0)
             self._leave_out_stale(mirror, marks, newest)
@@ -169,14 +186,14 @@ class Assembly:
                 replica.drop()
         mirror.refresh()
 
-    def forget(self, volume: Volume) -> None:
+    def forget(self, device: SavedDevice) -> None:
         """Remove what is kept about a device that is gone."""
-        bitmap = self._bitmaps.pop(volume.lvolid)
-        os.unlink(bitmap.path)
-        for mirror in volume.mirrors:
-            for replica in mirror.replicas:
-                if replica.missed is not None:
-                    replica.missed.remove()
+        self._bitmaps.pop(device.lvolid, None)
+        paths = [self._intent_path(device.lvolid)]
+        paths += [self.missed_path(r.dextid) for mirror in device.mirrors for r in mirror.replicas]
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
 
 def _make_replica(saved: SavedReplica) -> LiveReplica:

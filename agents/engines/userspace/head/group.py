@@ -13,6 +13,7 @@ from agents.engines.base import EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.assembly import Assembly
 from agents.engines.userspace.head.group_device import GroupDevice
+from agents.engines.userspace.head.snapshot_stores import SnapshotStores
 from agents.engines.userspace.head.state_file import SavedDevice, SavedGroup
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Commits, Reactor, Work
@@ -28,11 +29,11 @@ from agents.engines.userspace.mirror.live_replica import (
 )
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.resync_queue import ResyncQueue
+from agents.engines.userspace.mirror.verification import verify
 from agents.engines.userspace.mirror.write_intent import DirtyRegions
 from agents.engines.userspace.process import orders
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
-from agents.engines.userspace.snapshot.snapshot import Snapshot
-from agents.protocol import ReplicaReport, ReplicaSpec
+from agents.protocol import ReplicaReport, ReplicaSpec, VerifyReply
 
 CLEAN_SECONDS = 3.0
 
@@ -52,8 +53,10 @@ class Group:
         self._saved = saved
         self._assembly = Assembly(reactor, self, arguments)
         self._saves = Commits(reactor, self._prepare_save)
-        self._devices: list[GroupDevice] = []
-        self._snapshots: Snapshots | None = None
+        self._devices = [GroupDevice(spec) for spec in saved.devices]
+        self._snapshots = Snapshots(self._devices[0].volume)
+        self._revived = arguments.revive
+        self._stores = SnapshotStores(reactor, self, self._assembly, arguments)
         self._cleaning: set[LiveMirror] = set()
         throttle = CopyThrottle(reactor, arguments.rebuild_mib_per_s, self._client_requests)
         self._rebuilds = ResyncQueue(throttle, self._assembly.connections, self.save)
@@ -89,54 +92,37 @@ class Group:
     # -- assembly
 
     async def assemble(self) -> None:
-        """Bring up all devices and publish them; the first failure undoes it."""
+        """Bring up all devices and publish them; without the origin nothing is changed."""
+        self._reactor.every(min(0.5, self._timeout / 4), self._check_replicas)
+        origin, *others = self._devices
         try:
-            for spec in self._saved.devices:
-                await self._add(spec)
-            await self._save_surely()
+            published_device.check_labels(origin.spec.labels)
+            await self._assembly.join(origin, revived=self._revived)
+            origin.joined = True
+            self._snapshots = Snapshots(origin.volume)
+            for device in others:
+                await self._snapshots.add(self._stores.make_snapshot(device, origin.volume))
+            await self._stores.open_all(others)
+            await self.save_surely()
             for device in self._devices:
                 self._publish(device)
         except EngineError:
             self._withdraw()
             raise
-        self._reactor.every(min(0.5, self._timeout / 4), self._check_replicas)
         self._reactor.every(CLEAN_SECONDS, self._clean_dirty_regions)
         self._clean_dirty_regions()
 
-    async def _add(self, spec: SavedDevice) -> GroupDevice:
-        published_device.check_labels(spec.labels)
-        device = GroupDevice(spec, self._assembly.make_volume(spec))
-        self._devices.append(device)
-        try:
-            await self._assembly.join(device.volume, spec)
-            if self._snapshots is None:
-                self._snapshots = Snapshots(device.volume)
-            else:
-                await self._add_snapshot(self._snapshots, device)
-        except EngineError:
-            self._part_from(device)
-            raise
-        return device
-
-    async def _add_snapshot(self, snapshots: Snapshots, device: GroupDevice) -> None:
-        origin, broken = self._devices[0].volume, device.spec.broken
-        device.snapshot = Snapshot(origin, device.volume, self.save, broken=broken)
-        if not broken:
-            await device.snapshot.open()
-        await self._save_surely()  # a group revived after this moment has to copy before writes too
-        await snapshots.add(device.snapshot)
-
-    async def _save_surely(self) -> None:
+    async def save_surely(self) -> None:
+        """Save the state of all replicas; EngineError if that cannot be done."""
         error, _ = await self.save()
         if error:
             raise EngineError(
                 error, f"the group's state file cannot be saved: {os.strerror(error)}"
             )
 
-    def _part_from(self, device: GroupDevice) -> None:
-        self._devices.remove(device)
-        for replica in device.replicas():
-            replica.goodbye()
+    def wants(self, device: GroupDevice) -> bool:
+        """Tell whether a device still belongs to the group, and this is not being taken down."""
+        return device in self._devices and not self._saved.ended
 
     def _publish(self, device: GroupDevice) -> None:
         path = published_device.socket_path(self._run_dir, device.lvolid)
@@ -156,7 +142,9 @@ class Group:
 
     # -- orders
 
-    async def perform(self, order: orders.Order) -> orders.GroupReply | orders.TakenDown | None:
+    async def perform(
+        self, order: orders.Order
+    ) -> orders.GroupReply | orders.TakenDown | VerifyReply | None:
         """Carry out one order of the agent."""
         match order:
             case orders.TellState():
@@ -164,6 +152,8 @@ class Group:
                 return orders.GroupReply(devices, self.reports())
             case orders.TakeDown():
                 return await self._detach()
+            case orders.VerifyBlocks():
+                return VerifyReply(await verify(self._mirror(order.order.mirrorid), order.order))
             case orders.TakeSnapshot():
                 await self._take_snapshot(state_file.saved_device(order.device))
             case orders.RemoveSnapshot():
@@ -179,11 +169,7 @@ class Group:
 
     def reports(self) -> tuple[ReplicaReport, ...]:
         """Report all replicas."""
-        return tuple(
-            state_file.replica_report(mirror.mirrorid, replica, alive=True)
-            for mirror in self._mirrors()
-            for replica in mirror.replicas
-        )
+        return tuple(report for device in self._devices for report in device.reports())
 
     async def _detach(self) -> orders.TakenDown:
         for device in self._devices:
@@ -192,6 +178,9 @@ class Group:
                     errno.EBUSY, f"volume {device.lvolid} is open by {device.clients} clients"
                 )
         self._withdraw()
+        for device in self._devices:
+            if device.snapshot is not None:
+                device.snapshot.stop()
         await self._rebuilds.stop()
         self._cancel(lambda replica: replica.state in TO_BUILD)
         closing = [LoopTask(self._close_mirror(mirror)) for mirror in self._mirrors()]
@@ -205,7 +194,9 @@ class Group:
             for replica in device.replicas():
                 replica.goodbye()
         self._reactor.soon.append(self._reactor.stop)
-        return orders.TakenDown(reports, all(clean))
+        # What is known of a store that was not reached, or lost, is kept for whoever asks again.
+        whole = all(device.joined and not device.broken for device in self._devices)
+        return orders.TakenDown(reports, all(clean) and whole)
 
     async def _close_mirror(self, mirror: LiveMirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""
@@ -221,8 +212,15 @@ class Group:
         if same is not None:
             await self._until_published(same)
             return
-        self._assembly.revived = False
-        device = await self._add(spec)
+        device = GroupDevice(spec)
+        snapshot = self._stores.make_snapshot(device, self._devices[0].volume)
+        self._devices.append(device)
+        try:
+            await self._stores.open_new(device, snapshot)
+        except EngineError:
+            self._devices.remove(device)
+            raise
+        await self._snapshots.add(snapshot)
         await self.save()
         self._publish(device)
 
@@ -239,22 +237,27 @@ class Group:
         device = next((one for one in self._devices if one.lvolid == lvolid), None)
         if device is None:
             return
-        if device.snapshot is None or device.published is None or self._snapshots is None:
+        if device.snapshot is None or device.published is None:
             raise EngineError(errno.EINVAL, f"volume {lvolid} is no snapshot of this group")
         if device.clients:
             raise EngineError(errno.EBUSY, f"snapshot {lvolid} is open by {device.clients} clients")
         device.published.withdraw(self._links_dir)
+        device.snapshot.break_for_good("it is being taken away")  # no write waits for it any more
         await self._snapshots.remove(device.snapshot)
-        replicas = device.replicas()
+        replicas, saved = device.replicas(), device.saved()
         self._cancel(lambda replica: replica in replicas)
-        self._part_from(device)
+        self._devices.remove(device)
+        device.part()
         await self.save()
-        self._assembly.forget(device.volume)
+        self._assembly.forget(saved)
 
     async def _rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
         mirror = next((one for one in self._mirrors() if one.mirrorid == mirrorid), None)
         if mirror is None:
-            raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
+            if not any(device.relocate(mirrorid, spec) for device in self._devices):
+                raise EngineError(errno.ENOENT, f"no mirror {mirrorid} is in use in this group")
+            await self.save()
+            return
         replica = mirror.find(spec.dextid)
         if replica is not None and replica.state in {INSYNC, QUEUED, BUILDING}:
             # In use already. The last good replica may have moved: that is where to look for it
@@ -283,7 +286,13 @@ class Group:
     # -- the whole
 
     def _mirrors(self) -> list[LiveMirror]:
-        return [mirror for device in self._devices for mirror in device.volume.mirrors]
+        return [mirror for device in self._devices for mirror in device.mirrors]
+
+    def _mirror(self, mirrorid: int) -> LiveMirror:
+        for mirror in self._mirrors():
+            if mirror.mirrorid == mirrorid:
+                return mirror
+        raise EngineError(errno.ENOENT, f"no mirror {mirrorid} in this group")
 
     def _prepare_save(self) -> Work:
         return partial(state_file.write_state, self._folder, self._state())
@@ -300,6 +309,8 @@ class Group:
             for replica in device.replicas():
                 if replica.connection is not None:
                     replica.connection.check(now)
+            if device.snapshot is not None:
+                device.snapshot.check(now)
 
     def _clean_dirty_regions(self) -> None:
         for mirror in self._mirrors():

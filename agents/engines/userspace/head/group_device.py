@@ -1,15 +1,24 @@
 """One device of a group with all that belongs to it, and what is told of it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agents.engines.userspace.head.state_file import SavedDevice, SavedMirror, SavedReplica
-from agents.engines.userspace.mirror.live_replica import LiveReplica
+from agents.engines.userspace.head.state_file import (
+    SavedDevice,
+    SavedMirror,
+    SavedReplica,
+    distrusted,
+    relocated,
+    replica_report,
+)
+from agents.engines.userspace.mirror.live_mirror import LiveMirror
+from agents.engines.userspace.mirror.live_replica import FAULTY, INSYNC, LiveReplica
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
 from agents.ondisk import MIB
-from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaState
+from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaSpec, ReplicaState
 
 if TYPE_CHECKING:
     from agents.engines.userspace.head.published_device import PublishedDevice
@@ -17,20 +26,24 @@ if TYPE_CHECKING:
 
 
 class GroupDevice:
-    """The origin, or a snapshot with its store."""
+    """The origin, or a snapshot with its store.
 
-    __slots__ = ("published", "snapshot", "spec", "volume")
+    Until its volume is `joined` (connected, marked, and that is recorded) it is what `spec` says.
+    """
 
-    def __init__(self, spec: SavedDevice, volume: Volume) -> None:
+    __slots__ = ("joined", "published", "snapshot", "spec", "volume")
+
+    def __init__(self, spec: SavedDevice) -> None:
         self.spec = spec
-        self.volume = volume
+        self.volume = Volume(spec.lvolid, ())
+        self.joined = False
         self.snapshot: Snapshot | None = None
         self.published: PublishedDevice | None = None
 
     @property
     def lvolid(self) -> int:
         """The volume's id."""
-        return self.volume.lvolid
+        return self.spec.lvolid
 
     @property
     def served(self) -> messages.BlockDevice:
@@ -40,7 +53,12 @@ class GroupDevice:
     @property
     def broken(self) -> bool:
         """Tell whether it is a snapshot that lost its meaning."""
-        return self.snapshot is not None and self.snapshot.broken
+        return self.spec.broken if self.snapshot is None else self.snapshot.broken
+
+    @property
+    def mirrors(self) -> list[LiveMirror]:
+        """List the mirrors that are in use."""
+        return self.volume.mirrors if self.joined else []
 
     @property
     def clients(self) -> int:
@@ -48,8 +66,23 @@ class GroupDevice:
         return self.published.clients if self.published is not None else 0
 
     def replicas(self) -> list[LiveReplica]:
-        """List all replicas of all mirrors."""
+        """List all replicas of all mirrors, in use or just being connected."""
         return [replica for mirror in self.volume.mirrors for replica in mirror.replicas]
+
+    def part(self) -> None:
+        """Part from all replicas; none of them is looked for again."""
+        self.joined = False
+        for replica in self.replicas():
+            replica.state = FAULTY
+            replica.goodbye()
+
+    def relocate(self, mirrorid: int, replica: ReplicaSpec) -> bool:
+        """Look elsewhere from now on for a good replica, if none is in use; False if it is none."""
+        known = None if self.joined else self.spec.find(mirrorid, replica.dextid)
+        if known is None or known.state != INSYNC:
+            return False
+        self.spec = relocated(self.spec, replica)
+        return True
 
     def state(self) -> DeviceState:
         """Tell of it."""
@@ -57,7 +90,9 @@ class GroupDevice:
         return DeviceState(self.lvolid, self.clients, held, self.broken)
 
     def saved(self) -> SavedDevice:
-        """Describe it so that it can be made again."""
+        """Describe it so that it can be made again: what is not in use, as it was saved before."""
+        if not self.joined:
+            return replace(self.spec, broken=self.broken)
         mirrors = tuple(
             SavedMirror(
                 mirror.mirrorid,
@@ -70,15 +105,20 @@ class GroupDevice:
         )
         return replace(self.spec, broken=self.broken, mirrors=mirrors)
 
+    def reports(self) -> Iterator[ReplicaReport]:
+        """Report all replicas; while none is in use, the good ones as cut off from this head."""
+        for mirror in self.mirrors:
+            for live in mirror.replicas:
+                yield replica_report(mirror.mirrorid, live, alive=True)
+        for saved in () if self.joined else self.spec.mirrors:
+            for one in saved.replicas:
+                report = replica_report(saved.mirrorid, one, alive=False)
+                good = report.state is ReplicaState.INSYNC
+                yield replace(report, reason=Reason.CONNECTION) if good else report
+
     def distrusted(self, reports: tuple[ReplicaReport, ...]) -> tuple[ReplicaReport, ...]:
         """Report a broken snapshot's replicas as faulty: its store must never be trusted again."""
-        mine = {mirror.mirrorid for mirror in self.volume.mirrors} if self.broken else set()
-        return tuple(
-            replace(report, state=ReplicaState.FAULTY, reason=Reason.IO)
-            if report.mirrorid in mine
-            else report
-            for report in reports
-        )
+        return distrusted(self.saved(), reports) if self.broken else reports
 
 
 def _saved_replica(replica: LiveReplica) -> SavedReplica:

@@ -20,8 +20,11 @@ from agents.protocol import (
     DeviceSpec,
     DeviceState,
     GroupState,
+    ReplicaDigests,
     ReplicaReport,
     ReplicaSpec,
+    VerifyOrder,
+    VerifyReply,
 )
 
 T = TypeVar("T")
@@ -86,7 +89,7 @@ class UserspaceHead:
                 return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
             self._clear(lvolid, saved)
         self._folder(lvolid).mkdir(mode=0o700, exist_ok=True)
-        state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order))
+        state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order, saved))
         try:
             return self._start(lvolid, revive=False)
         except EngineError:
@@ -117,7 +120,7 @@ class UserspaceHead:
         if spawn.lock_holder(self._lock(lvolid)) is None:
             if not saved.ended:
                 self._clear(lvolid, saved)
-            return ()
+            return _distrusted_of(saved)
         taken_down = self._ask(lvolid, orders.TakeDown(), orders.TakenDown)
         if not spawn.await_end(self._lock(lvolid), ORDER_SECONDS):
             spawn.kill(self._lock(lvolid))
@@ -149,6 +152,9 @@ class UserspaceHead:
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
         """Take a snapshot device away; EBUSY while it is open."""
         self._ask(lvolid, orders.RemoveSnapshot(snapshot), NoneType)
+        # An engine of an older version may have forgotten it, and have left links to nothing.
+        path = published_device.socket_path(str(self._run_dir), snapshot)
+        published_device.remove_all_links(str(self._links_dir), path)
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
@@ -157,6 +163,16 @@ class UserspaceHead:
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
         self._ask(lvolid, orders.StopRebuild(dextid), NoneType)
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Tell what a few blocks are on each replica in sync; mend them if the order says so."""
+        try:
+            reply = self._ask(order.lvolid, orders.VerifyBlocks(order), VerifyReply)
+        except EngineError as error:
+            if error.errno == errno.EINVAL:  # what an older process says to any new order
+                raise EngineError(errno.ENOSYS, f"group {order.lvolid}: {error}") from None
+            raise
+        return reply.replicas
 
     def stop(self) -> None:
         """End every group's process without detaching; `revive` brings each back."""
@@ -251,3 +267,12 @@ class UserspaceHead:
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_state(lvolid)
+
+
+def _distrusted_of(saved: SavedGroup) -> tuple[ReplicaReport, ...]:
+    """Report the replicas of a group's broken snapshots: its process may not have told anybody."""
+    broken = tuple(device for device in saved.devices if device.broken)
+    reports = state_file.replica_reports(replace(saved, devices=broken), alive=False)
+    for device in broken:
+        reports = state_file.distrusted(device, reports)
+    return reports

@@ -46,7 +46,7 @@ def _begin(arguments: orders.HeadArguments) -> state_file.SavedGroup:
     if not spawn.take_lock(arguments.lock, orders.LockHolder(os.getpid())):
         raise EngineError(errno.EBUSY, "the group's process runs already")
     saved = state_file.read_state(arguments.folder)
-    if saved is None:
+    if saved is None or not saved.devices:
         raise EngineError(errno.ENOENT, "the group's state file cannot be read")
     # All have the fork server's command line, so this is what `ps` can tell them apart by.
     with open("/proc/self/comm", "w", encoding="ascii") as name:

@@ -73,3 +73,8 @@ def remove_links(links_dir: str, labels: Sequence[str], target: str) -> None:
         link = f"{links_dir}/{label}"
         if os.path.islink(link) and os.readlink(link) == target:
             os.unlink(link)
+
+
+def remove_all_links(links_dir: str, target: str) -> None:
+    """Remove every link to the target, whatever its name."""
+    remove_links(links_dir, os.listdir(links_dir), target)

@@ -8,7 +8,7 @@ import contextlib
 import errno
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.engines.base import EngineError
 from agents.engines.userspace.mirror.live_replica import (
@@ -24,6 +24,7 @@ from agents.protocol import (
     MirrorSpec,
     Reason,
     ReplicaReport,
+    ReplicaSpec,
     ReplicaState,
     from_struct,
     to_struct,
@@ -70,6 +71,23 @@ class SavedDevice:
     mirrors: tuple[SavedMirror, ...]
     broken: bool = False
 
+    @property
+    def is_fresh(self) -> bool:
+        """Tell whether no head ever used it: the first one raises the event counts."""
+        return not any(mirror.events for mirror in self.mirrors)
+
+    def find(self, mirrorid: int, dextid: int) -> SavedReplica | None:
+        """Find a replica of one mirror."""
+        return next(
+            (
+                replica
+                for mirror in self.mirrors
+                for replica in mirror.replicas
+                if (mirror.mirrorid, replica.dextid) == (mirrorid, dextid)
+            ),
+            None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SavedGroup:
@@ -82,9 +100,15 @@ class SavedGroup:
     version: int = VERSION
 
 
-def saved_group(order: AttachOrder) -> SavedGroup:
-    """Make the first state of a group that is to be attached."""
-    devices = tuple(saved_device(device) for device in order.devices)
+def saved_group(order: AttachOrder, before: SavedGroup | None) -> SavedGroup:
+    """Make the first state of a group that is to be attached.
+
+    What broke here `before` is broken, be it that the manager has not heard of that.
+    """
+    broken = {device.lvolid for device in before.devices if device.broken} if before else set()
+    devices = tuple(
+        replace(saved_device(device), broken=device.lvolid in broken) for device in order.devices
+    )
     return SavedGroup(order.lvolid, order.epoch, ended=False, devices=devices)
 
 
@@ -100,6 +124,21 @@ def _saved_mirror(spec: MirrorSpec) -> SavedMirror:
         for one in spec.replicas
     )
     return SavedMirror(spec.mirrorid, spec.size_gb, spec.events, spec.dirty, replicas)
+
+
+def relocated(device: SavedDevice, spec: ReplicaSpec) -> SavedDevice:
+    """Describe a device one replica of which is found elsewhere from now on."""
+    mirrors = tuple(
+        replace(mirror, replicas=tuple(_relocated(one, spec) for one in mirror.replicas))
+        for mirror in device.mirrors
+    )
+    return replace(device, mirrors=mirrors)
+
+
+def _relocated(replica: SavedReplica, spec: ReplicaSpec) -> SavedReplica:
+    if replica.dextid != spec.dextid:
+        return replica
+    return replace(replica, addresses=spec.addresses, port=spec.port, export=spec.export)
 
 
 def read_state(folder: str) -> SavedGroup | None:
@@ -177,4 +216,17 @@ def replica_reports(group: SavedGroup, *, alive: bool) -> tuple[ReplicaReport, .
         for device in group.devices
         for mirror in device.mirrors
         for replica in mirror.replicas
+    )
+
+
+def distrusted(
+    device: SavedDevice, reports: tuple[ReplicaReport, ...]
+) -> tuple[ReplicaReport, ...]:
+    """Report a device's replicas as faulty, and all others as they are."""
+    mine = {mirror.mirrorid for mirror in device.mirrors}
+    return tuple(
+        replace(report, state=ReplicaState.FAULTY, reason=Reason.IO)
+        if report.mirrorid in mine
+        else report
+        for report in reports
     )

@@ -20,6 +20,7 @@ from agents.protocol import (
     Malformed,
     ReplicaReport,
     ReplicaSpec,
+    VerifyOrder,
     from_struct,
     to_struct,
 )
@@ -111,6 +112,13 @@ class StopRebuild:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyBlocks:
+    """Compare blocks of a mirror's replicas; the answer is a VerifyReply."""
+
+    order: VerifyOrder
+
+
+@dataclass(frozen=True, slots=True)
 class GroupReply:
     """Devices and replicas of a group that runs."""
 
@@ -166,7 +174,9 @@ class ServedLease(Lease):
 
 # -- on the wire ----------------------------------------------------------------------------------
 
-GroupOrder = TellState | TakeDown | TakeSnapshot | RemoveSnapshot | StartRebuild | StopRebuild
+GroupOrder = (
+    TellState | TakeDown | TakeSnapshot | RemoveSnapshot | StartRebuild | StopRebuild | VerifyBlocks
+)
 DataServerOrder = TellLeases | ServeLeases | DropLeases | EndServer
 Order = GroupOrder | DataServerOrder
 
@@ -178,6 +188,7 @@ KINDS: dict[str, type[Order]] = {
     "unsnapshot": RemoveSnapshot,
     "rebuild": StartRebuild,
     "cancel": StopRebuild,
+    "verify": VerifyBlocks,
     "leases": TellLeases,
     "export": ServeLeases,
     "drop": DropLeases,

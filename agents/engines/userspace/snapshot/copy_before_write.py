@@ -97,6 +97,5 @@ class Snapshots:
         if error:
             return error
         view = memoryview(data)
-        for kept in [LoopTask(snapshot.keep(first, view)) for snapshot in keepers]:
-            await kept
-        return 0
+        errors = [await kept for kept in [LoopTask(one.keep(first, view)) for one in keepers]]
+        return next(filter(None, errors), 0)

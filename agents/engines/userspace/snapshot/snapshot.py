@@ -1,164 +1,163 @@
-"""A snapshot: what its store holds of the origin's former content, and reading the whole."""
+"""A snapshot: what its store keeps of the origin's former content, and reading the whole.
+
+Its store may be out of reach: from the moment when its group is brought up, so that nobody knows
+what it holds and each write to the origin may be one that it lacks, or later. Writes that need it
+wait for it, but not for ever: then the snapshot is broken.
+"""
 
 import errno
-from collections.abc import Callable, Sequence
+import time
 from typing import Any
 
-from agents.engines.base import EngineError
 from agents.engines.userspace.loop.coroutines import Future, LoopTask, io
+from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.nbd import messages
-from agents.engines.userspace.snapshot.cow_store import (
-    BITMAP_BLOCK,
-    COW_CHUNK,
-    StoreLayout,
-    pack_store,
-    store_layout,
-    unpack_store,
-)
-from agents.ondisk import MIB
-
-BITMAP_READ = MIB
-CHUNKS_PER_BLOCK = 8 * BITMAP_BLOCK
-
-Run = tuple[int, Any]
-"""Adjacent chunks to keep: the first one's number, and the data of all."""
+from agents.engines.userspace.snapshot.cow_store import COW_CHUNK
+from agents.engines.userspace.snapshot.kept_chunks import KeptChunks, is_reachable
 
 
 class Snapshot:
-    """The read-only device of one snapshot."""
+    """The read-only device of one snapshot; broken once its store lacks what it should have kept.
+
+    The owner's `save` records that. `patience`: for so many seconds the origin waits for the store.
+    """
 
     flags = (
         messages.HAS_FLAGS | messages.READ_ONLY | messages.SENDS_FLUSH | messages.MULTI_CONNECTION
     )
 
     def __init__(
-        self, origin: Volume, store: Volume, report: Callable[[], Future], *, broken: bool
+        self, lvolid: int, origin: Volume, owner: MirrorOwner, patience: float, *, broken: bool
     ) -> None:
-        self.lvolid = store.lvolid
+        self.lvolid = lvolid
         self.size = origin.size
-        self.store = store
         self.broken = broken
-        self.held = 0
+        self._recorded = broken
+        self._store: KeptChunks | None = None
         self._origin = origin
-        self._report = report
-        self._layout = store_layout(origin.size)
-        self._bitmap = bytearray(self._layout.bitmap_bytes)
-        self._waiting: list[tuple[list[Run], Future]] = []
+        self._owner = owner
+        self._patience = patience
+        self._waiting: list[tuple[int, Any, Future]] = []
+        self._served: list[tuple[int, Any, Future]] = []
         self._committing = False
+        self._stopped = False
+        self._since = 0.0
+        self._tried_again = Future()
 
-    async def open(self) -> None:
-        """Read what the store holds, or make a fresh one of a store that is all zero."""
-        if self._layout.data_at + self.size > self.store.size:
-            raise EngineError(errno.EINVAL, f"the store of snapshot {self.lvolid} is too small")
-        header = await self._read_store(0, COW_CHUNK)
-        if not any(header):
-            error, _ = await io(
-                self.store, messages.WRITE, 0, COW_CHUNK, pack_store(self._layout), messages.FUA
-            )
-            if error:
-                raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be written")
-            return
-        found = unpack_store(header)
-        if found is None or found._replace(broken=False) != self._layout:
-            raise EngineError(
-                errno.EINVAL, f"the store of snapshot {self.lvolid} holds something else"
-            )
-        self.broken = self.broken or found.broken
-        await self._load_bitmap(found)
+    @property
+    def held(self) -> int:
+        """Count the chunks in the store, as far as that is known."""
+        return self._store.held if self._store is not None else 0
 
-    async def _load_bitmap(self, layout: StoreLayout) -> None:
-        for start in range(0, layout.bitmap_bytes, BITMAP_READ):
-            length = min(BITMAP_READ, layout.bitmap_bytes - start)
-            self._bitmap[start : start + length] = await self._read_store(
-                layout.bitmap_at + start, length
-            )
-        self.held = int.from_bytes(self._bitmap, "little").bit_count()
+    # -- the store, and the end
 
-    async def _read_store(self, place: int, length: int) -> Any:
-        error, data = await io(self.store, messages.READ, place, length)
-        if error:
-            raise EngineError(error, f"the store of snapshot {self.lvolid} cannot be read")
-        return data
+    def use(self, store: KeptChunks) -> None:
+        """Keep chunks in this store from now on: who waited for it goes on."""
+        self._store = store
+        self.broken = self.broken or store.broken
+        self._tried_again()
+        if self.broken:
+            LoopTask(store.tell_broken())
 
-    def holds(self, chunk: int) -> bool:
-        """Tell whether the store has the chunk."""
-        return bool(self._bitmap[chunk >> 3] >> (chunk & 7) & 1)
+    def check(self, now: float) -> None:
+        """Give up a store that was waited for too long; else let it be tried again.
 
-    def lacks_any(self, first: int, last: int) -> bool:
-        """Tell whether a chunk of these has to be kept before it is overwritten."""
-        return not self.broken and not all(self.holds(chunk) for chunk in range(first, last + 1))
+        Without its origin nothing waits for the store alone, and one that is slow is not lost.
+        """
+        away = self._store is None or not self._store.is_reachable()
+        if not self._committing or not away or not is_reachable(self._origin):
+            self._since = now
+        elif now - self._since > self._patience and not self.broken:
+            self.break_for_good("its store is out of reach, and its origin is written")
+        self._tried_again()
+
+    def break_for_good(self, why: str) -> None:
+        """It lost its meaning; that is recorded before the origin is written again."""
+        self._owner.log(f"snapshot {self.lvolid} is broken: {why}")
+        self.broken = True
+        if self._store is not None:
+            LoopTask(self._store.tell_broken())
+        self._end_waiting()
+
+    def stop(self) -> None:
+        """Its group is taken down: no write that waits for the store is done any more."""
+        self._stopped = True
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        self._tried_again()
+        self._waiting, self._served = [], self._served + self._waiting
+        self._release()
 
     # -- keeping chunks
 
-    async def keep(self, first: int, data: Any) -> None:
+    def lacks_any(self, first: int, last: int) -> bool:
+        """Tell whether these cannot be overwritten yet: one is to be kept, or the end recorded."""
+        if self._recorded:
+            return False
+        return self.broken or self._store is None or not self._store.holds_all(first, last)
+
+    async def keep(self, first: int, data: Any) -> int:
         """Keep those of the adjacent chunks from `first` that the store lacks, durably.
 
-        A store that cannot do it any more breaks the snapshot, never the origin's write.
+        A store that cannot do it any more breaks the snapshot, never the origin's write. An errno
+        tells that not even that could be recorded, or that there is no time for it: what is written
+        then would be read as old.
         """
-        runs = _runs_lacking(self, first, data)
-        if self.broken or not runs:
-            return
-        kept = Future()
-        self._waiting.append((runs, kept))
-        if not self._committing:
-            self._committing = True
-            LoopTask(self._commit())
-        await kept
+        if not self._is_over:
+            kept = Future()
+            self._waiting.append((first, data, kept))
+            if not self._committing:
+                self._committing = True
+                LoopTask(self._commit())
+            await kept
+        if self._stopped:
+            return errno.EIO
+        return await self._record_end() if self.broken else 0
+
+    async def _record_end(self) -> int:
+        error = 0
+        if not self._recorded:
+            error, _ = await self._owner.save()
+            if not error:
+                self._recorded = True
+        return errno.EIO if error else 0
+
+    @property
+    def _is_over(self) -> bool:
+        return self.broken or self._stopped
 
     async def _commit(self) -> None:
-        """Serve all who wait with one round: data durable, then bits durable, then their writes."""
-        while self._waiting:
-            served, self._waiting = self._waiting, []
-            runs = [run for some, _ in served for run in some]
-            if not self.broken and not await self._commit_runs(runs):
-                await self._break()
-            for _, kept in served:
-                kept()
+        """Serve all who wait with one round: what they overwrite is kept, then they go on."""
+        while self._waiting and not self._is_over:
+            self._since = time.monotonic()
+            self._served, self._waiting = self._waiting, []
+            await self._serve()
+            self._release()
         self._committing = False
 
-    async def _commit_runs(self, runs: list[Run]) -> bool:
-        layout = self._layout
-        written = [
-            io(
-                self.store,
-                messages.WRITE,
-                layout.data_at + first * COW_CHUNK,
-                len(data),
-                data,
-                messages.FUA,
-            )
-            for first, data in runs
-            if bytes(data) != bytes(len(data))  # a fresh store is zero already
-        ]
-        if not await _all_done(written):
-            return False
-        blocks: set[int] = set()
-        for first, data in runs:
-            for chunk in range(first, first + len(data) // COW_CHUNK):
-                self.held += not self.holds(chunk)
-                self._bitmap[chunk >> 3] |= 1 << (chunk & 7)
-                blocks.add(chunk // CHUNKS_PER_BLOCK)
-        return await _all_done([self._write_block(block) for block in blocks])
+    async def _serve(self) -> None:
+        while self._store is None and not self._is_over:
+            await self._try_again()
+        store = self._store
+        if store is None:
+            return
+        runs = [run for first, data, _ in self._served for run in store.runs_lacking(first, data)]
+        while not self._is_over and not await store.keep(runs):
+            if store.is_reachable():
+                self.break_for_good("its store cannot keep what its origin overwrites")
+            elif not self._is_over:
+                await self._try_again()
 
-    def _write_block(self, block: int) -> Future:
-        place = block * BITMAP_BLOCK
-        data = bytes(self._bitmap[place : place + BITMAP_BLOCK])
-        return io(
-            self.store,
-            messages.WRITE,
-            self._layout.bitmap_at + place,
-            BITMAP_BLOCK,
-            data,
-            messages.FUA,
-        )
+    async def _try_again(self) -> None:
+        self._tried_again = Future()
+        await self._tried_again
 
-    async def _break(self) -> None:
-        """The snapshot lost its meaning: say so here and, if it can be reached, in the store."""
-        self.broken = True
-        await self._report()
-        header = pack_store(self._layout._replace(broken=True))
-        await io(self.store, messages.WRITE, 0, COW_CHUNK, header, messages.FUA)
+    def _release(self) -> None:
+        served, self._served = self._served, []
+        for _, _, kept in served:
+            kept()
 
     # -- reading
 
@@ -167,18 +166,19 @@ class Snapshot:
     ) -> None:
         """Serve a request of a client."""
         del data, flags  # of writes only
-        if self.broken:
+        store = self._store
+        if self.broken or store is None:
             done(errno.EIO, None)
         elif command == messages.FLUSH:
             done(0, None)
         elif command == messages.BLOCK_STATUS:
             done(0, [(length, 0)])
         elif command == messages.READ:
-            LoopTask(self._read(offset, length, done))
+            LoopTask(self._read(store, offset, length, done))
         else:
             done(errno.EPERM, None)
 
-    async def _read(self, offset: int, length: int, done: messages.Done) -> None:
+    async def _read(self, store: KeptChunks, offset: int, length: int, done: messages.Done) -> None:
         """Read the origin first and look only then what the store holds.
 
         The bit of a chunk is set before its first overwriting begins: what is still unset after the
@@ -187,16 +187,15 @@ class Snapshot:
         end = offset + length
         first, last = offset // COW_CHUNK, (end - 1) // COW_CHUNK
         data: Any = bytearray(length)
-        if not all(self.holds(chunk) for chunk in range(first, last + 1)):
+        if not store.holds_all(first, last):
             error, data = await io(self._origin, messages.READ, offset, length)
             if error:
                 done(error, None)
                 return
         asked = []
-        for start, stop in _held_stretches(self, first, last):
+        for start, stop in store.held_stretches(first, last):
             place, until = max(start * COW_CHUNK, offset), min(stop * COW_CHUNK, end)
-            at = self._layout.data_at + place
-            asked.append((place, io(self.store, messages.READ, at, until - place)))
+            asked.append((place, store.read(place, until - place)))
         view = memoryview(data)
         worst = 0
         for place, reply in asked:
@@ -205,37 +204,3 @@ class Snapshot:
             if not error:
                 view[place - offset : place - offset + len(piece)] = piece
         done(errno.EIO if worst or self.broken else 0, None if worst else data)
-
-
-async def _all_done(replies: Sequence[Future]) -> bool:
-    errors = [(await reply)[0] for reply in replies]
-    return not any(errors)
-
-
-def _runs_lacking(snapshot: Snapshot, first: int, data: Any) -> list[Run]:
-    """Cut out the adjacent chunks that the snapshot's store lacks."""
-    runs: list[Run] = []
-    count = len(data) // COW_CHUNK
-    begun = None
-    for place in range(count + 1):
-        lacking = place < count and not snapshot.holds(first + place)
-        if lacking and begun is None:
-            begun = place
-        elif not lacking and begun is not None:
-            piece = data[begun * COW_CHUNK : place * COW_CHUNK]
-            runs.append((first + begun, piece))
-            begun = None
-    return runs
-
-
-def _held_stretches(snapshot: Snapshot, first: int, last: int) -> list[tuple[int, int]]:
-    """List the stretches of chunks, each from and up to, that the store has."""
-    stretches: list[tuple[int, int]] = []
-    for chunk in range(first, last + 1):
-        if not snapshot.holds(chunk):
-            continue
-        if stretches and stretches[-1][1] == chunk:
-            stretches[-1] = (stretches[-1][0], chunk + 1)
-        else:
-            stretches.append((chunk, chunk + 1))
-    return stretches
