@@ -1,6 +1,7 @@
 """Snapshots are made, shown and deleted, with simulated nodes."""
 
 import errno
+from typing import Any
 from xmlrpc.client import Fault
 
 import pytest
@@ -10,9 +11,10 @@ from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory import ids
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
-from volumes.attach import attach
+from volumes.attach import assemble, attach
 from volumes.lifecycle import snapshots
 from volumes.models import Job, LogicalVolume, Replica
+from volumes.worker import runner
 
 
 @pytest.fixture
@@ -50,6 +52,32 @@ def test_a_snapshot_of_an_attached_origin_appears_on_its_head(
     assert {replica.status for replica in four.replicas(snapshot)} == {Replica.Status.INSYNC}
     shown = four.call("listLogicalVolumes", lvolid=origin.pk)[0]
     assert shown["associated_from"] == [{"lvolid": snapshot.pk, "type": "snapshot"}]
+
+
+def test_a_replica_that_was_placed_while_its_snapshot_was_being_made_is_behind(
+    four: Cluster, head: Head, origin: LogicalVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = assemble.prepare
+
+    def meet_a_failure(*args: Any, **options: Any) -> Any:
+        store = LogicalVolume.objects.get(origin=origin)
+        node = four.node_of(four.replicas(store)[0])
+        node.die()
+        prepared = prepare(*args, **options)
+        four.call("notifyFailure", target=2, targetid=node.server_id)
+        # Nobody has written the store yet, so a new replica is as good as the others.
+        for job in Job.objects.filter(kind=Job.Kind.REBUILD, mirror__volume=store):
+            runner.run_job(job.pk)
+        return prepared
+
+    monkeypatch.setattr(assemble, "prepare", meet_a_failure)
+    snapshot = snapshot_of(four, origin)
+
+    (order,) = head.told("snapshot")
+    used = {replica.dextid for replica in order.device.mirrors[0].replicas}
+    replicas = four.replicas(snapshot)
+    assert {r.pk for r in replicas if r.status == Replica.Status.INSYNC} == used
+    assert [r.status for r in replicas if r.pk not in used] == [Replica.Status.FAULTY]
 
 
 def test_a_snapshot_that_the_head_refuses_leaves_nothing(

@@ -15,6 +15,7 @@ from tests.thrash.figures import Figures, Finding
 from tests.thrash.run import Wish, thrash
 
 LAST_EVENTS = 60
+MOST = 30
 
 
 def main() -> int:
@@ -38,8 +39,10 @@ def main() -> int:
 def _tell(home: Path, figures: Figures, found: list[Finding]) -> None:
     """Say what is wrong, and all that is needed to see it again."""
     print(f"\nWRONG in round {figures.rounds} of seed {figures.seed}, profile {figures.profile}:")
-    for finding in found:
+    for finding in found[:MOST]:
         print(f"  {finding}")
+    if len(found) > MOST:
+        print(f"  and {len(found) - MOST} more")
     print(f"\nThe last events (all of them, logs and disks are in {home}):")
     print("\n".join((home / "thrash.log").read_text().splitlines()[-LAST_EVENTS:]))
 

@@ -3,7 +3,9 @@
 import signal
 import threading
 import time
+import xmlrpc.client
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xmlrpc.client import Fault
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 HEADS = ("head-1", "head-2")
 STORAGES = ("storage-1", "storage-2", "storage-3", "storage-4")
 HIGH = 1
+NO_ANSWER = (OSError, HTTPException, xmlrpc.client.Error, StopIteration)
+"""What a call ends with whose manager, or what it asks for, is not there now."""
 LISTS = {"head": ("listHeadServers", "hsvrid"), "storage": ("listStorageServers", "ssvrid")}
 
 
@@ -44,10 +48,10 @@ class Arena(World):
         """Write a line of the event log."""
         self._log.write(f"{time.monotonic() - self._began:8.2f}  {text}\n")
 
-    def events(self, last: int) -> list[str]:
-        """Tell the last lines of the event log."""
-        log = self.place.home / "thrash.log"
-        return log.read_text().splitlines()[-last:]
+    def close(self) -> None:
+        """End what runs beside the cluster."""
+        self.background.shutdown()
+        self._log.close()
 
     def attempt(self, method: str, **members: object) -> bool:
         """Call a method whose outcome is left to chance; whether it was done."""
@@ -57,7 +61,7 @@ class Arena(World):
         except Fault as fault:
             self.note(f"{method}({said}): {fault.faultCode} {fault.faultString}")
             return False
-        except OSError as error:
+        except NO_ANSWER as error:
             self.note(f"{method}({said}): {error}")
             return False
         self.note(f"{method}({said}): done")

@@ -7,9 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from xmlrpc.client import Fault as Refusal
 
-from tests.thrash.arena import Arena
+from tests.thrash.arena import NO_ANSWER, Arena
 
 Undo = Callable[[], object]
 
@@ -92,15 +91,15 @@ def kill_one(arena: Arena, part: str, chance: random.Random) -> Undo:
     return partial(arena.power_on, part)
 
 
-def tell(arena: Arena, target: int, target_id: int, reason: str) -> None:
-    arena.attempt("notifyFailure", target=target, targetid=target_id, reason=reason)
+def tell(arena: Arena, target: int, look: Callable[[], int], reason: str) -> Undo:
+    """Tell the manager of a failure, once it answers: other faults do not wait for that."""
+    arena.background.submit(_tell, arena, target, look, reason)
+    return nothing
 
 
-def identified(look: Callable[[], int]) -> int:
-    """Find an id out; 0 while the manager does not tell."""
-    with suppress(OSError, Refusal, StopIteration):
-        return look()
-    return 0
+def _tell(arena: Arena, target: int, look: Callable[[], int], reason: str) -> None:
+    with suppress(*NO_ANSWER):
+        arena.attempt("notifyFailure", target=target, targetid=look(), reason=reason)
 
 
 def nothing() -> None:

@@ -4,12 +4,11 @@ import random
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from xmlrpc.client import Fault as Refusal
 
 from deploy.local import node_processes
 from tests.engine.small_disk import SmallDisk
 from tests.thrash.arena import STORAGES, Arena
-from tests.thrash.faults import Profile, Undo, fault, nothing, tell
+from tests.thrash.faults import Profile, Undo, fault, tell
 
 DISK = 3
 
@@ -26,11 +25,12 @@ def disk_vanishes(arena: Arena, chance: random.Random) -> Undo:
 @fault(Profile.DISK, lossy=True)
 def disk_is_declared_failed(arena: Arena, chance: random.Random) -> Undo:
     path = _disk(arena, chance)
-    with suppress(OSError, Refusal):
-        rows = [row for row in arena.call("listPhysicalDisks") if row["local_path"] == str(path)]
-        for row in rows:
-            tell(arena, DISK, row["pdskid"], "smart")
-    return nothing
+
+    def look() -> int:
+        rows = arena.call("listPhysicalDisks")
+        return int(next(row["pdskid"] for row in rows if row["local_path"] == str(path)))
+
+    return tell(arena, DISK, look, "smart")
 
 
 @fault(Profile.DISK, weight=3)

@@ -5,11 +5,18 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
-from xmlrpc.client import Fault as Refusal
 
 from deploy.local import observe
-from tests.thrash.arena import HEADS, HIGH, STORAGES, Arena, is_engine, name_of
-from tests.thrash.faults import Profile, Undo, fault, identified, kill_one, nothing, stop, tell
+from tests.thrash.arena import (
+    HEADS,
+    HIGH,
+    NO_ANSWER,
+    STORAGES,
+    Arena,
+    is_engine,
+    name_of,
+)
+from tests.thrash.faults import Profile, Undo, fault, kill_one, nothing, stop, tell
 from tests.thrash.volume import Volume
 
 HEAD, STORAGE, REPLICA = 1, 2, 4
@@ -59,24 +66,27 @@ def all_storage_hangs(arena: Arena, chance: random.Random) -> Undo:
 @fault(Profile.STORAGE)
 def storage_is_reported(arena: Arena, chance: random.Random) -> Undo:
     node, reason = chance.choice(STORAGES), chance.choice(["restarted", "connection"])
-    tell(arena, STORAGE, identified(partial(arena.server_id, node)), reason)
+    tell(arena, STORAGE, partial(arena.server_id, node), reason)
     return partial(_start_anew, arena, node)
 
 
 @fault(Profile.STORAGE, lossy=True)
 def storage_is_declared_failed(arena: Arena, chance: random.Random) -> Undo:
     node = chance.choice(STORAGES)
-    tell(arena, STORAGE, identified(partial(arena.server_id, node)), "smoke")
+    tell(arena, STORAGE, partial(arena.server_id, node), "smoke")
     return partial(_start_anew, arena, node)
 
 
 @fault(Profile.STORAGE, lossy=True)
 def replica_is_reported(arena: Arena, chance: random.Random) -> Undo:
     volume, reason = chance.choice(arena.volumes), chance.choice(["io", "connection", "mould"])
-    with suppress(OSError, Refusal):
+    which = chance.random()
+
+    def look() -> int:
         replicas = observe.replicas(arena.call, volume.name)
-        tell(arena, REPLICA, chance.choice(replicas)["lvolid"], reason)
-    return nothing
+        return int(replicas[int(which * len(replicas))]["lvolid"])
+
+    return tell(arena, REPLICA, look, reason)
 
 
 @fault(Profile.HEAD, weight=3)
@@ -122,8 +132,9 @@ def head_is_declared_failed(arena: Arena, chance: random.Random) -> Undo:
 
 
 def _take_over(arena: Arena, gone: str, heir: str) -> None:
-    with arena.operating, suppress(OSError, Refusal, observe.Failed):
-        tell(arena, HEAD, arena.server_id(gone), "smoke")
+    with arena.operating, suppress(*NO_ANSWER, observe.Failed):
+        members = {"target": HEAD, "targetid": arena.server_id(gone), "reason": "smoke"}
+        arena.attempt("notifyFailure", **members)
         taken = [volume for volume in arena.volumes if volume.head == gone]
         arena.wait(lambda: all(_is_detached(arena, volume) for volume in taken), "fenced", FENCED)
         hsvrid = arena.server_id(heir)
@@ -147,7 +158,7 @@ def _time_to_offline(arena: Arena, node: str) -> None:
     """Take the time until the manager says that a dead server is out; it may be back before."""
     began = time.monotonic()
     while not arena.cluster.lives(node):
-        with suppress(OSError, Refusal, StopIteration):
+        with suppress(*NO_ANSWER):
             if arena.row(node)["priority"] != HIGH:
                 arena.figures.offline.append(time.monotonic() - began)
                 return

@@ -9,7 +9,7 @@ from deploy.local import observe
 from deploy.local.manager_processes import MANAGER
 from deploy.local.node_processes import disks
 from tests.thrash import database, orphans
-from tests.thrash.arena import HEADS, STORAGES, Arena
+from tests.thrash.arena import HEADS, NO_ANSWER, STORAGES, Arena
 from tests.thrash.figures import Finding, Kind
 from tests.thrash.volume import Volume
 
@@ -29,7 +29,7 @@ def mend(arena: Arena) -> list[Finding]:
         time.sleep(PAUSE)
         try:
             found = _go_on(arena)
-        except (OSError, Refusal, StopIteration) as error:
+        except NO_ANSWER as error:
             found = [Finding(Kind.STUCK, f"the manager does not answer: {error!r}")]
     if not found:
         arena.figures.whole.append(time.monotonic() - began)

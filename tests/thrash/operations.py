@@ -4,11 +4,10 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
-from xmlrpc.client import Fault as Refusal
 
 from deploy.local import observe
 from deploy.local.nbd import NbdClient
-from tests.thrash.arena import HEADS, Arena
+from tests.thrash.arena import HEADS, NO_ANSWER, Arena
 from tests.thrash.blocks import BLOCK
 from tests.thrash.figures import Finding, Kind
 from tests.thrash.volume import Volume
@@ -28,7 +27,7 @@ def move(arena: Arena, chance: random.Random) -> list[Finding]:
     heir = next(head for head in HEADS if head != volume.head)
     if not volume.rest():
         return [Finding(Kind.STUCK, f"the writers of {volume.name} do not come to rest")]
-    with suppress(OSError, Refusal, StopIteration):
+    with suppress(*NO_ANSWER):
         if arena.attempt("detachLogicalVolume", lvolname=volume.name) and arena.attempt(
             "attachLogicalVolume", lvolname=volume.name, hsvrid=arena.server_id(heir)
         ):
@@ -59,7 +58,7 @@ def snapshot(arena: Arena, chance: random.Random) -> list[Finding]:
 
 def _is_decided(arena: Arena, name: str) -> bool:
     """Tell whether a snapshot is there, or is not, and no job is at it any more."""
-    with suppress(OSError, Refusal):
+    with suppress(*NO_ANSWER):
         kinds = {job["kind"] for job in arena.call("vastsky.listJobs")}
         return "snapshot" not in kinds or not exists(arena, name)
     return False
@@ -75,7 +74,7 @@ def churn(arena: Arena, chance: random.Random) -> list[Finding]:
     """Make a volume where others were: it reads as zero. Write it and delete it again."""
     name, head = f"fresh-{next(_numbers)}", chance.choice(HEADS)
     found: list[Finding] = []
-    with suppress(OSError, Refusal, StopIteration):
+    with suppress(*NO_ANSWER):
         if not arena.attempt("createLogicalVolume", lvolname=name, capacity=1, redundancy=2):
             return []
         if not arena.attempt("attachLogicalVolume", lvolname=name, hsvrid=arena.server_id(head)):

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from agents.client import AgentUnreachable, HeadAgent, StorageAgent
+from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
 from agents.engines.userspace.head import state_file
 from deploy.local import observe, processes
 from deploy.local.manager_processes import MANAGER
@@ -37,7 +37,7 @@ def orphans(arena: Arena) -> list[str]:
             ssvrid = arena.server_id(node)
             own = {dextid for dextid, server in exports.items() if server == ssvrid}
             found += _of_storage(arena, node, own)
-    except AgentUnreachable as silent:
+    except (AgentUnreachable, Fault, Malformed) as silent:
         found.append(f"an agent does not answer: {silent}")
     return [*found, *_processes(arena, groups)]
 

@@ -119,7 +119,7 @@ def _arena(wish: Wish, figures: Figures) -> Iterator[Arena]:
         cluster = LocalCluster(place, {**POLICY, **shim, **url}, LIMITS)
         world = stack.enter_context(running_world(cluster))
         arena = Arena(world.cluster, figures)
-        stack.callback(arena.background.shutdown)
+        stack.callback(arena.close)
         arena.database, arena.state_disks = database, disks
         arena.clock = Path(shim[wall_clock.OFFSET_FILE]) if shim else None
         _make_volumes(arena)

@@ -15,7 +15,7 @@ from volumes.jobs import queue
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.replicas import states
 from volumes.replicas.broken import break_snapshots
-from volumes.replicas.rows import ReplicaRow
+from volumes.replicas.rows import GOOD, ReplicaRow
 
 
 def prepare(
@@ -51,6 +51,8 @@ def commit(job: Job, attachment: Attachment, planned: AttachPlan) -> None:
     LogicalVolume.objects.filter(pk=attachment.volume_id).update(closed_cleanly=False)
     taken = planned.taken
     replicas = Replica.objects.filter(pk__in=taken)
+    if replicas.count() != len(taken):  # one was given up since the plan was made: make it anew
+        raise queue.LeaseLost(str(job))
     replicas.move(Replica.Status.ALLOCATED, Replica.Status.NEEDSHRED)
     forced = replicas.filter(status=Replica.Status.FAULTY).values_list("pk", flat=True)
     states.mark_in_sync(list(forced))
@@ -58,6 +60,10 @@ def commit(job: Job, attachment: Attachment, planned: AttachPlan) -> None:
         break_snapshots(Q(pk__in=lost), "an attach was forced that left the newest of it behind")
     for reason in (Reason.SILENT, Reason.STALE):
         states.mark_out_of_sync(planned.out_of_sync(reason), reason)
+    # While a snapshot is being made its store may be repaired: what took a place since is not used.
+    of_mirrors = Replica.objects.filter(mirror__in=planned.mirrors, status__in=GOOD)
+    placed = list(of_mirrors.exclude(pk__in=taken).values_list("pk", flat=True))
+    states.mark_out_of_sync(placed, Reason.STALE)
     # What was recorded of the others is over: those taken come to the same counts without them.
     others = Replica.objects.filter(mirror__in=planned.mirrors, events__gt=0).exclude(pk__in=taken)
     others.update(events=0)
