@@ -212,7 +212,7 @@ class Pretender:
     """Stands in for the cluster's row."""
 
     def __init__(self, uuid: object, incarnation: object = 1) -> None:
-        self.uuid, self.incarnation = uuid, incarnation
+        self.uuid, self.incarnation, self.recovery = uuid, incarnation, ""
 
 
 @pytest.mark.parametrize("unsendable", [1 << 31, -(1 << 31) - 1, object(), {1: 2}])

@@ -306,6 +306,29 @@ def test_a_disk_that_vanishes_takes_its_replica_out(make_lab: MakeLab) -> None:
     assert lab.stores[0].engine.leases()
 
 
+def test_the_last_good_replica_stays_and_its_errors_are_told(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    with NbdClient(lab.device, timeout=10) as client:
+        for store in lab.stores:
+            store.disk.rename(store.disk.with_suffix(".gone"))
+
+        def is_refused() -> bool:
+            try:
+                client.write(0, content(0, 1))
+            except NbdError:
+                return True
+            return False
+
+        wait_until(is_refused)
+        assert list(lab.states().values()).count(ReplicaState.INSYNC) == 1
+        for store in lab.stores:
+            store.disk.with_suffix(".gone").rename(store.disk)
+        wait_until(lambda: not is_refused())
+
+        assert client.read(0, 4096) == content(0, 1)
+
+
 def test_writes_reach_across_mirrors_of_unequal_size(make_lab: MakeLab) -> None:
     lab = make_lab(sizes=(2, 2, 1))
     lab.attach()

@@ -9,7 +9,7 @@ from agents.protocol import AttachOrder, Progress, ReplicaMark, Report
 from inventory import recovery
 from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulator import Head, Storage
 from volumes.attach import attach
 from volumes.models import Replica
 
@@ -174,6 +174,25 @@ def test_a_replica_that_was_left_out_once_never_counts_by_its_mark(
 
     job.refresh_from_db()
     assert "must answer" in job.waiting
+
+
+def test_new_space_that_bears_a_mark_is_shown_to_nobody_though_its_node_serves_it(
+    four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a node of an older version does, which is not told that the space has to be clean."""
+    volume = four.create()
+    used, *others = four.replicas(volume)
+    four.world.marks[used.pk] = ReplicaMark(used.pk, 7, 3, clean=True)
+    monkeypatch.setattr(Storage, "_hold", lambda *_: True)
+
+    four.attach(volume, head)
+
+    (order,) = head.told("attach")
+    (mirror,) = order.devices[0].mirrors
+    taken = {replica.dextid for replica in mirror.replicas}
+    assert used.pk not in taken
+    assert len(taken) == 3
+    assert taken.issuperset(replica.pk for replica in others)
 
 
 @pytest.mark.parametrize("force", [False, True])
