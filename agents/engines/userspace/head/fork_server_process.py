@@ -9,7 +9,7 @@ import sys
 
 from agents.engines.userspace.head import head_process
 from agents.engines.userspace.head.state_file import SavedGroup
-from agents.engines.userspace.process import spawn
+from agents.engines.userspace.process import memory, spawn
 from agents.engines.userspace.process.orders import KINDS, GroupReply, HeadArguments, TakenDown
 from agents.protocol import from_struct, learn
 
@@ -20,6 +20,7 @@ def main() -> None:
     """Run as the process that `spawn.run` began."""
     orders = socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what is forked here
+    memory.keep_for_payloads()
     learn(HeadArguments, SavedGroup, GroupReply, TakenDown, *KINDS.values())
     gc.freeze()
     while True:

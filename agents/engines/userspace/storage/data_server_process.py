@@ -12,7 +12,7 @@ from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.process import orders, spawn
+from agents.engines.userspace.process import memory, orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
 from agents.engines.userspace.storage.leased_range import LeasedRange
 from agents.engines.userspace.storage.served_disk import ServedDisk
@@ -133,6 +133,7 @@ def main() -> None:
         error = EngineError(errno.EBUSY, "a data server runs already")
         report(orders.error_reply(error))
         return
+    memory.keep_for_payloads()
     reactor = Reactor()
     server = DataServer(reactor, instance)
     try:
