@@ -48,6 +48,17 @@ def data_segments(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
         start = stop
 
 
+def read_medium(fd: int, offset: int, size: int) -> bytes:
+    """Read from the medium, not from memory, and leave nothing there.
+
+    What is not yet on the medium stays in memory, and is what is read.
+    """
+    os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+    data = os.pread(fd, size, offset)
+    os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+    return data
+
+
 def clear(fd: int, offset: int, length: int) -> None:
     """Make a range read as zeros, by a hole where that is possible. Not yet durable."""
     try:

@@ -1,14 +1,13 @@
 """Answer which contents an extent has, by digests read from the medium at a bounded rate."""
 
 import errno
-import os
 import threading
 import time
 from collections.abc import Callable
 
 from agents.checksums import BLOCK, BLOCKS, CHUNK, UNREADABLE, ZERO, block_digests, digest
 from agents.node.fences import Stale
-from agents.node.storage.blocks import data_segments
+from agents.node.storage.blocks import data_segments, read_medium
 from agents.node.storage.disks import Disks, OpenDisk
 from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, age_of
@@ -71,16 +70,10 @@ class ChecksumAnswers:
 
 
 def _read(fd: int, offset: int, size: int) -> bytes | None:
-    """Read from the medium, not from memory, and leave nothing there; None where it cannot be.
-
-    What is not yet on the medium stays in memory, and is what is told.
-    """
+    """Read from the medium; None where it cannot be read."""
     try:
-        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
-        data = os.pread(fd, size, offset)
-        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
+        return read_medium(fd, offset, size)
     except OSError as error:
         if error.errno != errno.EIO:
             raise
         return None
-    return data

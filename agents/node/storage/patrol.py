@@ -2,12 +2,11 @@
 
 import errno
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 
-from agents.node.storage.blocks import data_segments
+from agents.node.storage.blocks import data_segments, read_medium
 from agents.node.storage.disks import OpenDisk
 from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MIB
@@ -61,16 +60,11 @@ class Patrol:
         try:
             for start, stop in data_segments(disk.fd, block * GB, (block + 1) * GB):
                 for offset in range(start, stop, READ_BYTES):
-                    self._read(disk.fd, offset, min(READ_BYTES, stop - offset))
+                    size = min(READ_BYTES, stop - offset)
+                    self._rate.pay(size, self._stop)
+                    read_medium(disk.fd, offset, size)
         except OSError as error:
             if error.errno == errno.EIO:
                 return False
             logger.warning("disk %s: patrol: %s", disk.uuid, error)
         return True
-
-    def _read(self, fd: int, offset: int, size: int) -> None:
-        """Read from the medium, not from memory, and leave nothing in memory."""
-        self._rate.pay(size, self._stop)
-        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
-        os.pread(fd, size, offset)
-        os.posix_fadvise(fd, offset, size, os.POSIX_FADV_DONTNEED)
