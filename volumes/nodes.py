@@ -12,6 +12,7 @@ from agents.protocol import Malformed
 from inventory.models import ALIVE, Address
 from volumes.replicas.rows import storage_addresses
 
+K = TypeVar("K", int, str)
 T = TypeVar("T")
 A = TypeVar("A", HeadAgent, StorageAgent)
 NODE_ERRORS = (AgentUnreachable, Fault, Malformed)
@@ -96,7 +97,7 @@ def head_agents_by_address() -> dict[int, AddressAgent]:
     }
 
 
-def ask_all(questions: Mapping[int, Callable[[], T]]) -> dict[int, T | Failure]:
+def ask_all(questions: Mapping[K, Callable[[], T]]) -> dict[K, T | Failure]:
     """Ask all at once and wait for every answer; a node's failure is its answer.
 
     Where so many nodes are hung that no thread is free, one that was not even asked is silent too.

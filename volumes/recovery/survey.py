@@ -66,17 +66,10 @@ def take() -> Survey:
     """Ask all nodes that are registered, at once; those that are halted or out as well."""
     storages = nodes.storages(list(StorageServer.objects.values_list("pk", flat=True)))
     heads = nodes.heads(list(HeadServer.objects.values_list("pk", flat=True)))
-    answers = {
-        f"ssvr-{server:08x}": answer
-        for server, answer in nodes.ask_all(
-            {server: partial(_storage, server, agent) for server, agent in storages.items()}
-        ).items()
-    } | {
-        f"hsvr-{server:08x}": answer
-        for server, answer in nodes.ask_all(
-            {server: partial(_head, server, agent) for server, agent in heads.items()}
-        ).items()
-    }
+    answers = nodes.ask_all(
+        {f"ssvr-{server:08x}": partial(_storage, server, one) for server, one in storages.items()}
+        | {f"hsvr-{server:08x}": partial(_head, server, one) for server, one in heads.items()}
+    )
     told = [answer for answer in answers.values() if isinstance(answer, _NodeTold)]
     states = [one.state for one in told]
     return Survey(
