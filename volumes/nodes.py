@@ -30,10 +30,10 @@ def storage(server_id: int) -> StorageAgent:
     return storages([server_id])[server_id]
 
 
-def storages(server_ids: list[int]) -> dict[int, StorageAgent]:
-    """Reach the agents of these storage servers; one query."""
+def storages(server_ids: list[int], timeout: float | None = None) -> dict[int, StorageAgent]:
+    """Reach the agents of these storage servers; one query. `timeout` shortens what calls take."""
     return {
-        server: _reach(StorageAgent, addresses)
+        server: _reach(StorageAgent, addresses, timeout)
         for server, addresses in storage_addresses(server_ids).items()
     }
 

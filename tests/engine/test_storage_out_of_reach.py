@@ -304,3 +304,44 @@ def test_a_store_that_goes_before_its_origin_does_not_break_the_snapshot(
         with NbdClient(lab.snapshot_device) as snapshot:
             assert snapshot.read(0, MIB) == b"o" * MIB
     assert not device(lab, 1).broken
+
+
+def test_a_head_that_is_fenced_while_one_server_still_serves_it_writes_nothing_there(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(storage_wait=LONG)
+    lab.attach()
+    exports = [lab.stores[server].replica(10 + server).export for server in range(3)]
+    with NbdClient(lab.device) as client:
+        client.write(0, b"x" * 4096)
+        # The manager believes the third server to be lost, and cannot have it drop the old epoch.
+        for store, export in zip(lab.stores[:2], exports, strict=False):
+            store.engine.drop([export])
+        time.sleep(TIMEOUT)
+
+        with pytest.raises(NbdError):
+            client.write(0, b"y" * 4096)
+        with pytest.raises(NbdError):
+            client.read(0, 4096)
+    assert lab.stores[2].extent(0, 4096) == b"x" * 4096
+    assert lab.stores[2].mark(0) == lab.stores[0].mark(0)
+
+
+def test_a_head_that_is_refused_without_a_fence_goes_on_at_the_managers_word(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(storage_wait=LONG)
+    lab.attach()
+    export = lab.stores[0].replica(10).export
+    with NbdClient(lab.device) as client:
+        client.write(0, b"x" * 4096)
+        lab.stores[0].engine.drop([export])
+        wait_until_it_waits(lab)
+
+        lab.export(0)
+        lab.rebuild(0, 10)
+        client.write(0, b"y" * 4096)
+
+        assert client.read(0, 4096) == b"y" * 4096
+        wait_until(lambda: set(lab.states().values()) == ALL_IN_SYNC)
+    assert [store.extent(0, 1) for store in lab.stores] == [b"y"] * 3

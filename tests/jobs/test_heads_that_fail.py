@@ -48,6 +48,21 @@ def test_a_failed_head_is_fenced_off_before_its_volume_is_free(four: Cluster, he
     assert other.told("attach")[0].epoch == 3
 
 
+def test_a_server_that_was_declared_failed_and_lives_drops_what_a_fenced_head_has_open(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    lost = _holders(four, volume.pk)[0]
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+
+    four.call("notifyFailure", target=1, targetid=head.server_id)
+    four.work()
+
+    assert lost.min_epoch[volume.pk] == 2
+    assert not lost.exports
+
+
 def test_a_head_that_was_fenced_is_told_to_let_go_of_what_is_open_there(
     four: Cluster, head: Head
 ) -> None:

@@ -131,11 +131,15 @@ def _refuse_detach(job: Job, attachment: Attachment, report: Report) -> None:
 def _evict_and_settle(
     job: Job, attachment: Attachment, closed: tuple[ReplicaReport, ...]
 ) -> Again | None:
-    """Evict this epoch everywhere. A server that stays silent is left out by the next attach."""
+    """Evict this epoch everywhere. A server that stays silent is left out by the next attach.
+
+    The head may write on to any that serves it, so those that are out are asked as well.
+    """
     volume = attachment.volume
     found = rows.of_group(volume.pk)
     alive = {replica.server for replica in found if replica.alive}
-    failed = exports.evict(job.pk, volume.pk, volume.epoch, alive)
+    out = {replica.server for replica in found} - alive
+    failed = exports.evict(job.pk, volume.pk, volume.epoch, alive, unsure=out)
     if failed and job.attempts < 3:  # noqa: PLR2004 - a few seconds, then the next export evicts
         names = ", ".join(f"ssvr-{server:08x}" for server in failed)
         return queue.retry(job, f"{names} must drop the exports first", slowest=2)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from django.conf import settings
+
 from agents.protocol import (
     EvictOrder,
     ExportOrder,
@@ -92,13 +94,25 @@ def _collect(
 
 
 def evict(
-    eventid: int, group: int, epoch: int, servers_: Iterable[int], dextids: Iterable[int] = ()
+    eventid: int,
+    group: int,
+    epoch: int,
+    servers_: Iterable[int],
+    dextids: Iterable[int] = (),
+    *,
+    unsure: Iterable[int] = (),
 ) -> dict[int, nodes.Failure]:
-    """Have servers drop the group's exports up to this epoch; who failed, with the failure."""
+    """Have servers drop the group's exports up to this epoch; who failed, with the failure.
+
+    Those of `unsure` are asked as well, briefly, and do not count: a server that was declared
+    failed may serve the epoch all the same.
+    """
     incarnation = servers.cluster().incarnation
-    agents = nodes.storages(list(set(servers_)))
+    counted = set(servers_)
+    agents = nodes.storages(list(set(unsure) - counted), settings.VASTSKY_AGENT_TIMEOUT)
+    agents |= nodes.storages(list(counted))
     order = EvictOrder(eventid, incarnation, group, epoch, tuple(dextids))
     answers = nodes.ask_all(
         {server: partial(agent.evict, order) for server, agent in agents.items()}
     )
-    return {s: answer for s, answer in answers.items() if isinstance(answer, nodes.NODE_ERRORS)}
+    return {s: answers[s] for s in counted if isinstance(answers[s], nodes.NODE_ERRORS)}

@@ -84,6 +84,10 @@ class Group:
         """Call once, later."""
         self._reactor.after(seconds, call)
 
+    def why_lost(self, replica: LiveReplica) -> Future:
+        """Give a reply with ESTALE if the process that served a replica now refuses it."""
+        return self._assembly.connections.why_lost(replica)
+
     def reconnect(
         self,
         replica: LiveReplica,

@@ -11,6 +11,8 @@ from agents.engines.userspace.nbd.client_connection import ClientConnection, ope
 from agents.ondisk import MARK_BYTES
 
 RECONNECT_SECONDS = 0.5
+WHY_SECONDS = 2.0
+"""In which each address of one that hung up may say why: clients wait for that."""
 
 Lost = Callable[[str], None]
 
@@ -32,8 +34,7 @@ class Connections:
 
         def opened(connection: ClientConnection | None, why: str) -> None:
             if connection is None:
-                evicted = bool(replica.instance) and replica.instance in why
-                connected(errno.ESTALE if evicted else errno.EHOSTUNREACH, why)
+                connected(_refusal(replica, why), why)
             elif connection.size < size + MARK_BYTES:
                 connection.goodbye()
                 connected(errno.EINVAL, "the export is too small")
@@ -48,6 +49,23 @@ class Connections:
             self._reactor, replica.addresses, replica.port, replica.export, self._timeout, opened
         )
         return connected
+
+    def why_lost(self, replica: LiveReplica) -> Future:
+        """Ask why a connection ended: ESTALE as for `connect`, 0 where it would be served."""
+        told = Future()
+
+        def opened(connection: ClientConnection | None, why: str) -> None:
+            if connection is None:
+                told(_refusal(replica, why))
+            else:
+                connection.goodbye()
+                told(0)
+
+        timeout = min(self._timeout, WHY_SECONDS)
+        open_connection(
+            self._reactor, replica.addresses, replica.port, replica.export, timeout, opened
+        )
+        return told
 
     def reconnect(
         self,
@@ -81,3 +99,8 @@ class Connections:
                 evicted()
             elif not error:
                 found()
+
+
+def _refusal(replica: LiveReplica, why: str) -> int:
+    evicted = bool(replica.instance) and replica.instance in why
+    return errno.ESTALE if evicted else errno.EHOSTUNREACH

@@ -97,6 +97,10 @@ class LiveReplica:
         """Tell whether the replica is connected."""
         return self.connection is not None and not self.connection.closed
 
+    def has_hung_up(self) -> bool:
+        """Tell whether its server ended the connection, rather than fell silent."""
+        return self.connection is not None and self.connection.closed and not self.connection.silent
+
     def is_served_anew(self) -> bool:
         """Tell whether another process serves it than did when it was used last, or may."""
         told = self.connection.instance if self.connection is not None else ""

@@ -29,6 +29,9 @@ class MirrorOwner(Protocol):
     def after(self, seconds: float, call: Callable[[], None]) -> None:
         """Call once, later."""
 
+    def why_lost(self, replica: LiveReplica) -> Future:
+        """Give a reply with ESTALE if the process that served a replica now refuses it."""
+
     def reconnect(
         self,
         replica: LiveReplica,

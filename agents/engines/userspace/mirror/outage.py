@@ -63,7 +63,9 @@ class Outage:
     """Decides what becomes of good replicas whose connections were lost, and holds requests.
 
     One is left behind on another's word only: a good replica has to answer after the loss. Where
-    none does, all left together and nobody missed what others have: they are waited for.
+    none does, all left together and nobody missed what others have: they are waited for. So are
+    those that refuse this head, whoever else answers: it may have been fenced, and the other be
+    served where the manager could not have it evicted.
     """
 
     def __init__(self, mirror: WaitingMirror) -> None:
@@ -182,7 +184,9 @@ class Outage:
     def trust(self) -> None:
         """The manager gives orders in this epoch: this head was not fenced."""
         self._trusted = bool(self.began)
-        self._evicted.clear()
+        if self._evicted:
+            self._evicted.clear()
+            self.renew()
         self._tell()
 
     def _look_for(self, replica: LiveReplica) -> None:
@@ -205,12 +209,14 @@ class Outage:
         mirror = self._mirror
         if not await self._is_witnessed():
             self.began = time.monotonic()
-            mirror.note("no good replica can be reached: requests wait")
+            mirror.note("no good replica can be relied on: requests wait")
             # Who orders builds has to know: it may be the one that can bring a good replica back.
             mirror.fail_building("no good replica can be reached")
             self._wait_from_now()
             for replica in self.away:
                 self._look_for(replica)
+            if self._evicted:
+                self.end_waiting()
             while not await self._is_back():
                 pass
             self._note_lost_writes()
@@ -220,14 +226,27 @@ class Outage:
         self._go_on()
 
     async def _is_witnessed(self) -> bool:
-        """Tell whether a good replica answers after those that are away were lost."""
+        """Tell whether a good replica answers after those that are away were lost.
+
+        None does for a head that one of those refuses.
+        """
         while asked := [one for one in self._mirror.readers if one not in self.away]:
-            witness = await _first_to_answer(asked)
-            if witness is None:
+            away = list(self.away)
+            await self._ask_why(away)
+            if self._evicted or not await _answers(asked):
                 return False
-            if witness not in self.away:
+            if away == self.away:
                 return True
         return False
+
+    async def _ask_why(self, away: list[LiveReplica]) -> None:
+        """Ask those that hung up for the reason."""
+        why_lost = self._mirror.group.why_lost
+        for replica, reply in [(one, why_lost(one)) for one in away if one.has_hung_up()]:
+            error, _ = await reply
+            if error == errno.ESTALE:
+                self._mirror.note(f"replica {replica.dextid} is not served to this head any more")
+                self.evicted(replica)
 
     async def _is_back(self) -> bool:
         """Wait for one, a little longer for all that left with it, and look at what came back."""
@@ -284,7 +303,8 @@ class Outage:
             mirror.group.reached(mirror.mirrorid)
 
 
-async def _first_to_answer(replicas: list[LiveReplica]) -> LiveReplica | None:
+async def _answers(replicas: list[LiveReplica]) -> bool:
+    """Tell, as soon as one does, whether one of these answers."""
     answered = Future()
     left = len(replicas)
 
@@ -292,9 +312,9 @@ async def _first_to_answer(replicas: list[LiveReplica]) -> LiveReplica | None:
         nonlocal left
         left -= 1
         if not answered.arrived and not (error and left):
-            answered(error, None if error else replica)
+            answered(0, not error and replica.state == INSYNC)
 
     for replica in replicas:
         replica.submit(messages.READ, 0, WITNESS_BYTES, None, 0, partial(heard, replica))
-    _, first = await answered
-    return first if isinstance(first, LiveReplica) and first.state == INSYNC else None
+    _, is_one = await answered
+    return bool(is_one)

@@ -79,6 +79,7 @@ class ClientConnection(Stream):
         self.size = 0
         self.flags = 0
         self.instance = ""
+        self.silent = False
         self.pending: dict[int, list[Any]] = {}
         self.on_lost: Lost = _ignore
         self._timeout = timeout
@@ -126,6 +127,7 @@ class ClientConnection(Stream):
         oldest = next(iter(self.pending.values()))[3]
         silent = now - self._heard
         if silent > self._timeout or now - oldest > SLOW_FACTOR * self._timeout:
+            self.silent = True
             self.close(f"no answer for {now - oldest:.1f} s", reset=True)
         elif silent > self._timeout / 2:
             self.probe()
