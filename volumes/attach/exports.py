@@ -115,4 +115,8 @@ def evict(
     answers = nodes.ask_all(
         {server: partial(agent.evict, order) for server, agent in agents.items()}
     )
-    return {s: answers[s] for s in counted if isinstance(answers[s], nodes.NODE_ERRORS)}
+    return {
+        server: answer
+        for server, answer in answers.items()
+        if server in counted and isinstance(answer, nodes.NODE_ERRORS)
+    }
