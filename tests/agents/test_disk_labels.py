@@ -8,7 +8,9 @@ import pytest
 
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
-from agents.node.storage.disks import Disks, OpenDisk, UnusableDisk, open_disk
+from agents.node.storage.disks import Disks
+from agents.node.storage.labelled_disk import OpenDisk, UnusableDisk
+from agents.node.storage.recognition import open_disk
 from agents.ondisk import GB, MIB, label_offsets
 from agents.protocol import ExtentRef
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from agents import ondisk
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
-from agents.node.storage.disks import Disks, open_disk
+from agents.node.storage.disks import Disks
+from agents.node.storage.recognition import open_disk
 from agents.node.storage.super_extent import SuperExtent
 from agents.ondisk import GB, LABEL_BYTES, MARK_BYTES, MIB, Descriptor, Label, Mark, NewerLabel
 from agents.protocol import ReplicaMark

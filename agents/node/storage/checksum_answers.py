@@ -8,7 +8,8 @@ from collections.abc import Callable
 from agents.checksums import BLOCK, BLOCKS, CHUNK, UNREADABLE, ZERO, block_digests, digest
 from agents.node.fences import Stale
 from agents.node.storage.blocks import data_segments, read_medium
-from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.disks import Disks
+from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, age_of
 from agents.protocol import ChecksumQuestion, ChecksumReply

@@ -5,7 +5,8 @@ import logging
 
 from agents.node.manager_client import Fault, ManagerClient
 from agents.node.registration import NotYet
-from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.disks import Disks
+from agents.node.storage.labelled_disk import OpenDisk
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from agents.errors import AgentError
-from agents.node.storage.disks import OpenDisk
+from agents.node.storage.labelled_disk import OpenDisk
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from agents.checksums import BLOCK, BLOCKS, block_digests, fold
 from agents.engines.userspace.nbd.sync_client import BlockingClient
 from agents.errors import AgentError
 from agents.node.storage.blocks import write_all
-from agents.node.storage.disks import OpenDisk
+from agents.node.storage.labelled_disk import OpenDisk
 from agents.ondisk import GB, MIB
 from agents.protocol import MendOrder
 

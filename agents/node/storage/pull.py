@@ -9,7 +9,7 @@ from agents.engines.userspace.nbd.sync_client import BlockingClient
 from agents.errors import AgentError
 from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, write_all
-from agents.node.storage.disks import OpenDisk
+from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MARK_BYTES, MIB
 from agents.protocol import ExtentRef, ReplicaSource

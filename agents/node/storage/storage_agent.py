@@ -16,7 +16,8 @@ from agents.node.registration import STORAGE, Registration
 from agents.node.storage.checksum_answers import ChecksumAnswers
 from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disk_watch import DiskWatch
-from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.disks import Disks
+from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import content
 from agents.node.storage.patrol import Patrol
 from agents.node.storage.rate_limit import RateLimit

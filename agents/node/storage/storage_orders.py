@@ -14,7 +14,8 @@ from agents.node.fences import Fences
 from agents.node.journal import Journal
 from agents.node.orders import Orders, RunningOrder
 from agents.node.storage import mend
-from agents.node.storage.disks import Disks, OpenDisk
+from agents.node.storage.disks import Disks
+from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import Occupied, describe, described, require_over
 from agents.node.storage.pull import pull
 from agents.node.storage.rate_limit import RateLimit

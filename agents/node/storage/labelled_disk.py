@@ -1,0 +1,93 @@
+"""An open disk that bears our label."""
+
+import errno
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.errors import AgentError
+from agents.node.config import DiskConfig
+from agents.node.storage.super_extent import SuperExtent
+from agents.ondisk import Label
+from agents.protocol import DiskState
+
+SECTOR = 512
+
+
+class UnusableDisk(AgentError):
+    """The disk is not there, not ours, or does not work."""
+
+    def __init__(self, message: str, code: int = errno.ENODEV) -> None:
+        super().__init__(code, message)
+
+
+@dataclass(slots=True)
+class OpenDisk:
+    """An open disk that bears our label. `error` is empty while it can be used."""
+
+    config: DiskConfig
+    fd: int
+    identity: tuple[int, int, int]
+    size: int
+    label: Label
+    error: str = ""
+
+    @property
+    def uuid(self) -> str:
+        """The name that the label gives it."""
+        return self.label.disk_uuid
+
+    @property
+    def super_extent(self) -> SuperExtent:
+        """Its last whole GB."""
+        return SuperExtent(self.fd, self.label.capacity_gb)
+
+    @property
+    def sectors(self) -> int:
+        """Its size as the manager counts it."""
+        return self.size // SECTOR
+
+    def verify(self) -> None:
+        """UnusableDisk unless the path still leads to this very disk and its label is in place."""
+        try:
+            if identity_of(Path(self.config.path).stat()) != self.identity:
+                raise UnusableDisk(f"{self.config.path} is another disk now")
+            label = self.super_extent.read_label()
+        except OSError as error:
+            raise UnusableDisk(f"{self.config.path}: {error.strerror}", errno.EIO) from None
+        if label is None or label.disk_uuid != self.uuid:
+            raise UnusableDisk(f"{self.config.path} no longer bears the label {self.uuid}")
+
+    def fail(self, error: str) -> None:
+        """Use it no more; it may be opened anew once it works again."""
+        self.error = error
+        fcntl.flock(self.fd, fcntl.LOCK_UN)
+
+    def number(self, pdskid: int) -> None:
+        """Write the manager's number into the label."""
+        if pdskid == self.label.pdskid:
+            return
+        label = self.label._replace(pdskid=pdskid)
+        self.super_extent.write_label(label)
+        self.label = label
+
+    def state(self) -> DiskState:
+        """Tell the manager about it."""
+        label = self.label
+        return DiskState(
+            self.uuid,
+            self.config.path,
+            label.pdskid,
+            label.capacity_gb,
+            error=self.error,
+            generation=0 if self.error else self.super_extent.newest_generation,
+        )
+
+
+def identity_of(status: os.stat_result) -> tuple[int, int, int]:
+    """Tell devices by their number, files by their place: /dev may be made anew."""
+    if stat.S_ISBLK(status.st_mode):
+        return 0, 0, status.st_rdev
+    return status.st_dev, status.st_ino, 0
