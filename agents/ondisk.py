@@ -104,6 +104,11 @@ def unpack_label(block: bytes) -> Label | None:
     return _label_of(members)
 
 
+def is_of_a_label(block: bytes) -> bool:
+    """Tell whether a block begins as labels do, whole or not."""
+    return block.startswith(_LABEL_MAGIC)
+
+
 def _label_of(members: Any) -> Label | None:
     if not isinstance(members, dict):
         return None

@@ -504,6 +504,7 @@ class DiskState:
     """One disk of a storage server. `error` is empty while it can be read.
 
     `generation` is as new as all that was ever ordered on it, once space is zeroed the next one.
+    `gone`: it is not there any more; it may have been pulled out, to turn up elsewhere.
     """
 
     disk: str
@@ -512,6 +513,19 @@ class DiskState:
     capacity_gb: int
     error: str = ""
     generation: int = 0
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedDisk:
+    """A disk that a storage server does not use, and why: a sentence.
+
+    `disk` is its name, where it bears a label of this cluster.
+    """
+
+    local_path: str
+    reason: str
+    disk: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,6 +540,7 @@ class StorageState:
     disks: tuple[DiskState, ...]
     exports: tuple[ExportState, ...]
     seen: HighestSeen = HighestSeen()
+    refused: tuple[RefusedDisk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

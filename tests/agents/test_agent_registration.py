@@ -30,6 +30,7 @@ def test_a_restarted_agent_is_adopted_with_the_same_boot_id(
 ) -> None:
     manager.answers["registerStorageServer"] = 1
     manager.faults["registerPhysicalDisk"] = [errno.EEXIST]
+    manager.answers["listPhysicalDisks"] = [{"pdskid": 2, "priority": 1}]
     node.end(signal.SIGKILL)
     node.start()
 

@@ -1,14 +1,19 @@
 """Make the manager know the disks of a registered storage server."""
 
 import errno
-import logging
+from typing import Any
 
 from agents.node.manager_client import Fault, ManagerClient
 from agents.node.registration import NotYet
 from agents.node.storage.disks import Disks
 from agents.node.storage.labelled_disk import OpenDisk
+from agents.xmlrpc import printable
 
-logger = logging.getLogger(__name__)
+FAULTY = 5
+"""The priority of a disk that was declared failed, on the wire."""
+
+TRANSIENT = frozenset({errno.EAGAIN, errno.ENOSPC, 500})
+"""What is no word about the disk."""
 
 
 def register_disks(manager: ManagerClient, disks: Disks, ssvrid: int) -> None:
@@ -20,7 +25,12 @@ def register_disks(manager: ManagerClient, disks: Disks, ssvrid: int) -> None:
         try:
             disk.number(_register(manager, disk, ssvrid))
         except Fault as fault:
+            disk.registered = False
+            if fault.errno not in TRANSIENT:
+                disk.refusal = printable(str(fault))
             trouble.append(f"disk {disk.config.path}: {fault.errno} {fault}")
+        else:
+            disk.registered, disk.refusal = True, ""
     if trouble:
         raise NotYet("; ".join(trouble))
 
@@ -39,12 +49,16 @@ def _register(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> int:
     except Fault as fault:
         if fault.errno != errno.EEXIST:
             raise
-    # Known and in use: the server was adopted, or an answer got lost.
-    return disk.label.pdskid or _known_id(manager, disk, ssvrid)
+        # In use here: the server was adopted, or an answer got lost. Or declared failed, anywhere.
+        known = _known_here(manager, disk, ssvrid)
+        if known is None or known.get("priority") == FAULTY:
+            raise
+        return int(known["pdskid"])
 
 
-def _known_id(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> int:
-    for row in manager.rows("listPhysicalDisks", ssvrid=ssvrid):
-        if row.get("local_path") == disk.config.path and type(row.get("pdskid")) is int:
-            return int(row["pdskid"])
-    raise NotYet(f"the manager knows disk {disk.uuid} but lists none at {disk.config.path}")
+def _known_here(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> dict[str, Any] | None:
+    rows = manager.rows("listPhysicalDisks", ssvrid=ssvrid)
+    numbered = [row for row in rows if type(row.get("pdskid")) is int]
+    same = [row for row in numbered if row["pdskid"] == disk.label.pdskid]
+    same += [row for row in numbered if row.get("local_path") == disk.config.path]
+    return same[0] if same else None

@@ -10,22 +10,27 @@ from pathlib import Path
 from agents.errors import AgentError
 from agents.node.config import DiskConfig
 from agents.node.storage.super_extent import SuperExtent
-from agents.ondisk import Label
+from agents.ondisk import GB, Label
 from agents.protocol import DiskState
 
 SECTOR = 512
 
 
 class UnusableDisk(AgentError):
-    """The disk is not there, not ours, or does not work."""
+    """The disk is not there, not ours, or does not work. `disk` is its name, where it is known."""
 
-    def __init__(self, message: str, code: int = errno.ENODEV) -> None:
+    def __init__(self, message: str, code: int = errno.ENODEV, disk: str = "") -> None:
         super().__init__(code, message)
+        self.disk = disk
 
 
 @dataclass(slots=True)
 class OpenDisk:
-    """An open disk that bears our label. `error` is empty while it can be used."""
+    """An open disk that bears our label. `error` is empty while it works.
+
+    `gone`: what does not work is not even there any more. `refusal`: the manager's word why it is
+    not to be used. `registered`: the manager knows it as this one.
+    """
 
     config: DiskConfig
     fd: int
@@ -33,6 +38,9 @@ class OpenDisk:
     size: int
     label: Label
     error: str = ""
+    gone: bool = False
+    refusal: str = ""
+    registered: bool = False
 
     @property
     def uuid(self) -> str:
@@ -46,8 +54,21 @@ class OpenDisk:
 
     @property
     def sectors(self) -> int:
-        """Its size as the manager counts it."""
-        return self.size // SECTOR
+        """Its size as the manager counts it; what it grew by since it was labelled is not used."""
+        return self.label.capacity_gb * GB // SECTOR
+
+    @property
+    def in_use(self) -> bool:
+        """Tell whether it works and is not refused."""
+        return not self.error and not self.refusal
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether the path still leads to this very disk."""
+        try:
+            return identity_of(Path(self.config.path).stat()) == self.identity
+        except OSError:
+            return False
 
     def verify(self) -> None:
         """UnusableDisk unless the path still leads to this very disk and its label is in place."""
@@ -62,6 +83,7 @@ class OpenDisk:
 
     def fail(self, error: str) -> None:
         """Use it no more; it may be opened anew once it works again."""
+        self.gone = not self.is_there
         self.error = error
         fcntl.flock(self.fd, fcntl.LOCK_UN)
 
@@ -82,6 +104,7 @@ class OpenDisk:
             label.pdskid,
             label.capacity_gb,
             error=self.error,
+            gone=self.gone,
             generation=0 if self.error else self.super_extent.newest_generation,
         )
 

@@ -50,7 +50,7 @@ class Patrol:
         bad = [
             block
             for block in range(disk.label.capacity_gb)
-            if not disk.error and not self._is_readable(disk, block)
+            if disk.in_use and not self._is_readable(disk, block)
         ]
         if bad:
             logger.error("disk %s: GB %s cannot be read", disk.uuid, bad)

@@ -141,11 +141,13 @@ class StorageRole:
         return sum(not disk.error for disk in self._disks)
 
     def _tell_vanished(self, disk: OpenDisk) -> None:
-        if disk.label.pdskid:
-            self._parts.outbox.failure(Target.DISK, disk.label.pdskid, "io")
+        if disk.registered:
+            words = "gone" if disk.gone else "io"
+            self._parts.outbox.failure(Target.DISK, disk.label.pdskid, words)
 
     def _tell_bad_blocks(self, disk: OpenDisk, blocks: list[int]) -> None:
-        if disk.label.pdskid:
+        # One that is not registered may bear the number of another, of which it is a copy.
+        if disk.registered:
             self._parts.outbox.bad_blocks(disk.label.pdskid, blocks)
 
     def _state(self, _: Nothing) -> StorageState:
@@ -157,15 +159,16 @@ class StorageRole:
             self._registration.cluster,
             self._parts.fences.incarnation,
             self._config.data_port,
-            tuple(disk.state() for disk in self._disks),
+            tuple(disk.state() for disk in self._disks if not disk.refusal),
             tuple(_export(use, names) for use in self._engine.leases()),
             replace(self._parts.seen(), extent=self._highest_extent()),
+            self._disks.refused,
         )
 
     def _highest_extent(self) -> int:
         """Tell the highest number of an extent that was ever described on a disk of ours."""
         for disk in self._disks:
-            if disk.uuid not in self._looked_at and not disk.error:
+            if disk.uuid not in self._looked_at and disk.in_use:
                 told = disk.super_extent.descriptors(0, disk.label.capacity_gb - 1)
                 self._looked_at[disk.uuid] = max((one.dextid for _, one in told), default=0)
         return max(self._orders.highest_extent, *self._looked_at.values(), 0)

@@ -17,13 +17,13 @@ class SuperExtent:
         self.capacity_gb = capacity_gb
 
     def read_label(self) -> Label | None:
-        """Read the label; None when there is none, or none that is whole.
+        """Read the label; None when there is none, none that is whole, or that of another size.
 
         NewerLabel where it is not ours to understand.
         """
         for offset in ondisk.label_offsets(self.capacity_gb):
             label = ondisk.unpack_label(os.pread(self._fd, ondisk.LABEL_BYTES, offset))
-            if label is not None:
+            if label is not None and label.capacity_gb == self.capacity_gb:
                 return label
         return None
 
@@ -31,13 +31,20 @@ class SuperExtent:
     def is_damaged(self) -> bool:
         """Tell whether a label was here once; of a disk whose label cannot be read.
 
-        A power cut in the very first format leaves half a label, no second one, and no table.
+        A power cut in the very first format leaves half a label, no second one, and nothing else.
         """
         first, second = (
             os.pread(self._fd, ondisk.LABEL_BYTES, offset)
             for offset in ondisk.label_offsets(self.capacity_gb)
         )
-        return any(second) or (any(first) and self.age(0, self.capacity_gb) > 0)
+        begun = ondisk.is_of_a_label(first) and self.age(0, self.capacity_gb) > 0
+        return begun or ondisk.is_of_a_label(second) or self._is_described
+
+    @property
+    def _is_described(self) -> bool:
+        """Tell whether anything says of an extent what it holds."""
+        blocks = range(self.capacity_gb - 1)
+        return any(map(self.has_mark, blocks)) or any(map(self.read_descriptor, blocks))
 
     def write_label(self, label: Label) -> None:
         """Write the label, then write it once more."""
@@ -120,12 +127,3 @@ class SuperExtent:
     def is_live(self, offset_gb: int, descriptor: Descriptor) -> bool:
         """Tell whether a descriptor's space was neither shredded nor used anew since."""
         return self.age(offset_gb, 1) == ondisk.age_of(descriptor.generation, shredded=False)
-
-
-def find_label(fd: int, capacity_gb: int) -> Label | None:
-    """Look for the label of a smaller disk that was copied onto this one: at every whole GB."""
-    for smaller_gb in range(capacity_gb - 1, ondisk.SMALLEST_DISK_GB - 1, -1):
-        label = SuperExtent(fd, smaller_gb).read_label()
-        if label is not None and label.capacity_gb == smaller_gb:
-            return label
-    return None
