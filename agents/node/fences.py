@@ -1,6 +1,8 @@
 """Fences: an agent refuses work for a stale epoch of a group, and for an older manager."""
 
 import errno
+import threading
+from collections.abc import Mapping
 
 from agents.errors import AgentError
 from agents.node.state_store import StateStore
@@ -23,6 +25,7 @@ class Fences:
 
     def __init__(self, store: StateStore) -> None:
         self._store = store
+        self._raising = threading.Lock()
         with store.reading() as connection:
             self._epochs: dict[int, int] = dict(
                 connection.execute("SELECT lvolid, min_epoch FROM fences")
@@ -61,8 +64,14 @@ class Fences:
 
     def fence_below(self, lvolid: int, epoch: int) -> None:
         """Make every epoch below this one stale, for ever; on return that is on stable storage."""
-        if epoch <= self.lowest(lvolid):
+        self.fence_all_below({lvolid: epoch})
+
+    def fence_all_below(self, epochs: Mapping[int, int]) -> None:
+        """Do so for many groups at once."""
+        if all(epoch <= self.lowest(lvolid) for lvolid, epoch in epochs.items()):
             return
-        with self._store.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO fences VALUES (?, ?)", (lvolid, epoch))
-        self._epochs[lvolid] = epoch
+        with self._raising:
+            news = [item for item in epochs.items() if item[1] > self.lowest(item[0])]
+            with self._store.transaction() as connection:
+                connection.executemany("INSERT OR REPLACE INTO fences VALUES (?, ?)", news)
+            self._epochs.update(news)

@@ -42,7 +42,7 @@ class Disks:
         told = (RefusedDisk(d.config.path, d.refusal, d.uuid) for d in self if d.refusal)
         return (*list(self._refused.values()), *told)
 
-    def open_all(self, configs: Iterable[DiskConfig], cluster: str) -> None:
+    def open_all(self, configs: Iterable[DiskConfig], cluster: str) -> list[OpenDisk]:
         """Open each disk that is not open; one that is refused is told and left alone.
 
         Of two that bear one label, the one goes first that was used last.
@@ -52,9 +52,11 @@ class Disks:
         for path in self._refused.keys() - wanted.keys():
             del self._refused[path]
         known = {disk.config.path for disk in self if not disk.error}
-        for config in sorted(wanted.values(), key=self._is_new_there):
-            if config.path not in known:
-                self._open(config, cluster, until)
+        chosen = [config for config in wanted.values() if config.path not in known]
+        opened = [
+            self._open(config, cluster, until) for config in sorted(chosen, key=self._is_new_there)
+        ]
+        return [disk for disk in opened if disk is not None]
 
     def usable(self, name: str) -> OpenDisk:
         """Find a disk and verify that it is the one; else UnusableDisk."""
@@ -79,26 +81,27 @@ class Disks:
             )
         return disk
 
-    def _open(self, config: DiskConfig, cluster: str, until: float) -> None:
+    def _open(self, config: DiskConfig, cluster: str, until: float) -> OpenDisk | None:
         search = partial(self._search.traces, until=until)
         try:
             disk = open_disk(config, cluster, self._store, search)
         except UnusableDisk as error:
             self._refuse(config.path, str(error), error.disk)
-            return
+            return None
         except (OSError, AgentError) as error:
             self._refuse(config.path, getattr(error, "strerror", "") or str(error))
-            return
+            return None
         before = self._disks.get(disk.uuid)
         if before is not None and _is_second(disk, before):
             os.close(disk.fd)
             self._refuse(config.path, _second(disk, before), disk.uuid)
-            return
+            return None
         self._refused.pop(config.path, None)
         # The old descriptor stays open: an order that runs may still use it.
         self._disks[disk.uuid] = disk
         self._store.learn(_place(disk.uuid), config.path)
         logger.info("disk %s is %s, %d GB", config.path, disk.uuid, disk.label.capacity_gb)
+        return disk
 
     def _refuse(self, path: str, reason: str, name: str = "") -> None:
         if not Path(path).exists() and any(disk.config.path == path for disk in self):

@@ -108,6 +108,16 @@ def content(place: SuperExtent, first_gb: int) -> tuple[list[FoundReplica], int]
     return found, end_gb if end_gb < place.capacity_gb - 1 else 0
 
 
+def epochs(place: SuperExtent) -> dict[int, int]:
+    """Tell the latest epoch in which each group used what lies on a disk, by the marks."""
+    found: dict[int, int] = {}
+    for at_gb, one in place.descriptors(0, place.capacity_gb - 1):
+        if place.is_live(at_gb, one):
+            group, epoch = one.origin or one.lvolid, place.read_mark(one.dextid, at_gb).epoch
+            found[group] = max(epoch, found.get(group, 0))
+    return found
+
+
 def _found(place: SuperExtent, at_gb: int, one: Descriptor) -> FoundReplica:
     mark: ReplicaMark = place.read_mark(one.dextid, at_gb)
     about = VolumeAbout(

@@ -18,7 +18,7 @@ from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disk_watch import DiskWatch
 from agents.node.storage.disks import Disks
 from agents.node.storage.labelled_disk import OpenDisk
-from agents.node.storage.occupancy import content
+from agents.node.storage.occupancy import content, epochs
 from agents.node.storage.patrol import Patrol
 from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.storage_orders import Events, StorageOrders
@@ -126,7 +126,9 @@ class StorageRole:
 
     def _open_disks(self, cluster: str) -> None:
         with self._opening:
-            self._disks.open_all(self._config.disks, cluster)
+            for disk in self._disks.open_all(self._config.disks, cluster):
+                # It may come from another server, whose memory of what is over does not.
+                self._parts.fences.fence_all_below(epochs(disk.super_extent))
 
     def _reopen(self) -> None:
         """Open disks that failed or were missing, if they work now, and tell the manager."""
