@@ -243,6 +243,27 @@ class Disk(models.Model):
         return f"pdsk-{self.pk:08x}"
 
 
+class RefusedDisk(models.Model):
+    """A disk that a storage server has and does not use, as the server tells it, and why."""
+
+    server = models.ForeignKey(StorageServer, models.CASCADE, related_name="refused_disks")
+    local_path = models.CharField(max_length=1024)
+    disk_uuid = models.CharField(max_length=64, blank=True, help_text="what its label calls it")
+    reason = models.CharField(max_length=500)
+    is_second = models.BooleanField(
+        default=False, help_text="the disk of that label was in use elsewhere meanwhile"
+    )
+    since = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint("server", "local_path", name="refused_disk_told_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.local_path} of ssvr-{self.server_id:08x}"
+
+
 class Extent(models.Model):
     """A whole-GB range of a disk. Every GB of a disk belongs to exactly one extent.
 

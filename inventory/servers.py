@@ -1,4 +1,4 @@
-"""Servers and disks: they register, change in trust, and are deleted."""
+"""Servers and disks: servers register, both change in trust and are deleted."""
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, ProtectedError, Q, QuerySet
+from django.db.models import F, ProtectedError, QuerySet
 
-from inventory import audit, clock, ids, recovery, space
+from inventory import audit, clock, ids, recovery
 from inventory.audit import Action
 from inventory.errors import Busy, Exists, Invalid, NotFound, TryAgain
 from inventory.models import (
@@ -23,10 +23,6 @@ from inventory.models import (
 )
 from inventory.write_lock import write_lock
 
-SECTORS_PER_GB = 1 << 21
-MOST_SECTORS = 1 << 63
-SMALLEST_DISK_GB = 2
-"""One for the label and its tables, one to use."""
 NETWORKS = 2
 KINDS = {HeadServer: "head", StorageServer: "storage"}
 """The id space of each, and the field of Address."""
@@ -76,43 +72,6 @@ def register_storage(
     """Find or record the storage server with these addresses; Exists if it is up already."""
     fresh = StorageServer(boot_id=boot_id, started=started, site=site, rack=rack)
     return _register(fresh, addresses)
-
-
-def register_disk(
-    *,
-    server_id: int,
-    local_path: str,
-    capacity_sectors: int,
-    disk_uuid: str = "",
-    tags: str = "",
-    generation: int = 0,
-) -> Disk:
-    """Find or record a disk of a server that is up.
-
-    Exists: it is in use here already. Busy: it is in use on another server that is up.
-    """
-    if not 0 < capacity_sectors <= MOST_SECTORS:
-        raise Invalid(f"a disk has 1 to {MOST_SECTORS} sectors, not {capacity_sectors}")
-    if generation < 0:
-        raise Invalid(f"generation is 0 or more, not {generation}")
-    capacity_gb = capacity_sectors // SECTORS_PER_GB
-    if capacity_gb < SMALLEST_DISK_GB:
-        raise Invalid(f"{local_path} has {capacity_sectors} sectors: not one GB beside its label")
-    disk = Disk(
-        server_id=server_id,
-        local_path=local_path,
-        capacity_gb=capacity_gb,
-        disk_uuid=disk_uuid,
-        tags=tags,
-    )
-    try:
-        with transaction.atomic():
-            return _record_disk(disk, generation)
-    except IntegrityError:
-        # The rule of one replica per server holds for a disk that comes from elsewhere, too.
-        raise Busy(
-            f"{local_path} holds a replica of a mirror that has another on ssvr-{server_id:08x}"
-        ) from None
 
 
 @transaction.atomic
@@ -291,57 +250,6 @@ def _runs_still(known: AnyServer, fresh: AnyServer) -> bool:
     if fresh.started:
         return fresh.started == known.started
     return bool(fresh.boot_id) and fresh.boot_id == known.boot_id
-
-
-def _same_disk(disk: Disk) -> Q:
-    if disk.disk_uuid:
-        return Q(disk_uuid=disk.disk_uuid)
-    return Q(disk_uuid="", local_path=disk.local_path)
-
-
-def _record_disk(disk: Disk, generation: int) -> Disk:
-    # The server cannot go down unseen now: a priority changes only under this lock.
-    ids.lock("volume")
-    server = StorageServer.objects.filter(pk=disk.server_id).first()
-    if server is None or server.priority not in ALIVE:
-        state = "does not exist" if server is None else f"is {server.get_priority_display()}"
-        raise Invalid(f"storage server {disk.server_id} {state}")
-    known = Disk.objects.select_related("server").filter(_same_disk(disk)).first()
-    if known is None:
-        (disk.id,) = ids.take("disk")
-        disk.priority_since = clock.now()
-        disk.save(force_insert=True)
-        space.tile(disk, generation)
-        detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
-        audit.record(Action.REGISTER_DISK, disk, detail)
-        return disk
-    down = known.priority in DOWN
-    if known.server_id != disk.server_id and not down and known.server.priority in ALIVE:
-        raise Busy(f"{known} is attached to {known.server}, which is up")
-    moved = known.server_id != disk.server_id and known.priority != Priority.FAULTY
-    if not down and not moved:
-        raise Exists(f"{known} is registered and {known.get_priority_display()}")
-    if disk.capacity_gb < known.capacity_gb:
-        raise Invalid(f"{known} had {known.capacity_gb} GB and now has {disk.capacity_gb}")
-    return _return_disk(known, disk)
-
-
-def _return_disk(known: Disk, disk: Disk) -> Disk:
-    """Make a known disk usable, where it is now; a capacity that grew stays unused."""
-    bad = (Extent.Status.FAULTY, Extent.Status.EVACUATE)
-    spoilt = Extent.objects.filter(disk=known, status__in=bad).exists()
-    as_seen = Disk.objects.filter(pk=known.pk, priority=known.priority, server=known.server_id)
-    if not as_seen.update(
-        server=disk.server_id,
-        local_path=disk.local_path,
-        tags=disk.tags or known.tags,
-        priority=Priority.LOW if spoilt else Priority.HIGH,
-        priority_since=clock.now(),
-    ):
-        raise Exists(f"{known} is being registered already")
-    where = f"{disk.local_path} of {StorageServer(pk=disk.server_id)}"
-    audit.record(Action.REGISTER_DISK, known, f"again, {where}")
-    return Disk.objects.get(pk=known.pk)
 
 
 def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> None:

@@ -233,7 +233,12 @@ def test_a_refused_disk_is_not_searched_again_until_it_looks_different(
     write(foreign, 512, b"EFI PART")
     searched: list[str] = []
     real = label_search.search_path
-    monkeypatch.setattr(label_search, "search_path", lambda one: searched.append(one) or real(one))
+
+    def counted(one: str) -> label_search.Traces:
+        searched.append(one)
+        return real(one)
+
+    monkeypatch.setattr(label_search, "search_path", counted)
     disks = Disks(store)
 
     for _ in range(5):

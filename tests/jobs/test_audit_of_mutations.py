@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import Reason
-from inventory import audit, recovery, servers
+from inventory import audit, disks, recovery, servers
 from inventory.audit import Action, Way
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
@@ -167,7 +167,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.REGISTER_HEAD: lambda four: call(servers.register_head, addresses=["10.1.1.1"]),
     Action.REGISTER_STORAGE: lambda four: call(servers.register_storage, addresses=["10.1.1.1"]),
     Action.REGISTER_DISK: lambda four: call(
-        servers.register_disk,
+        disks.register_disk,
         server_id=a_disk(four).server_id,
         local_path="/dev/new",
         capacity_sectors=9 << 21,
@@ -189,6 +189,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.LOSE_HEAD: lambda four: call(failures.lose_head, a_head(four).pk),
     Action.FAIL_STORAGE: lambda four: call(failures.fail_storage, a_disk(four).server_id),
     Action.FAIL_DISK: lambda four: call(failures.fail_disk, a_disk(four).pk),
+    Action.LOSE_DISK: lambda four: call(failures.lose_disk, a_disk(four).pk),
     Action.FAIL_REPLICA: with_replica,
     Action.REPORT_BAD_BLOCKS: lambda four: call(failures.report_bad_blocks, a_disk(four).pk, [50]),
     Action.FINISH_SHRED: finish_shred,
@@ -216,6 +217,7 @@ AGAIN_CHANGES_NOTHING = [
     Action.LOSE_HEAD,
     Action.FAIL_STORAGE,
     Action.FAIL_DISK,
+    Action.LOSE_DISK,
     Action.FAIL_REPLICA,
     Action.REPORT_BAD_BLOCKS,
     Action.FINISH_SHRED,

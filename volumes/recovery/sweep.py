@@ -6,7 +6,7 @@ deleted. Whatever it does not understand may be newer than it, and is an orphan:
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from django.conf import settings
@@ -23,7 +23,7 @@ from agents.protocol import (
 from inventory import ids, recovery, servers
 from volumes import nodes
 from volumes.attach import exports
-from volumes.models import Attachment, Job, Orphan
+from volumes.models import Attachment, Job, Orphan, Replica
 from volumes.orphans import knowledge, listing
 from volumes.orphans.listing import Found
 from volumes.orphans.standing import Known, Standing
@@ -64,12 +64,14 @@ def sweep_exports(states: dict[int, StorageState]) -> None:
     if _rests() or recovery.why():
         return
     attached, used = _in_use(known.epochs)
+    places = _places(e.dextid for state in states.values() for e in state.exports)
     for server, state in states.items():
         over = [e for e in state.exports if _may_go(e, known, attached)]
         for lvolid, epoch in {(e.lvolid, e.epoch) for e in over}:
             logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
             exports.evict(event(), lvolid, epoch, [server])
-        _evict_idle(server, [e for e in state.exports if _is_idle(e, known, used)])
+        _evict_some(server, [e for e in state.exports if _is_idle(e, known, used)])
+        _evict_some(server, [e for e in state.exports if _is_left(e, server, known, places)])
 
 
 def _strange_exports(states: dict[int, StorageState], known: Known) -> dict[Found, int]:
@@ -105,9 +107,20 @@ def _is_idle(export: ExportState, known: Known, used: set[int]) -> bool:
     return ours and export.lvolid not in used and not export.clients
 
 
-def _evict_idle(server: int, idle: list[ExportState]) -> None:
-    for lvolid, epoch in {(e.lvolid, e.epoch) for e in idle}:
-        left = [e.dextid for e in idle if (e.lvolid, e.epoch) == (lvolid, epoch)]
+def _places(dextids: Iterable[int]) -> dict[int, int]:
+    """Tell on which servers replicas are by now."""
+    return dict(Replica.objects.filter(pk__in=set(dextids)).values_list("pk", "server"))
+
+
+def _is_left(export: ExportState, server: int, known: Known, places: Mapping[int, int]) -> bool:
+    """Tell what a server exports still of a disk that was put into another one."""
+    ours = known.of_group(export.lvolid, export.epoch) == Standing.OURS
+    return ours and places.get(export.dextid, server) != server
+
+
+def _evict_some(server: int, some: list[ExportState]) -> None:
+    for lvolid, epoch in {(e.lvolid, e.epoch) for e in some}:
+        left = [e.dextid for e in some if (e.lvolid, e.epoch) == (lvolid, epoch)]
         exports.evict(event(), lvolid, epoch, [server], left)
 
 

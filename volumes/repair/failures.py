@@ -23,6 +23,8 @@ OF_A_HEAD = frozenset({Reason.CONNECTION, Reason.IO})
 """Why a head leaves a replica behind by itself."""
 TOLD = {reason.value: reason for reason in (Reason.RESTARTED, *sorted(OF_A_HEAD))}
 """The words of notifyFailure that mean more than that something was declared failed."""
+GONE = "gone"
+"""Of a disk: it is not where it was. It may have been pulled out, to be put in elsewhere."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
     HeadServer: Priority.OFFLINE,
     StorageServer: Priority.HALT,
@@ -34,8 +36,8 @@ SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
 def fail(target: int, target_id: int, words: str = "") -> None:
     """Take note that something failed; what is unknown or down already changes nothing.
 
-    `words` are the caller's: the audit row keeps them. Unless they are one of TOLD they declare the
-    target failed, and what was on it is replaced at once.
+    `words` are the caller's: the audit row keeps them. Unless they are one of TOLD, or a disk is
+    GONE, they declare the target failed, and what was on it is replaced at once.
     """
     reason = TOLD.get(words, Reason.FAILED)
     match target:
@@ -43,6 +45,8 @@ def fail(target: int, target_id: int, words: str = "") -> None:
             fail_head(target_id, words)
         case Target.STORAGE:
             fail_storage(target_id, reason, words)
+        case Target.DISK if words == GONE:
+            lose_disk(target_id)
         case Target.DISK:
             fail_disk(target_id, Reason.FAILED, words)
         case Target.REPLICA:
@@ -100,6 +104,16 @@ def fail_disk(disk_id: int, reason: Reason = Reason.FAILED, words: str = "") -> 
     servers.set_priority(disk, Priority.FAULTY)
     _drop(Replica.objects.filter(extent__disk=disk), reason)
     audit.record(Action.FAIL_DISK, disk, words)
+
+
+@write_lock()
+def lose_disk(disk_id: int) -> None:
+    """Put a disk that is gone out of service; its replicas have their grace, as a server's do."""
+    disk = Disk.objects.filter(pk=disk_id).first()
+    if disk is None or not servers.set_priority(disk, Priority.OFFLINE, was=ALIVE):
+        return
+    _drop(Replica.objects.filter(extent__disk=disk), Reason.SILENT)
+    audit.record(Action.LOSE_DISK, disk, GONE)
 
 
 @write_lock()

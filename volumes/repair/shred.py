@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-from inventory import audit, clock, recovery, servers, space
+from inventory import audit, clock, disks, recovery, servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent
 from inventory.write_lock import write_lock
@@ -39,8 +39,8 @@ def register_disk(
     tags: str = "",
     generation: int = 0,
 ) -> Disk:
-    """Find or record a disk (`servers.register_disk`) and have its space shredded from then on."""
-    disk = servers.register_disk(
+    """Find or record a disk (`inventory.disks`) and have its space shredded from then on."""
+    disk = disks.register_disk(
         server_id=server_id,
         local_path=local_path,
         capacity_sectors=capacity_sectors,

@@ -21,6 +21,7 @@ from inventory.models import (
     HeadServer,
     IdSpace,
     Priority,
+    RefusedDisk,
     StorageServer,
     Watch,
 )
@@ -34,6 +35,8 @@ LISTED = 20
 """Of each kind; the rest is counted."""
 OUT = (Priority.OFFLINE, Priority.FAULTY)
 BACKUP_AGE = timedelta(hours=26)
+GONE = "is not there any more: put it in again, there or in another server, or delete it here"
+FAILED = "failed: replace it, then delete it here"
 SILENCE = 60
 """Seconds without a beat of any worker's heart."""
 _workers = Pulse()
@@ -84,6 +87,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _servers(now)
     found += _networks()
     found += _disks()
+    found += _refused_disks()
     found += _bad_blocks()
     return sorted(found, key=lambda problem: problem.risk)
 
@@ -370,13 +374,26 @@ def _disks() -> Iterator[Problem]:
     out = Disk.objects.filter(priority__in=OUT)
     rows = out.filter(server__priority__in=ALIVE).select_related("server")
     for row in rows.order_by("priority_since")[:LISTED]:
+        gone = row.priority == Priority.OFFLINE
         yield Problem(
             Risk.FAILED,
             row,
             f"disk {row} on {row.server} is {row.get_priority_display().lower()}",
-            f"{row.local_path}: replace it, then delete it here",
+            f"{row.local_path} {GONE if gone else FAILED}",
             clock.on_the_wall(row.priority_since),
             "delete-disk",
+        )
+
+
+def _refused_disks() -> Iterator[Problem]:
+    rows = RefusedDisk.objects.select_related("server").order_by("since", "pk")
+    for row in rows[:LISTED]:
+        yield Problem(
+            Risk.FAILED,
+            row.server,
+            f"{row.server} does not use its disk {row.local_path}",
+            row.reason,
+            clock.on_the_wall(row.since),
         )
 
 
@@ -413,6 +430,7 @@ def is_anything_wrong() -> bool:
         HeadServer.objects.filter(degraded),
         networks.half_silent(),
         Disk.objects.filter(priority__in=OUT),
+        RefusedDisk.objects.all(),
         StorageServer.objects.filter(halted=True),
         LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False)),
         Orphan.objects.all(),

@@ -17,7 +17,7 @@ from agents.protocol import (
     StorageState,
 )
 from inventory import clock, outages, recovery, servers
-from inventory.models import ALIVE, Disk, HeadServer, StorageServer, Watch
+from inventory.models import ALIVE, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.attach import detach, exports
@@ -28,6 +28,7 @@ from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
 from volumes.replicas.rows import GOOD
 from volumes.scrub import passes
+from volumes.worker import disks_told
 
 logger = logging.getLogger(__name__)
 
@@ -86,18 +87,16 @@ def _interval() -> timedelta:
 
 def reconcile_storage() -> None:
     """Ask the storage servers; note silence, failed disks, and exports that nobody may use."""
+    asked = clock.now()
     states = _ask(StorageServer, StorageState, nodes.storage_agents_by_address())
     sweep.sweep_exports(states)
+    disks_told.note_refused(states, asked)
     if recovery.why():
         return
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         failures.fail_storage(server, Reason.SILENT)
-    for server, state in states.items():
-        for disk in state.disks:
-            if disk.error and Disk.objects.filter(pk=disk.pdskid, server=server).exists():
-                logger.warning("pdsk-%08x failed: %s", disk.pdskid, disk.error)
-                failures.fail_disk(disk.pdskid, Reason.DISK, disk.error[:500])
+    disks_told.fail_disks(states, asked)
 
 
 # -- head servers ---------------------------------------------------------------------------------

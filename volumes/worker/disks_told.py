@@ -1,0 +1,49 @@
+"""What storage servers tell of their disks becomes rows: where they are, refused, failed, gone."""
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+from agents.protocol import Reason, StorageState
+from inventory import whereabouts
+from inventory.models import Disk
+from volumes.repair import failures
+
+logger = logging.getLogger(__name__)
+
+
+def note_refused(states: Mapping[int, StorageState], asked: datetime) -> None:
+    """Take over which disks servers do not use, and why; and which of them are second ones."""
+    whereabouts.note_refused(
+        {
+            server: [whereabouts.Refused(r.local_path, r.disk, r.reason) for r in state.refused]
+            for server, state in states.items()
+        }
+    )
+    whereabouts.note_seconds(_paths(states, working=True), asked)
+
+
+def fail_disks(states: Mapping[int, StorageState], asked: datetime) -> None:
+    """Take over where disks are, which of them failed, and which are there no more."""
+    whereabouts.note_paths(_paths(states))
+    for disk in whereabouts.missing(_paths(states), asked):
+        logger.warning("pdsk-%08x is not told of by its server", disk)
+        failures.lose_disk(disk)
+    for server, state in states.items():
+        for told in state.disks:
+            if not told.error or not Disk.objects.filter(pk=told.pdskid, server=server).exists():
+                continue
+            logger.warning("pdsk-%08x failed: %s", told.pdskid, told.error)
+            if told.gone:
+                failures.lose_disk(told.pdskid)
+            else:
+                failures.fail_disk(told.pdskid, Reason.DISK, told.error[:500])
+
+
+def _paths(
+    states: Mapping[int, StorageState], *, working: bool = False
+) -> dict[int, dict[str, str]]:
+    return {
+        server: {d.disk: d.local_path for d in state.disks if not (working and d.error)}
+        for server, state in states.items()
+    }
