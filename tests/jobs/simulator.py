@@ -45,6 +45,7 @@ from agents.protocol import (
     PullOrder,
     Reason,
     RebuildOrder,
+    RefusedDisk,
     ReplicaDigests,
     ReplicaMark,
     ReplicaReport,
@@ -151,6 +152,7 @@ class Storage(Node):
     clients: int = 0
     min_epoch: dict[int, int] = field(default_factory=dict)
     disks: list[DiskState] = field(default_factory=list)
+    refused: list[RefusedDisk] = field(default_factory=list)
     held: dict[str, dict[int, FoundReplica]] = field(default_factory=lambda: defaultdict(dict))
     """What its disks tell of, by the disk's name and the dextid; below 0: a mark alone."""
     seen: HighestSeen = field(default_factory=HighestSeen)
@@ -164,9 +166,16 @@ class Storage(Node):
             ExportState(dext, lvol, epoch, self.clients, "disk-1")
             for dext, (lvol, epoch) in self.exports.items()
         )
-        disks = tuple(self.disks)
         return StorageState(
-            self.server_id, "boot", self.cluster, self.incarnation, 9, disks, exports, self.seen
+            self.server_id,
+            "boot",
+            self.cluster,
+            self.incarnation,
+            9,
+            tuple(self.disks),
+            exports,
+            self.seen,
+            tuple(self.refused),
         )
 
     def on_content(self, question: DiskQuestion) -> DiskContent:
