@@ -54,13 +54,18 @@ _LABEL_MAGIC = b"VASLABL1"
 
 
 class Label(NamedTuple):
-    """Who a disk is. `pdskid` is 0 until the manager has given it a number."""
+    """Who a disk is. `pdskid` is 0 until the manager has given it a number.
+
+    `hardware` names the device that it was written for; "" where that is not known, as in labels
+    of before. On another device it is a copy.
+    """
 
     version: int
     cluster: str
     disk_uuid: str
     pdskid: int
     capacity_gb: int
+    hardware: str = ""
 
 
 class NewerLabel(AgentError):
@@ -81,7 +86,10 @@ def label_offsets(capacity_gb: int) -> tuple[int, ...]:
 
 def pack_label(label: Label) -> bytes:
     """Make a label's block: magic, length, checksum, then the label as JSON."""
-    text = json.dumps(label._asdict()).encode()
+    members = label._asdict()
+    if not label.hardware:
+        del members["hardware"]
+    text = json.dumps(members).encode()
     return (_LABEL_HEADER.pack(_LABEL_MAGIC, len(text), zlib.crc32(text)) + text).ljust(
         LABEL_BYTES, b"\0"
     )

@@ -1,4 +1,6 @@
-"""Disks register: new ones, those that come back, and those that moved."""
+"""Disks register: new ones, those that come back, those that moved, and copies."""
+
+from enum import IntEnum
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
@@ -19,6 +21,14 @@ FAILED = (
 )
 
 
+class Copied(IntEnum):
+    """Whether a disk is a copy of the one for which its label was written; as on the wire."""
+
+    NO = 0
+    YES = 1
+    ORIGINAL_IS_GONE = 2
+
+
 def register_disk(
     *,
     server_id: int,
@@ -27,10 +37,12 @@ def register_disk(
     disk_uuid: str = "",
     tags: str = "",
     generation: int = 0,
+    copied: Copied = Copied.NO,
 ) -> Disk:
     """Find or record a disk of a server that is up.
 
-    Exists: it is in use here already. Busy: it is in use on another server that is up.
+    Exists: it is in use here already. Busy: it is in use on another server that is up, or it is a
+    copy of one that may be.
     """
     if not 0 < capacity_sectors <= MOST_SECTORS:
         raise Invalid(f"a disk has 1 to {MOST_SECTORS} sectors, not {capacity_sectors}")
@@ -48,7 +60,7 @@ def register_disk(
     )
     try:
         with transaction.atomic():
-            return _record_disk(disk, generation)
+            return _record_disk(disk, generation, copied)
     except IntegrityError:
         # The rule of one replica per server holds for a disk that comes from elsewhere, too.
         raise Busy(
@@ -63,7 +75,7 @@ def _same_disk(disk: Disk) -> Q:
     return Q(disk_uuid="", local_path=disk.local_path)
 
 
-def _record_disk(disk: Disk, generation: int) -> Disk:
+def _record_disk(disk: Disk, generation: int, copied: Copied) -> Disk:
     # The server cannot go down unseen now: a priority changes only under this lock.
     ids.lock("volume")
     server = StorageServer.objects.filter(pk=disk.server_id).first()
@@ -79,33 +91,44 @@ def _record_disk(disk: Disk, generation: int) -> Disk:
         detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
         audit.record(Action.REGISTER_DISK, disk, detail)
         return disk
-    _refuse_known(known, disk)
-    return _return_disk(known, disk)
+    _refuse_known(known, disk, copied)
+    return _return_disk(known, disk, copied)
 
 
-def _refuse_known(known: Disk, disk: Disk) -> None:
-    """Refuse a disk that is in use, or was declared failed, or is another one with its label."""
-    down = known.priority in DOWN
-    elsewhere = known.server_id != disk.server_id
-    if elsewhere and not down and known.server.priority in ALIVE:
-        raise _in_use_elsewhere(known)
-    if known.priority == Priority.FAULTY:
-        raise Exists(f"{known} {FAILED}")
-    if elsewhere and whereabouts.is_second(disk):
-        raise Busy(
-            f"it was here while {known} was in use on {known.server}, and bears its label: it is"
-            " a copy. If it is to replace that one, take both out, and put this one in again"
-        )
-    if not down and not elsewhere:
-        raise Exists(f"{known} is registered and {known.get_priority_display()}")
+def _refuse_known(known: Disk, disk: Disk, copied: Copied) -> None:
+    """Refuse a disk that is in use, was declared failed, or is another one with its label."""
+    if known.server_id != disk.server_id:
+        _refuse_elsewhere(known, disk, copied)
+    elif known.priority not in DOWN and not copied:
+        # A copy takes the place of an original that its agent does not see beside it.
+        said = FAILED if known.priority == Priority.FAULTY else "is registered and in use"
+        raise Exists(f"{known} {said}")
     if disk.capacity_gb < known.capacity_gb:
         raise Invalid(f"{known} had {known.capacity_gb} GB and now has {disk.capacity_gb}")
 
 
-def _in_use_elsewhere(known: Disk) -> Refused:
+def _refuse_elsewhere(known: Disk, disk: Disk, copied: Copied) -> None:
+    """Refuse a disk that was in another server, unless it is surely not there any more."""
+    up = known.server.priority in ALIVE
+    if up and known.priority in ALIVE:
+        raise _in_use(known)
+    if known.priority == Priority.FAULTY and copied != Copied.ORIGINAL_IS_GONE:
+        raise (Busy if up else Exists)(f"{known} of {known.server} {FAILED}")
+    if whereabouts.is_second(disk):
+        raise Busy(
+            f"it was here while {known} was in use on {known.server}, and bears its label: it is"
+            " a copy. If it is to replace that one, take both out, and put this one in again"
+        )
+    if copied == Copied.YES and not up:
+        raise Busy(
+            f"it is a copy of {known}, which may still be in {known.server}, and that is"
+            f" {known.server.get_priority_display()}: put the copy into that server, or say"
+            " accept_copy = true of it here if the original is gone for good"
+        )
+
+
+def _in_use(known: Disk) -> Refused:
     """Say why a disk is not taken from a server that is up, if that is known yet."""
-    if known.priority == Priority.FAULTY:
-        return Busy(f"{known} of {known.server} {FAILED}")
     said = f"{known} is in use on {known.server}, which is up"
     if recovery.why():
         return TryAgain(f"{said}, by a database that has to be recovered first")
@@ -115,7 +138,7 @@ def _in_use_elsewhere(known: Disk) -> Refused:
     )
 
 
-def _return_disk(known: Disk, disk: Disk) -> Disk:
+def _return_disk(known: Disk, disk: Disk, copied: Copied) -> Disk:
     """Make a known disk usable, where it is now; a capacity that grew stays unused."""
     bad = (Extent.Status.FAULTY, Extent.Status.EVACUATE)
     spoilt = Extent.objects.filter(disk=known, status__in=bad).exists()
@@ -130,5 +153,6 @@ def _return_disk(known: Disk, disk: Disk) -> Disk:
         raise Exists(f"{known} is being registered already")
     where = f"{disk.local_path} of {StorageServer(pk=disk.server_id)}"
     moved = f", moved from {known.server}" if known.server_id != disk.server_id else ""
-    audit.record(Action.REGISTER_DISK, known, f"again, {where}{moved}")
+    as_a_copy = ", a copy" if copied else ""
+    audit.record(Action.REGISTER_DISK, known, f"again, {where}{moved}{as_a_copy}")
     return Disk.objects.get(pk=known.pk)

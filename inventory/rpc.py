@@ -5,6 +5,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Annotated, Any
 
 from inventory import servers
+from inventory.disks import Copied
 from inventory.errors import Invalid
 
 
@@ -108,6 +109,13 @@ def parse_path(local_path: str) -> str:
     if not local_path or not local_path.isprintable():
         raise Invalid("local_path is the printable name of a device")
     return local_path
+
+
+def parse_copied(copied: int) -> Copied:
+    """Refuse what is no answer to whether a disk is a copy."""
+    if not 0 <= copied <= max(Copied):
+        raise Invalid(f"copied is 0 to 2, not {copied}")
+    return Copied(copied)
 
 
 PROCEDURES: dict[str, Callable[..., Any]] = {

@@ -36,11 +36,15 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DiskConfig:
-    """One disk to offer. `initialize` is the operator's word to take one that is not blank."""
+    """One disk to offer. `initialize` is the operator's word to take one that is not blank.
+
+    `accept_copy` is the word that the disk of which this is a copy is gone for good.
+    """
 
     path: str
     tags: str = ""
     initialize: bool = False
+    accept_copy: bool = False
     create_gb: int = 0
 
 

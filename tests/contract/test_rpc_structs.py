@@ -29,6 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "disk_uuid": "u",
         "generation": 0,
         "tags": "hdd",
+        "copied": 0,
     },
     "deletePhysicalDisk": {"pdskid": 1},
     "deleteHeadServer": {"hsvrid": 1},

@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
+from tests.jobs.disk_shelf import Shelf
 from tests.jobs.simulator import Head, Storage, World, simulated_world
 from volumes.attach import attach as attachment
 from volumes.attach import detach as detachment
@@ -160,6 +161,19 @@ def four(cluster: Cluster) -> Cluster:
         cluster.add_storage()
     cluster.add_head()
     return cluster
+
+
+@pytest.fixture
+def disks(cluster: Cluster) -> Shelf:
+    """Four storage servers, three of which have a disk with a label, and one head."""
+    shelf = Shelf(cluster)
+    for name in ("disk-1", "disk-2", "disk-3", ""):
+        node = cluster.add_storage(disks=0)
+        if name:
+            shelf.put_in(name, node)
+    zero_everything()
+    cluster.add_head()
+    return shelf
 
 
 @pytest.fixture

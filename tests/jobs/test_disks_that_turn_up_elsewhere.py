@@ -7,12 +7,13 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from agents.protocol import DiskState, Reason, RefusedDisk
+from agents.protocol import Reason, RefusedDisk
 from inventory import recovery, servers
 from inventory.models import Disk, Priority, StorageServer
 from inventory.models import RefusedDisk as RefusedRow
-from tests.contract.api import put_down, zero_everything
+from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
+from tests.jobs.disk_shelf import Shelf
 from tests.jobs.simulator import Head, Storage
 from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.reports import problems
@@ -21,68 +22,14 @@ EBUSY, EEXIST = 16, 17
 Status = Replica.Status
 
 
-class Disks:
-    """Disks with labels, in servers that tell of them."""
-
-    def __init__(self, cluster: Cluster) -> None:
-        self.cluster = cluster
-
-    def put_in(self, name: str, node: Storage, path: str = "") -> int:
-        """Put a disk into a server, which registers it."""
-        path = path or f"/dev/{name}"
-        pdskid: int = self.cluster.call(
-            "registerPhysicalDisk",
-            ssvrid=node.server_id,
-            local_path=path,
-            capacity=str(100 << 21),
-            disk_uuid=name,
-        )
-        self.told(node, name, path, pdskid)
-        return pdskid
-
-    def refused(self, name: str, node: Storage) -> int:
-        """Put a disk into a server, which must not register it, and tells so; the fault."""
-        with pytest.raises(Exception, match="Fault") as refused:
-            self.put_in(name, node)
-        node.refused = [RefusedDisk(f"/dev/{name}", refused.value.faultString, name)]  # type: ignore[attr-defined]
-        return int(refused.value.faultCode)  # type: ignore[attr-defined]
-
-    def told(self, node: Storage, name: str, path: str, pdskid: int) -> None:
-        self.pull_out(name, node)
-        node.disks.append(DiskState(name, path, pdskid, 100))
-
-    def pull_out(self, name: str, node: Storage) -> None:
-        node.disks = [disk for disk in node.disks if disk.disk != name]
-
-    def of(self, replica: Replica) -> str:
-        return self.cluster.disk_of(replica).disk_uuid
+@pytest.fixture
+def head(cluster: Cluster, disks: Shelf) -> Head:
+    return next(iter(cluster.world.heads.values()))
 
 
 @pytest.fixture
-def disks(cluster: Cluster) -> Disks:
-    """Four servers, three of which have a disk."""
-    disks = Disks(cluster)
-    for number in range(1, 5):
-        node = cluster.add_storage(disks=0)
-        if number < 4:
-            disks.put_in(f"disk-{number}", node)
-    zero_everything()
-    return disks
-
-
-@pytest.fixture
-def head(cluster: Cluster) -> Head:
-    return cluster.add_head()
-
-
-@pytest.fixture
-def volume(cluster: Cluster, disks: Disks) -> LogicalVolume:
+def volume(cluster: Cluster, disks: Shelf) -> LogicalVolume:
     return cluster.create(redundancy=2)
-
-
-def empty_server(cluster: Cluster) -> Storage:
-    used = set(Disk.objects.values_list("server", flat=True))
-    return next(node for pk, node in cluster.world.storages.items() if pk not in used)
 
 
 def titles() -> list[str]:
@@ -90,7 +37,7 @@ def titles() -> list[str]:
 
 
 def test_a_disk_that_is_gone_waits_for_its_return_rather_than_being_failed(
-    cluster: Cluster, disks: Disks, volume: LogicalVolume, head: Head
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head
 ) -> None:
     cluster.attach(volume, head)
     one, _ = cluster.replicas(volume)
@@ -105,8 +52,8 @@ def test_a_disk_that_is_gone_waits_for_its_return_rather_than_being_failed(
     assert any("put it in again, there or in another server" in title for title in titles())
 
 
-def test_a_disk_that_its_server_tells_nothing_of_is_gone(cluster: Cluster, disks: Disks) -> None:
-    node = cluster.world.storages[Disk.objects.get(disk_uuid="disk-1").server_id]
+def test_a_disk_that_its_server_tells_nothing_of_is_gone(cluster: Cluster, disks: Shelf) -> None:
+    node = disks.server_of("disk-1")
     Disk.objects.update(priority_since=timezone.now() - timedelta(minutes=1))
 
     disks.pull_out("disk-1", node)
@@ -122,7 +69,7 @@ def test_a_disk_that_its_server_tells_nothing_of_is_gone(cluster: Cluster, disks
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_disk_that_fails_and_is_there_is_failed(
-    cluster: Cluster, disks: Disks, *, gone: bool
+    cluster: Cluster, disks: Shelf, *, gone: bool
 ) -> None:
     row = Disk.objects.get(disk_uuid="disk-1")
     node = cluster.world.storages[row.server_id]
@@ -135,11 +82,11 @@ def test_a_disk_that_fails_and_is_there_is_failed(
 
 
 def test_replicas_are_caught_up_on_the_server_into_which_their_disk_was_put(
-    cluster: Cluster, disks: Disks, volume: LogicalVolume, head: Head
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head
 ) -> None:
     cluster.attach(volume, head)
     one, _ = cluster.replicas(volume)
-    name, old, new = disks.of(one), cluster.node_of(one), empty_server(cluster)
+    name, old, new = disks.of(one), cluster.node_of(one), disks.empty_server()
     cluster.call("notifyFailure", target=3, targetid=cluster.disk_of(one).pk, reason="gone")
     disks.pull_out(name, old)
 
@@ -158,11 +105,11 @@ def test_replicas_are_caught_up_on_the_server_into_which_their_disk_was_put(
 
 
 def test_a_volume_is_attached_from_the_disk_that_has_its_last_good_replica(
-    cluster: Cluster, disks: Disks, volume: LogicalVolume, head: Head
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head
 ) -> None:
     cluster.attach(volume, head)
     one, other = cluster.replicas(volume)
-    name, old, new = disks.of(one), cluster.node_of(one), empty_server(cluster)
+    name, old, new = disks.of(one), cluster.node_of(one), disks.empty_server()
     cluster.silence(cluster.node_of(other), 3600)
     cluster.reconcile()
     cluster.detach(volume)
@@ -177,11 +124,11 @@ def test_a_volume_is_attached_from_the_disk_that_has_its_last_good_replica(
 
 
 def test_what_the_former_server_still_exports_of_it_is_taken_down(
-    cluster: Cluster, disks: Disks, volume: LogicalVolume, head: Head
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head
 ) -> None:
     cluster.attach(volume, head)
     one, _ = cluster.replicas(volume)
-    name, old, new = disks.of(one), cluster.node_of(one), empty_server(cluster)
+    name, old, new = disks.of(one), cluster.node_of(one), disks.empty_server()
     put_down(Disk, cluster.disk_of(one).pk, Priority.OFFLINE)
     disks.pull_out(name, old)
     old.clients = 1
@@ -193,7 +140,7 @@ def test_what_the_former_server_still_exports_of_it_is_taken_down(
 
 
 def test_a_disk_is_not_put_beside_another_replica_of_its_mirror(
-    cluster: Cluster, disks: Disks, volume: LogicalVolume
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume
 ) -> None:
     one, other = cluster.replicas(volume)
     name = disks.of(one)
@@ -205,9 +152,9 @@ def test_a_disk_is_not_put_beside_another_replica_of_its_mirror(
     assert any("into a third server" in title for title in titles())
 
 
-def test_a_new_path_of_a_disk_in_use_is_noticed(cluster: Cluster, disks: Disks) -> None:
+def test_a_new_path_of_a_disk_in_use_is_noticed(cluster: Cluster, disks: Shelf) -> None:
     row = Disk.objects.get(disk_uuid="disk-1")
-    disks.told(cluster.world.storages[row.server_id], "disk-1", "/dev/another-slot", row.pk)
+    disks.shows(cluster.world.storages[row.server_id], "disk-1", "/dev/another-slot", row.pk)
 
     cluster.reconcile()
 
@@ -219,9 +166,9 @@ def test_a_new_path_of_a_disk_in_use_is_noticed(cluster: Cluster, disks: Disks) 
 
 
 def test_a_refused_disk_is_shown_with_its_reason_until_it_is_gone(
-    cluster: Cluster, disks: Disks, admin_client: Client
+    cluster: Cluster, disks: Shelf, admin_client: Client
 ) -> None:
-    node = empty_server(cluster)
+    node = disks.empty_server()
     node.refused = [RefusedDisk("/dev/sdz", "it holds an xfs file system")]
     cluster.reconcile()
     cluster.reconcile()
@@ -238,9 +185,9 @@ def test_a_refused_disk_is_shown_with_its_reason_until_it_is_gone(
 
 
 @pytest.fixture
-def second(cluster: Cluster, disks: Disks) -> Storage:
+def second(cluster: Cluster, disks: Shelf) -> Storage:
     """A server with a copy of disk-1, which is in use elsewhere."""
-    node = empty_server(cluster)
+    node = disks.empty_server()
     assert disks.refused("disk-1", node) == EBUSY
     return node
 
@@ -256,7 +203,7 @@ def some_time_passes() -> None:
 
 
 def test_a_copy_does_not_take_the_place_of_a_disk_whose_server_goes_away(
-    cluster: Cluster, disks: Disks, second: Storage
+    cluster: Cluster, disks: Shelf, second: Storage
 ) -> None:
     cluster.reconcile()
     some_time_passes()
@@ -268,7 +215,7 @@ def test_a_copy_does_not_take_the_place_of_a_disk_whose_server_goes_away(
 
 
 def test_once_it_was_taken_out_it_may_replace_the_other(
-    cluster: Cluster, disks: Disks, second: Storage
+    cluster: Cluster, disks: Shelf, second: Storage
 ) -> None:
     cluster.reconcile()
     some_time_passes()
@@ -283,7 +230,7 @@ def test_once_it_was_taken_out_it_may_replace_the_other(
 
 
 def test_a_disk_that_is_told_here_before_it_is_missed_there_is_no_copy(
-    cluster: Cluster, disks: Disks, second: Storage
+    cluster: Cluster, disks: Shelf, second: Storage
 ) -> None:
     first = Disk.objects.get(disk_uuid="disk-1")
     cluster.reconcile()
@@ -298,15 +245,15 @@ def test_a_disk_that_is_told_here_before_it_is_missed_there_is_no_copy(
 
 
 def test_a_database_that_has_to_be_recovered_refuses_no_disk_for_good(
-    cluster: Cluster, disks: Disks
+    cluster: Cluster, disks: Shelf
 ) -> None:
     servers.cluster()
     recovery.enter("a restore")
 
-    assert disks.refused("disk-1", empty_server(cluster)) == 11
+    assert disks.refused("disk-1", disks.empty_server()) == 11
 
 
-def test_a_failed_disk_is_refused_with_what_to_do(cluster: Cluster, disks: Disks) -> None:
+def test_a_failed_disk_is_refused_with_what_to_do(cluster: Cluster, disks: Shelf) -> None:
     row = Disk.objects.get(disk_uuid="disk-1")
     put_down(Disk, row.pk, Priority.FAULTY)
     node = cluster.world.storages[row.server_id]

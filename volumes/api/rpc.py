@@ -15,7 +15,7 @@ from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
 from volumes.lifecycle.volumes import find_volume
 from volumes.models import Job, LogicalVolume, Orphan, Replica
-from volumes.repair import failures, rebuild, shred
+from volumes.repair import arrivals, failures, rebuild, shred
 from volumes.reports import tree
 from volumes.worker import runner
 
@@ -169,19 +169,22 @@ def register_physical_disk(
     disk_uuid: Annotated[str, 64] = "",
     tags: Annotated[str, 256] = "",
     generation: int = 0,
+    copied: int = 0,
 ) -> int:
     """Register a disk and return its id; EEXIST when it is in use here, EBUSY when elsewhere.
 
     capacity is the number of 512-byte sectors, as a decimal string. A disk is known by its
     disk_uuid, or by its local_path when it has none. generation is the newest that its label knows.
+    copied: 1 for a copy of the disk that its label was written for, 2 if that is gone for good.
     """
-    disk = shred.register_disk(
+    disk = arrivals.register_disk(
         server_id=ssvrid,
         local_path=inventory.rpc.parse_path(local_path),
         capacity_sectors=inventory.rpc.parse_sectors(capacity),
         disk_uuid=disk_uuid,
         tags=tags,
         generation=generation,
+        copied=inventory.rpc.parse_copied(copied),
     )
     return disk.pk
 

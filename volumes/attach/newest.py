@@ -96,11 +96,10 @@ def _examine(
 
 
 def _take_newest(candidates: _Candidates, marks: Marks) -> Newest:
-    taken = tuple(
-        replica
-        for replica in candidates.answered
-        if marks[replica.dextid].events == candidates.newest
-    )
+    newest = [r for r in candidates.answered if marks[r.dextid].events == candidates.newest]
+    # What was closed cleanly and does not say so is an older image of it: a copy of its disk.
+    closed = [r for r in newest if marks[r.dextid].clean] if candidates.recorded else []
+    taken = tuple(closed or newest)
     stale = [r for r in candidates.answered if r.good and r not in taken]
     return Newest(
         mirror=candidates.mirror,

@@ -117,6 +117,23 @@ def lose_disk(disk_id: int) -> None:
 
 
 @write_lock()
+def distrust(disk: Disk) -> None:
+    """Build the replicas on a copy of a disk anew, for it may lack what was written meanwhile.
+
+    What was closed cleanly was not written, and marks tell an older image of it. The last good
+    replica of a mirror stays: nobody has a better one.
+    """
+    on_it = Replica.objects.filter(extent__disk=disk)
+    closed = _closed("mirror__volume") | _closed("mirror__volume__origin")
+    written = on_it.exclude(pk__in=on_it.filter(closed).values("pk"))
+    _drop(written, Reason.DISK)
+    written.filter(status=Replica.Status.SPARE).move(Replica.Status.SPARE, Replica.Status.FAULTY)
+    behind = written.filter(status=Replica.Status.FAULTY)
+    behind.exclude(reason__in=LOST).update(reason=Reason.DISK)
+    requests.request(behind.values_list("mirror", flat=True))
+
+
+@write_lock()
 def fail_replica(extent_id: int, reason: Reason = Reason.FAILED, words: str = "") -> None:
     """Take a head's word that a replica went bad, and have it caught up or replaced.
 
@@ -282,7 +299,6 @@ def _knowable(volume: str) -> Q:
     replicas behind before that: only their marks tell which.
     """
     lately = clock.now() - timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS)
-    unattached = Q(**{f"{volume}__attachment": None, f"{volume}__closed_cleanly": True})
     used = Q(
         **{
             f"{volume}__attachment__state": Attachment.State.BOUND,
@@ -291,4 +307,16 @@ def _knowable(volume: str) -> Q:
         }
     )
     is_origin = Q(**{f"{volume}__isnull": False, f"{volume}__origin": None})
-    return is_origin & (unattached | used)
+    return _closed(volume) | (is_origin & used)
+
+
+def _closed(volume: str) -> Q:
+    """Match groups that are not attached and were closed cleanly."""
+    return Q(
+        **{
+            f"{volume}__isnull": False,
+            f"{volume}__origin": None,
+            f"{volume}__attachment": None,
+            f"{volume}__closed_cleanly": True,
+        }
+    )

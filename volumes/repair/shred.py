@@ -9,7 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
-from inventory import audit, clock, disks, recovery, servers, space
+from inventory import audit, clock, servers, space
 from inventory.errors import Invalid, NotFound
 from inventory.models import ALIVE, Disk, Extent
 from inventory.write_lock import write_lock
@@ -27,30 +27,6 @@ AT_ONCE = 500
 TRIES = 8
 REST = timedelta(minutes=5)
 """How long space rests whose shredding failed TRIES times, so that it never starves the rest."""
-
-
-@write_lock()
-def register_disk(
-    *,
-    server_id: int,
-    local_path: str,
-    capacity_sectors: int,
-    disk_uuid: str = "",
-    tags: str = "",
-    generation: int = 0,
-) -> Disk:
-    """Find or record a disk (`inventory.disks`) and have its space shredded from then on."""
-    disk = disks.register_disk(
-        server_id=server_id,
-        local_path=local_path,
-        capacity_sectors=capacity_sectors,
-        disk_uuid=disk_uuid,
-        tags=tags,
-        generation=generation,
-    )
-    if not recovery.why():
-        request_missing(AT_ONCE, disk=disk)
-    return disk
 
 
 def request_missing(limit: int = AT_ONCE, disk: Disk | None = None) -> int:

@@ -23,7 +23,7 @@ def register_disks(manager: ManagerClient, disks: Disks, ssvrid: int) -> None:
         if disk.error:
             continue
         try:
-            disk.number(_register(manager, disk, ssvrid))
+            disk.settle(_register(manager, disk, ssvrid))
         except Fault as fault:
             disk.registered = False
             if fault.errno not in TRANSIENT:
@@ -45,6 +45,7 @@ def _register(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> int:
             disk_uuid=disk.uuid,
             tags=disk.config.tags,
             generation=disk.super_extent.newest_generation,
+            copied=_copied(disk),
         )
     except Fault as fault:
         if fault.errno != errno.EEXIST:
@@ -54,6 +55,11 @@ def _register(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> int:
         if known is None or known.get("priority") == FAULTY:
             raise
         return int(known["pdskid"])
+
+
+def _copied(disk: OpenDisk) -> int:
+    """Tell whether it is a copy: 1, or 2 where somebody said that the original is gone for good."""
+    return (2 if disk.config.accept_copy else 1) if disk.is_copy else 0
 
 
 def _known_here(manager: ManagerClient, disk: OpenDisk, ssvrid: int) -> dict[str, Any] | None:

@@ -45,7 +45,7 @@ class Disks:
     def open_all(self, configs: Iterable[DiskConfig], cluster: str) -> list[OpenDisk]:
         """Open each disk that is not open; one that is refused is told and left alone.
 
-        Of two that bear one label, the one goes first that was used last.
+        Of two that bear one label, the original goes first, or else the one that was used last.
         """
         until = time.monotonic() + SOON
         wanted = {config.path: config for config in configs}
@@ -53,10 +53,10 @@ class Disks:
             del self._refused[path]
         known = {disk.config.path for disk in self if not disk.error}
         chosen = [config for config in wanted.values() if config.path not in known]
-        opened = [
-            self._open(config, cluster, until) for config in sorted(chosen, key=self._is_new_there)
-        ]
-        return [disk for disk in opened if disk is not None]
+        chosen.sort(key=self._is_new_there)
+        found = [disk for config in chosen if (disk := self._open(config, cluster, until))]
+        originals_first = sorted(found, key=lambda disk: disk.is_copy)
+        return [disk for disk in originals_first if self._take_in(disk)]
 
     def usable(self, name: str) -> OpenDisk:
         """Find a disk and verify that it is the one; else UnusableDisk."""
@@ -84,24 +84,25 @@ class Disks:
     def _open(self, config: DiskConfig, cluster: str, until: float) -> OpenDisk | None:
         search = partial(self._search.traces, until=until)
         try:
-            disk = open_disk(config, cluster, self._store, search)
+            return open_disk(config, cluster, self._store, search)
         except UnusableDisk as error:
             self._refuse(config.path, str(error), error.disk)
-            return None
         except (OSError, AgentError) as error:
             self._refuse(config.path, getattr(error, "strerror", "") or str(error))
-            return None
-        before = self._disks.get(disk.uuid)
+        return None
+
+    def _take_in(self, disk: OpenDisk) -> bool:
+        path, before = disk.config.path, self._disks.get(disk.uuid)
         if before is not None and _is_second(disk, before):
             os.close(disk.fd)
-            self._refuse(config.path, _second(disk, before), disk.uuid)
-            return None
-        self._refused.pop(config.path, None)
+            self._refuse(path, _second(disk, before), disk.uuid)
+            return False
+        self._refused.pop(path, None)
         # The old descriptor stays open: an order that runs may still use it.
         self._disks[disk.uuid] = disk
-        self._store.learn(_place(disk.uuid), config.path)
-        logger.info("disk %s is %s, %d GB", config.path, disk.uuid, disk.label.capacity_gb)
-        return disk
+        self._store.learn(_place(disk.uuid), path)
+        logger.info("disk %s is %s, %d GB", path, disk.uuid, disk.label.capacity_gb)
+        return True
 
     def _refuse(self, path: str, reason: str, name: str = "") -> None:
         if not Path(path).exists() and any(disk.config.path == path for disk in self):

@@ -37,6 +37,7 @@ class OpenDisk:
     identity: tuple[int, int, int]
     size: int
     label: Label
+    hardware: str = ""
     error: str = ""
     gone: bool = False
     refusal: str = ""
@@ -87,13 +88,18 @@ class OpenDisk:
         self.error = error
         fcntl.flock(self.fd, fcntl.LOCK_UN)
 
-    def number(self, pdskid: int) -> None:
-        """Write the manager's number into the label."""
-        if pdskid == self.label.pdskid:
-            return
-        label = self.label._replace(pdskid=pdskid)
-        self.super_extent.write_label(label)
-        self.label = label
+    @property
+    def is_copy(self) -> bool:
+        """Tell whether its label was written for another device."""
+        return bool(self.hardware and self.label.hardware) and self.hardware != self.label.hardware
+
+    def settle(self, pdskid: int) -> None:
+        """Write the manager's number, and which device this is, into the label."""
+        hardware = self.hardware or self.label.hardware
+        label = self.label._replace(pdskid=pdskid, hardware=hardware)
+        if label != self.label:
+            self.super_extent.write_label(label)
+            self.label = label
 
     def state(self) -> DiskState:
         """Tell the manager about it."""

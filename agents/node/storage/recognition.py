@@ -16,6 +16,7 @@ from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.blocks import size_of
 from agents.node.storage.foreign_data import occupant
+from agents.node.storage.hardware import hardware_of
 from agents.node.storage.label_search import Traces, search_path
 from agents.node.storage.labelled_disk import OpenDisk, UnusableDisk, identity_of
 from agents.node.storage.super_extent import SuperExtent
@@ -51,7 +52,7 @@ def open_disk(
             label = _label_anew(fd, size, label, config, cluster)
         _refuse_smaller(label, size)
         store.learn(_memory(config.path), f"{label.disk_uuid} {size}")
-        return OpenDisk(config, fd, identity_of(os.fstat(fd)), size, label)
+        return OpenDisk(config, fd, identity_of(os.fstat(fd)), size, label, hardware_of(fd))
     except BaseException:
         os.close(fd)
         raise
@@ -116,7 +117,7 @@ def _label_anew(fd: int, size: int, label: Label | None, config: DiskConfig, clu
     capacity_gb = size // GB
     if capacity_gb > LARGEST_DISK_GB:
         raise UnusableDisk(_beyond(size), errno.EINVAL)
-    label = Label(LABEL_VERSION, cluster, str(uuid.uuid4()), 0, capacity_gb)
+    label = Label(LABEL_VERSION, cluster, str(uuid.uuid4()), 0, capacity_gb, hardware_of(fd))
     SuperExtent(fd, capacity_gb).format(label)
     logger.warning("disk %s labelled %s for cluster %s", config.path, label.disk_uuid, cluster)
     return label
