@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agents.errors import AgentError
 from agents.node.config import DiskConfig
+from agents.node.storage.hardware import differ
 from agents.node.storage.super_extent import SuperExtent
 from agents.ondisk import GB, Label
 from agents.protocol import DiskState
@@ -91,7 +92,7 @@ class OpenDisk:
     @property
     def is_copy(self) -> bool:
         """Tell whether its label was written for another device."""
-        return bool(self.hardware and self.label.hardware) and self.hardware != self.label.hardware
+        return differ(self.hardware, self.label.hardware)
 
     def settle(self, pdskid: int) -> None:
         """Write the manager's number, and which device this is, into the label."""
