@@ -1,16 +1,19 @@
 """A copy of a disk takes its place, and is not trusted with what was written meanwhile."""
 
 from dataclasses import replace
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 
-from agents.protocol import Reason
+from agents.protocol import DiskState, Reason
 from inventory.models import Disk, Priority, StorageServer
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from tests.jobs.disk_shelf import Shelf
 from tests.jobs.simulator import Head
 from volumes.models import Job, LogicalVolume, Replica
+from volumes.recovery import survey
 
 EBUSY, EEXIST, EINVAL = 16, 17, 22
 IS_COPY, ORIGINAL_IS_GONE = 1, 2
@@ -144,3 +147,32 @@ def test_a_copy_replaces_a_disk_that_failed(cluster: Cluster, disks: Shelf) -> N
 
 def test_what_is_no_answer_is_einval(cluster: Cluster, disks: Shelf) -> None:
     assert disks.refused("disk-1", disks.server_of("disk-1"), 3) == EINVAL
+
+
+# -- after a restore ------------------------------------------------------------------------------
+
+
+def test_recovery_reads_the_disk_and_not_its_copy(
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume
+) -> None:
+    one, _ = cluster.replicas(volume)
+    name, copy = disks.of(one), disks.empty_server()
+    disks.shows(copy, name, "/dev/a-copy", cluster.disk_of(one).pk)
+
+    told = [disk for disk in survey.take().disks if disk.name == name]
+
+    assert [disk.server for disk in told] == [one.server_id]
+    assert [found.mark.dextid for found in told[0].replicas] == [one.pk]
+
+
+@pytest.mark.parametrize("first", [1, 2])
+def test_an_empty_database_takes_the_disk_that_got_further(cluster: Cluster, first: int) -> None:
+    nodes = [cluster.world.new_storage() for _ in range(2)]
+    for number, node in enumerate(nodes, start=1):
+        node.server_id, node.cluster = number, "5f0f3d2e-8a43-4c3f-9d0e-0d9f3c6f1a55"
+        newer = number == first
+        node.disks = [DiskState("disk-1", f"/dev/{number}", 7, 100, generation=4 + newer)]
+
+    call_command("recover", "--from-nodes", *[node.address for node in nodes], stdout=StringIO())
+
+    assert Disk.objects.get().server_id == first

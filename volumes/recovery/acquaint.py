@@ -1,6 +1,6 @@
 """Make an empty database know its nodes again, from the addresses that an operator names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -46,7 +46,8 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
         raise Invalid(f"these nodes belong to {len(clusters)} clusters: {', '.join(clusters)}")
     _write_servers(found)
     told = survey.take()
-    _write_disks(found, apply.plan_now(told).next_id)
+    places = {disk.name: disk.server for disk in told.disks}
+    _write_disks(found, places, apply.plan_now(told).next_id)
     return found
 
 
@@ -85,14 +86,19 @@ def _write_servers(found: Iterable[Found]) -> None:
 
 
 @transaction.atomic
-def _write_disks(found: Iterable[Found], next_id: int) -> None:
-    """Numbers of extents begin above all that disks tell of: what lies there keeps its own."""
+def _write_disks(found: Iterable[Found], places: Mapping[str, int], next_id: int) -> None:
+    """Numbers of extents begin above all that disks tell of: what lies there keeps its own.
+
+    Of two disks that bear one label, `places` tells on which server the one is that is taken.
+    """
     ids.lock("volume")
     recovery.skip_to("volume", next_id)
     for one in found:
         if not isinstance(one.state, StorageState):
             continue
         for told in one.state.disks:
+            if places.get(told.disk, one.number) != one.number:
+                continue
             recovery.skip_to("disk", max(told.pdskid + 1, ids.next_of("disk")))
             disk = Disk.objects.create(
                 id=told.pdskid or ids.take("disk")[0],

@@ -6,7 +6,7 @@ from functools import partial
 
 from agents.client import HeadAgent, StorageAgent
 from agents.protocol import FenceQuestion, FoundReplica, GroupState, HeadState, StorageState
-from inventory.models import HeadServer, StorageServer
+from inventory.models import Disk, HeadServer, StorageServer
 from volumes import nodes
 from volumes.orphans import occupants
 
@@ -73,7 +73,7 @@ def take() -> Survey:
     told = [answer for answer in answers.values() if isinstance(answer, _NodeTold)]
     states = [one.state for one in told]
     return Survey(
-        disks=tuple(disk for one in told for disk in one.disks),
+        disks=_one_each([disk for one in told for disk in one.disks]),
         groups=tuple(group for one in told for group in one.groups),
         fences=_highest(one.fences for one in told),
         event=max((state.seen.event for state in states), default=0),
@@ -81,6 +81,21 @@ def take() -> Survey:
         incarnation=max((state.incarnation for state in states), default=0),
         silent={n: str(a) for n, a in answers.items() if not isinstance(a, _NodeTold)},
     )
+
+
+def _one_each(told: Iterable[DiskTold]) -> tuple[DiskTold, ...]:
+    """Of disks that bear one label take the one where it is known to be, or that got furthest."""
+    places = dict(Disk.objects.exclude(disk_uuid="").values_list("disk_uuid", "server"))
+    chosen: dict[str, DiskTold] = {}
+    for disk in sorted(told, key=lambda disk: (places.get(disk.name) == disk.server, _age(disk))):
+        chosen[disk.name] = disk
+    return tuple(sorted(chosen.values(), key=lambda disk: (disk.server, disk.name)))
+
+
+def _age(disk: DiskTold) -> tuple[int, int, int]:
+    """Tell how far a disk got: of a copy and its original one was used on."""
+    marks = [found.mark for found in disk.replicas if found.live]
+    return disk.generation, sum(m.epoch for m in marks), sum(m.events for m in marks)
 
 
 def _storage(server: int, agent: StorageAgent) -> _NodeTold:
