@@ -15,7 +15,7 @@ from agents.client import Fault
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage import disks as disks_module
-from agents.node.storage import label_search
+from agents.node.storage import label_search, recognition
 from agents.node.storage.disks import Disks
 from agents.node.storage.labelled_disk import UnusableDisk
 from agents.node.storage.recognition import open_disk
@@ -150,6 +150,34 @@ def test_a_new_disk_larger_than_the_one_before_is_taken_in(path: Path, store: St
     assert take(store, path) != name
 
 
+@pytest.fixture
+def as_a_device(tmp_path: Path) -> Iterator[Callable[[Path, int], Path]]:
+    """Show a file as a block device with logical blocks of a size; needs root."""
+    shown: list[str] = []
+
+    def show(path: Path, block: int) -> Path:
+        for device in shown:
+            subprocess.run(["losetup", "--detach", device], check=True)
+        command = ["losetup", "--find", "--show", f"--sector-size={block}", path]
+        made = subprocess.run(command, capture_output=True, text=True, check=False)
+        if made.returncode:
+            pytest.skip(f"no loop device here: {made.stderr}")
+        shown[:] = [made.stdout.strip()]
+        return Path(shown[0])
+
+    yield show
+    for device in shown:
+        subprocess.run(["losetup", "--detach", device], check=True)
+
+
+def test_a_disk_is_known_behind_another_size_of_logical_block(
+    path: Path, store: StateStore, elsewhere: StateStore, as_a_device: Callable[[Path, int], Path]
+) -> None:
+    name = take(store, path)
+
+    assert [take(elsewhere, as_a_device(path, block)) for block in (512, 4096)] == [name, name]
+
+
 # -- two with one label ---------------------------------------------------------------------------
 
 
@@ -166,8 +194,9 @@ def in_use(disks: Disks) -> list[str]:
 
 
 def test_of_two_disks_with_one_label_the_second_is_refused_whatever_the_order(
-    path: Path, copy: Path, store: StateStore
+    path: Path, copy: Path, store: StateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recognition, "hardware_of", lambda _: "")
     disks = Disks(store)
     disks.open_all([DiskConfig(str(path))], CLUSTER)
     (name,) = (disk.uuid for disk in disks)
