@@ -151,14 +151,14 @@ def test_a_new_disk_larger_than_the_one_before_is_taken_in(path: Path, store: St
 
 
 @pytest.fixture
-def as_a_device(tmp_path: Path) -> Iterator[Callable[[Path, int], Path]]:
+def as_a_device() -> Iterator[Callable[[Path, int], Path]]:
     """Show a file as a block device with logical blocks of a size; needs root."""
     shown: list[str] = []
 
     def show(path: Path, block: int) -> Path:
         for device in shown:
             subprocess.run(["losetup", "--detach", device], check=True)
-        command = ["losetup", "--find", "--show", f"--sector-size={block}", path]
+        command = ["losetup", "--find", "--show", f"--sector-size={block}", str(path)]
         made = subprocess.run(command, capture_output=True, text=True, check=False)
         if made.returncode:
             pytest.skip(f"no loop device here: {made.stderr}")
