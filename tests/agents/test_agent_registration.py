@@ -84,7 +84,9 @@ def test_a_lost_answer_for_a_disk_is_looked_up(
 ) -> None:
     node = make_node()
     manager.faults["registerPhysicalDisk"] = [errno.EEXIST]
-    manager.answers["listPhysicalDisks"] = [{"pdskid": 44, "local_path": str(node.disk_path)}]
+    manager.answers["listPhysicalDisks"] = [
+        {"pdskid": 44, "local_path": str(node.disk_path), "priority": 1}
+    ]
     node.start()
 
     assert node.registered().disks[0].pdskid == 44
