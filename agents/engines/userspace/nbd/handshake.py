@@ -16,6 +16,7 @@ MAX_OPTION = 16 << 10
 GREETING = messages.GREETING.pack(
     messages.NBD_MAGIC, messages.OPTION_MAGIC, messages.FIXED_NEWSTYLE | messages.NO_ZEROES
 )
+BLOCK_SIZES = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.MAX_PAYLOAD)
 ALLOCATION = messages.META_ALLOCATION.encode()
 
 
@@ -176,8 +177,8 @@ class Handshake(Stream):
         self._reply(
             messages.REP_INFO, struct.pack(">HQH", messages.INFO_EXPORT, device.size, flags)
         )
-        sizes = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.MAX_PAYLOAD)
-        self._reply(messages.REP_INFO, sizes)
+        if messages.INFO_BLOCK_SIZE in _wishes(body):
+            self._reply(messages.REP_INFO, BLOCK_SIZES)
         if instance:
             self._reply(messages.REP_INFO, struct.pack(">H", messages.INFO_DESCRIPTION) + instance)
         self._reply(messages.REP_ACK)
@@ -240,6 +241,13 @@ def _first_string(body: bytes) -> bytes:
     if 4 + length > len(body):
         raise struct.error("a string longer than its option")
     return body[4 : 4 + length]
+
+
+def _wishes(body: bytes) -> tuple[int, ...]:
+    """Read what a client asks to be told of an export, besides its size."""
+    place = 4 + len(_first_string(body))
+    (count,) = struct.unpack_from(">H", body, place)
+    return struct.unpack_from(f">{count}H", body, place + 2)
 
 
 def _strings(body: bytes) -> list[bytes]:
