@@ -20,7 +20,7 @@ BLOCK_SIZES = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.M
 ALLOCATION = messages.META_ALLOCATION.encode()
 
 
-class Connection(Protocol):
+class ServedConnection(Protocol):
     """A client as those see it who serve the device."""
 
     device: messages.BlockDevice | None
@@ -50,11 +50,11 @@ class ExportTable:
         self.names = names
         self.instance = instance.encode()
         self._bounded = bounded
-        self.connections: set[Connection] = set()
-        self._users: dict[messages.BlockDevice, set[Connection]] = {}
+        self.connections: set[ServedConnection] = set()
+        self._users: dict[messages.BlockDevice, set[ServedConnection]] = {}
         self._budgets: WeakValueDictionary[messages.BlockDevice, Budget] = WeakValueDictionary()
 
-    def open(self, connection: Connection, device: messages.BlockDevice) -> None:
+    def open(self, connection: ServedConnection, device: messages.BlockDevice) -> None:
         """Note that a connection has chosen its device."""
         connection.device = device
         self._users.setdefault(device, set()).add(connection)
@@ -68,7 +68,7 @@ class ExportTable:
             budget = self._budgets[device] = Budget(reactor)
         return budget
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: ServedConnection) -> None:
         """Note that a connection is gone."""
         self.connections.discard(connection)
         device = connection.device
