@@ -32,6 +32,7 @@ bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's protot
 	@$(BIN)/python -m benchmarks.manager
 	@$(BIN)/python -m benchmarks.scrub
 	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
+	@$(BIN)/python -m benchmarks.quorum
 
 thrash: venv-dev ## let a cluster's parts fail at random and look for lost writes; SECONDS, SEED, PROFILE
 	@$(BIN)/python -m tests.thrash --seconds $(or $(SECONDS),600) \

@@ -8,8 +8,11 @@ what is older than what they know.
 """
 
 import typing
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from enum import IntEnum, StrEnum
+from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar
 
 VERSION = 5
@@ -610,21 +613,25 @@ class Malformed(ValueError):
     """A struct from the other side is not what the protocol says."""
 
 
+_Read = Callable[[object, str], Any]
+"""Reads a value; the string says where it was, for whoever reads the error."""
+
+
 def to_struct(value: Any) -> Any:
     """Turn a dataclass, with all below it, into what XML-RPC can carry."""
     kind = type(value)
     if kind in _PLAIN:
         return value
-    if isinstance(value, (tuple, list)):
+    if kind is tuple or kind is list:
         return [to_struct(item) for item in value]
     if isinstance(value, StrEnum):
         return str(value)
-    if kind not in _MEMBERS and not is_dataclass(kind):
+    if kind not in _SHAPES and not is_dataclass(kind):
         return value
-    struct = {}
-    for member in _members(kind):
-        inner = getattr(value, member.name)
-        struct[member.wire] = inner if type(inner) in _PLAIN else to_struct(inner)
+    shape = _shape(kind)
+    struct = dict(zip(shape.wires, shape.values(value), strict=True))
+    for wire, write in shape.composed:
+        struct[wire] = write(struct[wire])
     return struct
 
 
@@ -636,42 +643,66 @@ def from_struct(kind: type[T], struct: object) -> T:
 
     Members that `kind` does not know are ignored: an older peer may talk to a newer one.
     """
-    return typing.cast("T", _read(kind, struct, kind.__name__))
+    return typing.cast("T", _reader(kind)(struct, kind.__name__))
 
 
 def learn(*kinds: type) -> None:
     """Look into these dataclasses, and all below them, now: whoever forks does it once for many."""
     for kind in kinds:
-        for member in _members(kind):
+        for member in _shape(kind).members:
             below = (member.kind, *typing.get_args(member.kind))
             learn(*(typing.cast("type", one) for one in below if is_dataclass(one)))
 
 
-def _read(kind: Any, value: object, where: str) -> Any:
-    if is_dataclass(kind):
-        return _read_dataclass(typing.cast("type", kind), value, where)
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        try:
-            return kind(value if isinstance(value, str) else "\0")
-        except ValueError:
-            raise Malformed(f"{where}: {repr(value)[:80]} is no {kind.__name__}") from None
-    origin = typing.get_origin(kind)
-    if origin is tuple:
-        return _read_tuple(typing.get_args(kind)[0], value, where)
-    wanted = dict if origin is dict else kind
-    if type(value) is not wanted:
-        raise Malformed(f"{where}: {_NOUNS[wanted]} is wanted")
+def _read_dataclass(kind: type, value: object, where: str) -> Any:
+    if not isinstance(value, dict):
+        raise Malformed(f"{where}: a struct is wanted")
+    values = []
+    for wire, _, plain, read, default in _shape(kind).members:
+        inner = value.get(wire, MISSING)
+        if type(inner) is plain:  # most are: no call for each
+            values.append(inner)
+        elif inner is not MISSING:
+            values.append(read(inner, f"{where}.{wire}"))
+        elif default is not MISSING:
+            values.append(default)
+        else:
+            raise Malformed(f"{where}: {wire} is missing")
+    return kind(*values)
+
+
+def _read_enum(
+    kind: type[StrEnum], values: Mapping[object, StrEnum], value: object, where: str
+) -> StrEnum:
+    if type(value) is str and value in values:
+        return values[value]
+    try:
+        return kind(value if isinstance(value, str) else "\0")
+    except ValueError:
+        raise Malformed(f"{where}: {repr(value)[:80]} is no {kind.__name__}") from None
+
+
+def _read_structs(kind: type, value: object, where: str) -> Any:
+    return tuple([_read_dataclass(kind, item, where) for item in _array(value, where)])
+
+
+def _read_array(kind: Any, read: _Read, value: object, where: str) -> Any:
+    items = _array(value, where)
+    if kind in _PLAIN and {*map(type, items)} <= {kind}:
+        return tuple(items)
+    return tuple([read(item, where) for item in items])
+
+
+def _array(value: object, where: str) -> Sequence[object]:
+    if not isinstance(value, (list, tuple)):
+        raise Malformed(f"{where}: an array is wanted")
     return value
 
 
-def _read_tuple(kind: Any, value: object, where: str) -> Any:
-    if not isinstance(value, (list, tuple)):
-        raise Malformed(f"{where}: an array is wanted")
-    if is_dataclass(kind):
-        return tuple([_read_dataclass(typing.cast("type", kind), item, where) for item in value])
-    if kind in _PLAIN and all(type(item) is kind for item in value):
-        return tuple(value)
-    return tuple([_read(kind, item, where) for item in value])
+def _read_as(wanted: type, value: object, where: str) -> object:
+    if type(value) is not wanted:
+        raise Malformed(f"{where}: {_NOUNS[wanted]} is wanted")
+    return value
 
 
 _NOUNS = {
@@ -684,59 +715,81 @@ _NOUNS = {
 }
 
 
-def _read_dataclass(kind: type, value: object, where: str) -> Any:
-    if not isinstance(value, dict):
-        raise Malformed(f"{where}: a struct is wanted")
-    known = {}
-    for member in _members(kind):
-        if member.wire in value:
-            inner = value[member.wire]
-            if type(inner) is member.plain:  # most are: no call for each
-                known[member.name] = inner
-            elif type(inner) is str and inner in member.values:
-                known[member.name] = member.values[inner]
-            else:
-                known[member.name] = _read(member.kind, inner, f"{where}.{member.wire}")
-        elif member.required:
-            raise Malformed(f"{where}: {member.wire} is missing")
-    return kind(**known)
+def _reader(kind: Any) -> _Read:
+    """Choose how a value of a type is read."""
+    if is_dataclass(kind):
+        return partial(_read_dataclass, typing.cast("type", kind))
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return partial(_read_enum, kind, {str(value): value for value in kind})
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        inner = typing.get_args(kind)[0]
+        if is_dataclass(inner):
+            return partial(_read_structs, typing.cast("type", inner))
+        return partial(_read_array, inner, _reader(inner))
+    return partial(_read_as, dict if origin is dict else kind)
 
 
 class _Member(typing.NamedTuple):
-    """A dataclass's member, as needed to write and read it.
+    """A dataclass's member, as needed to read it; `plain` is its type if that is plain."""
 
-    `plain` is its type if that is plain; `values` are those of its enum if it is one.
-    """
-
-    name: str
     wire: str
     kind: Any
     plain: type | None
-    values: typing.Mapping[str, StrEnum]
-    required: bool
+    read: _Read
+    default: Any
 
 
-def _members(kind: type) -> tuple[_Member, ...]:
-    """Resolve a dataclass's members once."""
-    if kind not in _MEMBERS:
-        hints = typing.get_type_hints(kind)
-        _MEMBERS[kind] = tuple(
-            _Member(
-                member.name,
-                member.metadata.get(WIRE, member.name),
-                hints[member.name],
-                hints[member.name] if hints[member.name] in _PLAIN else None,
-                _values(hints[member.name]),
-                member.default is MISSING and member.default_factory is MISSING,
-            )
-            for member in fields(kind)
+class _Shape(typing.NamedTuple):
+    """What is known of a dataclass: how to read its members, and to write them.
+
+    `values` gives all of an object's, `wires` are their names in a struct, `composed` those that
+    are not plain.
+    """
+
+    members: tuple[_Member, ...]
+    wires: tuple[str, ...]
+    values: Callable[[Any], tuple[Any, ...]]
+    composed: tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+def _shape(kind: type) -> _Shape:
+    """Look into a dataclass once."""
+    shape = _SHAPES.get(kind)
+    if shape is None:
+        shape = _SHAPES[kind] = _look_into(kind)
+    return shape
+
+
+def _look_into(kind: type) -> _Shape:
+    hints = typing.get_type_hints(kind)
+    members = tuple(
+        _Member(
+            member.metadata.get(WIRE, member.name),
+            hints[member.name],
+            hints[member.name] if hints[member.name] in _PLAIN else None,
+            _reader(hints[member.name]),
+            member.default,
         )
-    return _MEMBERS[kind]
+        for member in fields(kind)
+    )
+    wires = tuple(member.wire for member in members)
+    composed = tuple((m.wire, _writer(m.kind)) for m in members if m.plain is None)
+    return _Shape(members, wires, _values_of([member.name for member in fields(kind)]), composed)
 
 
-def _values(kind: Any) -> dict[str, StrEnum]:
-    is_enum = isinstance(kind, type) and issubclass(kind, StrEnum)
-    return {str(value): value for value in kind} if is_enum else {}
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """Choose how a value of a type is written."""
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return str
+    is_array = typing.get_origin(kind) is tuple
+    return list if is_array and typing.get_args(kind)[0] in _PLAIN else to_struct
 
 
-_MEMBERS: dict[type, tuple[_Member, ...]] = {}
+def _values_of(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
+_SHAPES: dict[type, _Shape] = {}

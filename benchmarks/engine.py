@@ -47,16 +47,14 @@ LOADS = {
 }
 
 
-def fio(
-    socket_path: Path, export: str, load: tuple[str, str, int, str, str], seconds: int
-) -> float:
-    """Run one load and give its figure."""
+def fio(uri: str, load: tuple[str, str, int, str, str], seconds: int) -> float:
+    """Run one load on an NBD export and give its figure."""
     pattern, block, depth, side, figure = load
     command = [
         "fio",
         "--name=load",
         "--ioengine=nbd",
-        f"--uri=nbd+unix:///{export}?socket={socket_path}",
+        f"--uri={uri}",
         f"--rw={pattern}",
         f"--bs={block}",
         f"--iodepth={depth}",
@@ -75,14 +73,13 @@ class Ours:
     """The product's engine."""
 
     name = "engine"
-    export = ""
 
     def __init__(self, folder: Path, mirrors: int, size_gb: int) -> None:
         self.folder = folder
         self.mirrors = mirrors
         self.size_gb = size_gb
         self.head = UserspaceHead(folder / "h", folder / "h", folder / "dev")
-        self.socket = folder / "dev" / "bench"
+        self.uri = f"nbd+unix:///?socket={folder / 'dev' / 'bench'}"
         self.stores = []
         self.epoch = 0
         for server in range(SERVERS):
@@ -151,12 +148,11 @@ class Prototype:
     """The prototype: one export a server, one connection a server."""
 
     name = "prototype"
-    export = "vol"
 
     def __init__(self, folder: Path, mirrors: int, size_gb: int, code: Path) -> None:
         self.folder = folder
         self.code = code
-        self.socket = folder / "p" / "nbd.sock"
+        self.uri = f"nbd+unix:///vol?socket={folder / 'p' / 'nbd.sock'}"
         self.mirrors = mirrors
         self.size_gb = size_gb
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -247,12 +243,12 @@ def measure_loads(arguments: argparse.Namespace, table: dict[str, dict[str, floa
     with engines(arguments.root, 4, 1, arguments.prototype) as made:
         for engine in made:
             engine.attach()
-            fio(engine.socket, engine.export, ("write", "1m", 4, "write", "bw"), 2)
+            fio(engine.uri, ("write", "1m", 4, "write", "bw"), 2)
         for title, load in LOADS.items():
             figures: dict[str, list[float]] = {engine.name: [] for engine in made}
             for _ in range(arguments.rounds):
                 for engine in made:
-                    figure = fio(engine.socket, engine.export, load, arguments.seconds)
+                    figure = fio(engine.uri, load, arguments.seconds)
                     figures[engine.name].append(figure)
             table[title] = {name: median(values) for name, values in figures.items()}
         for engine in made:

@@ -105,9 +105,9 @@ def _beside(
 ) -> list[str]:
     alone, beside = [], []
     for _ in range(rounds):
-        alone.append(fio(device, "", load, seconds))
+        alone.append(fio(f"nbd+unix:///?socket={device}", load, seconds))
         with Scrubbing(call):
-            beside.append(fio(device, "", load, seconds))
+            beside.append(fio(f"nbd+unix:///?socket={device}", load, seconds))
     share = median(beside) / median(alone)
     return [f"{median(alone):,.0f}", f"{median(beside):,.0f}", f"{share:.2f}"]
 

@@ -259,7 +259,7 @@ class Job(models.Model):
         FAILED = "failed"
         CANCELED = "canceled"
 
-    class Copier(models.TextChoices):
+    class CopyingNode(models.TextChoices):
         """The node that brings a replica up to date."""
 
         HEAD = "head", "the head that uses the volume"
@@ -331,7 +331,7 @@ class Job(models.Model):
     )
     copier = models.CharField(
         max_length=7,
-        choices=Copier,
+        choices=CopyingNode,
         blank=True,
         help_text="of a rebuild whose order is out: which node copies",
     )
@@ -425,7 +425,7 @@ class Job(models.Model):
     def asked(self) -> str:
         """Say for people what was last asked of a node; "" where nothing is out."""
         if self.copier:
-            return f"copying by {self.Copier(self.copier).label}, epoch {self.copier_epoch}"
+            return f"copying by {self.CopyingNode(self.copier).label}, epoch {self.copier_epoch}"
         return str(self.kind) if self.ordered else ""
 
 

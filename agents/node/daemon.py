@@ -25,7 +25,7 @@ TICK_SECONDS = 1.0
 PRUNE_TICKS = 3600
 
 
-class Role(Protocol):
+class NodeRole(Protocol):
     """What makes an agent one of a kind."""
 
     @property
@@ -76,7 +76,7 @@ class AgentCore:
         self.orders.acknowledge(acknowledgement.eventids)
 
 
-def run(config: NodeConfig, build: Callable[[AgentCore], Role]) -> None:
+def run(config: NodeConfig, build: Callable[[AgentCore], NodeRole]) -> None:
     """Be an agent until SIGTERM or SIGINT. What its engine runs goes on without it."""
     parts = AgentCore(config)
     parts.journal.prune()
@@ -100,7 +100,7 @@ def run(config: NodeConfig, build: Callable[[AgentCore], Role]) -> None:
 
 
 def _tick_until(
-    ending: threading.Event, reloading: threading.Event, role: Role, parts: AgentCore
+    ending: threading.Event, reloading: threading.Event, role: NodeRole, parts: AgentCore
 ) -> None:
     ticks = 0
     while not ending.wait(TICK_SECONDS):

@@ -13,8 +13,8 @@ from agents.errors import AgentError
 from agents.identity import Identity
 from agents.node.methods import Method, answer
 from agents.reception.connection import Response
+from agents.reception.http_request import Request
 from agents.reception.reception import Bounds, Reception
-from agents.reception.requests import Request
 
 REQUEST_SECONDS = 10.0
 AT_ONCE = 256

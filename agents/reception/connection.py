@@ -14,7 +14,7 @@ from functools import lru_cache
 from http import HTTPStatus
 
 if typing.TYPE_CHECKING:
-    from agents.reception.requests import Request
+    from agents.reception.http_request import Request
 
 CHUNK = 1 << 18
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)

@@ -21,7 +21,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from agents.reception.connection import Connection, Phase, Response
-from agents.reception.requests import BadRequest, Request, parse
+from agents.reception.http_request import BadRequest, Request, parse
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from agents.engines.base import EngineError
+from agents.engines.userspace.head.head_engine import UserspaceHead
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.storage.leased_range import libc
@@ -60,6 +61,34 @@ def test_writes_go_on_while_the_state_of_the_head_has_no_room(
     assert lab.head_pid == pid
     assert is_alive(pid)
     assert set(lab.states().values()) == {ReplicaState.INSYNC}
+
+
+def test_an_attach_that_finds_no_room_for_its_state_leaves_nothing(
+    mount_small_disk: MountSmallDisk, make_lab: MakeLab
+) -> None:
+    lab = make_lab()
+    small = mount_small_disk(head_state(lab))
+    small.fill()
+
+    with pytest.raises(OSError, match="No space"):
+        lab.attach()
+
+    assert [path.name for path in head_state(lab).iterdir()] == ["ballast"]
+    small.make_room()
+    lab.attach()
+
+
+def test_what_a_kill_left_of_an_attach_that_had_just_begun_goes_at_the_next_start(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab()
+    begun = head_state(lab) / "000000ff"
+    begun.mkdir()
+    (begun / "group.json.new").touch()
+
+    UserspaceHead(*lab.head_folders)
+
+    assert list(head_state(lab).iterdir()) == []
 
 
 def test_a_group_killed_while_its_state_has_no_room_is_revived(

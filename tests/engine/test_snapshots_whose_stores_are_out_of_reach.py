@@ -1,92 +1,38 @@
 """A snapshot's store does not answer, when a head process is revived or in use: what follows."""
 
-import errno
-import json
 import os
 import signal
 import threading
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from agents.engines.base import Lease
-from agents.protocol import DeviceState, Reason, ReplicaReport, ReplicaState
+from agents.protocol import Reason, ReplicaState
 from deploy.local.nbd import REQUEST, REQUEST_MAGIC, WRITE, NbdClient, NbdError
 from tests.engine.conftest import MakeLab
 from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
-
-OLD, NEW = b"old." * 1024, b"new." * 1024
-PATIENCE = 3 * TIMEOUT
-"""For how long an origin waits for a store."""
+from tests.engine.lost_stores import (
+    NEW,
+    OLD,
+    PATIENCE,
+    bring_store_back,
+    cannot_be_read,
+    detach,
+    lose_store,
+    read_snapshot,
+    record,
+    told,
+    with_snapshot,
+    write_in_background,
+)
 
 
 @pytest.fixture
 def lab(make_lab: MakeLab) -> Lab:
-    """An origin on servers 0 and 1, written, and then a snapshot whose store is on 2 and 3."""
-    lab = make_lab(servers=4)
-    lab.attach(servers=(0, 1))
-    with NbdClient(lab.device) as client:
-        client.write(0, OLD)
-    lab.head.snapshot(VOLUME, lab.store_spec(servers=(2, 3)))
-    return lab
-
-
-def lose_store(lab: Lab) -> None:
-    """Kill the store's servers, then the head's process, as one power cut does."""
-    os.kill(lab.head_pid, signal.SIGSTOP)
-    for server in (2, 3):
-        lab.stores[server].kill()
-    kill_head(lab)
-
-
-def kill_head(lab: Lab) -> None:
-    os.kill(lab.head_pid, signal.SIGKILL)
-    wait_until(lambda: not lab.head.groups()[0].alive)
-
-
-def bring_store_back(lab: Lab) -> None:
-    for server in (2, 3):
-        lab.stores[server].restart()
-    lab.store_spec(servers=(2, 3))
-
-
-def record(lab: Lab) -> dict[int, dict[str, object]]:
-    """Read the devices that the group's state file names."""
-    path = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json"
-    return {device["lvolid"]: device for device in json.loads(path.read_text())["devices"]}
-
-
-def told(lab: Lab) -> dict[int, DeviceState]:
-    (group,) = lab.head.groups()
-    return {device.lvolid: device for device in group.devices}
-
-
-def read_snapshot(lab: Lab) -> bytes:
-    with NbdClient(lab.snapshot_device) as client:
-        return client.read(0, len(OLD))
-
-
-def cannot_be_read(lab: Lab) -> bool:
-    try:
-        read_snapshot(lab)
-    except NbdError as refused:
-        return refused.errno == errno.EIO
-    return False
-
-
-def write_in_background(
-    lab: Lab, data: bytes, unless: AbstractContextManager[None] | None = None
-) -> threading.Thread:
-    def write() -> None:
-        with unless or nullcontext(), NbdClient(lab.device) as client:
-            client.write(0, data)
-
-    writing = threading.Thread(target=write)
-    writing.start()
-    return writing
+    return with_snapshot(make_lab)
 
 
 def test_a_group_is_revived_without_a_store_and_its_record_names_it_as_before(lab: Lab) -> None:
@@ -210,83 +156,6 @@ def test_a_snapshot_is_not_given_up_for_an_origin_that_is_out_of_reach_itself(la
     assert read_snapshot(lab) == OLD
 
 
-def test_a_snapshot_that_missed_a_write_is_broken_in_every_later_life(lab: Lab) -> None:
-    lose_store(lab)
-    lab.head.revive(VOLUME)
-    with NbdClient(lab.device) as client:
-        client.write(0, NEW)
-    bring_store_back(lab)
-
-    kill_head(lab)
-    lab.head.revive(VOLUME)
-
-    assert told(lab)[SNAPSHOT].broken
-    assert cannot_be_read(lab)
-    reports = {one.dextid: one for one in detach(lab)}
-    assert {reports[dextid].state for dextid in (92, 93)} == {ReplicaState.FAULTY}
-
-
-def test_a_broken_snapshot_says_so_in_its_store_once_that_is_back(lab: Lab) -> None:
-    lose_store(lab)
-    lab.head.revive(VOLUME)
-    with NbdClient(lab.device) as client:
-        client.write(0, NEW)
-    bring_store_back(lab)
-    kill_head(lab)
-    lab.head.revive(VOLUME)
-    detach(lab)
-
-    # By somebody who knows nothing of what happened here.
-    lab.attach(epoch=2, servers=(0, 1), events=9, snapshots=[lab.store_spec(2, 9, servers=(2, 3))])
-
-    assert told(lab)[SNAPSHOT].broken
-    assert cannot_be_read(lab)
-
-
-@pytest.mark.parametrize("revived", [True, False])
-def test_that_a_snapshot_broke_is_on_disk_before_the_write_is_acknowledged(
-    lab: Lab, *, revived: bool
-) -> None:
-    if revived:
-        lose_store(lab)
-        lab.head.revive(VOLUME)
-    else:
-        for server in (2, 3):
-            lab.stores[server].kill()
-    in_the_way = state_cannot_be_saved(lab)
-
-    with NbdClient(lab.device) as client:
-        with pytest.raises(NbdError) as refused:
-            client.write(0, NEW)
-        in_the_way.rmdir()
-        client.write(0, NEW)
-
-    assert refused.value.errno == errno.EIO
-    assert record(lab)[SNAPSHOT]["broken"]
-
-
-def state_cannot_be_saved(lab: Lab) -> Path:
-    """Put a folder where the next state file is to be written."""
-    path = lab.folder / "h" / "groups" / f"{VOLUME:08x}" / "group.json.new"
-    path.unlink(missing_ok=True)
-    path.mkdir()
-    return path
-
-
-def test_a_store_that_lost_what_it_held_breaks_its_snapshot(lab: Lab) -> None:
-    lose_store(lab)
-    for server in (2, 3):
-        with lab.stores[server].disk.open("r+b") as disk:
-            disk.seek(lab.offset_gb(1) << 30)
-            disk.write(bytes(1 << 20))
-    bring_store_back(lab)
-
-    lab.head.revive(VOLUME)
-
-    assert told(lab)[SNAPSHOT].broken
-    assert cannot_be_read(lab)
-
-
 def test_a_snapshot_without_its_store_is_detached_and_attached_as_it_was(lab: Lab) -> None:
     lose_store(lab)
     lab.head.revive(VOLUME)
@@ -367,6 +236,13 @@ def test_a_store_is_looked_for_where_the_manager_says_that_it_is_exported_now(la
     assert lab.states()[93] is ReplicaState.FAULTY
 
 
+def unmarkable(lab: Lab) -> Lease:
+    """Lease replica 11 so that its mark is where no file system writes."""
+    lease = lab.stores[1].lease(11, 0, 1, epoch=2)
+    lab.stores[1].engine.drop([lease.name])
+    return replace(lease, meta_offset=(1 << 63) - 4096)
+
+
 def test_every_record_of_a_group_that_comes_up_names_all_its_devices(lab: Lab) -> None:
     detach(lab)
     spec = lab.store_spec(2, 1, servers=(2, 3))
@@ -387,46 +263,6 @@ def test_every_record_of_a_group_that_comes_up_names_all_its_devices(lab: Lab) -
     assert lab.states()[11] is ReplicaState.FAULTY  # which had the record saved in the meantime
 
 
-def unmarkable(lab: Lab) -> Lease:
-    """Lease replica 11 so that its mark is where no file system writes."""
-    lease = lab.stores[1].lease(11, 0, 1, epoch=2)
-    lab.stores[1].engine.drop([lease.name])
-    return replace(lease, meta_offset=(1 << 63) - 4096)
-
-
-@pytest.mark.parametrize("alive", [True, False])
-def test_that_a_snapshot_broke_is_told_whenever_its_group_is_taken_down_dead_or_alive(
-    lab: Lab, *, alive: bool
-) -> None:
-    lose_store(lab)
-    lab.head.revive(VOLUME)
-    with NbdClient(lab.device) as client:
-        client.write(0, NEW)
-    if not alive:
-        kill_head(lab)
-
-    told = [{one.dextid: one.state for one in detach(lab)}]
-    told.append({one.dextid: one.state for one in lab.head.detach(VOLUME)})
-
-    for states in told:
-        assert {states[dextid] for dextid in (92, 93)} == {ReplicaState.FAULTY}
-
-
-def test_a_head_remembers_that_a_snapshot_broke_there_whatever_it_is_told_later(lab: Lab) -> None:
-    lose_store(lab)
-    lab.head.revive(VOLUME)
-    with NbdClient(lab.device) as client:
-        client.write(0, NEW)
-    kill_head(lab)
-    lab.head.detach(VOLUME)
-    bring_store_back(lab)
-
-    lab.attach(epoch=2, servers=(0, 1), events=9, snapshots=[lab.store_spec(2, 9, servers=(2, 3))])
-
-    assert told(lab)[SNAPSHOT].broken
-    assert cannot_be_read(lab)
-
-
 def test_links_that_nothing_serves_go_with_their_snapshot(lab: Lab) -> None:
     lab.head.unsnapshot(VOLUME, SNAPSHOT)
     socket = lab.folder / "h" / f"v{SNAPSHOT:08x}.sock"
@@ -436,8 +272,3 @@ def test_links_that_nothing_serves_go_with_their_snapshot(lab: Lab) -> None:
 
     assert not lab.snapshot_device.is_symlink()
     assert lab.device.is_symlink()
-
-
-def detach(lab: Lab) -> tuple[ReplicaReport, ...]:
-    wait_until(lambda: not any(device.clients for device in told(lab).values()))
-    return lab.head.detach(VOLUME)

@@ -203,3 +203,25 @@ def spare(four: Cluster) -> int:
     held = set(Replica.objects.values_list("server", flat=True))
     (free,) = set(four.world.storages) - held
     return free
+
+
+@pytest.fixture(params=["attached", "detached"])
+def used(request: pytest.FixtureRequest, four: Cluster, head: Head) -> LogicalVolume:
+    """A volume in three replicas with something in it."""
+    volume = four.create()
+    four.attach(volume, head)
+    if request.param == "detached":
+        four.detach(volume)
+    for replica in four.replicas(volume):
+        four.world.write(replica.pk, 0, 0, ["a", "b", "c"])
+    return volume
+
+
+@pytest.fixture(params=["attached", "detached"])
+def pair(request: pytest.FixtureRequest, four: Cluster, head: Head) -> LogicalVolume:
+    """A volume in two replicas."""
+    volume = four.create(redundancy=2)
+    four.attach(volume, head)
+    if request.param == "detached":
+        four.detach(volume)
+    return volume

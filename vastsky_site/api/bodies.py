@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from agents.reception.connection import Response
-from agents.reception.requests import Request
+from agents.reception.http_request import Request
 from inventory.fair_places import FairPlaces
 
 logger = logging.getLogger(__name__)

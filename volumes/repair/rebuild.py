@@ -243,7 +243,7 @@ def _count_as_good(job: Job, mirror: Mirror) -> None:
     replicas = Replica.objects.filter(pk=job.extent_id)
     replicas.move(Status.SPARE, Status.INSYNC)
     replicas.update(reason=Reason.NONE, since=clock.now(), events=newest or 0)
-    if job.copier == Job.Copier.HEAD and job.replaces != job.extent_id:
+    if job.copier == Job.CopyingNode.HEAD and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)
     for replica in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):

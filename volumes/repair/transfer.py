@@ -43,8 +43,8 @@ def is_current(job: Job) -> bool:
     return is_as_ordered(job, _epoch(job), bound)
 
 
-def _copier(attachment: Attachment | None) -> Job.Copier:
-    return Job.Copier.HEAD if attachment else Job.Copier.STORAGE
+def _copier(attachment: Attachment | None) -> Job.CopyingNode:
+    return Job.CopyingNode.HEAD if attachment else Job.CopyingNode.STORAGE
 
 
 def _epoch(job: Job) -> int:

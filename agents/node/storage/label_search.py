@@ -17,6 +17,7 @@ from agents.ondisk import GB, LABEL_BYTES, LABELS_AT, MIB, Label, NewerLabel
 logger = logging.getLogger(__name__)
 
 LOOK_BYTES = LABEL_BYTES * len(LABELS_AT)
+UNREADABLE = b"?" * LABEL_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,16 @@ def search(fd: int, size: int) -> Traces:
 
 
 def _begin_of(fd: int, gb: int) -> bytes:
+    """Read where a label may lie, and lie once more; what cannot be read counts as data."""
+    return b"".join(_block(fd, gb * GB + at) for at in LABELS_AT)
+
+
+def _block(fd: int, offset: int) -> bytes:
     try:
-        return os.pread(fd, LOOK_BYTES, gb * GB)
+        return os.pread(fd, LABEL_BYTES, offset)
     except OSError as error:
-        logger.warning("GB %d cannot be read: %s", gb, error.strerror)
-        return b"?"
+        logger.warning("%d bytes at %d cannot be read: %s", LABEL_BYTES, offset, error.strerror)
+        return UNREADABLE
 
 
 def _label_in(begin: bytes) -> Label | None:

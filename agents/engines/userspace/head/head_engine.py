@@ -60,6 +60,8 @@ class UserspaceHead:
             mode = 0o777 if folder == links_dir else 0o700
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
         self._fork_server = ForkServer()
+        for folder in self._groups.glob("[0-9a-f]" * len(_name(0))):
+            self._remove_unborn(int(folder.name, 16))
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
@@ -91,7 +93,11 @@ class UserspaceHead:
                 return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
             self._clear(lvolid, saved)
         self._folder(lvolid).mkdir(mode=0o700, exist_ok=True)
-        state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order, saved))
+        try:
+            state_file.write_state(str(self._folder(lvolid)), state_file.saved_group(order, saved))
+        except OSError:
+            self._remove_unborn(lvolid)
+            raise
         try:
             return self._start(lvolid, revive=False)
         except EngineError:
@@ -244,7 +250,7 @@ class UserspaceHead:
     # -- files
 
     def _folder(self, lvolid: int) -> Path:
-        return self._groups / f"{lvolid:08x}"
+        return self._groups / _name(lvolid)
 
     def _lock(self, lvolid: int) -> str:
         return str(self._folder(lvolid) / "lock")
@@ -254,6 +260,11 @@ class UserspaceHead:
 
     def _unlink_control(self, lvolid: int) -> None:
         Path(self._control(lvolid)).unlink(missing_ok=True)
+
+    def _remove_unborn(self, lvolid: int) -> None:
+        """Remove the folder of a group whose first state could not be written."""
+        if not (self._folder(lvolid) / state_file.FILE).exists():
+            shutil.rmtree(self._folder(lvolid), ignore_errors=True)
 
     def _end_state(self, lvolid: int) -> None:
         """Keep the folder, for its write-intent bitmap, but as that of a group that is no more."""
@@ -270,6 +281,10 @@ class UserspaceHead:
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_state(lvolid)
+
+
+def _name(lvolid: int) -> str:
+    return f"{lvolid:08x}"
 
 
 def _distrusted_of(saved: SavedGroup) -> tuple[ReplicaReport, ...]:

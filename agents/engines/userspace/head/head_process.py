@@ -15,13 +15,13 @@ from agents.engines.userspace.process.control import ControlSocket
 
 def main(arguments: orders.HeadArguments, report: spawn.Report) -> None:
     """Run as a process forked of the fork server; reports once the devices are published."""
+    # What is made until the group is assembled lives as long as the process: no garbage there.
+    gc.disable()
     try:
         saved = _begin(arguments)
     except EngineError as error:
         report(orders.error_reply(error))
         return
-    # What is made until the group is assembled lives as long as the process: no garbage there.
-    gc.disable()
     reactor = Reactor()
     group = Group(reactor, arguments, saved)
 

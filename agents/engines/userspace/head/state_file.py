@@ -35,9 +35,13 @@ FILE = "group.json"
 GROWTH_BYTES = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SavedReplica:
-    """A replica: where it is and what has become of it."""
+    """A replica: where it is and what has become of it.
+
+    Nobody changes one, but it is not frozen: that would take ten times as long to make, and an
+    attach makes some for each of hundreds of replicas.
+    """
 
     dextid: int
     addresses: tuple[str, ...]

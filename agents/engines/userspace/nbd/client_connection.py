@@ -87,6 +87,7 @@ class ClientConnection(Stream):
         self._cookie = 0
         self._heard = reactor.now
         self._status = False
+        self._answer = (0, 0, 0)
         self._request: list[Any] = []
         self._chunk_kind = 0
         self._chunk_done = False
@@ -179,11 +180,14 @@ class ClientConnection(Stream):
         if magic != messages.OPTION_REPLY_MAGIC or length > MAX_OPTION_REPLY:
             self.close("not an option's reply")
         elif length:
-            self.want(length, partial(self._on_option_answer, option, kind, length))
-        else:
-            self._on_option_answer(option, kind, 0, 0)
+            self._answer = option, kind, length
+            self.want(length, self._on_option_answer)
+        elif option == messages.OPT_GO:
+            self._answer = option, kind, length
+            self._on_option_answer(place)
 
-    def _on_option_answer(self, option: int, kind: int, length: int, place: int) -> None:
+    def _on_option_answer(self, place: int) -> None:
+        option, kind, length = self._answer
         self.want(messages.OPTION_REPLY.size, self._on_option_reply)
         if option == messages.OPT_SET_META and kind == messages.REP_META:
             self._status = True

@@ -16,10 +16,11 @@ MAX_OPTION = 16 << 10
 GREETING = messages.GREETING.pack(
     messages.NBD_MAGIC, messages.OPTION_MAGIC, messages.FIXED_NEWSTYLE | messages.NO_ZEROES
 )
+BLOCK_SIZES = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.MAX_PAYLOAD)
 ALLOCATION = messages.META_ALLOCATION.encode()
 
 
-class Connection(Protocol):
+class ServedConnection(Protocol):
     """A client as those see it who serve the device."""
 
     device: messages.BlockDevice | None
@@ -34,7 +35,8 @@ class ExportTable:
 
     `bounded`: what the clients of a device hold is bounded. A data server's need not be: they are
     heads, which bound what they have under way. `instance` names the process to them, so that they
-    know one that was started anew, and one that serves them no more, from one that was away.
+    know one that was started anew, and one that serves them no more, from one that was away. To
+    ask for what is `lost` is to hear neither: that was taken from nobody.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class ExportTable:
         self.find = find
         self.names = names
         self.instance = instance.encode()
+        self.lost: set[str] = set()
         self._bounded = bounded
-        self.connections: set[Connection] = set()
-        self._users: dict[messages.BlockDevice, set[Connection]] = {}
+        self.connections: set[ServedConnection] = set()
+        self._users: dict[messages.BlockDevice, set[ServedConnection]] = {}
         self._budgets: WeakValueDictionary[messages.BlockDevice, Budget] = WeakValueDictionary()
 
-    def open(self, connection: Connection, device: messages.BlockDevice) -> None:
+    def open(self, connection: ServedConnection, device: messages.BlockDevice) -> None:
         """Note that a connection has chosen its device."""
         connection.device = device
         self._users.setdefault(device, set()).add(connection)
@@ -67,7 +70,7 @@ class ExportTable:
             budget = self._budgets[device] = Budget(reactor)
         return budget
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: ServedConnection) -> None:
         """Note that a connection is gone."""
         self.connections.discard(connection)
         device = connection.device
@@ -80,6 +83,10 @@ class ExportTable:
     def clients(self, device: messages.BlockDevice) -> int:
         """Count who has the device open."""
         return len(self._users.get(device, ()))
+
+    def refusal(self, name: str) -> bytes:
+        """Tell whoever asks for what is not served which process says so."""
+        return b"" if name in self.lost else self.instance
 
     def disconnect(self, device: messages.BlockDevice, *, owners_only: bool = False) -> None:
         """End the connections to a device."""
@@ -167,17 +174,17 @@ class Handshake(Stream):
         self._reply(messages.REP_ACK)
 
     def _open(self, body: bytes) -> None:
-        device = self._exports.find(_first_string(body).decode())
-        instance = self._exports.instance
+        name = _first_string(body).decode()
+        device, instance = self._exports.find(name), self._exports.instance
         if device is None:
-            self._reply(messages.REP_UNKNOWN, instance)
+            self._reply(messages.REP_UNKNOWN, self._exports.refusal(name))
             return
         flags = device.flags | (messages.SENDS_DF if self.structured else 0)
         self._reply(
             messages.REP_INFO, struct.pack(">HQH", messages.INFO_EXPORT, device.size, flags)
         )
-        sizes = struct.pack(">HIII", messages.INFO_BLOCK_SIZE, 1, 4096, messages.MAX_PAYLOAD)
-        self._reply(messages.REP_INFO, sizes)
+        if messages.INFO_BLOCK_SIZE in _wishes(body):
+            self._reply(messages.REP_INFO, BLOCK_SIZES)
         if instance:
             self._reply(messages.REP_INFO, struct.pack(">H", messages.INFO_DESCRIPTION) + instance)
         self._reply(messages.REP_ACK)
@@ -240,6 +247,13 @@ def _first_string(body: bytes) -> bytes:
     if 4 + length > len(body):
         raise struct.error("a string longer than its option")
     return body[4 : 4 + length]
+
+
+def _wishes(body: bytes) -> tuple[int, ...]:
+    """Read what a client asks to be told of an export, besides its size."""
+    place = 4 + len(_first_string(body))
+    (count,) = struct.unpack_from(">H", body, place)
+    return struct.unpack_from(f">{count}H", body, place + 2)
 
 
 def _strings(body: bytes) -> list[bytes]:
