@@ -4,14 +4,11 @@ import errno
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from agents.client import Fault
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage import disks as disks_module
@@ -20,7 +17,6 @@ from agents.node.storage.disks import Disks
 from agents.node.storage.labelled_disk import UnusableDisk
 from agents.node.storage.recognition import open_disk
 from agents.ondisk import GB, MIB, Mark, label_offsets, mark_offset, pack_mark
-from agents.protocol import About, ExportOrder, ReplicaAbout, VolumeAbout
 
 CLUSTER = "c1"
 
@@ -92,6 +88,26 @@ def test_a_disk_is_known_on_a_larger_one_at_another_path_and_node(
     os.close(disk.fd)
 
     assert (disk.uuid, disk.label.capacity_gb, disk.sectors) == (name, 4, 4 << 21)
+
+
+def test_a_bad_block_behind_what_was_labelled_is_no_matter(
+    path: Path, elsewhere: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.truncate(path, 6 * GB)
+    real = os.pread
+
+    def pread(fd: int, size: int, offset: int) -> bytes:
+        if offset // GB == 5:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(fd, size, offset)
+
+    monkeypatch.setattr("os.pread", pread)
+    assert take(elsewhere, path)
+
+    os.truncate(path, 4 * GB)
+    monkeypatch.setattr("os.pread", lambda *_: pread(0, 0, 5 * GB))
+    with pytest.raises(OSError, match="Input/output"):
+        take(elsewhere, path)
 
 
 @either_way
@@ -284,99 +300,3 @@ def test_a_refused_disk_is_not_searched_again_until_it_looks_different(
     disks.open_all([DiskConfig(str(foreign))], CLUSTER)
     assert (in_use(disks), len(searched)) == ([str(foreign)], 2)
     disks.close()
-
-
-# -- what the manager says ------------------------------------------------------------------------
-
-
-def refused_by_the_manager(node: Any, manager: Any, code: int) -> Any:
-    """Start an agent whose disk the manager refuses for good; its state."""
-    manager.faults["registerPhysicalDisk"] = [code] * 1000
-    node.end()
-    node.start()
-    return node.state
-
-
-def test_a_disk_that_the_manager_refuses_is_told_and_not_used(
-    node: Any, manager: Any, wait_until: Callable[..., Any]
-) -> None:
-    extent = node.extent()
-    state = refused_by_the_manager(node, manager, errno.EBUSY)
-
-    (refused,) = wait_until(lambda: state().refused)
-
-    assert (refused.local_path, refused.disk) == (str(node.disk_path), extent.disk)
-    assert refused.reason == os.strerror(errno.EBUSY)
-    assert state().disks == ()
-    answer = node.agent.export(ExportOrder(7, 1, 50, 1, "secret", (extent,)))
-    assert answer.refused == {"100": os.strerror(errno.EBUSY)}
-
-    node.disk_path.unlink()
-    time.sleep(2.5)
-    assert manager.told("notifyFailure") == []
-
-
-@pytest.mark.parametrize("rows", [[], [{"pdskid": 2, "priority": 5}]])
-def test_a_disk_that_was_declared_failed_is_told_as_refused(
-    node: Any, manager: Any, wait_until: Callable[..., Any], rows: list[dict[str, int]]
-) -> None:
-    manager.answers["listPhysicalDisks"] = rows
-    state = refused_by_the_manager(node, manager, errno.EEXIST)
-
-    wait_until(lambda: [r.reason for r in state().refused] == [os.strerror(errno.EEXIST)])
-
-    manager.faults["registerPhysicalDisk"].clear()
-    wait_until(lambda: state().refused == ())
-    assert [disk.error for disk in state().disks] == [""]
-
-
-def test_a_refusal_that_may_pass_leaves_the_disk_in_use(
-    node: Any, manager: Any, wait_until: Callable[..., Any]
-) -> None:
-    before = len(manager.told("registerPhysicalDisk"))
-    state = refused_by_the_manager(node, manager, errno.EAGAIN)
-
-    wait_until(lambda: len(manager.told("registerPhysicalDisk")) > before + 1)
-    assert state().refused == ()
-    assert len(state().disks) == 1
-
-
-def test_a_disk_that_was_pulled_out_is_told_as_gone(
-    node: Any, manager: Any, wait_until: Callable[..., Any]
-) -> None:
-    node.disk_path.rename(node.disk_path.with_name("pulled-out"))
-
-    (told,) = wait_until(lambda: manager.told("notifyFailure"))
-
-    assert (told["target"], told["reason"]) == (3, "gone")
-    assert [disk.gone for disk in node.state().disks] == [True]
-
-
-def test_a_disk_without_its_label_is_told_as_failed(
-    node: Any, manager: Any, wait_until: Callable[..., Any]
-) -> None:
-    write(node.disk_path, label_offsets(4)[0], bytes(8192))
-
-    (told,) = wait_until(lambda: manager.told("notifyFailure"))
-
-    assert (told["target"], told["reason"]) == (3, "io")
-
-
-def test_what_is_over_on_a_disk_is_over_on_the_server_into_which_it_is_put(
-    node: Any, make_node: Callable[[], Any], manager: Any
-) -> None:
-    about = About((VolumeAbout(50, "v", 0, 1, 1, 2, 1),), (ReplicaAbout(100, 50, 60, 0),))
-    extent = node.extent()
-    node.agent.export(ExportOrder(7, 1, 50, 9, "secret", (extent,), about))
-    write(node.disk_path, mark_offset(4, 0), pack_mark(Mark(9, 1, clean=False)))
-    node.stop()
-    other = make_node()
-    node.disk_path.rename(other.disk_path)
-    other.start()
-    other.registered()
-
-    with pytest.raises(Fault) as refused:
-        other.agent.export(ExportOrder(8, 1, 50, 8, "secret", (extent,), about))
-    assert refused.value.errno == errno.ESTALE
-    again = other.agent.export(ExportOrder(9, 1, 50, 9, "secret", (extent,), about))
-    assert [mark.epoch for mark in again.marks] == [9]

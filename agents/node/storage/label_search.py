@@ -53,8 +53,14 @@ def search(fd: int, size: int) -> Traces:
         # Half a label at the end is what a power cut leaves of the first one, if no more is there.
         if gb + 1 != size // GB or not ondisk.is_of_a_label(begin):
             data.append(gb)
-    damaged = size >= 2 * GB and SuperExtent(fd, size // GB).is_damaged
-    return Traces(data=tuple(data), damaged=damaged)
+    return Traces(data=tuple(data), damaged=_is_damaged(fd, size // GB))
+
+
+def _is_damaged(fd: int, capacity_gb: int) -> bool:
+    try:
+        return SuperExtent(fd, capacity_gb).is_damaged
+    except OSError:
+        return True  # nobody can tell that it is not
 
 
 def _begin_of(fd: int, gb: int) -> bytes:

@@ -45,9 +45,7 @@ def open_disk(
         size = size_of(fd)
         if size < SMALLEST_DISK_GB * GB:
             raise UnusableDisk(_beyond(size), errno.EINVAL)
-        label = SuperExtent(fd, size // GB).read_label()
-        if label is None:
-            label = _find_label(fd, size, config, before, search)
+        label = _find_label(fd, size, config, before, search)
         if label is None or label.cluster != cluster:
             label = _label_anew(fd, size, label, config, cluster)
         _refuse_smaller(label, size)
@@ -66,13 +64,21 @@ def remembered(store: StateStore, path: str) -> str:
 def _find_label(
     fd: int, size: int, config: DiskConfig, before: str, search: Search
 ) -> Label | None:
-    """Look for the label elsewhere on the disk; None if it may be labelled."""
+    """Look for the label at the disk's end, then elsewhere; None if it may be labelled."""
+    failure = None
+    try:
+        if label := SuperExtent(fd, size // GB).read_label():
+            return label
+    except OSError as error:
+        failure = error  # of a disk that grew, nothing of ours may be there
     traces = search(config.path)
     if traces is None:
         raise UnusableDisk("it is being searched for a label of ours", errno.EAGAIN)
     if traces.newer is not None:
         raise traces.newer
     if traces.label is None:
+        if failure is not None:
+            raise failure
         _refuse_what_is_ours(traces, size, before)
         if not config.initialize:
             _refuse_what_is_not_blank(fd, size, traces)
