@@ -4,7 +4,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Annotated, Any
 
-from inventory import servers
+from inventory import registration, servers
 from inventory.errors import Invalid
 
 
@@ -22,7 +22,7 @@ def register_head_server(
     EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
     """
     addresses = parse_addresses(ip_data)
-    return servers.register_head(
+    return registration.register_head(
         addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
     ).pk
 
@@ -41,7 +41,7 @@ def register_storage_server(
     EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
     """
     addresses = parse_addresses(ip_data)
-    return servers.register_storage(
+    return registration.register_storage(
         addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
     ).pk
 
@@ -80,7 +80,7 @@ NOWHERE = IPv4Network("0.0.0.0/8")
 
 def parse_addresses(ip_data: list[str | int]) -> list[str]:
     """Read one or two IPv4 addresses, dotted or as signed 32-bit integers."""
-    if not 1 <= len(ip_data) <= servers.NETWORKS:
+    if not 1 <= len(ip_data) <= registration.NETWORKS:
         raise Invalid(f"ip_data has one or two addresses, not {len(ip_data)}")
     return list(dict.fromkeys(_parse_address(address) for address in ip_data))
 

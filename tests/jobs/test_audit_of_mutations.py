@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import Reason
-from inventory import audit, recovery, servers
+from inventory import audit, recovery, registration, servers
 from inventory.audit import Action, Way
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
@@ -164,8 +164,10 @@ def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
 
 
 SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
-    Action.REGISTER_HEAD: lambda four: call(servers.register_head, addresses=["10.1.1.1"]),
-    Action.REGISTER_STORAGE: lambda four: call(servers.register_storage, addresses=["10.1.1.1"]),
+    Action.REGISTER_HEAD: lambda four: call(registration.register_head, addresses=["10.1.1.1"]),
+    Action.REGISTER_STORAGE: lambda four: call(
+        registration.register_storage, addresses=["10.1.1.1"]
+    ),
     Action.REGISTER_DISK: lambda four: call(
         servers.register_disk,
         server_id=a_disk(four).server_id,
@@ -311,8 +313,8 @@ def test_a_failed_head_and_each_group_taken_from_it_are_rows(four: Cluster) -> N
 
 def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
     for _ in range(2):
-        servers.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r1")
-    servers.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r2")
+        registration.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r1")
+    registration.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r2")
 
     assert AuditEntry.objects.count() == 2
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agents.protocol import HeadState, StorageState
-from inventory import audit, clock, ids, recovery, servers, space
+from inventory import audit, clock, ids, recovery, registration, servers, space
 from inventory.errors import Invalid
 from inventory.models import Address, Cluster, Disk, HeadServer, StorageServer
 from inventory.write_lock import write_lock
@@ -81,7 +81,7 @@ def _write_servers(found: Iterable[Found]) -> None:
         row = (StorageServer if kind == "storage" else HeadServer).objects.create(**about)
         for position, address in enumerate(one.addresses):
             Address.objects.create(address=address, position=position, **{kind: row})
-        audit.record(servers.REGISTER[type(row)], row, f"from the node at {one.addresses[0]}")
+        audit.record(registration.REGISTER[type(row)], row, f"from the node at {one.addresses[0]}")
 
 
 @transaction.atomic
