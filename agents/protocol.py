@@ -17,6 +17,10 @@ VERSION = 5
 WIRE = "wire"
 """Metadata of a member whose name on the wire, fixed since the first agents, is another."""
 
+NODE = "node_uuid"
+"""The member that names the node for which a call is meant; the manager sends it to nodes that told
+it who they are, and another node refuses the call with EREMCHG."""
+
 T = TypeVar("T")
 
 
@@ -477,7 +481,10 @@ class HighestSeen:
 
 @dataclass(frozen=True, slots=True)
 class HeadState:
-    """All that a head runs, as it was `age` seconds ago: a group that hangs delays the news."""
+    """All that a head runs, as it was `age` seconds ago: a group that hangs delays the news.
+
+    Older agents have no `node_uuid`.
+    """
 
     hsvrid: int
     boot_id: str
@@ -486,6 +493,7 @@ class HeadState:
     groups: tuple[GroupState, ...]
     age: int = 0
     seen: HighestSeen = HighestSeen()
+    node_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,7 +524,7 @@ class DiskState:
 
 @dataclass(frozen=True, slots=True)
 class StorageState:
-    """All that a storage server has and serves right now."""
+    """All that a storage server has and serves right now. Older agents have no `node_uuid`."""
 
     ssvrid: int
     boot_id: str
@@ -526,6 +534,7 @@ class StorageState:
     disks: tuple[DiskState, ...]
     exports: tuple[ExportState, ...]
     seen: HighestSeen = HighestSeen()
+    node_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class HeadRole:
             tuple(map(_remarkable, self._groups.tell(STATE_SECONDS))),
             self._groups.age(),
             self._parts.seen(),
+            self._parts.node_uuid,
         )
 
 

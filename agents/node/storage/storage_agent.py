@@ -159,6 +159,7 @@ class StorageRole:
             tuple(disk.state() for disk in self._disks),
             tuple(_export(use, names) for use in self._engine.leases()),
             replace(self._parts.seen(), extent=self._highest_extent()),
+            self._parts.node_uuid,
         )
 
     def _highest_extent(self) -> int:
