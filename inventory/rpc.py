@@ -2,48 +2,10 @@
 
 from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Annotated, Any
+from typing import Any
 
 from inventory import registration, servers
 from inventory.errors import Invalid
-
-
-def register_head_server(
-    *,
-    ip_data: list[str | int],
-    boot_id: Annotated[str, 128] = "",
-    started: Annotated[str, 128] = "",
-    site: Annotated[str, 64] = "",
-    rack: Annotated[str, 64] = "",
-) -> int:
-    """Register a head server and return its id; EEXIST when it is up already.
-
-    An agent that sends the boot_id it registered with before is known again and gets its id.
-    EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
-    """
-    addresses = parse_addresses(ip_data)
-    return registration.register_head(
-        addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
-    ).pk
-
-
-def register_storage_server(
-    *,
-    ip_data: list[str | int],
-    boot_id: Annotated[str, 128] = "",
-    started: Annotated[str, 128] = "",
-    site: Annotated[str, 64] = "",
-    rack: Annotated[str, 64] = "",
-) -> int:
-    """Register a storage server and return its id; EEXIST when it is up already.
-
-    An agent that sends the boot_id it registered with before is known again and gets its id.
-    EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
-    """
-    addresses = parse_addresses(ip_data)
-    return registration.register_storage(
-        addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
-    ).pk
 
 
 def delete_physical_disk(*, pdskid: int) -> None:
@@ -64,13 +26,15 @@ def delete_storage_server(*, ssvrid: int) -> None:
 def cluster_info() -> dict[str, Any]:
     """Return the cluster's uuid and incarnation, which agents write on disks and compare.
 
-    `recovery` tells why the cluster is in recovery mode; "" while it is not.
+    `recovery` tells why the cluster is in recovery mode; "" while it is not. `tells_nodes_apart`:
+    a node that says who it is never has to report its own restart.
     """
     cluster = servers.cluster()
     return {
         "cluster": str(cluster.uuid),
         "incarnation": cluster.incarnation,
         "recovery": cluster.recovery,
+        "tells_nodes_apart": True,
     }
 
 
@@ -111,8 +75,6 @@ def parse_path(local_path: str) -> str:
 
 
 PROCEDURES: dict[str, Callable[..., Any]] = {
-    "registerHeadServer": register_head_server,
-    "registerStorageServer": register_storage_server,
     "deletePhysicalDisk": delete_physical_disk,
     "deleteHeadServer": delete_head_server,
     "deleteStorageServer": delete_storage_server,

@@ -143,6 +143,11 @@ def broken_snapshot(four: Cluster) -> Mutation:
     return lambda: in_transaction(lambda: broken.break_snapshots(which, "its store is gone"))
 
 
+def known_node(four: Cluster) -> HeadServer:
+    HeadServer.objects.update(node_uuid="one")
+    return a_head(four)
+
+
 def shut_down(four: Cluster) -> Mutation:
     failures.shut_down()
     return servers.resume
@@ -174,6 +179,8 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
         local_path="/dev/new",
         capacity_sectors=9 << 21,
     ),
+    Action.MOVE_SERVER: lambda four: call(registration.move, a_head(four), ["10.1.1.1"]),
+    Action.FORGET_NODE: lambda four: call(registration.forget_node, known_node(four)),
     Action.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
     Action.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
     Action.DELETE_DISK: lambda four: call(servers.delete_disk, down(Disk)),
@@ -212,6 +219,8 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
+    Action.MOVE_SERVER,
+    Action.FORGET_NODE,
     Action.BREAK_SNAPSHOT,
     Action.FENCE,
     Action.FAIL_HEAD,
