@@ -20,6 +20,7 @@ from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 from agents.checksums import BLOCKS, digest, fold
 from agents.protocol import (
+    NODE,
     AttachOrder,
     ChecksumQuestion,
     ChecksumReply,
@@ -87,6 +88,7 @@ class Node:
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
     babbles: bool = False
     server_id: int = 0
+    node_uuid: str = ""
     _server: _Server | None = None
     _hung: socket.socket | None = None
 
@@ -103,6 +105,8 @@ class Node:
         struct = params[0]
         if self.babbles:
             return {"x": ["nonsense", 1]}
+        if struct.get(NODE, self.node_uuid) != self.node_uuid:
+            raise Fault(errno.EREMCHG, f"this is node {self.node_uuid}")
         if name in self.refuse:
             raise Fault(*self.refuse[name])
         if name == "report":
@@ -127,6 +131,11 @@ class Node:
         if self._hung:
             self._hung.close()
             self._hung = None
+
+    def move(self, address: str) -> None:
+        self.die()
+        self.address = address
+        self.start()
 
     def hang(self) -> None:
         self.die()
@@ -166,7 +175,15 @@ class Storage(Node):
         )
         disks = tuple(self.disks)
         return StorageState(
-            self.server_id, "boot", self.cluster, self.incarnation, 9, disks, exports, self.seen
+            self.server_id,
+            "boot",
+            self.cluster,
+            self.incarnation,
+            9,
+            disks,
+            exports,
+            self.seen,
+            self.node_uuid,
         )
 
     def on_content(self, question: DiskQuestion) -> DiskContent:
@@ -334,7 +351,14 @@ class Head(Node):
             for lvolid, group in self.groups.items()
         )
         return HeadState(
-            self.server_id, "boot", self.cluster, self.incarnation, groups, self.age, self.seen
+            self.server_id,
+            "boot",
+            self.cluster,
+            self.incarnation,
+            groups,
+            self.age,
+            self.seen,
+            self.node_uuid,
         )
 
     def on_fences(self, _: FenceQuestion) -> GroupFences:

@@ -44,6 +44,7 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
     clusters = {one.state.cluster for one in found}
     if len(clusters) != 1 or clusters == {""}:
         raise Invalid(f"these nodes belong to {len(clusters)} clusters: {', '.join(clusters)}")
+    _refuse_copies(found)
     _write_servers(found)
     told = survey.take()
     _write_disks(found, apply.plan_now(told).next_id)
@@ -61,6 +62,19 @@ def _ask(named: Sequence[tuple[str, ...]]) -> list[Found]:
     ]
 
 
+def _refuse_copies(found: Iterable[Found]) -> None:
+    """A node that answers twice was named twice, or copied: nobody could tell which is which."""
+    seen: dict[tuple[type[State], object], Found] = {}
+    for one in found:
+        for name in {one.number, one.state.node_uuid} - {0, ""}:
+            first = seen.setdefault((type(one.state), name), one)
+            if first is not one:
+                raise Invalid(
+                    f"the nodes at {first.addresses[0]} and at {one.addresses[0]} are both {name}:"
+                    " name one of them, and start the copy with an empty state_dir"
+                )
+
+
 @write_lock()
 def _write_servers(found: Iterable[Found]) -> None:
     servers.cluster()
@@ -73,6 +87,7 @@ def _write_servers(found: Iterable[Found]) -> None:
         recovery.skip_to(kind, max(one.number + 1, ids.next_of(kind)))
         about = {
             "id": one.number or ids.take(kind)[0],
+            "node_uuid": one.state.node_uuid,
             # It goes on: at its registration it is no new start that has lost what it ran.
             "boot_id": one.state.boot_id,
             "last_answer": clock.now(),
