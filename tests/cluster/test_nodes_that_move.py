@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomli_w
@@ -50,7 +51,7 @@ def is_at_home(world: World) -> bool:
     return known == {node.addresses for node in world.place.nodes()} and world.up()
 
 
-def servers(world: World) -> list[dict[str, object]]:
+def servers(world: World) -> list[dict[str, Any]]:
     return [*world.call("listStorageServers"), *world.call("listHeadServers")]
 
 

@@ -17,7 +17,8 @@ _places = itertools.count(1)
 @pytest.fixture
 def named(four: Cluster) -> Cluster:
     """Four storage servers and a head whose agents say who they are."""
-    for node in [*four.world.storages.values(), *four.world.heads.values()]:
+    nodes: list[Head | Storage] = [*four.world.storages.values(), *four.world.heads.values()]
+    for node in nodes:
         node.node_uuid = f"node-{node.address}"
         register(four, node, "one")
         if isinstance(node, Storage):

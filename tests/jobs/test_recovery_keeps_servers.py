@@ -8,12 +8,11 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inventory import recovery, servers
-from inventory.models import HeadServer, StorageServer
+from inventory.models import HeadServer, Priority, StorageServer
 from tests.contract.api import Api, put_down
 from tests.jobs.conftest import Cluster as Simulated
 from volumes.integrity import backup
 
-OFFLINE = 4
 KINDS: list[tuple[str, str, type[Any]]] = [
     ("registerHeadServer", "hsvrid", HeadServer),
     ("registerStorageServer", "ssvrid", StorageServer),
@@ -64,7 +63,7 @@ def test_the_number_of_a_server_that_was_deleted_never_comes_again(
 ) -> None:
     servers.cluster()
     server = register(call, method, 1)
-    put_down(kind, server, OFFLINE)
+    put_down(kind, server, Priority.OFFLINE)
     call(method.replace("register", "delete"), **{member: server})
 
     assert register(call, method, 1, **{member: server}) == server + 1
