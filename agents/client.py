@@ -25,6 +25,7 @@ from agents.protocol import (
     MendOrder,
     PullOrder,
     RebuildOrder,
+    RelocateOrder,
     Report,
     ShredOrder,
     SnapshotOrder,
@@ -162,6 +163,10 @@ class HeadAgent(_Agent):
     def rebuild(self, order: RebuildOrder) -> Report:
         """Start to bring a replica into sync."""
         return self._ask(Report, "rebuild", order, SYNCHRONOUS)
+
+    def relocate(self, order: RelocateOrder) -> None:
+        """Tell a group whose process is dead where its replicas are now."""
+        self._call("relocate", order, QUICK)
 
     def verify(self, order: VerifyOrder) -> VerifyReply:
         """Compare blocks of an attached mirror's replicas, and mend them if the order says so."""

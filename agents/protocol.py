@@ -369,6 +369,19 @@ class RebuildOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class RelocateOrder:
+    """Tell a group whose process is dead where its replicas are now: their servers may have moved.
+
+    One that runs is told by a RebuildOrder for the replica that it does not reach.
+    """
+
+    incarnation: int
+    lvolid: int
+    epoch: int
+    replicas: tuple[ReplicaSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyOrder:
     """Compare blocks of a mirror's replicas while no write to them is in flight.
 

@@ -111,6 +111,53 @@ def test_all_storage_servers_move_at_once_and_their_head_finds_them(
     assert world.verify("renumbered", ledger)
 
 
+def test_a_group_that_died_while_its_servers_moved_comes_back(
+    world: World, elsewhere: dict[str, list[str]]
+) -> None:
+    world.create("orphaned")
+    world.attach("orphaned")
+    ledger = world.fill("orphaned")
+
+    for name in STORAGES:
+        world.cluster.kill(name)
+        elsewhere[name] = away(name)
+    world.kill_head_process("orphaned")
+    for name in STORAGES:
+        world.cluster.launch(name)
+
+    world.wait(lambda: sorted(places(world).values()) == sorted(map(away, STORAGES)), "all moved")
+    world.wait(world.up, "all are up")
+    world.wait(lambda: world.healed("orphaned"), "three good replicas again", 90)
+    assert world.verify("orphaned", ledger)
+
+
+def test_a_server_whose_node_lost_its_state_folder_is_another_one_with_the_same_disks(
+    world: World,
+) -> None:
+    world.create("kept")
+    world.attach("kept")
+    ledger = world.fill("kept")
+    node = world.place.node("storage-4")
+    (old,) = (number for number, where in places(world).items() if where == list(node.addresses))
+    disks = {row["pdskid"] for row in world.call("listPhysicalDisks", ssvrid=old)}
+
+    world.cluster.kill(node.name)
+    shutil.rmtree(world.place.folder(node) / "state")
+    world.cluster.launch(node.name)
+
+    def owners() -> set[int]:
+        rows = world.call("listPhysicalDisks")
+        return {row["ssvrid"] for row in rows if row["pdskid"] in disks}
+
+    world.wait(lambda: owners().isdisjoint({old}), "its disks are another server's", 60)
+    world.call("deleteStorageServer", ssvrid=old)
+    (new,) = owners()
+    assert places(world)[new] == list(node.addresses)
+    world.wait(world.up, "all are up")
+    world.wait(lambda: world.healed("kept"), "three good replicas again")
+    assert world.verify("kept", ledger)
+
+
 def test_a_copy_of_a_node_is_refused_until_it_has_a_state_folder_of_its_own(
     world: World, tmp_path: Path
 ) -> None:

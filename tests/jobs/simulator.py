@@ -46,6 +46,7 @@ from agents.protocol import (
     PullOrder,
     Reason,
     RebuildOrder,
+    RelocateOrder,
     ReplicaDigests,
     ReplicaMark,
     ReplicaReport,
@@ -404,6 +405,9 @@ class Head(Node):
         group = next(g for g in self.groups.values() if dextid in g.replicas)
         group.replicas[dextid] = replace(group.replicas[dextid], reason=Reason(reason))
 
+    def on_relocate(self, order: RelocateOrder) -> None:
+        """A group that is dead looks for its replicas there when it is revived."""
+
     def on_detach(self, order: DetachOrder) -> Report:
         return self.journal(order, lambda: self._detach(order))
 
@@ -484,6 +488,7 @@ ORDERS: dict[str, Any] = {
     "snapshot": SnapshotOrder,
     "unsnapshot": UnsnapshotOrder,
     "rebuild": RebuildOrder,
+    "relocate": RelocateOrder,
     "checksums": ChecksumQuestion,
     "mend": MendOrder,
     "verify": VerifyOrder,

@@ -130,6 +130,24 @@ def test_last_replicas_are_found_again_when_all_servers_move_at_once(
     assert order.replica.addresses[0] in {node.address for node in nodes}
 
 
+def test_a_group_that_is_dead_is_told_where_its_replicas_are_now(
+    named: Cluster, used: LogicalVolume
+) -> None:
+    (head,) = named.world.heads.values()
+    named.reconcile()
+    assert head.told("relocate") == []
+    node = named.node_of(named.replicas(used)[0])
+    head.groups[used.pk].alive = False
+
+    move(named, node, "two")
+
+    order = head.told("relocate")[-1]
+    where = {replica.dextid: replica.addresses for replica in order.replicas}
+    nodes = {r.pk: named.node_of(r) for r in named.replicas(used)}
+    assert where == {dextid: (node.address,) for dextid, node in nodes.items()}
+    assert order.epoch == LogicalVolume.objects.get().epoch
+
+
 def test_no_order_reaches_another_node_at_the_address_of_its_server(
     named: Cluster, used: LogicalVolume
 ) -> None:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from agents.protocol import (
     HeadState,
     Malformed,
     Reason,
+    RelocateOrder,
     ReplicaState,
     StorageState,
 )
@@ -26,7 +28,7 @@ from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.recovery import sweep
 from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
-from volumes.replicas.rows import GOOD
+from volumes.replicas.rows import GOOD, ReplicaRow
 from volumes.scrub import passes
 
 logger = logging.getLogger(__name__)
@@ -216,8 +218,9 @@ def _fail_replicas(groups: list[GroupState]) -> None:
 def _export_to_the_dead(groups: list[GroupState]) -> None:
     """Have the replicas exported again of groups whose process is dead: revival needs them.
 
-    Their servers may have been started anew meanwhile, and then export nothing. A group that lives
-    says whom it lost; of one that died with its replicas nobody says anything.
+    Their servers may have been started anew meanwhile, and then export nothing; or elsewhere, and
+    then their head looks for them in vain. A group that lives says whom it lost; of one that died
+    with its replicas nobody says anything.
     """
     for group in groups:
         if group.alive:
@@ -225,7 +228,18 @@ def _export_to_the_dead(groups: list[GroupState]) -> None:
         used = {r.dextid for r in group.replicas if r.state == ReplicaState.INSYNC}
         replicas = [r for r in rows.of_group(group.lvolid) if r.good or r.dextid in used]
         wanted = [replica for replica in replicas if replica.alive]
-        exports.export(sweep.event(), group.lvolid, group.epoch, wanted)
+        exported = exports.export(sweep.event(), group.lvolid, group.epoch, wanted)
+        _tell_the_dead(group, [r for r in wanted if r.dextid in exported.sources], exported)
+
+
+def _tell_the_dead(group: GroupState, wanted: list[ReplicaRow], exported: exports.Exported) -> None:
+    """Tell their head where they are now; one that is busy with the group hears it next time."""
+    where = tuple(exported.replica(replica, ReplicaState.INSYNC) for replica in wanted)
+    head = Attachment.objects.filter(volume=group.lvolid).values_list("head", flat=True).first()
+    if where and head:
+        incarnation = servers.cluster().incarnation
+        order = RelocateOrder(incarnation, group.lvolid, group.epoch, where)
+        nodes.ask_all({head: partial(nodes.head(head).relocate, order)})
 
 
 # -- both -----------------------------------------------------------------------------------------

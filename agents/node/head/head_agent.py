@@ -20,6 +20,7 @@ from agents.protocol import (
     HeadState,
     Reason,
     RebuildOrder,
+    RelocateOrder,
     ReplicaState,
     SnapshotOrder,
     Target,
@@ -65,6 +66,7 @@ class HeadRole:
             "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
             "vastsky.unsnapshot": Method(UnsnapshotOrder, self._orders.unsnapshot),
             "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
+            "vastsky.relocate": Method(RelocateOrder, self._orders.relocate),
             "vastsky.verify": Method(VerifyOrder, self._orders.verify),
         }
 
