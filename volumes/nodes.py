@@ -83,9 +83,10 @@ def head_at(addresses: Sequence[str]) -> HeadAgent:
 
 
 class AddressAgent(NamedTuple):
-    """One address of a server, and the agent as reached through it alone."""
+    """One address of a server, and the agent as reached through it alone; which node is meant."""
 
     server: int
+    node_uuid: str
     agent: StorageAgent | HeadAgent
 
 
@@ -105,7 +106,7 @@ def head_agents_by_address() -> dict[int, AddressAgent]:
 def _doors(kind: type[A], rows: Iterable[tuple[Any, ...]]) -> dict[int, AddressAgent]:
     timeout = settings.VASTSKY_AGENT_TIMEOUT
     return {
-        pk: AddressAgent(server or 0, _reach(kind, [address], node_uuid, timeout))
+        pk: AddressAgent(server or 0, node_uuid, _reach(kind, [address], node_uuid, timeout))
         for pk, server, address, node_uuid in rows
     }
 

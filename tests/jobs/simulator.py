@@ -106,7 +106,7 @@ class Node:
         struct = params[0]
         if self.babbles:
             return {"x": ["nonsense", 1]}
-        if struct.get(NODE, self.node_uuid) != self.node_uuid:
+        if self.node_uuid and struct.get(NODE, self.node_uuid) != self.node_uuid:
             raise Fault(errno.EREMCHG, f"this is node {self.node_uuid}")
         if name in self.refuse:
             raise Fault(*self.refuse[name])

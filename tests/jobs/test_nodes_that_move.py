@@ -167,6 +167,20 @@ def test_no_order_reaches_another_node_at_the_address_of_its_server(
     assert StorageServer.objects.get(pk=node.server_id).silent_since
 
 
+def test_an_older_node_that_knows_no_number_is_not_taken_for_the_server_at_its_address(
+    named: Cluster,
+) -> None:
+    (head,) = named.world.heads.values()
+    other = Head(named.world, head.address, head.port)
+    head.die()
+    other.start()
+
+    named.reconcile()
+    other.die()
+
+    assert HeadServer.objects.get().silent_since
+
+
 def test_a_server_whose_address_another_node_has_is_left_out_and_shown(
     named: Cluster, used: LogicalVolume, admin_client: Client
 ) -> None:

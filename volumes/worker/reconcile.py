@@ -259,13 +259,19 @@ def _ask(
         if not isinstance(state, answer):
             sense = "no sane answer: " if isinstance(state, Malformed) else ""
             silences[pk] = f"{sense}{state}"
-        elif (owner := _owner(state)) not in (0, by_address[pk].server):
-            silences[pk] = f"another node answers there: it is server {owner}"
+        elif not _is_meant(state, by_address[pk]):
+            silences[pk] = f"another node answers there: it is server {_owner(state)}"
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
     servers.record_answers(kind, silences, asked)
     return sane
+
+
+def _is_meant(state: StorageState | HeadState, door: nodes.AddressAgent) -> bool:
+    """An agent of an older version does not say which node it is, but which server it was."""
+    owner = _owner(state)
+    return owner == door.server or (not owner and state.node_uuid == door.node_uuid)
 
 
 def _owner(state: StorageState | HeadState) -> int:
