@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar
 
 from agents.identity import Identity
 from agents.protocol import (
+    NODE,
     VERSION,
     AttachOrder,
     CancelOrder,
@@ -24,6 +25,7 @@ from agents.protocol import (
     MendOrder,
     PullOrder,
     RebuildOrder,
+    RelocateOrder,
     Report,
     ShredOrder,
     SnapshotOrder,
@@ -55,7 +57,10 @@ class AgentUnreachable(Unreachable):
 
 
 class _Agent:
-    """An agent with one or two addresses; the one that answered last is tried first."""
+    """An agent with one or two addresses; the one that answered last is tried first.
+
+    Where it told who it is, no other node takes an order for it, whoever has its addresses now.
+    """
 
     _answered: ClassVar[dict[tuple[Endpoint, ...], Endpoint]] = {}
 
@@ -65,7 +70,9 @@ class _Agent:
         port: int,
         timeout: float | None = None,
         identity: Identity | None = None,
+        node_uuid: str = "",
     ) -> None:
+        self._meant = {NODE: node_uuid} if node_uuid else {}
         secure = identity.calling if identity else None
         peers = (Endpoint(address, port, secure=secure) for address in addresses)
         self._peers = tuple(dict.fromkeys(peers))
@@ -92,7 +99,9 @@ class _Agent:
 
     def _call(self, method: str, order: Any, timeout: float) -> Any:
         """Try each address within one deadline. Orders are idempotent: a second try is safe."""
-        struct = {**to_struct(order), "ver": VERSION}
+        if not self._peers:
+            raise AgentUnreachable("it has no address: another node has taken them")
+        struct = {**to_struct(order), **self._meant, "ver": VERSION}
         timeout = timeout if self._timeout is None else self._timeout
         deadline = Deadline(timeout)
         failures = []
@@ -121,6 +130,8 @@ def _told(
             peer, f"vastsky.{method}", struct, deadline=deadline, connect_timeout=connect_timeout
         )
     except Fault as fault:
+        if fault.errno == errno.EREMCHG:
+            raise Unreachable(f"{peer}: another node answers there: {fault}") from None
         if fault.errno not in ERRNOS:
             raise Malformed(f"{peer} refused with {fault.errno}, which is no errno") from None
         raise
@@ -152,6 +163,10 @@ class HeadAgent(_Agent):
     def rebuild(self, order: RebuildOrder) -> Report:
         """Start to bring a replica into sync."""
         return self._ask(Report, "rebuild", order, SYNCHRONOUS)
+
+    def relocate(self, order: RelocateOrder) -> None:
+        """Tell a group whose process is dead where its replicas are now."""
+        self._call("relocate", order, QUICK)
 
     def verify(self, order: VerifyOrder) -> VerifyReply:
         """Compare blocks of an attached mirror's replicas, and mend them if the order says so."""

@@ -20,6 +20,10 @@ VERSION = 5
 WIRE = "wire"
 """Metadata of a member whose name on the wire, fixed since the first agents, is another."""
 
+NODE = "node_uuid"
+"""The member that names the node for which a call is meant; the manager sends it to nodes that told
+it who they are, and another node refuses the call with EREMCHG."""
+
 T = TypeVar("T")
 
 
@@ -368,6 +372,19 @@ class RebuildOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class RelocateOrder:
+    """Tell a group whose process is dead where its replicas are now: their servers may have moved.
+
+    One that runs is told by a RebuildOrder for the replica that it does not reach.
+    """
+
+    incarnation: int
+    lvolid: int
+    epoch: int
+    replicas: tuple[ReplicaSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyOrder:
     """Compare blocks of a mirror's replicas while no write to them is in flight.
 
@@ -480,7 +497,10 @@ class HighestSeen:
 
 @dataclass(frozen=True, slots=True)
 class HeadState:
-    """All that a head runs, as it was `age` seconds ago: a group that hangs delays the news."""
+    """All that a head runs, as it was `age` seconds ago: a group that hangs delays the news.
+
+    Older agents have no `node_uuid`.
+    """
 
     hsvrid: int
     boot_id: str
@@ -489,6 +509,7 @@ class HeadState:
     groups: tuple[GroupState, ...]
     age: int = 0
     seen: HighestSeen = HighestSeen()
+    node_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -533,7 +554,7 @@ class RefusedDisk:
 
 @dataclass(frozen=True, slots=True)
 class StorageState:
-    """All that a storage server has and serves right now."""
+    """All that a storage server has and serves right now. Older agents have no `node_uuid`."""
 
     ssvrid: int
     boot_id: str
@@ -544,6 +565,7 @@ class StorageState:
     exports: tuple[ExportState, ...]
     seen: HighestSeen = HighestSeen()
     refused: tuple[RefusedDisk, ...] = ()
+    node_uuid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

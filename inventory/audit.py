@@ -19,6 +19,8 @@ class Action(StrEnum):
     REGISTER_HEAD = "register_head"
     REGISTER_STORAGE = "register_storage"
     REGISTER_DISK = "register_disk"
+    MOVE_SERVER = "move_server"
+    FORGET_NODE = "forget_node"
     DELETE_HEAD = "delete_head"
     DELETE_STORAGE = "delete_storage"
     DELETE_DISK = "delete_disk"

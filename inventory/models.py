@@ -123,6 +123,9 @@ class Server(models.Model):
     """What head and storage servers have in common."""
 
     id = models.IntegerField(primary_key=True)
+    node_uuid = models.CharField(
+        max_length=64, blank=True, help_text="who the node is, whatever its addresses; older: empty"
+    )
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.HIGH)
     site = models.CharField(max_length=64, blank=True, help_text="failure domain, widest")
     rack = models.CharField(max_length=64, blank=True, help_text="failure domain within the site")
@@ -155,6 +158,7 @@ class HeadServer(Server):
             models.CheckConstraint(
                 condition=Q(priority__in=Priority.values), name="head_priority_known"
             ),
+            models.UniqueConstraint("node_uuid", condition=~Q(node_uuid=""), name="head_one_node"),
         ]
 
     def __str__(self) -> str:
@@ -169,6 +173,9 @@ class StorageServer(Server):
             models.CheckConstraint(condition=Q(id__gte=1), name="storage_id_positive"),
             models.CheckConstraint(
                 condition=Q(priority__in=Priority.values), name="storage_priority_known"
+            ),
+            models.UniqueConstraint(
+                "node_uuid", condition=~Q(node_uuid=""), name="storage_one_node"
             ),
         ]
 
@@ -213,6 +220,30 @@ class Address(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class RefusedNode(models.Model):
+    """A node that may not register, and why: for an operator, for it goes on trying."""
+
+    kind = models.CharField(max_length=8, choices=[("head", "head"), ("storage", "storage")])
+    node_uuid = models.CharField(max_length=64)
+    addresses = models.CharField(max_length=40)
+    reason = models.CharField(max_length=500)
+    since = models.DateTimeField()
+    last = models.DateTimeField()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                "kind", "node_uuid", "addresses", name="refused_node_once_per_place"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=["head", "storage"]), name="refused_node_kind_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} server at {self.addresses}"
 
 
 class Disk(models.Model):

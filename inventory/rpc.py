@@ -2,49 +2,11 @@
 
 from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Annotated, Any
+from typing import Any
 
-from inventory import servers
+from inventory import registration, servers
 from inventory.disks import Copied
 from inventory.errors import Invalid
-
-
-def register_head_server(
-    *,
-    ip_data: list[str | int],
-    boot_id: Annotated[str, 128] = "",
-    started: Annotated[str, 128] = "",
-    site: Annotated[str, 64] = "",
-    rack: Annotated[str, 64] = "",
-) -> int:
-    """Register a head server and return its id; EEXIST when it is up already.
-
-    An agent that sends the boot_id it registered with before is known again and gets its id.
-    EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
-    """
-    addresses = parse_addresses(ip_data)
-    return servers.register_head(
-        addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
-    ).pk
-
-
-def register_storage_server(
-    *,
-    ip_data: list[str | int],
-    boot_id: Annotated[str, 128] = "",
-    started: Annotated[str, 128] = "",
-    site: Annotated[str, 64] = "",
-    rack: Annotated[str, 64] = "",
-) -> int:
-    """Register a storage server and return its id; EEXIST when it is up already.
-
-    An agent that sends the boot_id it registered with before is known again and gets its id.
-    EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
-    """
-    addresses = parse_addresses(ip_data)
-    return servers.register_storage(
-        addresses=addresses, boot_id=boot_id, started=started, site=site, rack=rack
-    ).pk
 
 
 def delete_physical_disk(*, pdskid: int) -> None:
@@ -65,13 +27,15 @@ def delete_storage_server(*, ssvrid: int) -> None:
 def cluster_info() -> dict[str, Any]:
     """Return the cluster's uuid and incarnation, which agents write on disks and compare.
 
-    `recovery` tells why the cluster is in recovery mode; "" while it is not.
+    `recovery` tells why the cluster is in recovery mode; "" while it is not. `tells_nodes_apart`:
+    a node that says who it is never has to report its own restart.
     """
     cluster = servers.cluster()
     return {
         "cluster": str(cluster.uuid),
         "incarnation": cluster.incarnation,
         "recovery": cluster.recovery,
+        "tells_nodes_apart": True,
     }
 
 
@@ -81,7 +45,7 @@ NOWHERE = IPv4Network("0.0.0.0/8")
 
 def parse_addresses(ip_data: list[str | int]) -> list[str]:
     """Read one or two IPv4 addresses, dotted or as signed 32-bit integers."""
-    if not 1 <= len(ip_data) <= servers.NETWORKS:
+    if not 1 <= len(ip_data) <= registration.NETWORKS:
         raise Invalid(f"ip_data has one or two addresses, not {len(ip_data)}")
     return list(dict.fromkeys(_parse_address(address) for address in ip_data))
 
@@ -119,8 +83,6 @@ def parse_copied(copied: int) -> Copied:
 
 
 PROCEDURES: dict[str, Callable[..., Any]] = {
-    "registerHeadServer": register_head_server,
-    "registerStorageServer": register_storage_server,
     "deletePhysicalDisk": delete_physical_disk,
     "deleteHeadServer": delete_head_server,
     "deleteStorageServer": delete_storage_server,

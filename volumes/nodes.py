@@ -1,16 +1,15 @@
 """From a server's row to its agent, and the same question to many agents at once."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
 
 from agents.client import AgentUnreachable, Fault, HeadAgent, StorageAgent
 from agents.protocol import Malformed
-from inventory.models import ALIVE, Address
-from volumes.replicas.rows import storage_addresses
+from inventory.models import ALIVE, Address, HeadServer, StorageServer
 
 K = TypeVar("K", int, str)
 T = TypeVar("T")
@@ -33,8 +32,8 @@ def storage(server_id: int) -> StorageAgent:
 def storages(server_ids: list[int], timeout: float | None = None) -> dict[int, StorageAgent]:
     """Reach the agents of these storage servers; one query. `timeout` shortens what calls take."""
     return {
-        server: _reach(StorageAgent, addresses, timeout)
-        for server, addresses in storage_addresses(server_ids).items()
+        server: _reach(StorageAgent, where, node_uuid, timeout)
+        for server, (where, node_uuid) in _places(StorageServer, server_ids).items()
     }
 
 
@@ -45,19 +44,32 @@ def head(server_id: int) -> HeadAgent:
 
 def heads(server_ids: list[int]) -> dict[int, HeadAgent]:
     """Reach the agents of these head servers; one query."""
-    found: dict[int, tuple[str, ...]] = {}
-    rows = Address.objects.filter(head__in=server_ids).order_by("head", "position")
-    for server, address in rows.values_list("head", "address"):
-        found[server] = (*found.get(server, ()), address)
-    return {server: _reach(HeadAgent, addresses) for server, addresses in found.items()}
+    return {
+        server: _reach(HeadAgent, where, node_uuid)
+        for server, (where, node_uuid) in _places(HeadServer, server_ids).items()
+    }
 
 
-def _reach(kind: type[A], addresses: Sequence[str], timeout: float | None = None) -> A:
+def _places(
+    kind: type[HeadServer | StorageServer], server_ids: list[int]
+) -> dict[int, tuple[tuple[str, ...], str]]:
+    """Read where servers are, and which node each is; one that others took it from is nowhere."""
+    found: dict[int, tuple[tuple[str, ...], str]] = {}
+    rows = kind.objects.filter(pk__in=server_ids).order_by("pk", "addresses__position")
+    for server, node_uuid, address in rows.values_list("pk", "node_uuid", "addresses__address"):
+        before, _ = found.get(server, ((), ""))
+        found[server] = ((*before, address) if address else before, node_uuid)
+    return found
+
+
+def _reach(
+    kind: type[A], addresses: Sequence[str], node_uuid: str = "", timeout: float | None = None
+) -> A:
     ports = {
         HeadAgent: settings.VASTSKY_HEAD_AGENT_PORT,
         StorageAgent: settings.VASTSKY_STORAGE_AGENT_PORT,
     }
-    return kind(addresses, ports[kind], timeout, settings.VASTSKY_IDENTITY)
+    return kind(addresses, ports[kind], timeout, settings.VASTSKY_IDENTITY, node_uuid)
 
 
 def storage_at(addresses: Sequence[str]) -> StorageAgent:
@@ -71,29 +83,31 @@ def head_at(addresses: Sequence[str]) -> HeadAgent:
 
 
 class AddressAgent(NamedTuple):
-    """One address of a server, and the agent as reached through it alone."""
+    """One address of a server, and the agent as reached through it alone; which node is meant."""
 
     server: int
+    node_uuid: str
     agent: StorageAgent | HeadAgent
 
 
 def storage_agents_by_address() -> dict[int, AddressAgent]:
     """Reach living storage servers by each address alone, by the address's id."""
     rows = Address.objects.filter(storage__priority__in=ALIVE)
-    return {
-        pk: AddressAgent(
-            server or 0, _reach(StorageAgent, [address], settings.VASTSKY_AGENT_TIMEOUT)
-        )
-        for pk, server, address in rows.values_list("pk", "storage", "address")
-    }
+    named = rows.values_list("pk", "storage", "address", "storage__node_uuid")
+    return _doors(StorageAgent, named)
 
 
 def head_agents_by_address() -> dict[int, AddressAgent]:
     """Reach living heads by each address alone, by the address's id."""
     rows = Address.objects.filter(head__priority__in=ALIVE)
+    return _doors(HeadAgent, rows.values_list("pk", "head", "address", "head__node_uuid"))
+
+
+def _doors(kind: type[A], rows: Iterable[tuple[Any, ...]]) -> dict[int, AddressAgent]:
+    timeout = settings.VASTSKY_AGENT_TIMEOUT
     return {
-        pk: AddressAgent(server or 0, _reach(HeadAgent, [address], settings.VASTSKY_AGENT_TIMEOUT))
-        for pk, server, address in rows.values_list("pk", "head", "address")
+        pk: AddressAgent(server or 0, node_uuid, _reach(kind, [address], node_uuid, timeout))
+        for pk, server, address, node_uuid in rows
     }
 
 

@@ -98,6 +98,9 @@ class HeadEngine(Protocol):
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
 
+    def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
+        """Note where a dead group's replicas are now, for its revival; one that runs knows."""
+
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
 

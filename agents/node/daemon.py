@@ -47,6 +47,7 @@ class AgentCore:
 
     def __init__(self, config: NodeConfig) -> None:
         self.store = StateStore(config.state_dir / "agent.db")
+        self.node_uuid = self.store.node_uuid()
         self.fences = Fences(self.store)
         self.journal = Journal(self.store)
         self.orders = Orders(self.journal, self.fences)
@@ -82,7 +83,9 @@ def run(config: NodeConfig, build: Callable[[AgentCore], NodeRole]) -> None:
     parts.journal.prune()
     role = build(parts)
     methods = {**parts.methods(), **role.methods}
-    server = AgentServer(config.addresses, config.port, methods, config.identity)
+    server = AgentServer(
+        config.addresses, config.port, methods, config.identity, node_uuid=parts.node_uuid
+    )
     ending, reloading = threading.Event(), threading.Event()
 
     def note(number: int, _: FrameType | None) -> None:

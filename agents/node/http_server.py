@@ -37,8 +37,10 @@ class _Door:
         methods: dict[str, Method],
         identity: Identity | None,
         trusts: Callable[[str], bool],
+        node_uuid: str,
     ) -> None:
         self._methods = methods
+        self._node_uuid = node_uuid
         self._identity = identity
         self._trusts = trusts
 
@@ -57,7 +59,8 @@ class _Door:
         refusal = self.admit(request)
         if refusal is not None:
             return refusal
-        return Response(HTTPStatus.OK, [("Content-Type", "text/xml")], answer(self._methods, body))
+        answered = answer(self._methods, body, self._node_uuid)
+        return Response(HTTPStatus.OK, [("Content-Type", "text/xml")], answered)
 
     def _lets_in(self, request: Request) -> bool:
         return bool(self._identity) or self._trusts(request.peer)
@@ -78,8 +81,10 @@ class AgentServer:
         methods: dict[str, Method],
         identity: Identity | None = None,
         trusts: Callable[[str], bool] = is_trusted,
+        *,
+        node_uuid: str = "",
     ) -> None:
-        door = _Door(methods, identity, trusts)
+        door = _Door(methods, identity, trusts, node_uuid)
         bounds = Bounds(threads=AT_ONCE, waiting=WAITING, request_seconds=REQUEST_SECONDS)
         secure = identity.answering if identity else None
         self._reception = Reception(door, bounds, secure)

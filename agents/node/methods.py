@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.errors import AgentError
-from agents.protocol import VERSION, Malformed, from_struct, to_struct
+from agents.protocol import NODE, VERSION, Malformed, from_struct, to_struct
 from agents.xmlrpc import dump_answer, dump_fault, load_call
 
 logger = logging.getLogger(__name__)
@@ -44,14 +44,14 @@ class Acknowledgement:
     eventids: tuple[int, ...]
 
 
-def answer(methods: dict[str, Method], body: bytes | None) -> bytes:
-    """Answer a request with a value or a fault, never with an exception."""
+def answer(methods: dict[str, Method], body: bytes | None, node_uuid: str = "") -> bytes:
+    """Answer a request to this node with a value or a fault, never with an exception."""
     if body is None:
         return dump_fault(errno.EINVAL, "the request is too long")
     name = "?"
     try:
         name, params = load_call(body)
-        return dump_answer(_call(methods, name, params))
+        return dump_answer(_call(methods, name, params, node_uuid))
     except Malformed as error:
         return dump_fault(errno.EINVAL, str(error))
     except AgentError as error:
@@ -65,7 +65,7 @@ def answer(methods: dict[str, Method], body: bytes | None) -> bytes:
         return dump_fault(INTERNAL, "internal error; see the agent's log")
 
 
-def _call(methods: dict[str, Method], name: str, params: tuple[Any, ...]) -> Any:
+def _call(methods: dict[str, Method], name: str, params: tuple[Any, ...], node_uuid: str) -> Any:
     method = methods.get(name)
     if method is None:
         raise AgentError(errno.ENOSYS, f"no method {name[:80]!r} here")
@@ -74,5 +74,9 @@ def _call(methods: dict[str, Method], name: str, params: tuple[Any, ...]) -> Any
     version = params[0].get("ver")
     if type(version) is not int or version != VERSION:
         raise AgentError(errno.EPROTO, f"version {VERSION} is wanted")
+    meant = params[0].get(NODE, node_uuid)
+    if meant != node_uuid:
+        # It has moved to other addresses, and these are ours now: its orders are not.
+        raise AgentError(errno.EREMCHG, f"this is node {node_uuid}, and not {str(meant)[:80]}")
     result = method.obey(from_struct(method.kind, params[0]))
     return 0 if result is None else to_struct(result)

@@ -13,12 +13,14 @@ from agents.node.config import NodeConfig
 from agents.node.fences import Stale
 from agents.node.manager_client import Fault, ManagerClient, NoManager
 from agents.node.state_store import StateStore
-from agents.protocol import Target
+from agents.protocol import NODE, Target
 
 logger = logging.getLogger(__name__)
 
 CLUSTER = "cluster"
 SERVER_ID = "server id"
+TELLS_NODES_APART = "tells_nodes_apart"
+"""What a manager says of itself that knows nodes by more than their addresses."""
 UNASKED_SECONDS = 15.0
 FIRST_PAUSE = 0.25
 MAX_PAUSE = 5.0
@@ -67,6 +69,7 @@ class Registration:
         self._extra = extra or {}
         self._prepare = prepare
         self._complete = complete
+        self._told_apart = False
         self._started = secrets.token_hex(16)
         self._asked = time.monotonic()
         self._wanted = threading.Event()
@@ -138,6 +141,7 @@ class Registration:
             raise NotYet(f"clusterInfo answered {info}")
         if self.cluster not in ("", cluster):
             raise NotYet(f"this node belongs to cluster {self.cluster}, the manager is {cluster}")
+        self._told_apart = info.get(TELLS_NODES_APART) is True
         try:
             self._admit(incarnation)
         except Stale as error:
@@ -148,9 +152,9 @@ class Registration:
         try:
             return self._tell_server()
         except Fault as fault:
-            if fault.errno != errno.EEXIST:
+            if fault.errno != errno.EEXIST or self._told_apart:
                 raise
-        # It thinks that what an earlier boot of this node ran is still there.
+        # An older manager thinks that what an earlier boot of this node ran is still there.
         number = self._known_id()
         logger.warning("known as %s %d of an earlier start", self._kind.id_member, number)
         self._manager.call(
@@ -167,26 +171,23 @@ class Registration:
             started=self._started,
             site=config.site,
             rack=config.rack,
+            **{NODE: self._store.node_uuid(), self._kind.id_member: self.server_id},
             **self._extra,
         )
 
     def _known_id(self) -> int:
-        """Find which server we are to the manager; our own memory may be lost."""
+        """Find which server we are to an older manager; our own memory may be lost."""
         rows = self._manager.rows(self._kind.listing)
-        return find_own(rows, self._kind.id_member, self._config.addresses, self.server_id)
+        return find_own(rows, self._kind.id_member, self._config.addresses)
 
 
-def find_own(
-    rows: Iterable[dict[str, Any]], id_member: str, addresses: tuple[str, ...], remembered: int
-) -> int:
-    """Pick the server that has one of our addresses; NotYet if there is none."""
-    own = [
-        row[id_member]
-        for row in rows
-        if type(row.get(id_member)) is int and set(addresses) & set(row.get("ip_data", ()))
-    ]
-    if remembered in own or not own:
-        own = [remembered]
-    if not own[0]:
-        raise NotYet("the manager knows our addresses but lists no server that has them")
-    return int(own[0])
+def find_own(rows: Iterable[dict[str, Any]], id_member: str, addresses: tuple[str, ...]) -> int:
+    """Pick the server that has our addresses, all of them; NotYet if there is none.
+
+    One that has but one of them may be another node: its failure is not ours to report.
+    """
+    for row in rows:
+        number = row.get(id_member)
+        if type(number) is int and set(row.get("ip_data", ())) == set(addresses):
+            return number
+    raise NotYet("the manager knows an address of ours and lists no server that has both")

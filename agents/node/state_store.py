@@ -5,6 +5,7 @@ import os
 import sqlite3
 import stat
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ CREATE TABLE IF NOT EXISTS orders (
 """What makes each version of the schema of the one before it, the first of an empty file. Files
 that were written before versions were have the tables of version 1, and version 0."""
 VERSION = len(UPGRADES)
+NODE_UUID = "node uuid"
 OTHERS = 0o077
 
 
@@ -89,6 +91,12 @@ class StateStore:
             return
         with self.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def node_uuid(self) -> str:
+        """Tell who this node is, whatever its addresses: a name made at its first start."""
+        if not self.fact(NODE_UUID):
+            self.learn(NODE_UUID, str(uuid.uuid4()))
+        return self.fact(NODE_UUID)
 
     def close(self) -> None:
         """Give the file back."""

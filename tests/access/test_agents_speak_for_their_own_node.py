@@ -3,8 +3,17 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from inventory.models import AuditEntry, Disk, Extent, HeadServer, StorageServer
+from inventory.models import (
+    Address,
+    AuditEntry,
+    Disk,
+    Extent,
+    HeadServer,
+    RefusedNode,
+    StorageServer,
+)
 from tests.access.conftest import FAR, MakeToken, basic, outcome, post
 from tests.contract.api import Api, add_disk, zero_everything
 from vastsky_site.access import tokens
@@ -181,3 +190,47 @@ def test_an_agent_ends_no_shred_of_another(call: Api, agent: Agent, disks: list[
 
     assert agent("notifyShredFinished", dextid=other) == EACCES
     assert agent("notifyShredFinished", dextid=own) == 0
+
+
+def test_a_token_goes_with_its_node_to_other_addresses(agent: Agent) -> None:
+    about = {"node_uuid": "n1", "boot_id": "b"}
+    agent("registerStorageServer", ip_data=["10.1.0.1"], **about)
+    Address.objects.update(silent_since=timezone.now())
+
+    assert agent("registerStorageServer", ip_data=["10.1.0.5"], **about) == 0
+    assert Address.objects.get().address == "10.1.0.5"
+    assert agent("registerStorageServer", ip_data=["10.1.0.5"], node_uuid="n2") == EACCES
+
+
+def test_another_node_takes_no_server_for_which_a_token_speaks(
+    agent: Agent, make_token: MakeToken
+) -> None:
+    agent("registerStorageServer", ip_data=["10.1.0.1"], node_uuid="n1", boot_id="b")
+    Address.objects.update(silent_since=timezone.now())
+    thief = Agent("node-2", make_token("node-2", "agent"))
+
+    told = {"node_uuid": "n1", "boot_id": "b"}
+    assert thief("registerStorageServer", ip_data=["10.1.0.2"], **told) == EACCES
+    assert Address.objects.get().address == "10.1.0.1"
+
+
+def test_a_node_that_lost_its_state_folder_is_refused_with_what_to_do(
+    call: Api, agent: Agent
+) -> None:
+    agent("registerStorageServer", ip_data=["10.1.0.1"], node_uuid="n1", boot_id="b")
+    number = StorageServer.objects.get().pk
+    again = {"ip_data": ["10.1.0.1"], "node_uuid": "n2", "boot_id": "b"}
+
+    assert agent("registerStorageServer", **again) == EACCES
+    assert "vastsky.forgetNode" in RefusedNode.objects.get().reason
+    call("vastsky.forgetNode", ssvrid=number)
+
+    assert agent("registerStorageServer", **again) == 0
+    assert (StorageServer.objects.get().pk, RefusedNode.objects.count()) == (number, 0)
+
+
+def test_a_restart_that_nobody_noticed_is_no_matter_of_the_agent(agent: Agent) -> None:
+    agent("registerHeadServer", ip_data=["10.1.0.1"], node_uuid="n1", boot_id="old")
+
+    assert agent("registerHeadServer", ip_data=["10.1.0.1"], node_uuid="n1", boot_id="new") == 0
+    assert HeadServer.objects.get().boot_id == "new"

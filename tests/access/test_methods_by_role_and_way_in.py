@@ -13,6 +13,7 @@ from tests.access.conftest import FAR, MakeToken, basic, outcome, post
 from vastsky_site.access import authorization, tokens
 from vastsky_site.api import endpoint
 from vastsky_site.models import ApiToken
+from volumes.api import register_rpc
 from volumes.api import rpc as volumes_rpc
 
 EACCES, EPROTO, EINVAL, UNAUTHORIZED = 13, 71, 22, 401
@@ -23,7 +24,11 @@ Role = ApiToken.Role
 METHODS = sorted(endpoint.server.procedures)
 EVERYTHING = "everything"
 
-DOCUMENT = {*inventory_rpc.PROCEDURES, *volumes_rpc.PROCEDURES} - {
+DOCUMENT = {
+    *inventory_rpc.PROCEDURES,
+    *register_rpc.PROCEDURES,
+    *volumes_rpc.PROCEDURES,
+} - {
     "vastsky.clusterInfo",
     "vastsky.listJobs",
     "vastsky.listOrphans",
@@ -144,6 +149,8 @@ def test_the_matrix_knows_the_22_methods_of_the_document() -> None:
         "deleteHeadServer",
         "deleteStorageServer",
         "shutdownAll",
+        "vastsky.moveServer",
+        "vastsky.forgetNode",
     }
 
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from inventory import audit, servers
+from inventory import audit, registration
 from inventory.audit import Action, Way
 from inventory.models import AuditEntry
 from tests.access.conftest import FAR, MakeToken
@@ -318,7 +318,7 @@ def test_nobody_changes_the_log_or_reads_it_unasked(person: SignIn) -> None:
 
 
 def test_what_a_person_does_is_written_down_under_their_name(person: SignIn) -> None:
-    head = servers.register_head(addresses=["10.1.1.1"])
+    head = registration.register_head(addresses=["10.1.1.1"])
     AuditEntry.objects.all().delete()
 
     person("admin").post("/admin/console/do/fail-head/", {"on": head.pk})

@@ -158,6 +158,11 @@ class StorageNode(Node):
         self.agent = StorageAgent(addresses, ports[0])
         self.add_disk("disk-1.img", create_gb=4)
 
+    def move(self, *addresses: str) -> None:
+        """Have the agent listen elsewhere from its next start on."""
+        self.settings["addresses"] = list(addresses)
+        self.agent = StorageAgent(addresses, self.settings["port"])
+
     def add_disk(self, name: str, **settings: Any) -> Path:
         path = self.folder / name
         self.disks.append({"path": str(path), **settings})

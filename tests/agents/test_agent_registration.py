@@ -2,12 +2,15 @@
 
 import errno
 import os
+import shutil
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from agents.client import AgentUnreachable, StorageAgent
 from agents.node.registration import NotYet, find_own
 
 
@@ -41,11 +44,12 @@ def test_a_restarted_agent_is_adopted_with_the_same_boot_id(
     assert node.registered().disks[0].pdskid == 2
 
 
-def test_a_restart_that_was_not_noticed_is_reported_before_registering_again(
+def test_to_an_older_manager_a_restart_that_was_not_noticed_is_reported_first(
     node: Any, manager: Any, wait_until: Callable[..., Any]
 ) -> None:
     node.stop()
     manager.faults["registerStorageServer"] = [errno.EEXIST]
+    manager.answers["listStorageServers"] = [{"ssvrid": 1, "ip_data": node.settings["addresses"]}]
     before = len(manager.calls)
     node.start()
 
@@ -64,7 +68,7 @@ def test_a_restart_that_was_not_noticed_is_reported_before_registering_again(
     ]
 
 
-def test_an_agent_that_forgot_its_number_finds_it_by_its_addresses(
+def test_an_agent_that_forgot_its_number_finds_it_at_an_older_manager_by_its_addresses(
     make_node: Callable[[], Any], manager: Any, wait_until: Callable[..., Any]
 ) -> None:
     node = make_node()
@@ -139,16 +143,89 @@ def test_an_agent_nobody_asks_registers_again(
     wait_until(lambda: len(manager.told("registerStorageServer")) == 2, 20)
 
 
-def test_a_head_registers_too_and_reports_its_own_restart(
+def test_a_head_registers_too_and_reports_its_own_restart_to_an_older_manager(
     head: Any, manager: Any, wait_until: Callable[..., Any]
 ) -> None:
     assert manager.told("registerHeadServer")[0]["ip_data"] == head.settings["addresses"]
     manager.faults["registerHeadServer"] = [errno.EEXIST]
+    manager.answers["listHeadServers"] = [{"hsvrid": 1, "ip_data": head.settings["addresses"]}]
     head.end()
     head.start()
 
     told = wait_until(lambda: manager.told("notifyFailure"))
     assert (told[0]["target"], told[0]["reason"]) == (1, "restarted")
+
+
+@pytest.mark.parametrize("code", [errno.EEXIST, errno.EACCES, errno.EAGAIN])
+def test_a_refused_registration_is_tried_again_and_no_failure_of_anybody(
+    node: Any, manager: Any, wait_until: Callable[..., Any], code: int
+) -> None:
+    manager.answers["vastsky.clusterInfo"] |= {"tells_nodes_apart": True}
+    manager.answers["listStorageServers"] = [{"ssvrid": 1, "ip_data": node.settings["addresses"]}]
+    node.end()
+    manager.faults["registerStorageServer"] = [code, code]
+    node.start()
+
+    wait_until(lambda: len(manager.told("registerStorageServer")) == 4)
+    assert manager.told("notifyFailure") == []
+
+
+def test_a_node_is_the_same_at_every_start_and_at_other_addresses(
+    node: Any, manager: Any, wait_until: Callable[..., Any]
+) -> None:
+    was = node.state().node_uuid
+    first, *_ = manager.told("registerStorageServer")
+    assert (first["node_uuid"], first["ssvrid"]) == (was, 0)
+
+    node.end()
+    node.move("127.0.88.1", "127.0.88.2")
+    node.start()
+
+    wait_until(lambda: len(manager.told("registerStorageServer")) == 2)
+    again = manager.told("registerStorageServer")[1]
+    assert (again["node_uuid"], again["ssvrid"]) == (was, 1)
+    assert again["ip_data"] == ["127.0.88.1", "127.0.88.2"]
+    assert node.state().node_uuid == was
+
+
+def test_a_node_without_its_state_folder_is_another_one(
+    node: Any, manager: Any, wait_until: Callable[..., Any]
+) -> None:
+    was = node.state().node_uuid
+    node.stop()
+    shutil.rmtree(node.settings["state_dir"])
+    node.start()
+
+    wait_until(lambda: len(manager.told("registerStorageServer")) == 2)
+    again = manager.told("registerStorageServer")[1]
+    assert again["node_uuid"] not in ("", was)
+    assert again["ssvrid"] == 0
+
+
+def test_an_order_for_another_node_is_not_obeyed(node: Any) -> None:
+    was = node.state().node_uuid
+    where, port = node.settings["addresses"], node.settings["port"]
+
+    with pytest.raises(AgentUnreachable, match=f"another node answers there: this is node {was}"):
+        StorageAgent(where, port, node_uuid="somebody-else").state()
+    assert StorageAgent(where, port, node_uuid=was).state().ssvrid == 1
+
+
+def test_the_data_server_follows_its_agent_to_other_addresses(
+    node: Any, wait_until: Callable[..., Any]
+) -> None:
+    boot, server = node.state().boot_id, node.data_server_pid
+    node.end()
+    node.start()
+    assert (node.state().boot_id, node.data_server_pid) == (boot, server)
+
+    node.end()
+    node.move(node.settings["addresses"][0], "127.0.88.2")
+    node.start()
+
+    assert node.state().boot_id != boot
+    for address in node.settings["addresses"]:
+        socket.create_connection((address, node.settings["data_port"]), 2).close()
 
 
 def test_a_disk_added_to_the_file_is_taken_in_on_sighup(
@@ -230,11 +307,10 @@ def test_a_notification_waits_for_a_manager_that_refuses_for_now(
     wait_until(lambda: len(manager.told("notifyFailure")) == 3)
 
 
-def test_own_row_is_found_by_address_or_memory() -> None:
+def test_only_a_server_that_has_all_our_addresses_is_us_to_an_older_manager() -> None:
     rows = [{"id": 3, "ip_data": ["a", "b"]}, {"id": 4, "ip_data": ["c", "d"]}]
 
-    assert find_own(rows, "id", ("d", "x"), 0) == 4
-    assert find_own(rows, "id", ("a", "d"), 4) == 4
-    assert find_own([], "id", ("a",), 9) == 9
-    with pytest.raises(NotYet):
-        find_own(rows, "id", ("z",), 0)
+    assert find_own(rows, "id", ("d", "c")) == 4
+    for addresses in [("d", "x"), ("a", "d"), ("z",)]:
+        with pytest.raises(NotYet):
+            find_own(rows, "id", addresses)

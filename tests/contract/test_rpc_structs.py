@@ -13,6 +13,7 @@ EINVAL, EPROTO = 22, 71
 NAMED: dict[str, Any] = {"lvolid": 1, "lvolname": "data"}
 SERVER: dict[str, Any] = {
     "ip_data": ["10.0.0.1"],
+    "node_uuid": "n",
     "boot_id": "b",
     "started": "p",
     "site": "s",
@@ -20,8 +21,8 @@ SERVER: dict[str, Any] = {
 }
 
 METHODS: dict[str, dict[str, Any]] = {
-    "registerHeadServer": SERVER,
-    "registerStorageServer": SERVER,
+    "registerHeadServer": {**SERVER, "hsvrid": 1},
+    "registerStorageServer": {**SERVER, "ssvrid": 1},
     "registerPhysicalDisk": {
         "ssvrid": 1,
         "local_path": "/dev/x",
@@ -60,6 +61,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.listJobs": {},
     "vastsky.listOrphans": {"after": 1},
     "vastsky.listWaiting": {},
+    "vastsky.moveServer": {"hsvrid": 1, "ssvrid": 1, "ip_data": ["10.0.0.1"]},
+    "vastsky.forgetNode": {"hsvrid": 1, "ssvrid": 1},
     "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},
     "vastsky.evacuate": {"ssvrid": 1, "pdskid": 1},
     "vastsky.maintenance": {"ssvrid": 1, "pdskid": 1, "minutes": 1},
@@ -91,6 +94,7 @@ REQUIRED = {
     "notifyShredFinished": ["dextid"],
     "notifyRebuildMirrorFinished": ["mirrorid", "dexts"],
     "vastsky.forceAttach": ["hsvrid"],
+    "vastsky.moveServer": ["ip_data"],
     "vastsky.pauseJob": ["eventid"],
     "vastsky.resumeJob": ["eventid"],
     "vastsky.cancelJob": ["eventid"],
@@ -185,6 +189,7 @@ def test_a_wrong_element_of_an_array_is_einval(
     ("method", "member", "limit"),
     [
         ("registerHeadServer", "boot_id", 128),
+        ("registerHeadServer", "node_uuid", 64),
         ("registerStorageServer", "site", 64),
         ("registerStorageServer", "rack", 64),
         ("registerPhysicalDisk", "local_path", 1024),

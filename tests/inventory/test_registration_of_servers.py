@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from inventory import servers
+from inventory import registration, servers
 from inventory.errors import Exists
 from inventory.models import Address, Cluster, HeadServer, IdSpace, Priority, StorageServer
 from tests.contract.api import Api, put_down
@@ -142,9 +142,9 @@ def test_who_comes_back_a_moment_later_than_another_exists(call: Api) -> None:
     put_down(HeadServer, call("registerHeadServer", ip_data=[A]), Priority.OFFLINE)
     first, second = HeadServer.objects.get(), HeadServer.objects.get()
 
-    servers._return(first, HeadServer(boot_id="one"))
+    registration._return(first, HeadServer(boot_id="one"), [A])
     with pytest.raises(Exists):
-        servers._return(second, HeadServer(boot_id="two"))
+        registration._return(second, HeadServer(boot_id="two"), [A])
 
     assert HeadServer.objects.get().boot_id == "one"
 

@@ -1,6 +1,7 @@
 """Two agents register the same thing at the same moment: one wins."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from xmlrpc.client import Fault
 
@@ -37,6 +38,17 @@ def test_a_server_that_was_down_comes_back_once(call: Api, race: Race) -> None:
     one = lambda: call("registerStorageServer", ip_data=["10.0.0.1"])  # noqa: E731
 
     assert outcome(race(one, one)) == [-EEXIST, server]
+
+
+@pytest.mark.parametrize("method", ["registerHeadServer", "registerStorageServer"])
+def test_of_a_node_and_its_copy_one_is_recorded(call: Api, race: Race, method: str) -> None:
+    one, two, three = (
+        partial(call, method, ip_data=[f"10.0.0.{n}"], node_uuid="n1", boot_id="b")
+        for n in (1, 2, 3)
+    )
+
+    assert outcome(race(one, two, three)) == [-EEXIST, -EEXIST, 1]
+    assert HeadServer.objects.count() + StorageServer.objects.count() == 1
 
 
 def test_a_new_disk_is_tiled_once(call: Api, race: Race) -> None:

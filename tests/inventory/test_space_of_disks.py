@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from inventory import disks, ids, servers, space
+from inventory import disks, ids, registration, space
 from inventory.errors import Invalid, NoSpace
 from inventory.models import Disk, Extent, IdSpace
 from tests.contract.api import SECTORS_PER_GB, zero_everything
@@ -20,7 +20,7 @@ GB = 20
 
 
 def new_disk(gb: int = GB) -> Disk:
-    server = servers.register_storage(addresses=["10.0.0.1"], boot_id="one")
+    server = registration.register_storage(addresses=["10.0.0.1"], boot_id="one")
     sectors = gb * SECTORS_PER_GB
     return disks.register_disk(server_id=server.pk, local_path="/d", capacity_sectors=sectors)
 

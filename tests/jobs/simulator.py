@@ -20,6 +20,7 @@ from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
 from agents.checksums import BLOCKS, digest, fold
 from agents.protocol import (
+    NODE,
     AttachOrder,
     ChecksumQuestion,
     ChecksumReply,
@@ -46,6 +47,7 @@ from agents.protocol import (
     Reason,
     RebuildOrder,
     RefusedDisk,
+    RelocateOrder,
     ReplicaDigests,
     ReplicaMark,
     ReplicaReport,
@@ -88,6 +90,7 @@ class Node:
     refuse: dict[str, tuple[int, str]] = field(default_factory=dict)
     babbles: bool = False
     server_id: int = 0
+    node_uuid: str = ""
     _server: _Server | None = None
     _hung: socket.socket | None = None
 
@@ -104,6 +107,8 @@ class Node:
         struct = params[0]
         if self.babbles:
             return {"x": ["nonsense", 1]}
+        if self.node_uuid and struct.get(NODE, self.node_uuid) != self.node_uuid:
+            raise Fault(errno.EREMCHG, f"this is node {self.node_uuid}")
         if name in self.refuse:
             raise Fault(*self.refuse[name])
         if name == "report":
@@ -128,6 +133,11 @@ class Node:
         if self._hung:
             self._hung.close()
             self._hung = None
+
+    def move(self, address: str) -> None:
+        self.die()
+        self.address = address
+        self.start()
 
     def hang(self) -> None:
         self.die()
@@ -176,6 +186,7 @@ class Storage(Node):
             exports,
             self.seen,
             tuple(self.refused),
+            self.node_uuid,
         )
 
     def on_content(self, question: DiskQuestion) -> DiskContent:
@@ -343,7 +354,14 @@ class Head(Node):
             for lvolid, group in self.groups.items()
         )
         return HeadState(
-            self.server_id, "boot", self.cluster, self.incarnation, groups, self.age, self.seen
+            self.server_id,
+            "boot",
+            self.cluster,
+            self.incarnation,
+            groups,
+            self.age,
+            self.seen,
+            self.node_uuid,
         )
 
     def on_fences(self, _: FenceQuestion) -> GroupFences:
@@ -388,6 +406,9 @@ class Head(Node):
         """Lose the connection to a last good replica, or have it back."""
         group = next(g for g in self.groups.values() if dextid in g.replicas)
         group.replicas[dextid] = replace(group.replicas[dextid], reason=Reason(reason))
+
+    def on_relocate(self, order: RelocateOrder) -> None:
+        """A group that is dead looks for its replicas there when it is revived."""
 
     def on_detach(self, order: DetachOrder) -> Report:
         return self.journal(order, lambda: self._detach(order))
@@ -469,6 +490,7 @@ ORDERS: dict[str, Any] = {
     "snapshot": SnapshotOrder,
     "unsnapshot": UnsnapshotOrder,
     "rebuild": RebuildOrder,
+    "relocate": RelocateOrder,
     "checksums": ChecksumQuestion,
     "mend": MendOrder,
     "verify": VerifyOrder,

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import Reason
-from inventory import audit, disks, recovery, servers
+from inventory import audit, disks, recovery, registration, servers
 from inventory.audit import Action, Way
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
@@ -143,6 +143,11 @@ def broken_snapshot(four: Cluster) -> Mutation:
     return lambda: in_transaction(lambda: broken.break_snapshots(which, "its store is gone"))
 
 
+def known_node(four: Cluster) -> HeadServer:
+    HeadServer.objects.update(node_uuid="one")
+    return a_head(four)
+
+
 def shut_down(four: Cluster) -> Mutation:
     failures.shut_down()
     return servers.resume
@@ -164,14 +169,18 @@ def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
 
 
 SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
-    Action.REGISTER_HEAD: lambda four: call(servers.register_head, addresses=["10.1.1.1"]),
-    Action.REGISTER_STORAGE: lambda four: call(servers.register_storage, addresses=["10.1.1.1"]),
+    Action.REGISTER_HEAD: lambda four: call(registration.register_head, addresses=["10.1.1.1"]),
+    Action.REGISTER_STORAGE: lambda four: call(
+        registration.register_storage, addresses=["10.1.1.1"]
+    ),
     Action.REGISTER_DISK: lambda four: call(
         disks.register_disk,
         server_id=a_disk(four).server_id,
         local_path="/dev/new",
         capacity_sectors=9 << 21,
     ),
+    Action.MOVE_SERVER: lambda four: call(registration.move, a_head(four), ["10.1.1.1"]),
+    Action.FORGET_NODE: lambda four: call(registration.forget_node, known_node(four)),
     Action.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
     Action.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
     Action.DELETE_DISK: lambda four: call(servers.delete_disk, down(Disk)),
@@ -211,6 +220,8 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [
+    Action.MOVE_SERVER,
+    Action.FORGET_NODE,
     Action.BREAK_SNAPSHOT,
     Action.FENCE,
     Action.FAIL_HEAD,
@@ -313,8 +324,8 @@ def test_a_failed_head_and_each_group_taken_from_it_are_rows(four: Cluster) -> N
 
 def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
     for _ in range(2):
-        servers.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r1")
-    servers.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r2")
+        registration.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r1")
+    registration.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r2")
 
     assert AuditEntry.objects.count() == 2
 

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 from django.db.models import Q
 
 from agents.protocol import Target
-from inventory import audit
+from inventory import audit, refused_nodes, registration
 from inventory.errors import Forbidden
-from inventory.models import Address, Disk, Extent
+from inventory.models import Address, Disk, Extent, HeadServer, StorageServer
 from inventory.rpc import parse_addresses
 from inventory.write_lock import write_lock
 from vastsky_site.access import tokens
@@ -57,6 +58,8 @@ METHODS: dict[str, frozenset[Role]] = {
     "vastsky.forceAttach": OPERATE,
     "vastsky.planEvacuation": READ,
     "vastsky.resume": OPERATE,
+    "vastsky.moveServer": ADMIN,
+    "vastsky.forgetNode": ADMIN,
     "vastsky.evacuate": OPERATE,
     "vastsky.maintenance": OPERATE,
     "vastsky.pauseJob": OPERATE,
@@ -103,39 +106,80 @@ def require(method: str) -> None:
 def perform(method: str, procedure: Callable[..., Any], arguments: dict[str, Any]) -> Any:
     """Call the procedure; an agent only where it speaks for its own server."""
     caller = _caller.get()
-    if caller.role != Role.AGENT:
-        return procedure(**arguments)
     if method in REGISTRATIONS:
         return _register(REGISTRATIONS[method], caller, procedure, arguments)
+    if caller.role != Role.AGENT:
+        return procedure(**arguments)
     owns = OWN.get(method)
     if owns and not owns(caller, **arguments):
         raise Forbidden(f"{caller.name} speaks for its own node only, and this is about another")
     return procedure(**arguments)
 
 
-# -- an agent's registration ----------------------------------------------------------------------
+# -- a node's registration ------------------------------------------------------------------------
 
 REGISTRATIONS = {"registerHeadServer": "head", "registerStorageServer": "storage"}
+SERVERS: dict[str, type[HeadServer] | type[StorageServer]] = {
+    "head": HeadServer,
+    "storage": StorageServer,
+}
+FIND: dict[str, Callable[..., HeadServer | StorageServer | None]] = {
+    "head": partial(registration.find, HeadServer),
+    "storage": partial(registration.find, StorageServer),
+}
 
 
 def _register(
     kind: str, caller: Caller, procedure: Callable[..., Any], arguments: dict[str, Any]
 ) -> Any:
+    """Register a node; a person is told of one that is refused."""
+    addresses = parse_addresses(arguments["ip_data"])
+    with refused_nodes.noting(kind, arguments.get("node_uuid", ""), addresses):
+        if caller.role != Role.AGENT:
+            return procedure(**arguments)
+        return _register_own(kind, caller, procedure, arguments)
+
+
+def _register_own(
+    kind: str, caller: Caller, procedure: Callable[..., Any], arguments: dict[str, Any]
+) -> Any:
     """Register an agent's own server; a token that speaks for none yet speaks for this one then."""
-    addresses = Address.objects.filter(address__in=parse_addresses(arguments["ip_data"]))
-    known = set(addresses.exclude(**{kind: None}).values_list(kind, flat=True))
+    known = _known(kind, arguments)
     bound = getattr(caller, kind)
     if not bound and len(known) == 1:
-        # In a change of its own: where the server is up still, the agent reports its failure next.
+        # In a change of its own: where the server is up still, an older agent reports its failure
+        # next.
         (bound,) = known
         _bind(kind, caller, bound)
     if bound and known != {bound}:
-        raise Forbidden(f"{caller.name} speaks for another {kind} server")
+        raise Forbidden(_another(kind, caller, bound, arguments))
     with write_lock():
         server = procedure(**arguments)
         if not bound:
             _bind(kind, caller, server)
     return server
+
+
+def _known(kind: str, arguments: dict[str, Any]) -> set[int]:
+    """Tell which servers it may be; one that does not say who it is: all that it would touch."""
+    addresses = parse_addresses(arguments["ip_data"])
+    if not (node_uuid := arguments.get("node_uuid", "")):
+        rows = Address.objects.filter(address__in=addresses)
+        return set(rows.exclude(**{kind: None}).values_list(kind, flat=True))
+    number = arguments.get(f"{kind[0]}svrid", 0)
+    found = FIND[kind](addresses, node_uuid, number)
+    return {found.pk} if found else set()
+
+
+def _another(kind: str, caller: Caller, bound: int, arguments: dict[str, Any]) -> str:
+    text = f"{caller.name} speaks for another {kind} server"
+    if not arguments.get("node_uuid"):
+        return text
+    server = SERVERS[kind](pk=bound)
+    return (
+        f"{text}: {server}, which was another node. Where this one lost its state_dir, or takes"
+        f" its place, vastsky.forgetNode lets it be {server}; else it needs a token of its own"
+    )
 
 
 def _bind(kind: str, caller: Caller, server: int) -> None:

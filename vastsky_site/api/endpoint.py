@@ -18,6 +18,7 @@ from modernrpc.xmlrpc.handler import XmlRpcHandler
 
 import inventory.rpc
 import volumes.api.operator_rpc
+import volumes.api.register_rpc
 import volumes.api.rpc
 import volumes.api.scrub_rpc
 from inventory import calls, outages
@@ -238,6 +239,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     **inventory.rpc.PROCEDURES,
     **volumes.api.rpc.PROCEDURES,
     **volumes.api.operator_rpc.PROCEDURES,
+    **volumes.api.register_rpc.PROCEDURES,
     **volumes.api.scrub_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from agents.xmlrpc import INT_MAX
-from inventory import servers
+from inventory import registration, servers
 from inventory.errors import Invalid, NotFound
-from inventory.models import Disk, StorageServer
+from inventory.models import Disk, HeadServer, StorageServer
+from inventory.rpc import parse_addresses
 from volumes.models import Job
 from volumes.repair import drain
 from volumes.worker import operations
@@ -15,6 +16,19 @@ from volumes.worker import operations
 def resume() -> int:
     """Let servers register again that shutdownAll took out of service; how many."""
     return servers.resume()
+
+
+def move_server(*, ip_data: list[str | int], hsvrid: int = 0, ssvrid: int = 0) -> None:
+    """Look for a server at other addresses from now on; EEXIST where another server is there.
+
+    A node that says who it is, as all do but those of an older version, needs no such word.
+    """
+    registration.move(_find_server(hsvrid, ssvrid), parse_addresses(ip_data))
+
+
+def forget_node(*, hsvrid: int = 0, ssvrid: int = 0) -> None:
+    """Let the node that registers next at a server's addresses be this server, whoever it is."""
+    registration.forget_node(_find_server(hsvrid, ssvrid))
 
 
 def plan_evacuation(*, ssvrid: int = 0, pdskid: int = 0) -> dict[str, Any]:
@@ -59,6 +73,12 @@ def force_job(*, eventid: int) -> None:
     operations.force_job(_find_job(eventid))
 
 
+def _find_server(hsvrid: int, ssvrid: int) -> HeadServer | StorageServer:
+    if bool(hsvrid) == bool(ssvrid):
+        raise Invalid("one of hsvrid and ssvrid is wanted")
+    return HeadServer(pk=hsvrid) if hsvrid else StorageServer(pk=ssvrid)
+
+
 def _find_place(ssvrid: int, pdskid: int) -> StorageServer | Disk:
     if bool(ssvrid) == bool(pdskid):
         raise Invalid("one of ssvrid and pdskid is wanted")
@@ -81,6 +101,8 @@ def _find_job(eventid: int) -> Job:
 
 PROCEDURES: dict[str, Callable[..., Any]] = {
     "vastsky.resume": resume,
+    "vastsky.moveServer": move_server,
+    "vastsky.forgetNode": forget_node,
     "vastsky.planEvacuation": plan_evacuation,
     "vastsky.evacuate": evacuate,
     "vastsky.maintenance": maintain,

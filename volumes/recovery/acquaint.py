@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from agents.protocol import HeadState, StorageState
-from inventory import audit, clock, ids, recovery, servers, space
+from inventory import audit, clock, ids, recovery, registration, servers, space
 from inventory.errors import Invalid
 from inventory.models import Address, Cluster, Disk, HeadServer, StorageServer
 from inventory.write_lock import write_lock
@@ -44,6 +44,7 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
     clusters = {one.state.cluster for one in found}
     if len(clusters) != 1 or clusters == {""}:
         raise Invalid(f"these nodes belong to {len(clusters)} clusters: {', '.join(clusters)}")
+    _refuse_copies(found)
     _write_servers(found)
     told = survey.take()
     places = {disk.name: disk.server for disk in told.disks}
@@ -62,6 +63,19 @@ def _ask(named: Sequence[tuple[str, ...]]) -> list[Found]:
     ]
 
 
+def _refuse_copies(found: Iterable[Found]) -> None:
+    """A node that answers twice was named twice, or copied: nobody could tell which is which."""
+    seen: dict[tuple[type[State], object], Found] = {}
+    for one in found:
+        for name in {one.number, one.state.node_uuid} - {0, ""}:
+            first = seen.setdefault((type(one.state), name), one)
+            if first is not one:
+                raise Invalid(
+                    f"the nodes at {first.addresses[0]} and at {one.addresses[0]} are both {name}:"
+                    " name one of them, and start the copy with an empty state_dir"
+                )
+
+
 @write_lock()
 def _write_servers(found: Iterable[Found]) -> None:
     servers.cluster()
@@ -74,6 +88,7 @@ def _write_servers(found: Iterable[Found]) -> None:
         recovery.skip_to(kind, max(one.number + 1, ids.next_of(kind)))
         about = {
             "id": one.number or ids.take(kind)[0],
+            "node_uuid": one.state.node_uuid,
             # It goes on: at its registration it is no new start that has lost what it ran.
             "boot_id": one.state.boot_id,
             "last_answer": clock.now(),
@@ -82,7 +97,7 @@ def _write_servers(found: Iterable[Found]) -> None:
         row = (StorageServer if kind == "storage" else HeadServer).objects.create(**about)
         for position, address in enumerate(one.addresses):
             Address.objects.create(address=address, position=position, **{kind: row})
-        audit.record(servers.REGISTER[type(row)], row, f"from the node at {one.addresses[0]}")
+        audit.record(registration.REGISTER[type(row)], row, f"from the node at {one.addresses[0]}")
 
 
 @transaction.atomic

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Exists, F, Model, Q, QuerySet, Sum, Window
 from django.utils import timezone
 
-from inventory import clock, servers
+from inventory import clock, refused_nodes, servers
 from inventory.models import (
     ALIVE,
     Cluster,
@@ -84,6 +84,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += _orphans()
     found += _attachments()
     found += _jobs(now)
+    found += _refused_nodes()
     found += _servers(now)
     found += _networks()
     found += _disks()
@@ -319,6 +320,19 @@ def _brake() -> Iterator[Problem]:
 
 
 # -- hardware -------------------------------------------------------------------------------------
+
+
+def _refused_nodes() -> Iterator[Problem]:
+    """A node that has just moved is refused for a moment: that is no problem yet."""
+    settled = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    for row in refused_nodes.lately().filter(since__lt=settled).order_by("since")[:LISTED]:
+        yield Problem(
+            Risk.FAILED,
+            None,
+            f"A node at {row.addresses} may not register as a {row.kind} server",
+            f"it is node {row.node_uuid}: {row.reason}",
+            clock.on_the_wall(row.since),
+        )
 
 
 def _servers(now: datetime) -> Iterator[Problem]:

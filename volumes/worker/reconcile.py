@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from django.conf import settings
@@ -13,6 +14,7 @@ from agents.protocol import (
     HeadState,
     Malformed,
     Reason,
+    RelocateOrder,
     ReplicaState,
     StorageState,
 )
@@ -26,7 +28,7 @@ from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.recovery import sweep
 from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
-from volumes.replicas.rows import GOOD
+from volumes.replicas.rows import GOOD, ReplicaRow
 from volumes.scrub import passes
 from volumes.worker import disks_told
 
@@ -215,8 +217,9 @@ def _fail_replicas(groups: list[GroupState]) -> None:
 def _export_to_the_dead(groups: list[GroupState]) -> None:
     """Have the replicas exported again of groups whose process is dead: revival needs them.
 
-    Their servers may have been started anew meanwhile, and then export nothing. A group that lives
-    says whom it lost; of one that died with its replicas nobody says anything.
+    Their servers may have been started anew meanwhile, and then export nothing; or elsewhere, and
+    then their head looks for them in vain. A group that lives says whom it lost; of one that died
+    with its replicas nobody says anything.
     """
     for group in groups:
         if group.alive:
@@ -224,7 +227,18 @@ def _export_to_the_dead(groups: list[GroupState]) -> None:
         used = {r.dextid for r in group.replicas if r.state == ReplicaState.INSYNC}
         replicas = [r for r in rows.of_group(group.lvolid) if r.good or r.dextid in used]
         wanted = [replica for replica in replicas if replica.alive]
-        exports.export(sweep.event(), group.lvolid, group.epoch, wanted)
+        exported = exports.export(sweep.event(), group.lvolid, group.epoch, wanted)
+        _tell_the_dead(group, [r for r in wanted if r.dextid in exported.sources], exported)
+
+
+def _tell_the_dead(group: GroupState, wanted: list[ReplicaRow], exported: exports.Exported) -> None:
+    """Tell their head where they are now; one that is busy with the group hears it next time."""
+    where = tuple(exported.replica(replica, ReplicaState.INSYNC) for replica in wanted)
+    head = Attachment.objects.filter(volume=group.lvolid).values_list("head", flat=True).first()
+    if where and head:
+        incarnation = servers.cluster().incarnation
+        order = RelocateOrder(incarnation, group.lvolid, group.epoch, where)
+        nodes.ask_all({head: partial(nodes.head(head).relocate, order)})
 
 
 # -- both -----------------------------------------------------------------------------------------
@@ -244,13 +258,19 @@ def _ask(
         if not isinstance(state, answer):
             sense = "no sane answer: " if isinstance(state, Malformed) else ""
             silences[pk] = f"{sense}{state}"
-        elif (owner := _owner(state)) not in (0, by_address[pk].server):
-            silences[pk] = f"another node answers there: it is server {owner}"
+        elif not _is_meant(state, by_address[pk]):
+            silences[pk] = f"another node answers there: it is server {_owner(state)}"
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
     servers.record_answers(kind, silences, asked)
     return sane
+
+
+def _is_meant(state: StorageState | HeadState, door: nodes.AddressAgent) -> bool:
+    """An agent of an older version does not say which node it is, but which server it was."""
+    owner = _owner(state)
+    return owner == door.server or (not owner and state.node_uuid == door.node_uuid)
 
 
 def _owner(state: StorageState | HeadState) -> int:

@@ -20,6 +20,7 @@ from agents.protocol import (
     HeadState,
     Reason,
     RebuildOrder,
+    RelocateOrder,
     ReplicaState,
     SnapshotOrder,
     Target,
@@ -65,6 +66,7 @@ class HeadRole:
             "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
             "vastsky.unsnapshot": Method(UnsnapshotOrder, self._orders.unsnapshot),
             "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
+            "vastsky.relocate": Method(RelocateOrder, self._orders.relocate),
             "vastsky.verify": Method(VerifyOrder, self._orders.verify),
         }
 
@@ -110,6 +112,7 @@ class HeadRole:
             tuple(map(_remarkable, self._groups.tell(STATE_SECONDS))),
             self._groups.age(),
             self._parts.seen(),
+            self._parts.node_uuid,
         )
 
 

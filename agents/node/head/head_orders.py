@@ -16,6 +16,7 @@ from agents.protocol import (
     DetachOrder,
     GroupState,
     RebuildOrder,
+    RelocateOrder,
     ReplicaReport,
     ReplicaState,
     Report,
@@ -84,6 +85,12 @@ class HeadOrders:
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
         return self._orders.take("rebuild", order, partial(self._rebuild, order))
+
+    def relocate(self, order: RelocateOrder) -> None:
+        """Note where a dead group's replicas are now, here and now."""
+        self._orders.admit(order.incarnation)
+        self._fences.check(order.lvolid, order.epoch)
+        self._engine.relocate(order.lvolid, order.epoch, order.replicas)
 
     def verify(self, order: VerifyOrder) -> VerifyReply:
         """Compare blocks of an attached mirror's replicas, here and now."""

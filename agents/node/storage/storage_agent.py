@@ -165,6 +165,7 @@ class StorageRole:
             tuple(_export(use, names) for use in self._engine.leases()),
             replace(self._parts.seen(), extent=self._highest_extent()),
             self._disks.refused,
+            self._parts.node_uuid,
         )
 
     def _highest_extent(self) -> int:

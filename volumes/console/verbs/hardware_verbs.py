@@ -7,7 +7,7 @@ from django import forms
 from django.db.models import Q
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
-from inventory import servers
+from inventory import registration, servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
 from volumes.console.verbs.verb import Rows, Verb, Wish
@@ -58,6 +58,10 @@ def _maintain(place: StorageServer | Disk, wish: Wish) -> Job:
     return drain.start_maintenance(place, wish.values["minutes"])
 
 
+def _forget_node(server: HeadServer | StorageServer, _: Wish) -> None:
+    registration.forget_node(server)
+
+
 def _shut_down(_: Cluster, __: Wish) -> None:
     failures.shut_down()
 
@@ -72,6 +76,11 @@ def _start_again(_: Cluster, __: Wish) -> None:
 def _refuse_fail(rows: Rows) -> dict[int, str]:
     up = (*ALIVE, Priority.HALT)
     return {r.pk: DOWN.format(r.get_priority_display()) for r in rows if r.priority not in up}
+
+
+def _refuse_forget_node(rows: Rows) -> dict[int, str]:
+    no = "its node never said who it is: whoever has its addresses is it anyhow"
+    return {row.pk: no for row in rows if not row.node_uuid}
 
 
 def _refuse_evacuate(rows: Rows) -> dict[int, str]:
@@ -228,6 +237,21 @@ def _forget(name: str, model: Any, do: Callable[[int], None]) -> Verb:
     )
 
 
+def _forget_the_node(kind: str, model: type[HeadServer] | type[StorageServer]) -> Verb:
+    return Verb(
+        name=f"forget-node-{kind}",
+        title="Forget its node",
+        promise="Whichever node registers next at its addresses is this server: one that lost its"
+        " state folder, or a machine in its place.",
+        icon="person_off",
+        model=model,
+        do=_forget_node,
+        right=Right.ADMINISTER,
+        refuse=_refuse_forget_node,
+        danger=True,
+    )
+
+
 VERBS = [
     *_care("storage", StorageServer),
     *_care("disk", Disk),
@@ -254,6 +278,8 @@ VERBS = [
         hits=_replicas_hit,
         at_stake=_last_replicas,
     ),
+    _forget_the_node("head", HeadServer),
+    _forget_the_node("storage", StorageServer),
     _forget("delete-head", HeadServer, servers.delete_head),
     _forget("delete-storage", StorageServer, servers.delete_storage),
     _forget("delete-disk", Disk, servers.delete_disk),

@@ -81,7 +81,7 @@ class GroupDevice:
         known = None if self.joined else self.spec.find(mirrorid, replica.dextid)
         if known is None or known.state != INSYNC:
             return False
-        self.spec = relocated(self.spec, replica)
+        self.spec = relocated(self.spec, {replica.dextid: replica})
         return True
 
     def state(self) -> DeviceState:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import NoneType
@@ -167,6 +168,28 @@ class UserspaceHead:
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
         self._ask(lvolid, orders.StartRebuild(mirrorid, replica, replaces), NoneType)
+
+    def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
+        """Note where a dead group's replicas are now, for its revival; one that runs knows.
+
+        EngineError EAGAIN while it is on its way: that may take as long as nobody answers.
+        """
+        alone = self._alone(lvolid)
+        if not alone.acquire(blocking=False):
+            raise EngineError(errno.EAGAIN, f"group {lvolid} is being started or taken down")
+        try:
+            self._relocate(lvolid, epoch, replicas)
+        finally:
+            alone.release()
+
+    def _relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
+        folder = str(self._folder(lvolid))
+        saved = state_file.read_state(folder)
+        if saved is None or saved.ended or saved.epoch != epoch:
+            raise EngineError(errno.ENOENT, f"no group {lvolid} of epoch {epoch} was attached here")
+        moved = state_file.relocated_group(saved, replicas)
+        if moved != saved and spawn.lock_holder(self._lock(lvolid)) is None:
+            state_file.write_state(folder, moved)
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""

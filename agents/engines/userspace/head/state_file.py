@@ -8,6 +8,7 @@ import contextlib
 import errno
 import json
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from agents.engines.base import EngineError
@@ -130,17 +131,24 @@ def _saved_mirror(spec: MirrorSpec) -> SavedMirror:
     return SavedMirror(spec.mirrorid, spec.size_gb, spec.events, spec.dirty, replicas)
 
 
-def relocated(device: SavedDevice, spec: ReplicaSpec) -> SavedDevice:
-    """Describe a device one replica of which is found elsewhere from now on."""
+def relocated_group(group: SavedGroup, replicas: Iterable[ReplicaSpec]) -> SavedGroup:
+    """Describe a group some replicas of which are found elsewhere from now on."""
+    where = {spec.dextid: spec for spec in replicas}
+    return replace(group, devices=tuple(relocated(device, where) for device in group.devices))
+
+
+def relocated(device: SavedDevice, where: Mapping[int, ReplicaSpec]) -> SavedDevice:
+    """Describe a device some replicas of which are found elsewhere from now on, by dextid."""
     mirrors = tuple(
-        replace(mirror, replicas=tuple(_relocated(one, spec) for one in mirror.replicas))
+        replace(mirror, replicas=tuple(_relocated(one, where) for one in mirror.replicas))
         for mirror in device.mirrors
     )
     return replace(device, mirrors=mirrors)
 
 
-def _relocated(replica: SavedReplica, spec: ReplicaSpec) -> SavedReplica:
-    if replica.dextid != spec.dextid:
+def _relocated(replica: SavedReplica, where: Mapping[int, ReplicaSpec]) -> SavedReplica:
+    spec = where.get(replica.dextid)
+    if spec is None:
         return replica
     return replace(replica, addresses=spec.addresses, port=spec.port, export=spec.export)
 

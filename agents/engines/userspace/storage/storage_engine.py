@@ -1,6 +1,8 @@
 """The storage agent's handle on its data server, which is a process of its own."""
 
 import errno
+import logging
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from types import NoneType
@@ -9,10 +11,13 @@ from typing import TypeVar
 from agents.engines.base import EngineError, Lease, LeaseUse
 from agents.engines.userspace.process import control, orders, spawn
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 START_SECONDS = 15.0
 LIVE_SECONDS = 20.0
+PROBE_SECONDS = 1.0
 
 
 class UserspaceStorage:
@@ -28,6 +33,7 @@ class UserspaceStorage:
         run_dir.mkdir(parents=True, exist_ok=True)
         self._lock = str(state_dir.absolute() / "data.lock")
         self._log = str(state_dir.absolute() / "data.log")
+        self._end_what_listens_elsewhere()
 
     def ensure_running(self) -> str:
         """Find the data server or start one; its instance id, new for each process."""
@@ -38,6 +44,18 @@ class UserspaceStorage:
             self._lock, self._log, self._socket, self._addresses, self.port
         )
         return spawn.start("storage.data_server_process", arguments, str, START_SECONDS)
+
+    def _end_what_listens_elsewhere(self) -> None:
+        """A data server outlives its agent; one that began at former addresses is of no use here.
+
+        Its successor serves nothing yet, and is told so by its instance: as after a restart.
+        """
+        if spawn.lock_holder(self._lock) is None:
+            return
+        missed = [address for address in self._addresses if _refuses(address, self.port)]
+        if missed:
+            logger.warning("the data server does not listen at %s: ended", ", ".join(missed))
+            self.stop()
 
     def leases(self) -> list[LeaseUse]:
         """Tell what is served right now; EngineError when the data server does not answer."""
@@ -65,3 +83,17 @@ class UserspaceStorage:
 
     def _ask(self, order: orders.DataServerOrder, kind: type[T]) -> T:
         return control.ask(self._socket, order, kind, "the data server", LIVE_SECONDS)
+
+
+def _refuses(address: str, port: int) -> bool:
+    """Tell whether nobody listens there, and the address is surely this machine's."""
+    with socket.socket() as probe:
+        probe.settimeout(PROBE_SECONDS)
+        try:
+            probe.bind((address, 0))
+            probe.connect((address, port))
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
