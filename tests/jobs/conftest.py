@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +183,12 @@ def idle(four: Cluster, head: Head) -> LogicalVolume:
     four.attach(volume, head)
     four.detach(volume)
     return volume
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    """Where a backup is written to."""
+    return tmp_path / "dump.gz"
 
 
 def spare(four: Cluster) -> int:
