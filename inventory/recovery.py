@@ -5,6 +5,7 @@ What runs goes on. Nothing is torn down, evicted, shredded, allocated, attached 
 """
 
 import logging
+from collections.abc import Collection
 
 from django.db import transaction
 from django.utils import timezone
@@ -66,6 +67,27 @@ def skip_to(space: str, next_id: int) -> None:
     if next_id > now:
         IdGap.objects.create(space_id=space, first=now, beyond=next_id)
         ids.take(space, next_id - now)
+
+
+def count_as_ours(space: str, numbers: Collection[int]) -> None:
+    """Count skipped numbers as given out here: what bears them was taken up, or is to go.
+
+    Once that is deleted, what a node still holds of it is over. In a transaction.
+    """
+    if not numbers:
+        return
+    ids.lock(space)
+    met = IdGap.objects.filter(space=space, first__lte=max(numbers), beyond__gt=min(numbers))
+    for gap in met:
+        inside = sorted({n for n in numbers if gap.first <= n < gap.beyond})
+        if inside:
+            gap.delete()
+            starts, ends = [gap.first, *(n + 1 for n in inside)], [*inside, gap.beyond]
+            IdGap.objects.bulk_create(
+                IdGap(space_id=space, first=first, beyond=beyond)
+                for first, beyond in zip(starts, ends, strict=True)
+                if first < beyond
+            )
 
 
 def gaps(space: str) -> list[range]:

@@ -134,7 +134,14 @@ def _take_up(volume: VolumePlan) -> None:
     if row.origin_id is None:
         clean = all(place.found.mark.clean for place in volume.places)
         LogicalVolume.objects.filter(pk=row.pk).update(closed_cleanly=clean)
+    recovery.count_as_ours("volume", _numbers(row))
     audit.record(audit.Action.RECOVER_VOLUME, row, volume.name)
+
+
+def _numbers(row: LogicalVolume) -> set[int]:
+    """Tell the numbers of a volume that nodes may speak of."""
+    replicas = Replica.objects.filter(mirror__volume=row).values_list("pk", "mirror")
+    return {row.pk, *(number for pair in replicas for number in pair)}
 
 
 def _volume_row(volume: VolumePlan) -> LogicalVolume:
@@ -239,6 +246,7 @@ def _give_up(place: Place) -> None:
     """Have the space of a replica zeroed that others have replaced."""
     if not Extent.objects.filter(pk=place.dextid).exists():
         space.adopt(_piece(place, place.dextid), Extent.Status.OFFLINE)
+    recovery.count_as_ours("volume", [place.dextid])
 
 
 @write_lock()
@@ -265,6 +273,7 @@ def release(lvolid: int) -> int:
             space_of = f"dext-{extent.pk:08x}: {extent.size_gb} GB of {orphan.name}, released"
             works.append({"subject": space_of, "extent_id": extent.pk, "forced": True})
         extents.update(status=Extent.Status.OFFLINE)
+        recovery.count_as_ours("volume", [orphan.dextid])
     if works:
         audit.record(audit.Action.RELEASE, f"lvol-{lvolid:08x}", f"{len(works)} replicas")
     kept.delete()
