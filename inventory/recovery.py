@@ -91,6 +91,6 @@ def count_as_ours(space: str, numbers: Collection[int]) -> None:
 
 
 def gaps(space: str) -> list[range]:
-    """Tell the numbers that another life of this database may have given out."""
-    rows = IdGap.objects.filter(space=space).values_list("first", "beyond")
+    """Tell the numbers that another life of this database may have given out, in order."""
+    rows = IdGap.objects.filter(space=space).order_by("first").values_list("first", "beyond")
     return [range(first, beyond) for first, beyond in rows]

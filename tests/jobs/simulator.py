@@ -63,6 +63,9 @@ from agents.protocol import (
 _hosts = itertools.count(10)
 _beats = itertools.count(1)
 
+PAGE = 20
+"""Replicas that a disk tells of at once."""
+
 
 class _Server(ThreadingMixIn, SimpleXMLRPCServer):
     daemon_threads = True
@@ -170,8 +173,12 @@ class Storage(Node):
         )
 
     def on_content(self, question: DiskQuestion) -> DiskContent:
-        held = self.held[question.disk].values()
-        return DiskContent(tuple(replace(h, mark=self._mark(h)) for h in held))
+        """Tell a page, by where it lies."""
+        held = sorted(self.held[question.disk].values(), key=lambda one: one.at_gb)
+        rest = [one for one in held if one.at_gb >= question.first_gb]
+        page, beyond = rest[:PAGE], rest[PAGE:]
+        told = tuple(replace(one, mark=self._mark(one)) for one in page)
+        return DiskContent(told, beyond[0].at_gb if beyond else 0)
 
     def on_fences(self, question: FenceQuestion) -> GroupFences:
         fences = sorted(self.min_epoch.items())

@@ -1,6 +1,7 @@
 """What a disk tells of an extent's space: whether all that lies there is over."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from django.db.models import Q
 
@@ -51,10 +52,8 @@ def _live(disk: Disk, extent: Extent) -> list[FoundReplica]:
     told = read(agent, disk.disk_uuid or disk.local_path)
     return [
         found
-        for found in told
-        if found.live
-        and found.at_gb < end_gb
-        and extent.offset_gb < found.at_gb + max(found.size_gb, 1)
+        for found in takewhile(lambda found: found.at_gb < end_gb, told)
+        if found.live and extent.offset_gb < found.at_gb + max(found.size_gb, 1)
     ]
 
 

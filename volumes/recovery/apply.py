@@ -1,5 +1,6 @@
 """Carry out a recovery: one transaction for each volume, and all of it may be done again."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
@@ -64,8 +65,8 @@ def carry_out(survey: Survey, chosen: Plan, say: Say) -> None:
     _raise_counters(survey, chosen)
     say("counters and incarnation are above all that was told")
     _end_old_work()
-    for volume_id in _losing(chosen.lost):
-        _drop_lost(volume_id, chosen.lost)
+    for volume_id, lost in _by_volume(chosen.lost):
+        _drop_lost(volume_id, lost)
     for volume_id in _snapshots_first(chosen.deleted):
         _delete(volume_id)
     for volume in chosen.volumes:
@@ -100,9 +101,14 @@ def _snapshots_first(volumes: Iterable[int]) -> list[int]:
     return list(rows.values_list("pk", flat=True))
 
 
-def _losing(lost: Iterable[int]) -> list[int]:
-    volumes = LogicalVolume.objects.filter(mirrors__replicas__in=list(lost)).distinct()
-    return list(volumes.order_by("pk").values_list("pk", flat=True))
+def _by_volume(lost: Iterable[int]) -> Iterable[tuple[int, list[int]]]:
+    """Sort replicas that are gone by their volumes; there may be more than one query can name."""
+    gone = set(lost)
+    by_volume: dict[int, list[int]] = defaultdict(list)
+    for dextid, volume_id in Replica.objects.values_list("pk", "mirror__volume").iterator():
+        if dextid in gone:
+            by_volume[volume_id].append(dextid)
+    return sorted(by_volume.items())
 
 
 @write_lock()

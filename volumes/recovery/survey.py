@@ -10,6 +10,9 @@ from inventory.models import HeadServer, StorageServer
 from volumes import nodes
 from volumes.orphans import occupants
 
+WITHIN = 3600.0
+"""Seconds for all pages of all nodes: each page is one call that ends by itself in a few."""
+
 
 @dataclass(frozen=True, slots=True)
 class DiskTold:
@@ -68,7 +71,8 @@ def take() -> Survey:
     heads = nodes.heads(list(HeadServer.objects.values_list("pk", flat=True)))
     answers = nodes.ask_all(
         {f"ssvr-{server:08x}": partial(_storage, server, one) for server, one in storages.items()}
-        | {f"hsvr-{server:08x}": partial(_head, server, one) for server, one in heads.items()}
+        | {f"hsvr-{server:08x}": partial(_head, server, one) for server, one in heads.items()},
+        within=WITHIN,
     )
     told = [answer for answer in answers.values() if isinstance(answer, _NodeTold)]
     states = [one.state for one in told]
