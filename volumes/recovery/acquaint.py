@@ -13,7 +13,7 @@ from inventory.models import Address, Cluster, Disk, HeadServer, StorageServer
 from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.models import LogicalVolume
-from volumes.recovery import apply, survey
+from volumes.recovery import held, survey
 
 State = StorageState | HeadState
 
@@ -46,7 +46,7 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
         raise Invalid(f"these nodes belong to {len(clusters)} clusters: {', '.join(clusters)}")
     _write_servers(found)
     told = survey.take()
-    _write_disks(found, apply.plan_now(told).next_id)
+    _write_disks(found, held.plan_now(told).next_id)
     return found
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from volumes.recovery import apply, survey
+from volumes.recovery import held, survey
 
 
 def differences() -> Iterator[str]:
     """Tell what recovery would have to mend; silent nodes are named, for they may differ too."""
     told = survey.take()
-    chosen = apply.plan_now(told)
+    chosen = held.plan_now(told)
     for node, failure in sorted(told.silent.items()):
         yield f"nodes: {node} did not answer: {failure}"
     for volume in chosen.volumes:

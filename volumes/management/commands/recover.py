@@ -9,7 +9,7 @@ from django.db import transaction
 from agents.protocol import StorageState
 from inventory import audit, recovery
 from inventory.errors import Invalid
-from volumes.recovery import acquaint, apply, survey
+from volumes.recovery import acquaint, apply, held, quarantine, survey
 from volumes.recovery.plan import Plan
 from volumes.recovery.survey import Survey
 
@@ -48,13 +48,13 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Refuse to apply while a node is silent that nobody excluded."""
         if options["release"]:
-            released = apply.release(int(options["release"].removeprefix("lvol-"), 16))
+            released = quarantine.release(int(options["release"].removeprefix("lvol-"), 16))
             self.stdout.write(f"{released} replicas are to be zeroed")
             return
         if options["from_nodes"]:
             self._learn([tuple(where.split(",")) for where in options["from_nodes"]])
         told = survey.take()
-        chosen = apply.plan_now(told)
+        chosen = held.plan_now(told)
         self._show(told, chosen)
         if not options["apply"]:
             return
