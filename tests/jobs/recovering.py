@@ -1,13 +1,16 @@
 """A database that is older than its nodes: made so, and recovered by the commands."""
 
+import itertools
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.core.management import call_command
 
 from agents.protocol import DiskState, FoundReplica, HighestSeen, ReplicaMark, VolumeAbout
-from inventory import servers
+from inventory import ids, servers
 from inventory.models import Disk, IdSpace
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
@@ -69,8 +72,32 @@ def places_of(four: Cluster, volume: LogicalVolume) -> list[tuple[int, int]]:
     return [(replica.pk, replica.server_id) for replica in four.replicas(volume)]
 
 
-def killed(*_: Any) -> None:
-    raise KeyboardInterrupt
+def kill_at_each_step(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> int:
+    """Run something that is killed at its first change, then at its second one, and so on.
+
+    Each run goes on where the last one was cut off. How often it was killed.
+    """
+    for step in itertools.count(1):
+        with monkeypatch.context() as patch:
+            patch.setattr(ids, "lock", _killed_at(step))
+            try:
+                run()
+            except KeyboardInterrupt:
+                continue
+            return step - 1
+    raise AssertionError
+
+
+def _killed_at(step: int) -> Callable[[str], None]:
+    """Be killed at the next change but so many, within its transaction."""
+    lock, changes = ids.lock, itertools.count(1)
+
+    def locked(space: str) -> None:
+        if next(changes) == step:
+            raise KeyboardInterrupt
+        lock(space)
+
+    return locked
 
 
 def add_stray(four: Cluster) -> FoundReplica:

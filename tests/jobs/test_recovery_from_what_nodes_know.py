@@ -11,7 +11,7 @@ from inventory.models import AuditEntry, Extent, IdSpace
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import (
     add_stray,
-    killed,
+    kill_at_each_step,
     know,
     places_of,
     recover,
@@ -159,25 +159,26 @@ def test_a_second_run_changes_nothing_more(four: Cluster, head: Head, dump: Path
     call_command("fsck")
 
 
-@pytest.mark.parametrize("part", ["_take_up", "_quarantine", "_take_up_groups"])
-def test_recovery_that_is_killed_is_run_again(
-    four: Cluster, head: Head, dump: Path, monkeypatch: pytest.MonkeyPatch, part: str
+def test_recovery_that_is_killed_at_any_step_is_run_again(
+    four: Cluster, head: Head, dump: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gone = used(four, head, "gone")
+    four.detach(gone)
     write_dump(dump)
     for name in ("one", "two"):
         used(four, head, name)
+    four.call("deleteLogicalVolume", lvolname="gone")
+    settle(four)
     add_stray(four)
     restore(four, dump)
-    with monkeypatch.context() as patch:
-        patch.setattr(f"volumes.recovery.apply.{part}", killed)
-        with pytest.raises(KeyboardInterrupt):
-            recover("--apply")
-    assert recovery.why()
 
-    recover("--apply")
+    steps = kill_at_each_step(monkeypatch, lambda: recover("--apply"))
 
+    assert steps > 6
+    assert not recovery.why()
     assert set(LogicalVolume.objects.values_list("name", flat=True)) == {"one", "two"}
     assert set(head.groups) == set(LogicalVolume.objects.values_list("pk", flat=True))
+    assert len(four.call("vastsky.listOrphans")) == 1
     settle(four)
     call_command("fsck")
 
