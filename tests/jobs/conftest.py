@@ -122,6 +122,10 @@ class Cluster:
     def free_gb(self) -> int:
         return sum(Extent.objects.filter(status=2).values_list("size_gb", flat=True))
 
+    def disk_at(self, node: Storage) -> Disk:
+        """The only disk of a storage server."""
+        return Disk.objects.get(server=node.server_id)
+
     def disk_of(self, replica: Replica) -> Disk:
         return Extent.objects.select_related("disk").get(pk=replica.pk).disk
 

@@ -9,7 +9,7 @@ from inventory import audit, clock, recovery, space
 from inventory.models import Cluster
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
-from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.models import AbsentNode, Attachment, Job, LogicalVolume, Replica
 from volumes.placement import allocation
 from volumes.recovery import quarantine, take_up
 from volumes.recovery.plan import Plan
@@ -37,7 +37,7 @@ def carry_out(survey: Survey, chosen: Plan, say: Say) -> None:
     for disk in survey.disks:
         space.doubt_free(quarantine.disk_of(disk.name), disk.generation)
     _take_up_groups(survey)
-    recovery.leave()
+    _end(survey)
 
 
 @write_lock()
@@ -120,3 +120,13 @@ def _attach(volume_id: int, told: GroupTold) -> None:
         "since": clock.now(),
     }
     Attachment.objects.update_or_create(volume_id=volume_id, defaults=bound)
+
+
+@write_lock()
+def _end(survey: Survey) -> None:
+    """End recovery mode; who was left out is asked once it answers again."""
+    AbsentNode.objects.all().delete()
+    for node in survey.silent:
+        kind = "storage_id" if node.startswith("ssvr-") else "head_id"
+        AbsentNode.objects.create(**{kind: int(node[5:], 16)}, since=clock.now())
+    recovery.leave()

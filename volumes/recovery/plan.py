@@ -56,6 +56,10 @@ class Held:
         """Tell whether another life of this database may have given a number out."""
         return number >= self.next_id or lies_in(self.gaps, number)
 
+    def has_deleted(self, volume: int) -> bool:
+        """Tell whether a volume was known here, and is no more."""
+        return volume not in self.births and not self.is_unsure(volume)
+
 
 @dataclass(frozen=True, slots=True)
 class VolumePlan:
@@ -139,7 +143,9 @@ def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], di
         volume = place.found.volume
         if held.births.get(volume.lvolid, volume.created) != volume.created:
             strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
-        elif place.dextid in rows or held.is_unsure(place.dextid):
+        elif place.dextid in rows or (
+            held.is_unsure(place.dextid) and not held.has_deleted(volume.lvolid)
+        ):
             wanted[volume.lvolid].append(place)
     return wanted, strangers
 

@@ -1,12 +1,14 @@
 """What cannot be decided is neither used nor zeroed, until somebody says that nobody needs it."""
 
+from collections.abc import Iterable
+
 from django.db.models import Q
 
 from inventory import audit, clock, ids, recovery, space
 from inventory.models import Disk, Extent
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
-from volumes.models import Job, Orphan
+from volumes.models import Job, Orphan, Replica
 from volumes.recovery.plan import Place
 
 
@@ -27,6 +29,12 @@ def keep(place: Place, reason: str) -> None:
         number = ids.take("volume")[0]
     space.adopt(piece(place, number), Extent.Status.FAULTY)
     note(place, reason)
+
+
+def forget(lvolid: int, dextids: Iterable[int]) -> None:
+    """Strike off replicas that were taken up after all, once the rest of their volume was found."""
+    taken = Replica.objects.filter(pk__in=list(dextids)).values("pk")
+    Orphan.objects.filter(kind=Orphan.Kind.REPLICA, lvolid=lvolid, dextid__in=taken).delete()
 
 
 @write_lock()

@@ -23,6 +23,7 @@ def take_up(volume: VolumePlan) -> None:
     if row.origin_id is None:
         clean = all(place.found.mark.clean for place in volume.places)
         LogicalVolume.objects.filter(pk=row.pk).update(closed_cleanly=clean)
+    quarantine.forget(row.pk, [place.dextid for place in volume.places])
     recovery.count_as_ours("volume", _numbers(row))
     audit.record(audit.Action.RECOVER_VOLUME, row, volume.name)
 

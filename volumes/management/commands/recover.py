@@ -9,7 +9,7 @@ from django.db import transaction
 from agents.protocol import StorageState
 from inventory import audit, recovery
 from inventory.errors import Invalid
-from volumes.recovery import acquaint, apply, held, quarantine, survey
+from volumes.recovery import acquaint, apply, compare, held, quarantine, survey
 from volumes.recovery.plan import Plan
 from volumes.recovery.survey import Survey
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NODE",
-            help="do not wait for this node, ssvr-00000001 for example: it will never answer",
+            help="go on without this node, ssvr-00000001 for example; it is asked once it answers",
         )
 
         parser.add_argument(
@@ -54,23 +54,31 @@ class Command(BaseCommand):
         if options["from_nodes"]:
             self._learn([tuple(where.split(",")) for where in options["from_nodes"]])
         told = survey.take()
+        if options["apply"] and not recovery.why():
+            told = self._begin(told)
         chosen = held.plan_now(told)
         self._show(told, chosen)
         if not options["apply"]:
             return
-        if not recovery.why():
-            raise CommandError("the cluster is not in recovery mode: there is nothing to apply")
         excluded = set(options["without"])
         if waiting := sorted(set(told.silent) - excluded):
             raise CommandError(
-                f"{', '.join(waiting)} did not answer and may know more: start them, or exclude"
-                " those that will never answer by --without NODE"
+                f"{', '.join(waiting)} did not answer and may know more: start them, or go on"
+                " without them by --without NODE"
             )
         if excluded:
             with transaction.atomic():
                 audit.record(audit.Action.EXCLUDE_NODES, "cluster", ", ".join(sorted(excluded)))
         apply.carry_out(told, chosen, self.stdout.write)
         self.stdout.write("recovered")
+
+    def _begin(self, told: Survey) -> Survey:
+        """Begin recovery mode by the operator's word, where there is anything to take up."""
+        news = next(compare.unknown(told), "")
+        if not news:
+            raise CommandError("the cluster is not in recovery mode: there is nothing to apply")
+        recovery.enter(f"{news.removeprefix('nodes: ')}, and somebody wants it taken up")
+        return survey.take()
 
     def _learn(self, named: list[tuple[str, ...]]) -> None:
         try:
