@@ -72,19 +72,21 @@ def places_of(four: Cluster, volume: LogicalVolume) -> list[tuple[int, int]]:
     return [(replica.pk, replica.server_id) for replica in four.replicas(volume)]
 
 
-def kill_at_each_step(monkeypatch: pytest.MonkeyPatch, run: Callable[[], object]) -> int:
+def kill_at_each_step(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[[], object], stride: int = 1
+) -> int:
     """Run something that is killed at its first change, then at its second one, and so on.
 
     Each run goes on where the last one was cut off. How often it was killed.
     """
-    for step in itertools.count(1):
+    for killed, step in enumerate(itertools.count(1, stride)):
         with monkeypatch.context() as patch:
             patch.setattr(ids, "lock", _killed_at(step))
             try:
                 run()
             except KeyboardInterrupt:
                 continue
-            return step - 1
+            return killed
     raise AssertionError
 
 
