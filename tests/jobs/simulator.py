@@ -321,6 +321,7 @@ class Group:
 @dataclass
 class Head(Node):
     groups: dict[int, Group] = field(default_factory=dict)
+    births: dict[int, int] = field(default_factory=dict)
     age: int = 0
     seen: HighestSeen = field(default_factory=HighestSeen)
     incarnation: int = 1
@@ -348,6 +349,9 @@ class Head(Node):
         return GroupFences(())
 
     def on_attach(self, order: AttachOrder) -> Report:
+        for device in order.devices:
+            if self.births.setdefault(device.lvolid, device.created) != device.created:
+                raise Fault(errno.EEXIST, f"volume {device.lvolid} is another one here")
         return self.journal(order, lambda: self._attach(order))
 
     def _attach(self, order: AttachOrder) -> Report:

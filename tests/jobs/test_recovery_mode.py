@@ -255,6 +255,19 @@ def test_two_volumes_of_one_number_are_told_apart(four: Cluster, head: Head) -> 
     assert "tenant-a" in recovery.why()
 
 
+def test_a_head_that_knows_the_number_for_another_volume_does_not_attach_it(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    head.births[volume.pk] = FORGOTTEN.created
+
+    with pytest.raises(xmlrpc.client.Fault, match="another one here"):
+        four.attach(volume, head)
+
+    assert not head.groups
+    assert four.state(volume) == "error"
+
+
 def test_space_is_not_shredded_where_somebody_may_be(four: Cluster, idle: LogicalVolume) -> None:
     _left_over(four, idle, FORGOTTEN, BEYOND)
     shredded = len(_storage(four).shredded)
