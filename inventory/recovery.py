@@ -5,18 +5,20 @@ What runs goes on. Nothing is torn down, evicted, shredded, allocated, attached 
 """
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from django.db import transaction
 from django.utils import timezone
 
 from inventory import audit, ids
 from inventory.errors import TryAgain
-from inventory.models import Cluster, IdGap
+from inventory.models import Cluster, IdGap, RecoveryReason
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 500
+MOST = 100
+"""Reasons that are noted; who reads a hundred needs no more."""
 
 
 def why() -> str:
@@ -33,18 +35,33 @@ def refuse(what: str) -> None:
         )
 
 
-def enter(reason: str) -> bool:
-    """Begin recovery mode; False where it is on already."""
+def reasons() -> list[str]:
+    """Tell all that was noticed, in its order."""
+    return list(RecoveryReason.objects.order_by("pk").values_list("text", flat=True))
+
+
+def enter(*noticed: str) -> bool:
+    """Begin recovery mode; False where it is on already, and then what is new is noted beside."""
+    texts = [reason[:LONGEST] for reason in noticed]
+    if why() and not _news(texts):
+        return False
     with transaction.atomic():
         ids.lock("volume")
         begun = Cluster.objects.filter(pk=1, recovery="").update(
-            recovery=reason[:LONGEST], recovery_since=timezone.now()
+            recovery=texts[0], recovery_since=timezone.now()
         )
         if begun:
-            audit.record(audit.Action.BEGIN_RECOVERY, "cluster", reason)
+            audit.record(audit.Action.BEGIN_RECOVERY, "cluster", texts[0])
+        RecoveryReason.objects.bulk_create(RecoveryReason(text=text) for text in _news(texts))
     if begun:
-        logger.error("recovery mode: %s", reason)
+        logger.error("recovery mode: %s", "; ".join(texts))
     return bool(begun)
+
+
+def _news(texts: Sequence[str]) -> list[str]:
+    """Pick what was not noticed before, as long as there is room."""
+    known = reasons()
+    return [text for text in dict.fromkeys(texts) if text not in known][: MOST - len(known)]
 
 
 @transaction.atomic
@@ -52,6 +69,7 @@ def leave() -> bool:
     """End recovery mode; False where it is not on."""
     on = Cluster.objects.filter(pk=1).exclude(recovery="")
     ended = on.update(recovery="", recovery_since=None)
+    RecoveryReason.objects.all().delete()
     if ended:
         audit.record(audit.Action.END_RECOVERY, "cluster")
     return bool(ended)

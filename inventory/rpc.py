@@ -4,7 +4,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Annotated, Any
 
-from inventory import servers
+from inventory import recovery, servers
 from inventory.errors import Invalid
 
 
@@ -64,13 +64,15 @@ def delete_storage_server(*, ssvrid: int) -> None:
 def cluster_info() -> dict[str, Any]:
     """Return the cluster's uuid and incarnation, which agents write on disks and compare.
 
-    `recovery` tells why the cluster is in recovery mode; "" while it is not.
+    `recovery` tells why the cluster is in recovery mode, "" while it is not; `reasons` all that was
+    noticed.
     """
     cluster = servers.cluster()
     return {
         "cluster": str(cluster.uuid),
         "incarnation": cluster.incarnation,
         "recovery": cluster.recovery,
+        "reasons": recovery.reasons(),
     }
 
 

@@ -16,8 +16,8 @@ def look() -> None:
     if not back:
         return
     told = survey.take(back)
-    if news := next(compare.unknown(told), ""):
-        recovery.enter(f"{news.removeprefix('nodes: ')}: the last recovery went without its node")
+    if news := [line.removeprefix("nodes: ") for line in compare.unknown(told)]:
+        recovery.enter(*(f"{line}: the last recovery went without its node" for line in news))
         return
     _welcome([pk for node, pk in back.items() if node not in told.silent], told)
 

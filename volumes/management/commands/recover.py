@@ -92,6 +92,8 @@ class Command(BaseCommand):
     def _show(self, told: Survey, chosen: Plan) -> None:
         say = self.stdout.write
         say(f"recovery mode: {recovery.why() or 'off'}")
+        for reason in recovery.reasons()[1:]:
+            say(f"               {reason}")
         for node, failure in sorted(told.silent.items()):
             say(f"silent: {node}: {failure}")
         say(f"raise: incarnation above {told.incarnation}, events to {chosen.next_event},")
