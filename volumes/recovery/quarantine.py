@@ -1,15 +1,18 @@
 """What cannot be decided is neither used nor zeroed, until somebody says that nobody needs it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from django.db.models import Q
 
 from inventory import audit, clock, ids, recovery, space
+from inventory.errors import NotFound
 from inventory.models import Disk, Extent
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import Job, Orphan, Replica
 from volumes.recovery.plan import Place
+
+NAMED = 8
 
 
 @write_lock()
@@ -39,8 +42,21 @@ def forget(lvolid: int, dextids: Iterable[int]) -> None:
 
 @write_lock()
 def release(lvolid: int) -> int:
-    """Have what lies in quarantine of a volume zeroed, by an operator's word; how much that is."""
-    kept = Orphan.objects.filter(kind=Orphan.Kind.REPLICA, lvolid=lvolid)
+    """Have what is in quarantine of a volume zeroed, by an operator's word; how many replicas."""
+    return _release(list(Orphan.objects.filter(kind=Orphan.Kind.REPLICA, lvolid=lvolid)))
+
+
+@write_lock()
+def release_one(orphan: Orphan) -> None:
+    """Have one replica in quarantine zeroed, by an operator's word."""
+    kept = list(Orphan.objects.filter(kind=Orphan.Kind.REPLICA, pk=orphan.pk))
+    if not kept:
+        raise NotFound(f"{orphan} is not in quarantine any more")
+    _release(kept)
+
+
+def _release(kept: Sequence[Orphan]) -> int:
+    """Release replicas of one volume."""
     works = []
     for orphan in kept:
         extents = Extent.objects.filter(
@@ -52,8 +68,10 @@ def release(lvolid: int) -> int:
         extents.update(status=Extent.Status.OFFLINE)
         recovery.count_as_ours("volume", [orphan.dextid])
     if works:
-        audit.record(audit.Action.RELEASE, f"lvol-{lvolid:08x}", f"{len(works)} replicas")
-    kept.delete()
+        named = ", ".join(f"dext-{orphan.dextid:08x} on {orphan.place}" for orphan in kept[:NAMED])
+        subject = f"lvol-{kept[0].lvolid:08x}"
+        audit.record(audit.Action.RELEASE, subject, f"{len(works)} replicas: {named}")
+    Orphan.objects.filter(pk__in=[orphan.pk for orphan in kept]).delete()
     return queue.submit_all(Job.Kind.SHRED, works)
 
 
