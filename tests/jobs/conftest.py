@@ -126,6 +126,9 @@ class Cluster:
         """The only disk of a storage server."""
         return Disk.objects.get(server=node.server_id)
 
+    def extent_of(self, replica: Replica) -> Extent:
+        return Extent.objects.get(pk=replica.pk)
+
     def disk_of(self, replica: Replica) -> Disk:
         return Extent.objects.select_related("disk").get(pk=replica.pk).disk
 
