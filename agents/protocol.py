@@ -292,12 +292,16 @@ class MirrorSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeviceSpec:
-    """One device: the origin, or a snapshot (whose mirrors are its copy-on-write store)."""
+    """One device: the origin, or a snapshot (whose mirrors are its copy-on-write store).
+
+    `created`, in seconds since 1970, tells two volumes of one number apart; 0 of an older manager.
+    """
 
     lvolid: int
     labels: tuple[str, ...]
     capacity_gb: int
     mirrors: tuple[MirrorSpec, ...]
+    created: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,16 @@ class Cluster(models.Model):
         return f"cluster {self.uuid} incarnation {self.incarnation}"
 
 
+class RecoveryReason(models.Model):
+    """One thing that shows that a node knows more than this database; gone with recovery mode."""
+
+    text = models.CharField(max_length=500, unique=True)
+    since = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 class Clock(models.Model):
     """The cluster's own time, one row; `beat` is raised whenever it moves (see inventory.clock)."""
 

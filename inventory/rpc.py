@@ -4,7 +4,7 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Any
 
-from inventory import registration, servers
+from inventory import recovery, registration, servers
 from inventory.disks import Copied
 from inventory.errors import Invalid
 
@@ -27,8 +27,8 @@ def delete_storage_server(*, ssvrid: int) -> None:
 def cluster_info() -> dict[str, Any]:
     """Return the cluster's uuid and incarnation, which agents write on disks and compare.
 
-    `recovery` tells why the cluster is in recovery mode; "" while it is not. `tells_nodes_apart`:
-    a node that says who it is never has to report its own restart.
+    `recovery` tells why the cluster is in recovery mode, "" while it is not; `reasons` all that was
+    noticed. `tells_nodes_apart`: a node that says who it is never has to report its own restart.
     """
     cluster = servers.cluster()
     return {
@@ -36,6 +36,7 @@ def cluster_info() -> dict[str, Any]:
         "incarnation": cluster.incarnation,
         "recovery": cluster.recovery,
         "tells_nodes_apart": True,
+        "reasons": recovery.reasons(),
     }
 
 

@@ -579,3 +579,26 @@ class Orphan(models.Model):
         """Name the server as it is known everywhere."""
         kind = "ssvr" if self.kind in {self.Kind.EXPORT, self.Kind.REPLICA} else "hsvr"
         return f"{kind}-{self.server:08x}"
+
+
+class AbsentNode(models.Model):
+    """A node that a recovery went without: once it answers again it is asked what it knows."""
+
+    head = models.OneToOneField(HeadServer, models.CASCADE, null=True, blank=True)
+    storage = models.OneToOneField(StorageServer, models.CASCADE, null=True, blank=True)
+    since = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(head__isnull=True) ^ Q(storage__isnull=True), name="absent_is_one_node"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.node}, since {self.since}"
+
+    @property
+    def node(self) -> str:
+        """Name the node as it is known everywhere."""
+        return f"hsvr-{self.head_id:08x}" if self.head_id else f"ssvr-{self.storage_id:08x}"

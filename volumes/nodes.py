@@ -111,13 +111,15 @@ def _doors(kind: type[A], rows: Iterable[tuple[Any, ...]]) -> dict[int, AddressA
     }
 
 
-def ask_all(questions: Mapping[K, Callable[[], T]]) -> dict[K, T | Failure]:
+def ask_all(
+    questions: Mapping[K, Callable[[], T]], within: float = LONGEST
+) -> dict[K, T | Failure]:
     """Ask all at once and wait for every answer; a node's failure is its answer.
 
     Where so many nodes are hung that no thread is free, one that was not even asked is silent too.
     """
     asked = {key: _POOL.submit(_answer, question) for key, question in questions.items()}
-    end = time.monotonic() + LONGEST
+    end = time.monotonic() + within
     return {key: _wait(future, end) for key, future in asked.items()}
 
 

@@ -59,8 +59,12 @@ class Fences:
 
     def page(self, after: int) -> tuple[GroupFence, ...]:
         """Tell the lowest epochs of the next groups, by number."""
-        numbers = sorted(lvolid for lvolid in list(self._epochs) if lvolid > after)[:PAGE]
-        return tuple(GroupFence(lvolid, self._epochs[lvolid]) for lvolid in numbers)
+        with self._store.reading() as connection:
+            rows = connection.execute(
+                "SELECT lvolid, min_epoch FROM fences WHERE lvolid > ? ORDER BY lvolid LIMIT ?",
+                (after, PAGE),
+            ).fetchall()
+        return tuple(GroupFence(lvolid, epoch) for lvolid, epoch in rows)
 
     def fence_below(self, lvolid: int, epoch: int) -> None:
         """Make every epoch below this one stale, for ever; on return that is on stable storage."""

@@ -219,6 +219,31 @@ def test_a_large_disk_tells_its_content_in_pages(tmp_path: Path) -> None:
     assert max(len(page) for page, _ in pages) == 200
 
 
+def test_a_page_reads_no_more_of_a_disk_than_it_tells(tmp_path: Path) -> None:
+    with (tmp_path / "disk.img").open("w+b") as disk:
+        disk.truncate(3000 * GB)
+        place = Counted(disk.fileno(), 3000)
+        for at_gb in range(1500):
+            extent = Descriptor(at_gb + 1, 1, 1, 60, 0, LVOL, 0, 0, 2, 2, 2, 5, "tenant-a")
+            place.write_descriptor(at_gb, extent)
+
+        first, pages = 0, 0
+        while pages == 0 or first:
+            first, pages = content_of(place, first)[1], pages + 1
+
+    assert place.read < 1500 + 2 * pages + 10
+
+
+class Counted(SuperExtent):
+    """Counts how many descriptors were read."""
+
+    read = 0
+
+    def read_descriptor(self, offset_gb: int) -> Descriptor | None:
+        self.read += 1
+        return super().read_descriptor(offset_gb)
+
+
 def test_where_no_head_was_yet_no_mark_is_its_own(node: Any) -> None:
     write_mark(node, 1)
     replica = ReplicaAbout(100, LVOL, 60, 0, fresh=True)

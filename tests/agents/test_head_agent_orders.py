@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,44 @@ def test_an_epoch_that_is_over_is_not_attached_again(head: Any, pool: Pool) -> N
     with pytest.raises(Fault) as refusal:
         head.agent.attach(pool.attach_order())
     assert refusal.value.errno == errno.ESTALE
+
+
+def test_a_number_that_names_another_volume_here_is_refused(head: Any, pool: Pool) -> None:
+    """A manager that was restored from an old backup gave it out twice."""
+    first, other = 1764000000, 1764009999
+    head.agent.attach(born(pool.attach_order(), first))
+    head.agent.detach(DetachOrder(2, 1, 1, LVOL, 1))
+    head.end(signal.SIGKILL)
+    head.start()
+
+    with pytest.raises(Fault) as refusal:
+        head.agent.attach(born(pool.attach_order(3, epoch=2), other))
+    assert refusal.value.errno == errno.EEXIST
+    assert head.state().groups == ()
+
+    # An older manager says nothing of births, and the volume itself is as welcome as before.
+    assert head.agent.attach(pool.attach_order(4, epoch=3)).progress is Progress.DONE
+    head.agent.detach(DetachOrder(5, 1, 1, LVOL, 3))
+    assert head.agent.attach(born(pool.attach_order(6, epoch=4), first)).progress is Progress.DONE
+
+
+def test_a_snapshot_whose_number_names_another_volume_here_is_refused(
+    head: Any, pool: Pool
+) -> None:
+    head.agent.attach(born(pool.attach_order(), 1764000000))
+    order = pool.snapshot_order()
+    stranger = replace(order.device, lvolid=LVOL, created=1764009999)
+
+    with pytest.raises(Fault) as refusal:
+        head.agent.snapshot(replace(order, device=stranger))
+
+    assert refusal.value.errno == errno.EEXIST
+    assert head.agent.snapshot(order).progress is Progress.DONE
+
+
+def born(order: AttachOrder, moment: int) -> AttachOrder:
+    """Say when the volume of an order was made."""
+    return replace(order, devices=tuple(replace(one, created=moment) for one in order.devices))
 
 
 def test_a_detach_of_an_older_epoch_leaves_the_newer_alone(head: Any, pool: Pool) -> None:

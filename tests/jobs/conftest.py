@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +123,13 @@ class Cluster:
     def free_gb(self) -> int:
         return sum(Extent.objects.filter(status=2).values_list("size_gb", flat=True))
 
+    def disk_at(self, node: Storage) -> Disk:
+        """The only disk of a storage server."""
+        return Disk.objects.get(server=node.server_id)
+
+    def extent_of(self, replica: Replica) -> Extent:
+        return Extent.objects.get(pk=replica.pk)
+
     def disk_of(self, replica: Replica) -> Disk:
         return Extent.objects.select_related("disk").get(pk=replica.pk).disk
 
@@ -196,6 +204,12 @@ def idle(four: Cluster, head: Head) -> LogicalVolume:
     four.attach(volume, head)
     four.detach(volume)
     return volume
+
+
+@pytest.fixture
+def dump(tmp_path: Path) -> Path:
+    """Where a backup is written to."""
+    return tmp_path / "dump.gz"
 
 
 def spare(four: Cluster) -> int:

@@ -66,6 +66,9 @@ from agents.protocol import (
 _hosts = itertools.count(10)
 _beats = itertools.count(1)
 
+PAGE = 20
+"""Replicas that a disk tells of at once."""
+
 
 class _Server(ThreadingMixIn, SimpleXMLRPCServer):
     daemon_threads = True
@@ -190,8 +193,12 @@ class Storage(Node):
         )
 
     def on_content(self, question: DiskQuestion) -> DiskContent:
-        held = self.held[question.disk].values()
-        return DiskContent(tuple(replace(h, mark=self._mark(h)) for h in held))
+        """Tell a page, by where it lies."""
+        held = sorted(self.held[question.disk].values(), key=lambda one: one.at_gb)
+        rest = [one for one in held if one.at_gb >= question.first_gb]
+        page, beyond = rest[:PAGE], rest[PAGE:]
+        told = tuple(replace(one, mark=self._mark(one)) for one in page)
+        return DiskContent(told, beyond[0].at_gb if beyond else 0)
 
     def on_fences(self, question: FenceQuestion) -> GroupFences:
         fences = sorted(self.min_epoch.items())
@@ -334,6 +341,7 @@ class Group:
 @dataclass
 class Head(Node):
     groups: dict[int, Group] = field(default_factory=dict)
+    births: dict[int, int] = field(default_factory=dict)
     age: int = 0
     seen: HighestSeen = field(default_factory=HighestSeen)
     incarnation: int = 1
@@ -368,6 +376,9 @@ class Head(Node):
         return GroupFences(())
 
     def on_attach(self, order: AttachOrder) -> Report:
+        for device in order.devices:
+            if self.births.setdefault(device.lvolid, device.created) != device.created:
+                raise Fault(errno.EEXIST, f"volume {device.lvolid} is another one here")
         return self.journal(order, lambda: self._attach(order))
 
     def _attach(self, order: AttachOrder) -> Report:

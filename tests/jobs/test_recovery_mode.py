@@ -94,6 +94,31 @@ def test_a_node_that_knows_more_begins_recovery_mode(
     assert problems.is_anything_wrong()
 
 
+def test_all_that_shows_it_is_told(four: Cluster, head: Head, used: LogicalVolume) -> None:
+    _told_of_an_event(four, head)
+    _told_of_a_group(four, head)
+    _obeys_another_incarnation(four, head)
+    four.reconcile()
+    _runs_a_later_epoch(four, head)
+    four.reconcile()
+    four.reconcile()
+
+    told = four.call("vastsky.clusterInfo")
+
+    storage, own = f"ssvr-{_storage(four).server_id:08x}", f"hsvr-{head.server_id:08x}"
+    assert told["reasons"] == [
+        f"{storage} obeys incarnation 2, which is newer than this database",
+        f"{storage} was told of lvol-{BEYOND:08x}, which is newer than this database",
+        f"{own} was told of event {BEYOND}, which is newer than this database",
+        f"{own} runs lvol-{used.pk:08x} of epoch 2, which is newer than this database",
+    ]
+    assert told["recovery"] == told["reasons"][0]
+    (problem,) = [p for p in problems.find() if "recovery mode" in p.title]
+    assert all(reason in problem.title for reason in told["reasons"])
+    recovery.leave()
+    assert four.call("vastsky.clusterInfo")["reasons"] == []
+
+
 def test_what_we_ordered_ourselves_is_no_news(four: Cluster, head: Head) -> None:
     volume = four.create()
     for _ in range(3):
@@ -253,6 +278,19 @@ def test_two_volumes_of_one_number_are_told_apart(four: Cluster, head: Head) -> 
 
     assert not head.told("attach")
     assert "tenant-a" in recovery.why()
+
+
+def test_a_head_that_knows_the_number_for_another_volume_does_not_attach_it(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    head.births[volume.pk] = FORGOTTEN.created
+
+    with pytest.raises(xmlrpc.client.Fault, match="another one here"):
+        four.attach(volume, head)
+
+    assert not head.groups
+    assert four.state(volume) == "error"
 
 
 def test_space_is_not_shredded_where_somebody_may_be(four: Cluster, idle: LogicalVolume) -> None:

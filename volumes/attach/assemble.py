@@ -79,7 +79,11 @@ def devices(
     lost = planned.lost_writes
     return tuple(
         DeviceSpec(
-            volume.pk, (volume.name, str(volume)), volume.capacity_gb, tuple(mirrors[volume.pk])
+            volume.pk,
+            (volume.name, str(volume)),
+            volume.capacity_gb,
+            tuple(mirrors[volume.pk]),
+            created=int(volume.created.timestamp()),
         )
         for volume in sorted(volumes, key=lambda v: (v.origin_id is not None, v.pk))
         if not (volume.origin_id and volume.pk in lost)

@@ -1,6 +1,7 @@
 """What a disk tells of an extent's space: whether all that lies there is over."""
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from django.db.models import Q
 
@@ -31,7 +32,7 @@ def are_over(extent: Extent) -> bool:
     """
     disk = Disk.objects.get(pk=extent.disk_id)
     there = _live(disk, extent)
-    known = knowledge.of(found.mark.dextid for found in there)
+    known = knowledge.of(n for found in there for n in (found.mark.dextid, found.volume.lvolid))
     standings = [(found, _standing(found, known)) for found in there]
     for found, standing in standings:
         number = found.mark.dextid
@@ -51,15 +52,13 @@ def _live(disk: Disk, extent: Extent) -> list[FoundReplica]:
     told = read(agent, disk.disk_uuid or disk.local_path)
     return [
         found
-        for found in told
-        if found.live
-        and found.at_gb < end_gb
-        and extent.offset_gb < found.at_gb + max(found.size_gb, 1)
+        for found in takewhile(lambda found: found.at_gb < end_gb, told)
+        if found.live and extent.offset_gb < found.at_gb + max(found.size_gb, 1)
     ]
 
 
 def _standing(found: FoundReplica, known: Known) -> Standing:
-    """Judge a replica by the rows: it is over if its numbers were given out here and are gone.
+    """Judge a replica by the rows: it is over if its number, or its volume's, was, and is gone.
 
     Of one that an older agent left nothing is known.
     """
@@ -67,6 +66,8 @@ def _standing(found: FoundReplica, known: Known) -> Standing:
         return Standing.STRANGE
     if Replica.objects.filter(pk=found.mark.dextid).exists():
         return Standing.OURS
+    if known.of_volume(found.volume.lvolid) == Standing.OVER:
+        return Standing.OVER
     return known.of_volume(found.mark.dextid)
 
 

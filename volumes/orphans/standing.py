@@ -1,6 +1,7 @@
 """What a group or an export on a node is to us: ours, over, or newer than this database; pure."""
 
-from collections.abc import Collection, Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,8 +23,8 @@ class Known:
 
     epochs: Mapping[int, int]
     next_id: int
-    gaps: Collection[range] = ()
-    """Numbers below `next_id` that another life of this database gave out, if anybody."""
+    gaps: Sequence[range] = ()
+    """Numbers below `next_id` that another life of this database gave out, if anybody; in order."""
 
     def of_group(self, lvolid: int, epoch: int) -> Standing:
         """Judge one epoch of a group."""
@@ -38,9 +39,15 @@ class Known:
         """Judge a volume, a snapshot for instance, by its number alone."""
         if lvolid in self.epochs:
             return Standing.OURS
-        given_out = 0 < lvolid < self.next_id and not any(lvolid in gap for gap in self.gaps)
+        given_out = 0 < lvolid < self.next_id and not lies_in(self.gaps, lvolid)
         return Standing.OVER if given_out else Standing.STRANGE
 
     def is_beyond(self, lvolid: int, epoch: int = 0) -> bool:
         """Tell whether it proves that this database is the older; a known gap proves nothing."""
         return lvolid >= self.next_id or epoch > self.epochs.get(lvolid, epoch)
+
+
+def lies_in(gaps: Sequence[range], number: int) -> bool:
+    """Tell whether a number lies in one of these, which are in order and apart."""
+    before = bisect_right(gaps, number, key=lambda gap: gap.start)
+    return before > 0 and number in gaps[before - 1]

@@ -13,7 +13,7 @@ from inventory.models import Address, Cluster, Disk, HeadServer, StorageServer
 from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.models import LogicalVolume
-from volumes.recovery import apply, survey
+from volumes.recovery import held, survey
 
 State = StorageState | HeadState
 
@@ -48,7 +48,7 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
     _write_servers(found)
     told = survey.take()
     places = {disk.name: disk.server for disk in told.disks}
-    _write_disks(found, places, apply.plan_now(told).next_id)
+    _write_disks(found, places, held.plan_now(told).next_id)
     return found
 
 

@@ -37,8 +37,7 @@ def look_at_heads(states: Mapping[int, HeadState], known: Known) -> None:
 
 def _enter(reasons: list[str]) -> None:
     if reasons:
-        more = f", and {len(reasons) - 1} more" if reasons[1:] else ""
-        recovery.enter(f"{reasons[0]} than this database{more}")
+        recovery.enter(*(f"{reason} than this database" for reason in reasons))
 
 
 def _newer_numbers(
@@ -50,11 +49,11 @@ def _newer_numbers(
         node, seen = f"{kind}-{server:08x}", state.seen
         if state.incarnation > incarnation:
             yield f"{node} obeys incarnation {state.incarnation}, which is newer"
-        elif seen.event >= next_event:
+        if seen.event >= next_event:
             yield f"{node} was told of event {seen.event}, which is newer"
-        elif known.is_beyond(seen.group):
+        if known.is_beyond(seen.group):
             yield f"{node} was told of lvol-{seen.group:08x}, which is newer"
-        elif known.is_beyond(seen.extent):
+        if known.is_beyond(seen.extent):
             yield f"{node} was told of dext-{seen.extent:08x}, which is newer"
 
 

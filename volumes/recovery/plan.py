@@ -1,10 +1,12 @@
 """What recovery is to do, decided purely from what the nodes told and what the rows say."""
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.protocol import FoundReplica, VolumeAbout
+from volumes.orphans.standing import lies_in
 from volumes.recovery.survey import Survey
 
 
@@ -52,7 +54,11 @@ class Held:
 
     def is_unsure(self, number: int) -> bool:
         """Tell whether another life of this database may have given a number out."""
-        return number >= self.next_id or any(number in gap for gap in self.gaps)
+        return number >= self.next_id or lies_in(self.gaps, number)
+
+    def has_deleted(self, volume: int) -> bool:
+        """Tell whether a volume was known here, and is no more."""
+        return volume not in self.births and not self.is_unsure(volume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +99,29 @@ class Plan:
 def make(survey: Survey, held: Held) -> Plan:
     """Decide for each volume and for each replica that a disk tells of."""
     told = [Place(d.server, d.name, found) for d in survey.disks for found in d.replicas]
+    spots = {(replica.disk, replica.at_gb) for replica in held.replicas}
     quarantined: dict[Place, str] = {
         place: "a head used it, and nothing tells what it is a part of"
         for place in told
-        if not place.found.size_gb and not _is_held(place, held)
+        # An older agent left a mark where the rows have a replica.
+        if not place.found.size_gb and (place.disk, place.found.at_gb) not in spots
     }
     live = [place for place in told if place.found.live and place.found.size_gb]
     wanted, strangers = _sort(live, held)
     quarantined |= strangers
     surplus = [*_older_beside(wanted), *_too_many(wanted)]
-    volumes: list[VolumePlan] = []
+    volumes: dict[int, VolumePlan] = {}
     for lvolid, places in sorted(wanted.items(), key=_origins_first):
-        trouble = _trouble(places, held, {v.about.lvolid for v in volumes})
-        if trouble:
+        if trouble := _trouble(places, held, volumes):
             quarantined |= dict.fromkeys(places, trouble)
         else:
-            volumes.append(_volume(lvolid, places, held))
+            volumes[lvolid] = _volume(lvolid, places, held)
     lost = {*_lost(survey, held), *(place.dextid for place in surplus)}
     kept = {replica.volume for replica in held.replicas if replica.dextid not in lost}
-    found = {volume.about.lvolid for volume in volumes}
     return Plan(
-        volumes=tuple(volumes),
+        volumes=tuple(volumes.values()),
         lost=tuple(sorted(lost)),
-        deleted=tuple(sorted(held.births.keys() - kept - found - survey.running.keys())),
+        deleted=tuple(sorted(held.births.keys() - kept - volumes.keys() - survey.running.keys())),
         surplus=tuple(surplus),
         quarantined=quarantined,
         next_event=survey.event + 1,
@@ -128,12 +134,6 @@ def _numbers(live: Iterable[Place]) -> Iterator[int]:
         yield max(place.found.volume.lvolid, place.found.mirrorid, place.found.volume.origin)
 
 
-def _is_held(place: Place, held: Held) -> bool:
-    """Tell whether an older agent left a mark where the rows have a replica."""
-    spot = (place.disk, place.found.at_gb)
-    return any((replica.disk, replica.at_gb) == spot for replica in held.replicas)
-
-
 def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], dict[Place, str]]:
     """Tell whose each replica is; those that ended before the dump are nobody's, and go."""
     rows = {replica.dextid for replica in held.replicas}
@@ -143,40 +143,42 @@ def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], di
         volume = place.found.volume
         if held.births.get(volume.lvolid, volume.created) != volume.created:
             strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
-        elif place.dextid in rows or held.is_unsure(place.dextid):
+        elif place.dextid in rows or (
+            held.is_unsure(place.dextid) and not held.has_deleted(volume.lvolid)
+        ):
             wanted[volume.lvolid].append(place)
     return wanted, strangers
 
 
-def _older_beside(wanted: Mapping[int, list[Place]]) -> list[Place]:
+def _older_beside(wanted: dict[int, list[Place]]) -> list[Place]:
     """Take out the replicas beside which a newer one of the same mirror is on the same server."""
     older: list[Place] = []
-    for places in wanted.values():
+    for lvolid, places in wanted.items():
         best: dict[tuple[int, int], Place] = {}
         for place in sorted(places, key=_age):
             spot = (place.found.mirrorid, place.server)
             if spot in best:
                 older.append(best[spot])
-                places.remove(best[spot])
             best[spot] = place
+        wanted[lvolid] = list(best.values())
     return older
 
 
-def _too_many(wanted: Mapping[int, list[Place]]) -> list[Place]:
+def _too_many(wanted: dict[int, list[Place]]) -> list[Place]:
     """Take out replicas beyond what was promised; those that were made first have been replaced.
 
     One that was replaced while its volume was detached may be as new as the others until it is
     shredded.
     """
     surplus: list[Place] = []
-    for places in wanted.values():
-        newest = sorted(places, key=_age, reverse=True)
+    for lvolid, places in wanted.items():
+        kept: list[Place] = []
         seen: dict[int, int] = defaultdict(int)
-        for place in newest:
+        for place in sorted(places, key=_age, reverse=True):
             seen[place.found.mirrorid] += 1
-            if seen[place.found.mirrorid] > place.found.volume.redundancy:
-                surplus.append(place)
-                places.remove(place)
+            promised = seen[place.found.mirrorid] <= place.found.volume.redundancy
+            (kept if promised else surplus).append(place)
+        wanted[lvolid] = kept
     return surplus
 
 
@@ -215,22 +217,30 @@ def _lost(survey: Survey, held: Held) -> Iterator[int]:
 
     An older agent's replica has no descriptor, but its mark.
     """
-    content = {disk.name: disk.replicas for disk in survey.disks}
+    by_disk: dict[str, list[HeldReplica]] = defaultdict(list)
     for replica in held.replicas:
-        if replica.disk in content and not _is_there(replica, content[replica.disk]):
-            yield replica.dextid
+        by_disk[replica.disk].append(replica)
+    for disk in survey.disks:
+        for replica, there in _meet(by_disk[disk.name], disk.replicas):
+            own = all(_is_its_own(replica, found) for found in there)
+            if not (own and (there or replica.fresh)):
+                yield replica.dextid
 
 
-def _is_there(replica: HeldReplica, content: Iterable[FoundReplica]) -> bool:
-    end_gb = replica.at_gb + replica.size_gb
-    there = [
-        found
-        for found in content
-        if found.live
-        and found.at_gb < end_gb
-        and replica.at_gb < found.at_gb + max(found.size_gb, 1)
-    ]
-    return all(_is_its_own(replica, found) for found in there) and bool(there or replica.fresh)
+def _meet(
+    replicas: Iterable[HeldReplica], content: Iterable[FoundReplica]
+) -> Iterator[tuple[HeldReplica, list[FoundReplica]]]:
+    """Tell what lies in the space of each replica of one disk; these never overlap."""
+    ordered = sorted(replicas, key=lambda replica: replica.at_gb)
+    ends = [replica.at_gb + replica.size_gb for replica in ordered]
+    met: list[list[FoundReplica]] = [[] for _ in ordered]
+    for found in content:
+        end_gb = found.at_gb + max(found.size_gb, 1)
+        number = bisect_right(ends, found.at_gb)
+        while found.live and number < len(ordered) and ordered[number].at_gb < end_gb:
+            met[number].append(found)
+            number += 1
+    return zip(ordered, met, strict=True)
 
 
 def _is_its_own(replica: HeldReplica, found: FoundReplica) -> bool:

@@ -1,6 +1,6 @@
 """Ask every node for all that it knows: what disks hold, what is exported, what runs, how new."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,6 +9,9 @@ from agents.protocol import FenceQuestion, FoundReplica, GroupState, HeadState, 
 from inventory.models import Disk, HeadServer, StorageServer
 from volumes import nodes
 from volumes.orphans import occupants
+
+WITHIN = 3600.0
+"""Seconds for all pages of all nodes: each page is one call that ends by itself in a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +65,16 @@ class _NodeTold:
     groups: tuple[GroupTold, ...] = ()
 
 
-def take() -> Survey:
-    """Ask all nodes that are registered, at once; those that are halted or out as well."""
+def take(only: Collection[str] = ()) -> Survey:
+    """Ask all nodes that are registered, at once, halted or out as they may be; or some alone."""
     storages = nodes.storages(list(StorageServer.objects.values_list("pk", flat=True)))
     heads = nodes.heads(list(HeadServer.objects.values_list("pk", flat=True)))
+    questions: dict[str, Callable[[], _NodeTold]] = {
+        **{f"ssvr-{pk:08x}": partial(_storage, pk, one) for pk, one in storages.items()},
+        **{f"hsvr-{pk:08x}": partial(_head, pk, one) for pk, one in heads.items()},
+    }
     answers = nodes.ask_all(
-        {f"ssvr-{server:08x}": partial(_storage, server, one) for server, one in storages.items()}
-        | {f"hsvr-{server:08x}": partial(_head, server, one) for server, one in heads.items()}
+        {node: ask for node, ask in questions.items() if not only or node in only}, within=WITHIN
     )
     told = [answer for answer in answers.values() if isinstance(answer, _NodeTold)]
     states = [one.state for one in told]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q, QuerySet
 
 from agents.protocol import LOST
 from inventory.models import Extent, Priority
@@ -49,4 +49,13 @@ def request_missing(limit: int = 1000) -> int:
             jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
         )
         found.update(mirrors.values_list("pk", flat=True)[:limit])
+    found.update(_incomplete().values_list("pk", flat=True)[:limit])
     return request(found) if found else 0
+
+
+def _incomplete() -> QuerySet[Mirror]:
+    """Find the mirrors that have fewer replicas than was promised, as a recovery may leave them."""
+    mirrors = Mirror.objects.filter(volume__broken=False).exclude(
+        jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
+    )
+    return mirrors.annotate(held=Count("replicas")).filter(held__lt=F("volume__redundancy"))

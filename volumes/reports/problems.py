@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Count, Exists, F, Model, Q, QuerySet, Sum, Window
 from django.utils import timezone
 
-from inventory import clock, refused_nodes, servers
+from inventory import clock, recovery, refused_nodes, servers
 from inventory.models import (
     ALIVE,
     Cluster,
@@ -261,10 +261,11 @@ def _halted() -> Iterator[Problem]:
 def _recovery() -> Iterator[Problem]:
     row = servers.cluster()
     if row.recovery:
+        more = "".join(f"; {reason}" for reason in recovery.reasons()[1:])
         yield Problem(
             Risk.STRANGE,
             None,
-            f"The cluster is in recovery mode: {row.recovery}",
+            f"The cluster is in recovery mode: {row.recovery}{more}",
             "what runs goes on; nothing is attached, allocated, repaired or deleted until"
             " manage.py recover has taken up what the nodes know",
             row.recovery_since,

@@ -25,7 +25,7 @@ from volumes import nodes
 from volumes.attach import detach, exports
 from volumes.jobs import queue
 from volumes.models import Attachment, LogicalVolume, Replica
-from volumes.recovery import sweep
+from volumes.recovery import returned, sweep
 from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
 from volumes.replicas.rows import GOOD, ReplicaRow
@@ -293,6 +293,7 @@ PARTS = (
     resume_watch,
     reconcile_storage,
     reconcile_heads,
+    returned.look,
     note_watch,
 )
 MENDING = (

@@ -8,6 +8,7 @@ from agents.boot import boot_id
 from agents.engines.base import HeadEngine
 from agents.node.config import HeadConfig
 from agents.node.daemon import AgentCore
+from agents.node.head.births import Births
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
 from agents.node.head.head_orders import HeadOrders
@@ -43,7 +44,12 @@ class HeadRole:
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(
-            engine, parts.fences, parts.orders, self._assembled, self._given_up
+            engine=engine,
+            fences=parts.fences,
+            births=Births(parts.store),
+            orders=parts.orders,
+            assembled=self._assembled,
+            given_up=self._given_up,
         )
         failed = partial(parts.outbox.failure, Target.REPLICA)
         self._watch = GroupWatch(engine, failed, self._is_of_this_boot)

@@ -9,11 +9,13 @@ from functools import partial
 from agents.engines.base import HeadEngine
 from agents.errors import AgentError
 from agents.node.fences import Fences, Stale
+from agents.node.head.births import Births
 from agents.node.journal import Journal
 from agents.node.orders import Cancelled, Orders, RunningOrder
 from agents.protocol import (
     AttachOrder,
     DetachOrder,
+    DeviceSpec,
     GroupState,
     RebuildOrder,
     RelocateOrder,
@@ -38,8 +40,10 @@ class HeadOrders:
 
     def __init__(
         self,
+        *,
         engine: HeadEngine,
         fences: Fences,
+        births: Births,
         orders: Orders,
         assembled: Callable[[int], None],
         given_up: Callable[[int], None],
@@ -48,12 +52,14 @@ class HeadOrders:
         self._given_up = given_up
         self._assembled = assembled
         self._fences = fences
+        self._births = births
         self._orders = orders
         self._groups: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
 
     def attach(self, order: AttachOrder) -> Report:
         """Assemble a group; its epoch is the only one from now on."""
         self._orders.admit(order.incarnation)
+        self._meet(*order.devices)
         self._fences.check(order.lvolid, order.epoch)
         self._fences.fence_below(order.lvolid, order.epoch)
         return self._take("attach", order, order.lvolid, partial(self._attach, order))
@@ -72,6 +78,7 @@ class HeadOrders:
         """Add a snapshot to an attached group."""
         self._orders.admit(order.incarnation)
         self._fences.check(order.lvolid, order.epoch)
+        self._meet(order.device)
         return self._take("snapshot", order, order.lvolid, partial(self._snapshot, order))
 
     def unsnapshot(self, order: UnsnapshotOrder) -> Report:
@@ -107,6 +114,13 @@ class HeadOrders:
         for entry in journal.running("rebuild"):
             order = from_struct(RebuildOrder, entry.struct)
             self._orders.resume(entry, partial(self._rebuild, order))
+
+    def _meet(self, *devices: DeviceSpec) -> None:
+        """Let each number name one volume for ever."""
+        for device in devices:
+            self._births.check(device)
+        for device in devices:
+            self._births.learn(device)
 
     def _take(
         self,

@@ -96,13 +96,16 @@ def _occupied_by(found: Descriptor) -> Occupied:
 def content(place: SuperExtent, first_gb: int) -> tuple[list[FoundReplica], int]:
     """Tell a page of what lies on a disk, and where the next one begins; 0 at the end."""
     end_gb = min(first_gb + LOOK_GB, place.capacity_gb - 1)
-    told = dict(place.descriptors(first_gb, end_gb))
+    # No further than the page goes: the next one begins to read where this one ends.
+    described = place.descriptors(first_gb, end_gb)
+    told = next(described, None)
     found: list[FoundReplica] = []
     for at_gb in range(first_gb, end_gb):
         if len(found) == PAGE:
             return found, at_gb
-        if at_gb in told:
-            found.append(_found(place, at_gb, told[at_gb]))
+        if told and told[0] == at_gb:
+            found.append(_found(place, *told))
+            told = next(described, None)
         elif place.has_mark(at_gb):
             found.append(FoundReplica(at_gb, live=True, mark=place.read_mark(0, at_gb)))
     return found, end_gb if end_gb < place.capacity_gb - 1 else 0

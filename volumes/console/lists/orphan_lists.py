@@ -3,25 +3,29 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.safestring import SafeString
 
 from volumes.console.frame.formats import NOTHING, lasting
-from volumes.console.lists.listing import Listing
+from volumes.console.frame.permissions import Right
+from volumes.console.lists.listing import Listing, previewed
 from volumes.models import Orphan
 
 
 class OrphanList(Listing):
-    """Orphans, oldest first; they are shown and nothing is done to them."""
+    """Orphans, oldest first. They are left alone, but for what a person releases."""
 
     list_display = ("what", "where", "disk_name", "volume", "epoch", "clients", "why", "when")
     list_display_links = None
     list_filter = ("kind",)
     search_fields = ("disk",)
     ordering = ("pk",)
+    actions = (previewed("release-orphan", "Release from quarantine ...", Right.ADMINISTER),)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
-        raise Http404
+        """There is no more of one than its row."""
+        return redirect("admin:volumes_orphan_changelist")
 
     @admin.display(description="What", ordering="kind")
     def what(self, row: Orphan) -> str:

@@ -17,7 +17,13 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from inventory.errors import Refused
 from volumes.console.frame.page import number, page, viewing
 from volumes.console.frame.permissions import may
-from volumes.console.verbs import hardware_verbs, job_verbs, scrub_verbs, volume_verbs
+from volumes.console.verbs import (
+    hardware_verbs,
+    job_verbs,
+    orphan_verbs,
+    scrub_verbs,
+    volume_verbs,
+)
 from volumes.console.verbs.verb import Verb, Wish
 
 if TYPE_CHECKING:
@@ -25,7 +31,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     verb.name: verb
-    for table in (volume_verbs, hardware_verbs, job_verbs, scrub_verbs)
+    for table in (volume_verbs, hardware_verbs, job_verbs, scrub_verbs, orphan_verbs)
     for verb in table.VERBS
 }
 MOST = 200

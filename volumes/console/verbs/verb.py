@@ -33,8 +33,8 @@ class Verb:
     """One thing that may be done, through the same use case as the API.
 
     `refuse` tells beforehand, by primary key, what would be declined and why; the use case decides.
-    `hits` says what else is touched. `at_stake` names what would lose its last replica: then the
-    name has to be typed.
+    `hits` says what else is touched. `at_stake` names what would lose its last replica (or
+    whatever `stake` says): then the name has to be typed.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Verb:
     refuse: Callable[[Rows], dict[int, str]] = _nothing_refused
     hits: Callable[[Rows], list[str]] = _nothing_hit
     at_stake: Callable[[Rows], list[str]] = _nothing_hit
+    stake: str = "The last good replica is at stake of"
     one_only: bool = False
     danger: bool = False
     ends_row: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from volumes.integrity import fsck
-from volumes.recovery import compare
+from volumes.recovery import compare, survey
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Print nothing when all is well."""
         found = 0
-        differences = compare.differences() if options["nodes"] else ()
+        differences = compare.differences(survey.take()) if options["nodes"] else ()
         for line in chain(fsck.violations(), differences):
             self.stdout.write(line)
             found += 1

@@ -9,7 +9,7 @@ from django.db import transaction
 from agents.protocol import StorageState
 from inventory import audit, recovery
 from inventory.errors import Invalid
-from volumes.recovery import acquaint, apply, survey
+from volumes.recovery import acquaint, apply, compare, held, quarantine, survey
 from volumes.recovery.plan import Plan
 from volumes.recovery.survey import Survey
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
             action="append",
             default=[],
             metavar="NODE",
-            help="do not wait for this node, ssvr-00000001 for example: it will never answer",
+            help="go on without this node, ssvr-00000001 for example; it is asked once it answers",
         )
 
         parser.add_argument(
@@ -48,29 +48,37 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Refuse to apply while a node is silent that nobody excluded."""
         if options["release"]:
-            released = apply.release(int(options["release"].removeprefix("lvol-"), 16))
+            released = quarantine.release(int(options["release"].removeprefix("lvol-"), 16))
             self.stdout.write(f"{released} replicas are to be zeroed")
             return
         if options["from_nodes"]:
             self._learn([tuple(where.split(",")) for where in options["from_nodes"]])
         told = survey.take()
-        chosen = apply.plan_now(told)
+        if options["apply"] and not recovery.why():
+            told = self._begin(told)
+        chosen = held.plan_now(told)
         self._show(told, chosen)
         if not options["apply"]:
             return
-        if not recovery.why():
-            raise CommandError("the cluster is not in recovery mode: there is nothing to apply")
         excluded = set(options["without"])
         if waiting := sorted(set(told.silent) - excluded):
             raise CommandError(
-                f"{', '.join(waiting)} did not answer and may know more: start them, or exclude"
-                " those that will never answer by --without NODE"
+                f"{', '.join(waiting)} did not answer and may know more: start them, or go on"
+                " without them by --without NODE"
             )
         if excluded:
             with transaction.atomic():
                 audit.record(audit.Action.EXCLUDE_NODES, "cluster", ", ".join(sorted(excluded)))
         apply.carry_out(told, chosen, self.stdout.write)
         self.stdout.write("recovered")
+
+    def _begin(self, told: Survey) -> Survey:
+        """Begin recovery mode by the operator's word, where there is anything to take up."""
+        news = next(compare.unknown(told), "")
+        if not news:
+            raise CommandError("the cluster is not in recovery mode: there is nothing to apply")
+        recovery.enter(f"{news.removeprefix('nodes: ')}, and somebody wants it taken up")
+        return survey.take()
 
     def _learn(self, named: list[tuple[str, ...]]) -> None:
         try:
@@ -84,6 +92,8 @@ class Command(BaseCommand):
     def _show(self, told: Survey, chosen: Plan) -> None:
         say = self.stdout.write
         say(f"recovery mode: {recovery.why() or 'off'}")
+        for reason in recovery.reasons()[1:]:
+            say(f"               {reason}")
         for node, failure in sorted(told.silent.items()):
             say(f"silent: {node}: {failure}")
         say(f"raise: incarnation above {told.incarnation}, events to {chosen.next_event},")

@@ -1,0 +1,51 @@
+"""An empty database takes up what the nodes know."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from inventory import servers
+from tests.jobs.conftest import Cluster
+from tests.jobs.recovering import lose_everything, places_of, recover, settle, used, write_dump
+from tests.jobs.simulator import Head
+from volumes.models import LogicalVolume
+
+
+@pytest.fixture
+def empty(db: None, dump: Path) -> Path:
+    """A backup of a database that knew nothing yet."""
+    write_dump(dump)
+    return dump
+
+
+def test_an_empty_database_is_filled_from_its_nodes(empty: Path, four: Cluster, head: Head) -> None:
+    running = used(four, head, "running")
+    idle = used(four, head, "idle", redundancy=2)
+    four.detach(idle)
+    cluster = servers.cluster()
+    before = {v["lvolid"]: v for v in four.call("listLogicalVolumes")}
+    disks = four.call("listPhysicalDisks")
+    places = {v.pk: places_of(four, v) for v in LogicalVolume.objects.all()}
+    where = lose_everything(four, empty)
+    assert not four.call("listPhysicalDisks")
+
+    shown = recover("--from-nodes", *where)
+    assert shown.count("learned: ") == 5
+    recover("--apply")
+
+    assert {v["lvolid"]: v for v in four.call("listLogicalVolumes")} == before
+    assert {v.pk: places_of(four, v) for v in LogicalVolume.objects.all()} == places
+    assert [d["pdskid"] for d in four.call("listPhysicalDisks")] == [d["pdskid"] for d in disks]
+    assert servers.cluster().uuid == cluster.uuid
+    assert servers.cluster().incarnation > cluster.incarnation
+    settle(four)
+    assert four.state(running) == "bound"
+    four.attach(idle, head)
+    assert four.create("fresh").pk > max(before)
+    call_command("fsck")
+
+
+def test_a_database_that_knows_servers_is_not_filled_from_nodes(four: Cluster) -> None:
+    with pytest.raises(CommandError, match="not empty"):
+        recover("--from-nodes", "127.0.0.1")

@@ -1,0 +1,172 @@
+"""What recovery plans from what was told: pure, and in proportion to what there is."""
+
+import time
+from dataclasses import replace
+
+from agents.protocol import FoundReplica, GroupState, ReplicaMark, VolumeAbout
+from volumes.recovery import plan
+from volumes.recovery.plan import Held, HeldReplica
+from volumes.recovery.survey import DiskTold, GroupTold, Survey
+
+BORN = 1764000000
+MANY = 8000
+LONG = 8.0
+"""Seconds that nobody needs who looks at each thing once: some tenths, on a machine at rest."""
+
+
+def _found(number: int, *, described: bool = True) -> FoundReplica:
+    """Make one of many replicas of 2 GB on one disk, each of a volume of its own."""
+    if not described:
+        return FoundReplica(2 * number, live=True, mark=ReplicaMark(0, 1, 1, clean=True))
+    return FoundReplica(
+        at_gb=2 * number,
+        live=True,
+        mark=ReplicaMark(3 * number + 3, 1, 1, clean=True),
+        generation=1,
+        size_gb=2,
+        mirrorid=3 * number + 2,
+        offset_gb=0,
+        volume=VolumeAbout(3 * number + 1, f"v{number}", 0, 2, 2, 1, BORN),
+    )
+
+
+def _row(number: int) -> HeldReplica:
+    return HeldReplica(
+        dextid=3 * number + 3,
+        volume=3 * number + 1,
+        mirror=3 * number + 2,
+        born=BORN,
+        disk="disk",
+        at_gb=2 * number,
+        size_gb=2,
+        generation=1,
+        fresh=False,
+    )
+
+
+def _told(*found: FoundReplica) -> Survey:
+    return Survey((DiskTold(1, "disk", 1, 1, found),))
+
+
+def _rows(count: int) -> Held:
+    volumes = range(1, 3 * count + 1, 3)
+    names = {f"v{number}": 3 * number + 1 for number in range(count)}
+    return Held([_row(n) for n in range(count)], dict.fromkeys(volumes, BORN), names, 3 * count + 1)
+
+
+NOTHING = Held([], {}, {}, 1)
+
+
+def test_much_is_planned_in_proportion() -> None:
+    described = _told(*(_found(number) for number in range(MANY)))
+    older = _told(*(_found(number, described=False) for number in range(MANY)))
+    rows = _rows(MANY)
+    gapped = Held([], {}, {}, 3 * MANY + 1, [range(n, n + 3) for n in range(1, 3 * MANY, 3)])
+    began = time.monotonic()
+
+    assert len(plan.make(described, rows).volumes) == MANY
+    assert not plan.make(older, rows).quarantined
+    assert len(plan.make(described, NOTHING).volumes) == MANY
+    assert len(plan.make(described, gapped).volumes) == MANY
+    assert len(plan.make(_told(), rows).lost) == MANY
+
+    assert time.monotonic() - began < LONG
+
+
+def test_space_that_several_replicas_reach_into_is_nobodys_own() -> None:
+    rows = _rows(2)
+    wide = _found(0)
+
+    both = plan.make(_told(wide, _found(1)), rows)
+    shifted = plan.make(_told(replace(wide, at_gb=1, mark=ReplicaMark(99, 1, 1, clean=True))), rows)
+
+    assert both.lost == ()
+    assert shifted.lost == (3, 6)
+
+
+def test_what_was_shredded_or_used_anew_is_nobodys() -> None:
+    over = replace(_found(0), live=False)
+
+    chosen = plan.make(_told(over), NOTHING)
+
+    assert (chosen.volumes, dict(chosen.quarantined)) == ((), {})
+    assert chosen.next_id > over.mark.dextid
+
+
+def test_two_volumes_of_one_number_are_told_apart_by_their_births() -> None:
+    stranger = replace(_found(0), volume=replace(_found(0).volume, created=BORN + 1))
+
+    chosen = plan.make(_told(stranger), _rows(1))
+
+    assert chosen.volumes == ()
+    assert "another one" in "".join(chosen.quarantined.values())
+
+
+def test_a_volume_whose_name_is_taken_gets_its_number_beside_it() -> None:
+    again = _found(5, described=True)
+    again = replace(again, volume=replace(again.volume, name="v0"))
+
+    chosen = plan.make(_told(_found(0), again), _rows(1))
+
+    names = {volume.about.lvolid: volume.name for volume in chosen.volumes}
+    assert names == {1: "v0", 16: "v0.00000010"}
+
+
+def test_a_volume_whose_end_nobody_holds_is_kept_in_quarantine() -> None:
+    begun = replace(_found(0), volume=replace(_found(0).volume, capacity_gb=6, store_gb=6))
+
+    chosen = plan.make(_told(begun), NOTHING)
+
+    assert chosen.volumes == ()
+    assert list(chosen.quarantined.values()) == ["nothing holds its GB 2"]
+
+
+def test_a_snapshot_without_its_origin_is_kept_in_quarantine() -> None:
+    snapshot = replace(_found(1), volume=replace(_found(1).volume, origin=1))
+
+    alone = plan.make(_told(snapshot), NOTHING)
+    both = plan.make(_told(snapshot, _found(0)), NOTHING)
+
+    assert list(alone.quarantined.values()) == ["its origin lvol-00000001 was not found"]
+    assert [volume.about.lvolid for volume in both.volumes] == [1, 4]
+
+
+def test_a_mark_that_nothing_explains_is_kept_in_quarantine() -> None:
+    mark = _found(0, described=False)
+
+    assert dict(plan.make(_told(mark), NOTHING).quarantined)
+    assert not plan.make(_told(mark), _rows(1)).quarantined
+
+
+def test_of_two_replicas_of_a_mirror_on_one_server_the_newer_is_taken() -> None:
+    older = _found(0)
+    newer = replace(older, at_gb=8, mark=ReplicaMark(99, 1, 2, clean=True))
+    wide = replace(older.volume, redundancy=3)
+    told = _told(replace(older, volume=wide), replace(newer, volume=wide))
+
+    chosen = plan.make(told, NOTHING)
+
+    assert [place.dextid for place in chosen.surplus] == [older.mark.dextid]
+    assert [place.dextid for v in chosen.volumes for place in v.places] == [99]
+
+
+def test_a_volume_that_runs_was_not_deleted() -> None:
+    running = GroupTold(7, GroupState(1, 3, alive=True, devices=(), replicas=()))
+
+    gone = plan.make(_told(), _rows(1))
+    runs = plan.make(replace(_told(), groups=(running,)), _rows(1))
+
+    assert gone.deleted == (1,)
+    assert runs.deleted == ()
+
+
+def test_a_group_that_was_fenced_off_does_not_run() -> None:
+    fenced, newer = (
+        GroupTold(head, GroupState(1, epoch, alive=True, devices=(), replicas=()))
+        for head, epoch in ((7, 3), (8, 4))
+    )
+
+    both = Survey(groups=(newer, fenced), fences={1: 4})
+
+    assert both.running == {1: newer}
+    assert Survey(groups=(fenced,), fences={1: 4}).running == {}
