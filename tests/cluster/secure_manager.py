@@ -50,6 +50,11 @@ class SecureManager:
     def url(self) -> str:
         return f"https://{self._addresses[0]}:{self.place.port}/RPC2"
 
+    @property
+    def private_url(self) -> str:
+        """Tell where the API is, with a token that may do everything."""
+        return self.url.replace("://", f"://tester:{self._token}@")
+
     def prepare(self, nodes: Mapping[str, Sequence[str]]) -> dict[str, str]:
         """Make database, certificates and tokens; the token of each node, named with addresses."""
         self.manage("certificate", "manager", *self._addresses, "--manager")
@@ -91,8 +96,6 @@ class SecureManager:
 
     def call(self, method: str, **members: object) -> Any:
         """Call the API with a token, over TLS; from where its address can be reached."""
-        host = self.url.removeprefix("https://")
-        url = f"https://tester:{self._token}@{host}"
         context = trusting(self.tls / "authority.pem")
-        with xmlrpc.client.ServerProxy(url, context=context) as server:
+        with xmlrpc.client.ServerProxy(self.private_url, context=context) as server:
             return getattr(server, method)({"ver": 5, **members})

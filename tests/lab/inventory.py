@@ -1,0 +1,58 @@
+"""What the guests have: devices, links, processes, connections, exports, to compare two moments."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from agents.client import AgentUnreachable, StorageAgent
+from agents.identity import Identity
+from tests.lab.cluster import Lab
+from tests.lab.guest import Guest
+
+COLLECT = r"""
+ls /dev/vas 2>/dev/null | sed 's/^/link /'
+for disk in /sys/block/*; do
+  size=$(< $disk/size)
+  [ $size = 0 ] || echo "device ${disk##*/} $size"
+done
+sed -n 's,^\([^ ]*\) \(/mnt[^ ]*\) .*,mount \1 \2,p' /proc/mounts
+ls /var/lib/vastsky/state/groups 2>/dev/null | sed 's/^/group /'
+ls /run/vastsky 2>/dev/null | grep -v '^heads$\|fork' | sed 's/^/run /'
+ps -eo comm= | grep '^vas-\|^nbd' | sed 's/^/process /'
+ss -Htn state established '( dport = :8884 )' | sed 's/.*/connection/'
+"""
+STORAGE_PORT = 8883
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What each guest has, in lines; equal where nothing came and nothing went."""
+
+    guests: tuple[tuple[str, tuple[str, ...]], ...]
+
+    def __sub__(self, before: "Inventory") -> list[str]:
+        """Tell what is there now and was not before."""
+        earlier = dict(before.guests)
+        return [
+            f"{name}: {line}"
+            for name, lines in self.guests
+            for line in lines
+            if line not in earlier[name]
+        ]
+
+
+def take(lab: Lab) -> Inventory:
+    """Look at all guests at once."""
+    with ThreadPoolExecutor(len(lab.guests)) as pool:
+        found = pool.map(lambda guest: (guest.name, _of(guest, lab.identity)), lab.guests.values())
+        return Inventory(tuple(found))
+
+
+def _of(guest: Guest, identity: Identity) -> tuple[str, ...]:
+    lines = guest.run(COLLECT).splitlines()
+    if guest.machine.role == "storage":
+        agent = StorageAgent(guest.machine.addresses, STORAGE_PORT, identity=identity)
+        try:
+            lines += [f"export {export.dextid}" for export in agent.state().exports]
+        except AgentUnreachable as error:
+            lines.append(f"no answer: {error}")
+    return tuple(sorted(lines))
