@@ -34,7 +34,8 @@ class ExportTable:
 
     `bounded`: what the clients of a device hold is bounded. A data server's need not be: they are
     heads, which bound what they have under way. `instance` names the process to them, so that they
-    know one that was started anew, and one that serves them no more, from one that was away.
+    know one that was started anew, and one that serves them no more, from one that was away. To
+    ask for what is `lost` is to hear neither: that was taken from nobody.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ExportTable:
         self.find = find
         self.names = names
         self.instance = instance.encode()
+        self.lost: set[str] = set()
         self._bounded = bounded
         self.connections: set[Connection] = set()
         self._users: dict[messages.BlockDevice, set[Connection]] = {}
@@ -80,6 +82,10 @@ class ExportTable:
     def clients(self, device: messages.BlockDevice) -> int:
         """Count who has the device open."""
         return len(self._users.get(device, ()))
+
+    def refusal(self, name: str) -> bytes:
+        """Tell whoever asks for what is not served which process says so."""
+        return b"" if name in self.lost else self.instance
 
     def disconnect(self, device: messages.BlockDevice, *, owners_only: bool = False) -> None:
         """End the connections to a device."""
@@ -167,10 +173,10 @@ class Handshake(Stream):
         self._reply(messages.REP_ACK)
 
     def _open(self, body: bytes) -> None:
-        device = self._exports.find(_first_string(body).decode())
-        instance = self._exports.instance
+        name = _first_string(body).decode()
+        device, instance = self._exports.find(name), self._exports.instance
         if device is None:
-            self._reply(messages.REP_UNKNOWN, instance)
+            self._reply(messages.REP_UNKNOWN, self._exports.refusal(name))
             return
         flags = device.flags | (messages.SENDS_DF if self.structured else 0)
         self._reply(

@@ -76,6 +76,7 @@ class DataServer:
                 raise EngineError(errno.EEXIST, f"extent {lease.dextid} is served as another range")
             return
         disk = self._open(lease.path)
+        self.exports.lost.discard(name)
         disk.leases += 1
         self._leases[name] = lease
         self._devices[name] = LeasedRange(
@@ -120,7 +121,9 @@ class DataServer:
         for disk in {device.disk for device in self._devices.values()}:
             disk.check()
         # Whoever uses such a disk has to begin anew, with a mark that is read and a new descriptor.
+        # Nobody was evicted: a head that took it so would give up the good replicas, too.
         if lost := [name for name, device in self._devices.items() if device.disk.lost]:
+            self.exports.lost.update(lost)
             LoopTask(self._drop(lost))
 
 

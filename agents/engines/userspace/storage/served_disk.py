@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from functools import partial
 
 from agents.engines.userspace.loop.reactor import Commits, Reactor
@@ -16,10 +17,10 @@ class ServedDisk:
         self.leases = 0
         self.error = 0
         self.lost = False
-        identity = os.fstat(self.descriptor)
-        self.read_flags: int | None = 0 if _is_in_memory(identity.st_dev) else os.RWF_NOWAIT
+        status = os.fstat(self.descriptor)
+        self.read_flags: int | None = 0 if _is_in_memory(status) else os.RWF_NOWAIT
         """With which a read never blocks; None: there are none, so a thread has to read."""
-        self._identity = (identity.st_dev, identity.st_ino)
+        self._identity = _identity(status)
         self.commits = Commits(reactor, partial(partial, self._sync))
 
     def _sync(self) -> None:
@@ -41,15 +42,24 @@ class ServedDisk:
         except OSError as error:
             self.error = error.errno or errno.EIO
             return
-        self.error = 0 if (found.st_dev, found.st_ino) == self._identity else errno.ENODEV
+        self.error = 0 if _identity(found) == self._identity else errno.ENODEV
 
     def close(self) -> None:
         """Let the file go."""
         os.close(self.descriptor)
 
 
-def _is_in_memory(device: int) -> bool:
-    """Tell whether a file system has its data in memory (tmpfs), where RWF_NOWAIT is unknown."""
-    number = f"{os.major(device)}:{os.minor(device)}"
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    """Tell devices by their number, files by their place: /dev may be made anew."""
+    if stat.S_ISBLK(status.st_mode):
+        return 0, 0, status.st_rdev
+    return status.st_dev, status.st_ino, 0
+
+
+def _is_in_memory(status: os.stat_result) -> bool:
+    """Tell whether a file has its data in memory (tmpfs), where RWF_NOWAIT is unknown."""
+    if stat.S_ISBLK(status.st_mode):
+        return False  # its node may be in memory, its data is not
+    number = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
         return any(line.split()[2] == number and " - tmpfs " in line for line in mounts)
