@@ -1,5 +1,6 @@
 """Which disks an agent takes, which it refuses, and that a label lasts."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,6 +95,21 @@ def test_a_torn_label_is_read_from_its_second_replica(store: StateStore, path: P
     with path.open("r+b") as disk:
         disk.seek(3 * GB)
         disk.write(b"torn" * 500)
+
+    assert take(store, path).label == first.label
+
+
+def test_a_label_on_a_bad_block_is_read_from_its_second_copy(
+    store: StateStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, pread = take(store, path), os.pread
+
+    def broken(fd: int, size: int, offset: int) -> bytes:
+        if offset == 3 * GB:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(os, "pread", broken)
 
     assert take(store, path).label == first.label
 

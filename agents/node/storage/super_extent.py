@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 from agents import ondisk
-from agents.node.storage.blocks import clear, data_segments, write_all
+from agents.node.storage.blocks import clear, data_segments, read_medium, write_all
 from agents.ondisk import GB, Descriptor, Label
 from agents.protocol import ReplicaMark
 
@@ -19,12 +19,21 @@ class SuperExtent:
     def read_label(self) -> Label | None:
         """Read the label; None when there is none, or none that is whole.
 
-        NewerLabel where it is not ours to understand.
+        NewerLabel where it is not ours to understand. It is read from the medium: out of the
+        kernel's memory it could be read for ever, also of a disk that is dead.
         """
+        failure: OSError | None = None
         for offset in ondisk.label_offsets(self.capacity_gb):
-            label = ondisk.unpack_label(os.pread(self._fd, ondisk.LABEL_BYTES, offset))
+            try:
+                block = read_medium(self._fd, offset, ondisk.LABEL_BYTES)
+            except OSError as error:
+                failure = error
+                continue
+            label = ondisk.unpack_label(block)
             if label is not None:
                 return label
+        if failure is not None:
+            raise failure
         return None
 
     @property
