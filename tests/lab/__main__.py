@@ -11,8 +11,8 @@ import pytest
 
 from deploy.local.place import ROOT, Unusable
 from tests.lab import capsule, control, image, tools
-from tests.lab.cluster import Lab, running_lab
-from tests.lab.place import MACHINES, RUN, Machine
+from tests.lab.cluster import RUNNING, VirtualLab, running_lab
+from tests.lab.place import MACHINES, RUN, GuestSpec
 
 STAYS = """
 It stays until Ctrl-C here. In another terminal:
@@ -24,12 +24,11 @@ It stays until Ctrl-C here. In another terminal:
 class Provided:
     """Gives tests the lab that is up."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: VirtualLab) -> None:
         self._lab = lab
 
-    @pytest.fixture(scope="session")
-    def running(self) -> Lab:
-        return self._lab
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[RUNNING] = self._lab
 
 
 def main() -> int:
@@ -88,7 +87,7 @@ def _shell(name: str, command: str) -> int:
     raise Unusable(f"{name} is not in the lab; there are manager {names}")
 
 
-def _use(machine: Machine, command: str) -> int:
+def _use(machine: GuestSpec, command: str) -> int:
     if not command:
         control.converse(machine)
         return 0

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import pytest
 import tomli_w
 
 from agents.identity import Identity
@@ -27,7 +28,7 @@ from tests.lab.place import (
     MANAGER_PORT,
     NETWORKS,
     RUN,
-    Machine,
+    GuestSpec,
     address,
 )
 from tests.lab.tools import run
@@ -46,7 +47,7 @@ STATE_MB = 48
 ALL_UP = (2, 4, 4 * DISKS)
 
 
-class Lab:
+class VirtualLab:
     """All of it. Whoever makes it is alone in its namespaces, and takes all with it in the end."""
 
     def __init__(self, image: Path) -> None:
@@ -101,7 +102,7 @@ class Lab:
             )
         )
 
-    def _make_disks(self, machine: Machine, token: str) -> None:
+    def _make_disks(self, machine: GuestSpec, token: str) -> None:
         """Make a guest's disks: blank ones, and one with what an installation put there."""
         folder = RUN / "made" / machine.name
         folder.mkdir(parents=True)
@@ -115,7 +116,7 @@ class Lab:
         for disk in machine.disks:
             run("qemu-img", "create", "-q", "-f", "qcow2", disk, f"{DISK_GB}G")
 
-    def _settings(self, machine: Machine) -> dict[str, object]:
+    def _settings(self, machine: GuestSpec) -> dict[str, object]:
         common: dict[str, object] = {
             "manager": self._manager.url,
             "addresses": machine.addresses,
@@ -157,6 +158,10 @@ class Lab:
         for guest in self.guests.values():
             guest.wait()
 
+    def cut(self, guest: Guest, *networks: str) -> None:
+        """Pull a guest's cables until the lab is restored."""
+        network.cut(guest.name, *networks)
+
     def logs(self) -> list[tuple[str, str]]:
         """Tell the ends of all logs, by name: the manager's, and what guests and agents said."""
         found = [(log.name, _end(log.read_text(errors="replace"))) for log in self._files()]
@@ -181,32 +186,16 @@ class Lab:
         """Tell whether all space that no volume has can be allocated."""
         return len(set(observe.space(self.call))) == 1
 
-    def server(self, guest: Guest) -> int:
-        """Tell the number that the manager gave to a guest."""
-        method, key = {
-            "head": ("listHeadServers", "hsvrid"),
-            "storage": ("listStorageServers", "ssvrid"),
-        }[guest.machine.role]
-        rows = self.call(method)
-        return int(next(row[key] for row in rows if row["ip_data"] == guest.machine.addresses))
 
-    def holders(self, name: str) -> list[Guest]:
-        """Name the storage servers that hold replicas of a volume."""
-        numbers = {one["lvolspec"]["ssvrid"] for one in observe.replicas(self.call, name)}
-        return [guest for guest in self.storages if self.server(guest) in numbers]
-
-    def is_whole(self, name: str) -> bool:
-        """Tell whether each mirror of a volume has all its replicas in sync, and no other."""
-        mirrors = observe.mirrors(self.call, name)
-        good = observe.in_sync(self.call, name)
-        return good == len(observe.replicas(self.call, name)) == 3 * len(mirrors)
+RUNNING = pytest.StashKey[VirtualLab]()
+"""Where tests find the lab that is up."""
 
 
 @contextmanager
-def running_lab(image: Path) -> Iterator[Lab]:
+def running_lab(image: Path) -> Iterator[VirtualLab]:
     """Start a lab that is ready to be used, and stop it in the end, whatever happened."""
     began = time.monotonic()
-    lab = Lab(image)
+    lab = VirtualLab(image)
     try:
         lab.start()
         _say(f"the lab is ready after {time.monotonic() - began:.0f} s")

@@ -7,13 +7,18 @@ import pytest
 from deploy.local import observe
 from tests.lab import inventory
 from tests.lab.capsule import is_inside
-from tests.lab.cluster import Lab
+from tests.lab.cluster import RUNNING, VirtualLab
 
 collect_ignore_glob = [] if is_inside() else ["test_*.py"]
 
 
+@pytest.fixture(scope="session")
+def running(pytestconfig: pytest.Config) -> VirtualLab:
+    return pytestconfig.stash[RUNNING]
+
+
 @pytest.fixture
-def lab(running: Lab) -> Iterator[Lab]:
+def lab(running: VirtualLab) -> Iterator[VirtualLab]:
     """The lab, whole and empty; after each test it is mended, and nothing is left anywhere."""
     before = inventory.take(running)
     yield running
@@ -22,7 +27,7 @@ def lab(running: Lab) -> Iterator[Lab]:
     observe.wait(lambda: inventory.take(running) == before, "nothing is left on any node")
 
 
-def mend(lab: Lab) -> None:
+def mend(lab: VirtualLab) -> None:
     """Switch everything on, plug everything in, delete all volumes."""
     lab.restore()
     observe.wait(lab.is_up, "all servers and disks are up", 120)
@@ -39,6 +44,6 @@ def pytest_runtest_makereport(
     """Add the ends of all logs to the report of a test that failed."""
     report = yield
     lab = getattr(item, "funcargs", {}).get("running")
-    if report.failed and isinstance(lab, Lab):
+    if report.failed and isinstance(lab, VirtualLab):
         report.sections += lab.logs()
     return report

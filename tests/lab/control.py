@@ -12,7 +12,7 @@ import time
 import tty
 from dataclasses import dataclass
 
-from tests.lab.place import CONTROL_PORT, Machine
+from tests.lab.place import CONTROL_PORT, GuestSpec
 
 
 class CommandFailed(Exception):
@@ -32,7 +32,7 @@ class Result:
         return self.output.decode(errors="replace").strip()
 
 
-def attempt(machine: Machine, command: str, data: bytes = b"", timeout: float = 60) -> Result:
+def attempt(machine: GuestSpec, command: str, data: bytes = b"", timeout: float = 60) -> Result:
     """Run a command in a guest's bash, whatever its status; OSError if the guest does not hear."""
     wish = {"command": command, "input": len(data), "timeout": timeout}
     with _connect(machine) as connection:
@@ -47,7 +47,7 @@ def attempt(machine: Machine, command: str, data: bytes = b"", timeout: float = 
     return Result(told["status"], output, errors)
 
 
-def run(machine: Machine, command: str, data: bytes = b"", timeout: float = 60) -> str:
+def run(machine: GuestSpec, command: str, data: bytes = b"", timeout: float = 60) -> str:
     """Run a command that has to succeed; what it says."""
     done = attempt(machine, command, data, timeout)
     if done.status:
@@ -56,12 +56,12 @@ def run(machine: Machine, command: str, data: bytes = b"", timeout: float = 60) 
     return done.text
 
 
-def push(machine: Machine, path: str, data: bytes) -> None:
+def push(machine: GuestSpec, path: str, data: bytes) -> None:
     """Write a file in a guest."""
     run(machine, f"cat > '{path}'", data)
 
 
-def pull(machine: Machine, path: str) -> bytes:
+def pull(machine: GuestSpec, path: str) -> bytes:
     """Read a file in a guest."""
     done = attempt(machine, f"cat '{path}'")
     if done.status:
@@ -69,7 +69,7 @@ def pull(machine: Machine, path: str) -> bytes:
     return done.output
 
 
-def wait(machine: Machine, seconds: float) -> bool:
+def wait(machine: GuestSpec, seconds: float) -> bool:
     """Wait until a guest hears commands."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -79,7 +79,7 @@ def wait(machine: Machine, seconds: float) -> bool:
     return False
 
 
-def converse(machine: Machine) -> None:
+def converse(machine: GuestSpec) -> None:
     """Put this terminal into a guest, until its shell ends."""
     columns, rows = shutil.get_terminal_size()
     before = termios.tcgetattr(sys.stdin)
@@ -104,5 +104,5 @@ def _copy(connection: socket.socket) -> None:
             connection.sendall(os.read(sys.stdin.fileno(), 65536))
 
 
-def _connect(machine: Machine, timeout: float = 10) -> socket.socket:
+def _connect(machine: GuestSpec, timeout: float = 10) -> socket.socket:
     return socket.create_connection((machine.control, CONTROL_PORT), timeout)

@@ -8,7 +8,7 @@ from pathlib import Path
 from deploy.local.place import ROOT
 from tests.lab import control
 from tests.lab.network import tap
-from tests.lab.place import NETWORKS, Machine
+from tests.lab.place import NETWORKS, GuestSpec
 
 MEMORY_MB = 384
 TRANSLATED_MB = 128
@@ -24,7 +24,7 @@ class GuestFailed(Exception):
 class Guest:
     """A machine of the lab: power, and commands. Its disks stay what they are without power."""
 
-    def __init__(self, machine: Machine, image: Path) -> None:
+    def __init__(self, machine: GuestSpec, image: Path) -> None:
         self.machine = machine
         self.name = machine.name
         self._image = image
@@ -132,7 +132,7 @@ class Guest:
         return words
 
 
-def _kernel_line(machine: Machine) -> str:
+def _kernel_line(machine: GuestSpec) -> str:
     # A loaded machine measures its clock wrongly: then a guest's time runs several times too fast.
     clock = f"tsc_early_khz={_kilohertz()} tsc=reliable no_timer_check"
     quick = "quiet loglevel=5 nokaslr mitigations=off random.trust_cpu=on panic=-1"
@@ -152,7 +152,7 @@ def _disk(name: str, path: Path | str, options: str) -> list[str]:
     return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name},serial={name}"]
 
 
-def _card(machine: Machine, place: int) -> list[str]:
+def _card(machine: GuestSpec, place: int) -> list[str]:
     mac = f"52:54:00:77:{place:02x}:{machine.number:02x}"
     cable = f"tap,id=net{place},ifname={tap(machine, place)},script=no,downscript=no"
     return ["-netdev", cable, "-device", f"virtio-net-pci,netdev=net{place},mac={mac},romfile="]

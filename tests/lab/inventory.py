@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from agents.client import AgentUnreachable, StorageAgent
 from agents.identity import Identity
-from tests.lab.cluster import Lab
+from tests.lab.cluster import VirtualLab
 from tests.lab.guest import Guest
 
 COLLECT = r"""
@@ -40,7 +40,7 @@ class Inventory:
         ]
 
 
-def take(lab: Lab) -> Inventory:
+def take(lab: VirtualLab) -> Inventory:
     """Look at all guests at once."""
     with ThreadPoolExecutor(len(lab.guests)) as pool:
         found = pool.map(lambda guest: (guest.name, _of(guest, lab.identity)), lab.guests.values())

@@ -5,7 +5,7 @@ They are made in the network namespace of the calling process, which has no way 
 
 import subprocess
 
-from tests.lab.place import MACHINES, MANAGER, NETWORKS, Machine, address
+from tests.lab.place import MACHINES, MANAGER, NETWORKS, GuestSpec, address
 
 LONG = 24
 PROTECT = (
@@ -40,7 +40,7 @@ def lay_cables() -> None:
             ]
     # The lab's own addresses are on the first network, too, but are nobody's in the cluster.
     lines += [
-        f"address add {Machine('manager', MANAGER).control}/{LONG} dev manager0",
+        f"address add {GuestSpec('manager', MANAGER).control}/{LONG} dev manager0",
     ]
     ip(*lines)
 
@@ -69,22 +69,22 @@ def heal(name: str, *networks: str) -> None:
     ip(*(f"link set {_port(name, NETWORKS.index(n))} master {n}" for n in networks))
 
 
-def hide(machine: Machine) -> None:
+def hide(machine: GuestSpec) -> None:
     """Let the manager and a machine hear no more of each other; the machines still do."""
     ip(*(f"route add blackhole {one}/32" for one in _known(machine)))
 
 
-def show(machine: Machine) -> None:
+def show(machine: GuestSpec) -> None:
     """Undo `hide`."""
     ip(*(f"route del blackhole {one}/32" for one in _known(machine)))
 
 
-def tap(machine: Machine, place: int) -> str:
+def tap(machine: GuestSpec, place: int) -> str:
     """Name the end of a cable that a guest's card is plugged into."""
     return _port(machine.name, place)
 
 
-def _known(machine: Machine) -> list[str]:
+def _known(machine: GuestSpec) -> list[str]:
     return [address(place, machine.number) for place, _ in enumerate(NETWORKS)]
 
 

@@ -40,7 +40,7 @@ def address(network: int, number: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class GuestSpec:
     """A guest's name, its number, and what it is to the cluster."""
 
     name: str
@@ -77,6 +77,6 @@ class Machine:
 
 
 MACHINES = (
-    *(Machine(f"head-{number}", 10 + number) for number in (1, 2)),
-    *(Machine(f"storage-{number}", 20 + number) for number in (1, 2, 3, 4)),
+    *(GuestSpec(f"head-{number}", 10 + number) for number in (1, 2)),
+    *(GuestSpec(f"storage-{number}", 20 + number) for number in (1, 2, 3, 4)),
 )
