@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.observe import Failed
 from deploy.local.place import ROOT, Unusable
 from tests.lab import capsule, control, image, tools
 from tests.lab.cluster import RUNNING, VirtualLab, running_lab
+from tests.lab.guest import GuestFailed
 from tests.lab.place import MACHINES, RUN, GuestSpec
 
 STAYS = """
@@ -73,10 +75,15 @@ def _inside(words: list[str], *, keep: bool) -> int:
                 signal.pause()
     except KeyboardInterrupt:
         return 130
+    except (GuestFailed, Failed) as error:
+        print(f"The lab did not start: {error}", file=sys.stderr)
+        return 1
     return status
 
 
 def _shell(name: str, command: str) -> int:
+    if not capsule.is_inside():
+        raise Unusable("this is no lab")
     if name == "manager":
         begin = f". {RUN}/manager.sh; cd {shlex.quote(str(ROOT))}; PATH={_bin()}:$PATH"
         os.execvp("bash", ["bash", "-c", f"{begin}; {command or 'exec bash'}"])  # noqa: S606

@@ -18,7 +18,7 @@ from deploy.local.place import Place
 from tests.cluster.secure_manager import SecureManager
 from tests.lab import network
 from tests.lab.control import CommandFailed
-from tests.lab.guest import Guest
+from tests.lab.guest import Guest, GuestFailed
 from tests.lab.place import (
     DEVICES,
     DISK_GB,
@@ -200,6 +200,11 @@ def running_lab(image: Path) -> Iterator[VirtualLab]:
         lab.start()
         _say(f"the lab is ready after {time.monotonic() - began:.0f} s")
         yield lab
+    except (GuestFailed, observe.Failed):
+        # They are about to vanish, and are all that tells why.
+        for name, said in lab.logs():
+            _say(f"--- {name}\n{said}")
+        raise
     finally:
         lab.stop()
 

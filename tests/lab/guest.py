@@ -13,7 +13,7 @@ from tests.lab.place import NETWORKS, GuestSpec
 MEMORY_MB = 384
 TRANSLATED_MB = 128
 """Room for translated code. QEMU's default is a gigabyte a guest."""
-PROMPT = 90
+PROMPT = 240
 """Seconds in which a guest hears commands, however busy this machine is."""
 
 
