@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterator
 import pytest
 
 from deploy.local import observe
-from tests.lab import inventory
+from tests.lab import inventory, standing, volumes
 from tests.lab.capsule import is_inside
 from tests.lab.cluster import RUNNING, VirtualLab
 
@@ -30,11 +30,13 @@ def lab(running: VirtualLab) -> Iterator[VirtualLab]:
 def mend(lab: VirtualLab) -> None:
     """Switch everything on, plug everything in, delete all volumes."""
     lab.restore()
-    observe.wait(lab.is_up, "all servers and disks are up", 120)
+    observe.wait(lab.is_up, "all servers and disks are up", 180)
+    for head in lab.heads:
+        volumes.let_go(head)
     for volume in lab.call("listLogicalVolumes"):
-        lab.call("detachLogicalVolume", lvolid=volume["lvolid"])
+        standing.detach(lab, volume["lvolname"])
         lab.call("deleteLogicalVolume", lvolid=volume["lvolid"])
-    observe.wait(lab.is_zeroed, "all space is zero", 120)
+    observe.wait(lab.is_zeroed, "all space is zero", 180)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,8 @@
 """How a volume stands in the lab: which guests and disks hold it, and whether it is whole."""
 
+import errno
 from typing import Any
+from xmlrpc.client import Fault
 
 from deploy.local import observe
 from tests.lab.cluster import VirtualLab
@@ -39,6 +41,21 @@ def priority(lab: VirtualLab, disk: int) -> int:
     """Tell whether a disk is used: observe.HIGH if so."""
     rows = lab.call("listPhysicalDisks")
     return int(next(row["priority"] for row in rows if row["pdskid"] == disk))
+
+
+def detach(lab: VirtualLab, name: str) -> None:
+    """Detach a volume, as soon as the kernel has let go of its device."""
+
+    def is_detached() -> bool:
+        try:
+            lab.call("detachLogicalVolume", lvolname=name)
+        except Fault as fault:
+            if fault.faultCode == errno.EBUSY:
+                return False
+            raise
+        return True
+
+    observe.wait(is_detached, f"{name} is not in use any more", 30)
 
 
 def is_whole(lab: VirtualLab, name: str) -> bool:

@@ -46,10 +46,10 @@ def tell(what: str, written: Written) -> None:
     print(f"\n{what}: {written.count} blocks, the longest write took {written.longest} s", end="")
 
 
-def grows(head: Guest, count: int = 5) -> None:
+def grows(head: Guest, count: int = 3) -> None:
     """Wait until the writer has written some more."""
-    size = int(head.run(f"stat -c %s {volumes.FILE}")) + (count << 16)
-    observe.wait(lambda: int(head.run(f"stat -c %s {volumes.FILE}")) >= size, "it writes", 60)
+    wanted = volumes.written(head) + count
+    observe.wait(lambda: volumes.written(head) >= wanted, "it writes", PATIENCE)
 
 
 def test_every_disk_of_the_cluster_is_a_block_device_of_the_size_that_it_has(
@@ -69,10 +69,10 @@ def test_a_file_system_moves_from_head_to_head_with_every_byte(lab: VirtualLab) 
     one, other = lab.heads
     with in_use(lab, one):
         writer = Writer(one)
-        grows(one, 100)
+        grows(one, 20)
         written = writer.stop()
         assert written.error == ""
-    lab.call("detachLogicalVolume", lvolname="db")
+    standing.detach(lab, "db")
 
     attach(lab, other)
     with volumes.device(other, "db") as device, volumes.mounted(other, device):

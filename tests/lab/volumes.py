@@ -10,6 +10,7 @@ from tests.lab.guest import Guest
 WRITER = "python3 /src/tests/lab/inside/writer.py"
 MOUNTED = "/mnt/volume"
 FILE = f"{MOUNTED}/data"
+BLOCK = 64 << 10
 STOP = "/run/stop"
 TOLD = "/run/writer.log"
 
@@ -50,6 +51,12 @@ def make_file_system(head: Guest, path: str) -> None:
     head.run(f"mkfs.ext4 -q -E nodiscard {path}", timeout=120)
 
 
+def let_go(head: Guest) -> None:
+    """End what a test that failed left on a head, so that its volume can be detached."""
+    head.attempt(f"touch {STOP}; sleep 1; pkill -f [w]riter.py; umount -l {MOUNTED}")
+    head.attempt("nbd-client -d /dev/nbd0")
+
+
 class Writer:
     """A writer in a head, with O_DIRECT and O_SYNC, one block at a time."""
 
@@ -62,6 +69,11 @@ class Writer:
         """Let it end; what it did."""
         self._head.run(f"touch {STOP}; while ! grep -qs error {TOLD}; do sleep 0.2; done")
         return Written(**json.loads(self._head.run(f"cat {TOLD}")))
+
+
+def written(head: Guest) -> int:
+    """Tell how many blocks the writer has begun to write."""
+    return int(head.run(f"stat -c %s {FILE} 2>/dev/null || echo 0")) // BLOCK
 
 
 def verify(head: Guest, written: Written) -> None:
