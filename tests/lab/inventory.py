@@ -10,10 +10,7 @@ from tests.lab.guest import Guest
 
 COLLECT = r"""
 ls /dev/vas 2>/dev/null | sed 's/^/link /'
-for disk in /sys/block/*; do
-  size=$(< $disk/size)
-  [ $size = 0 ] || echo "device ${disk##*/} $size"
-done
+grep -v -x 0 /sys/block/*/size | sed 's/^/device /'
 sed -n 's,^\([^ ]*\) \(/mnt[^ ]*\) .*,mount \1 \2,p' /proc/mounts
 ls /var/lib/vastsky/state/groups 2>/dev/null | sed 's/^/group /'
 ls /run/vastsky 2>/dev/null | grep -v '^heads$\|fork' | sed 's/^/run /'
