@@ -1,10 +1,10 @@
 """The lab as its tests see it. Only `make lab` starts one, so nothing here is collected without."""
 
+import time
 from collections.abc import Generator, Iterator
 
 import pytest
 
-from deploy.local import observe
 from tests.lab import inventory, standing, volumes
 from tests.lab.capsule import is_inside
 from tests.lab.cluster import RUNNING, VirtualLab
@@ -20,23 +20,30 @@ def running(pytestconfig: pytest.Config) -> VirtualLab:
 @pytest.fixture
 def lab(running: VirtualLab) -> Iterator[VirtualLab]:
     """The lab, whole and empty; after each test it is mended, and nothing is left anywhere."""
+    running.await_readiness()
     before = inventory.take(running)
     yield running
     mend(running)
     assert running.manage("fsck") == ""
-    observe.wait(lambda: inventory.take(running) == before, "nothing is left on any node")
+    nothing_is_left(running, before)
+
+
+def nothing_is_left(lab: VirtualLab, before: inventory.Inventory, seconds: float = 90) -> None:
+    """Wait until no guest has anything that it had not before."""
+    deadline = time.monotonic() + seconds
+    while left := inventory.take(lab) - before:
+        assert time.monotonic() < deadline, left
 
 
 def mend(lab: VirtualLab) -> None:
     """Switch everything on, plug everything in, delete all volumes."""
     lab.restore()
-    observe.wait(lab.is_up, "all servers and disks are up", 180)
     for head in lab.heads:
         volumes.let_go(head)
     for volume in lab.call("listLogicalVolumes"):
         standing.detach(lab, volume["lvolname"])
         lab.call("deleteLogicalVolume", lvolid=volume["lvolid"])
-    observe.wait(lab.is_zeroed, "all space is zero", 180)
+    lab.await_readiness()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,16 +7,15 @@ import pytest
 
 from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import VirtualLab
+from tests.lab.cluster import PATIENCE, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.place import DEVICES, DISK_GB
 from tests.lab.volumes import Writer, Written
 
 GB = 1 << 30
-STALL = 15
+STALL = 30
 """Seconds that a write may take while a replica is being given up: the engine's patience, and what
-guests take that share two cores."""
-PATIENCE = 180
+guests take that share two cores with whatever else runs there."""
 SHAKY = DEVICES[1]
 FAIL = 'table="0 $(blockdev --getsz /dev/vdd) {target}"; dmsetup suspend --noflush disk-2'
 FAIL += ' && dmsetup load disk-2 --table "$table" && dmsetup resume disk-2'
