@@ -38,9 +38,10 @@ def nothing_is_left(lab: VirtualLab, before: inventory.Inventory, seconds: float
 def mend(lab: VirtualLab) -> None:
     """Switch everything on, plug everything in, delete all volumes."""
     lab.restore()
-    for head in lab.heads:
+    left = lab.call("listLogicalVolumes")
+    for head in lab.heads if left else ():
         volumes.let_go(head)
-    for volume in lab.call("listLogicalVolumes"):
+    for volume in left:
         standing.detach(lab, volume["lvolname"])
         lab.call("deleteLogicalVolume", lvolid=volume["lvolid"])
     lab.await_readiness()

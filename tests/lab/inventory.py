@@ -47,6 +47,7 @@ def take(lab: VirtualLab) -> Inventory:
 def _of(guest: Guest, identity: Identity) -> tuple[str, ...]:
     lines = guest.run(COLLECT).splitlines()
     if guest.machine.role == "storage":
-        agent = StorageAgent(guest.machine.addresses, STORAGE_PORT, identity=identity)
+        addresses = guest.machine.addresses
+        agent = StorageAgent(addresses, STORAGE_PORT, identity=identity, timeout=30)
         lines += [f"export {export.dextid}" for export in agent.state().exports]
     return tuple(sorted(lines))

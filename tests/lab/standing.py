@@ -50,7 +50,7 @@ def detach(lab: VirtualLab, name: str) -> None:
         try:
             lab.call("detachLogicalVolume", lvolname=name)
         except Fault as fault:
-            if fault.faultCode == errno.EBUSY:
+            if fault.faultCode in {errno.EBUSY, errno.EAGAIN}:
                 return False
             raise
         return True
