@@ -34,7 +34,7 @@ from tests.lab.place import (
 from tests.lab.tools import run
 
 POLICY = {
-    "VASTSKY_RECONCILE_SECONDS": "2",
+    "VASTSKY_RECONCILE_SECONDS": "4",
     "VASTSKY_SWEEP_GRACE_SECONDS": "10",
     "VASTSKY_AGENT_TIMEOUT": "8",
     "VASTSKY_SUSPECT_SECONDS": "12",
@@ -130,7 +130,8 @@ class VirtualLab:
         }
         if machine.role == "head":
             return common
-        return common | {"disks": [{"path": path} for path in DEVICES]}
+        disks = [{"path": path} for path in DEVICES]
+        return common | {"disks": disks, "patrol_mib_per_s": 1}
 
     def _write_environment(self) -> None:
         """Leave for a person what `manage.py` has to know."""
