@@ -2,6 +2,7 @@
 #   PORT=8881          the web port; every other port follows from it
 #   VASTSKY_HOME=var   where data, sockets and logs of this cluster live
 #   EXIT=1             with `make demo`: end after the story; status 0 only if every byte was right
+#   KEEP=1             with `make lab`: leave it up; TESTS="tests/lab -k power": what to run there
 #   SECONDS=600 SEED=1 PROFILE=all   of `make thrash`; NAMES="epoch intent" of `make planted`
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench thrash planted clean power-off power-on install-commands venv venv-dev
+.PHONY: help demo run test check bench thrash lab lab-login planted clean power-off power-on install-commands venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -37,6 +38,13 @@ bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's protot
 thrash: venv-dev ## let a cluster's parts fail at random and look for lost writes; SECONDS, SEED, PROFILE
 	@$(BIN)/python -m tests.thrash --seconds $(or $(SECONDS),600) \
 	  $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(JSON),--json $(JSON))
+
+lab: venv-dev   ## a cluster of virtual machines, and its tests; KEEP=1 leaves it up (root, Debian)
+	@$(BIN)/python -m tests.lab start --tests="$(or $(TESTS),$(if $(KEEP),,tests/lab))" \
+	  $(if $(KEEP),--keep)
+
+lab-login:      ## a shell in NODE=head-1 of a lab that is up, or NODE=manager
+	@$(BIN)/python -m tests.lab login $(or $(NODE),manager)
 
 planted: venv-dev ## plant faults in a copy of the tree, one after the other; the tests have to notice
 	@$(BIN)/python -m tests.planted $(NAMES)

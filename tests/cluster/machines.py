@@ -6,12 +6,10 @@ trust nobody without a certificate or a token. Nothing leaves this machine.
 
 import ctypes
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import xmlrpc.client
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,10 +20,10 @@ from typing import Any
 import tomli_w
 
 from agents.client import AgentUnreachable, StorageAgent
-from agents.identity import Identity, trusting
-from deploy.local import broker, observe, processes
-from deploy.local.place import ROOT, Place
-from vastsky_site.access import certificates
+from agents.identity import Identity
+from deploy.local import processes
+from deploy.local.place import Place
+from tests.cluster.secure_manager import SecureManager
 
 NETWORKS = ("net-a", "net-b")
 NAMES = ("head-1", "head-2", "storage-1", "storage-2", "storage-3", "storage-4")
@@ -38,11 +36,6 @@ HASTE = {
     "VASTSKY_OFFLINE_SECONDS": "4",
     "VASTSKY_GRACE_SECONDS": "3",
 }
-MAKE_TOKENS = f"""
-from vastsky_site.access import tokens
-for name in {NAMES}:
-    print(tokens.create_token(name=name, role="agent")[1])
-"""
 AUTHORITY = "authority.pem"
 STORAGE_PORT = 8883
 CLONE_NEWNET = 0x40000000
@@ -96,52 +89,23 @@ class Machines:
         self._children: list[subprocess.Popen[bytes]] = []
         # One thread stands in the manager's namespace: it calls as programs there do.
         self._caller = ThreadPoolExecutor(1, initializer=partial(_enter, self.manager.space))
-        tls = home / "tls"
-        self.environment = {
-            **{name: value for name, value in os.environ.items() if "VASTSKY" not in name},
-            **HASTE,
-            "VASTSKY_HOME": str(home),
-            "VASTSKY_PRODUCTION": "1",
-            "VASTSKY_SECRET_KEY": secrets.token_urlsafe(50),
-            "VASTSKY_ALLOWED_HOSTS": ",".join(self.manager.addresses),
-            "VASTSKY_TLS_CERTIFICATE": str(tls / "manager.pem"),
-            "VASTSKY_TLS_KEY": str(tls / "manager.key"),
-            "VASTSKY_TLS_AUTHORITY": str(tls / "authority.pem"),
-            "DATABASE_URL": "",
-            "REDIS_URL": self.place.broker_url,
-        }
+        self._manager = SecureManager(self.place, self.manager.addresses, HASTE)
 
     # -- what a person does at first --------------------------------------------------------------
 
     def start(self) -> None:
         """Lay the cables, make certificates and tokens, start everything."""
         self._lay_cables()
-        self.manage("certificate", "manager", *self.manager.addresses, "--manager")
-        self.manage("migrate", "--verbosity", "0")
-        self._token = self.manage("token", "create", "tester", "--role", "admin").strip()
+        tokens = self._manager.prepare({node.name: node.addresses for node in self.nodes})
         for node in self.nodes:
-            # As `manage.py certificate` does it, without two seconds of starting for each.
-            certificates.issue(self.place.home / "tls", node.name, node.addresses)
-        made = self.manage("shell", "-v", "0", "-c", MAKE_TOKENS).split()
-        for node, token in zip(self.nodes, made, strict=True):
-            self._configure(node, token)
-        self._start_manager()
+            self._configure(node, tokens[node.name])
+        self._manager.start(partial(self._launch, self.manager))
         for node in self.nodes:
             self.power_on(node)
 
     def manage(self, *words: str) -> str:
         """Run `manage.py` on the manager; what it says."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", *words],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        return self._manager.manage(*words)
 
     def _lay_cables(self) -> None:
         ip("netns", "add", self._switch)
@@ -170,7 +134,7 @@ class Machines:
         (self.place.run / node.name).mkdir()
         tls = self.place.home / "tls"
         settings: dict[str, object] = {
-            "manager": f"https://{self.manager.addresses[0]}:{PORT}/RPC2",
+            "manager": self._manager.url,
             "addresses": node.addresses,
             "state_dir": str(folder / "state"),
             "run_dir": str(self.place.run / node.name),
@@ -185,20 +149,6 @@ class Machines:
         else:
             settings["disks"] = [{"path": str(folder / "disk.img"), "create_gb": 16}]
         (folder / "agent.toml").write_text(tomli_w.dumps(settings))
-
-    def _start_manager(self) -> None:
-        python = [sys.executable, "-m"]
-        tls = self.environment
-        web = ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104
-        web += ["--certificate", tls["VASTSKY_TLS_CERTIFICATE"]]
-        web += ["--key", tls["VASTSKY_TLS_KEY"]]
-        celery = [*python, "celery", "-A", "vastsky_site"]
-        schedule = str(self.place.home / "schedule")
-        self._launch(self.manager, "broker", broker.command(self.place))
-        observe.wait(partial(broker.answers, self.place), "the broker answers")
-        self._launch(self.manager, "web", [*python, "vastsky_site.serve", *web])
-        self._launch(self.manager, "worker", [*celery, "worker", "-P", "threads", "-c", "8"])
-        self._launch(self.manager, "beat", [*celery, "beat", "--schedule", schedule, "--pidfile="])
 
     # -- what happens to machines -----------------------------------------------------------------
 
@@ -234,7 +184,7 @@ class Machines:
                 home=self.place.home,
                 part=part,
                 log=self.place.log(part),
-                environment=self.environment,
+                environment=self._manager.environment,
             )
         )
 
@@ -242,13 +192,7 @@ class Machines:
 
     def call(self, method: str, **members: object) -> Any:
         """Call the API with a token, over TLS, from the manager's own machine."""
-        return self._caller.submit(self._call, method, members).result(120)
-
-    def _call(self, method: str, members: dict[str, object]) -> Any:
-        url = f"https://tester:{self._token}@{self.manager.addresses[0]}:{PORT}/RPC2"
-        context = trusting(self.place.home / "tls" / "authority.pem")
-        with xmlrpc.client.ServerProxy(url, context=context) as server:
-            return getattr(server, method)({"ver": 5, **members})
+        return self._caller.submit(partial(self._manager.call, method, **members)).result(120)
 
     def order_as(self, name: str | None, node: Machine) -> str:
         """Ask a storage agent for its state with this certificate; why it did not tell."""

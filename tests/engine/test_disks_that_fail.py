@@ -2,9 +2,12 @@
 
 import errno
 import os
+import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +24,7 @@ from tests.engine.conftest import MakeLab
 from tests.engine.lab import Lab, Store
 
 LONG = 60.0
+MIB = 1 << 20
 
 
 class FailingDisk:
@@ -92,3 +96,39 @@ def test_a_head_that_hears_nothing_of_a_lost_disk_but_its_end_goes_on_with_the_o
             assert client.read(0, 4096) == b"y" * 4096
         assert lab.states()[10] == ReplicaState.FAULTY
         assert lab.stores[1].extent(0, 1) == lab.stores[2].extent(0, 1) == b"y"
+
+
+@pytest.fixture
+def loop_device(tmp_path: Path) -> Iterator[int]:
+    """A block device, by its number."""
+    file = tmp_path / "file"
+    file.touch()
+    os.truncate(file, 16 * MIB)
+    made = subprocess.run(
+        ["losetup", "--find", "--show", file], capture_output=True, text=True, check=False
+    )
+    if made.returncode:
+        pytest.skip(f"no block device can be made here: {made.stderr.strip()}")
+    path = made.stdout.strip()
+    yield Path(path).stat().st_rdev
+    subprocess.run(["losetup", "--detach", path], check=True)
+
+
+def test_a_block_device_is_served_on_where_its_node_was_made_anew(
+    tmp_path: Path, loop_device: int
+) -> None:
+    node, reactor = tmp_path / "node", Reactor()
+    os.mknod(node, stat.S_IFBLK | 0o600, loop_device)
+    disk = ServedDisk(reactor, str(node))
+    try:
+        node.unlink()
+        os.mknod(node, stat.S_IFBLK | 0o600, loop_device)
+
+        disk.check()
+
+        assert disk.error == 0
+        node.unlink()
+        disk.check()
+        assert disk.error == errno.ENOENT
+    finally:
+        disk.close()
