@@ -1,6 +1,7 @@
 """Devices of ours that the kernel has, as sysfs tells them."""
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -76,13 +77,10 @@ def found(run_dir: Path) -> list[BlockDevice]:
     return [device for device in _all() if Path(device.identity.socket).parent == run_dir]
 
 
-def free_index() -> int:
-    """Give the lowest number of ours that no device has, be it of anybody."""
-    taken = set(_indexes())
-    index = FIRST_INDEX
-    while index in taken:
-        index += 1
-    return index
+def free_indexes() -> Iterator[int]:
+    """Give the numbers of ours under which no device is connected, the lowest first."""
+    taken = {index for index in _indexes() if (SYS_BLOCK / f"nbd{index}/pid").exists()}
+    return (index for index in itertools.count(FIRST_INDEX) if index not in taken)
 
 
 def _all() -> Iterator[BlockDevice]:

@@ -169,7 +169,7 @@ class DeviceHead:
         try:
             for device in devices:
                 if group is None or not group.alive:
-                    self._take_down_dead(device)
+                    self._devices.take_down_dead(device)
                 else:
                     self._devices.take_down(device)
                 self._links.hide(str(device.node))
@@ -179,11 +179,6 @@ class DeviceHead:
                 self._show(lvolid, group.epoch, [one.identity.lvolid for one in devices])
             raise
         self._links.sweep()
-
-    def _take_down_dead(self, device: BlockDevice) -> None:
-        """Take a device down that has no process: to open it would wait for one."""
-        self._devices.check_unused(device)
-        self._devices.drop(device)
 
     def _forget(self, lvolid: int, volumes: Sequence[int]) -> None:
         """Take down what is left of earlier epochs: no name may lead to it."""

@@ -2,24 +2,29 @@
 
 import contextlib
 import errno
+import itertools
 import logging
 import os
 import threading
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.engines.base import Access, EngineError
 from agents.engines.devices import block_device, kernel
 from agents.engines.devices.block_device import BlockDevice
 from agents.engines.devices.identity import Identity
-from agents.engines.devices.negotiate import negotiate
-from agents.engines.devices.users import users
+from agents.engines.devices.negotiate import Negotiated, negotiate
+from agents.engines.devices.users import holders, openers
 
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
 CLOSING_SECONDS = 2.0
 """Who merely looks at a device, as udev does, has closed it by then."""
+POLL_SECONDS = 0.02
+TRIES = 16
+TAKEN = frozenset({errno.EBUSY, errno.EEXIST, errno.EINVAL})
 
 
 class Disconnected(OSError):
@@ -52,16 +57,8 @@ class Devices:
     def make(self, identity: Identity) -> BlockDevice:
         """Make the device of a volume whose process runs."""
         negotiated = negotiate(identity.socket, identity.export, HANDSHAKE_SECONDS)
-        with negotiated.connection as connection, self._choosing:
-            wanted = kernel.Connect(
-                index=block_device.free_index(),
-                backend=str(identity),
-                size=negotiated.size,
-                flags=negotiated.flags,
-                dead_seconds=self._terms.dead_seconds,
-            )
-            kernel.connect(wanted, connection)
-        device = BlockDevice(wanted.index, identity)
+        with negotiated.connection, self._choosing:
+            device = BlockDevice(self._connect(identity, negotiated), identity)
         self._gone.discard(device)  # one before it may have been the same
         try:
             self._check(device)
@@ -70,6 +67,35 @@ class Devices:
             raise
         logger.info("%s is /dev/%s", identity.name, device.name)
         return device
+
+    def _connect(self, identity: Identity, negotiated: Negotiated) -> int:
+        """Have the kernel make a device; gives its number.
+
+        A number that is just being given back is left out. One that is busy is tried again: the
+        kernel makes it known before it is connected, and somebody may look at it in between.
+        """
+        tries = itertools.islice(block_device.free_indexes(), TRIES)
+        wanted = kernel.Connect(
+            index=next(tries),
+            backend=str(identity),
+            size=negotiated.size,
+            flags=negotiated.flags,
+            dead_seconds=self._terms.dead_seconds,
+        )
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while True:
+            try:
+                kernel.connect(wanted, negotiated.connection)
+            except OSError as error:
+                if error.errno == errno.EBUSY and time.monotonic() < deadline:
+                    time.sleep(POLL_SECONDS)
+                    continue
+                following = next(tries, 0)
+                if error.errno not in TAKEN or not following:
+                    raise
+                wanted = replace(wanted, index=following)
+            else:
+                return wanted.index
 
     def adopt(self, device: BlockDevice) -> None:
         """Go on with a device that an earlier agent made, and may have been about to take down."""
@@ -103,20 +129,20 @@ class Devices:
         Opened exclusively here, nobody can mount it meanwhile, and the kernel decides at its last
         close: between the look and the end there is no moment in which it could be opened.
         """
-        self.check_unused(device)
+        _check_unheld(device)
         try:
             opened = os.open(device.node, os.O_RDONLY | os.O_EXCL | os.O_CLOEXEC)
         except OSError as error:
             if error.errno != errno.EBUSY:
                 self.drop(device)  # nothing that can be opened is left
                 return
-            raise _in_use(device, users(device)) from None
+            raise _in_use(device, holders(device)) from None
         try:
             self._go_once_closed(device, wanted=True)
         finally:
             os.close(opened)
         if not device.await_end(CLOSING_SECONDS) and self._go_once_closed(device, wanted=False):
-            raise _in_use(device, users(device))
+            raise _in_use(device, [*holders(device), *openers(device)])
 
     def _go_once_closed(self, device: BlockDevice, *, wanted: bool) -> bool:
         """Have the device go at its last close, or not; False if it is given up already."""
@@ -129,11 +155,15 @@ class Devices:
             return False
         return True
 
-    def check_unused(self, device: BlockDevice) -> None:
-        """Look who uses a device; EBUSY if somebody does."""
-        said = users(device)
-        if said:
-            raise _in_use(device, said)
+    def take_down_dead(self, device: BlockDevice) -> None:
+        """Take a device down that has no process: to open it would wait for one."""
+        _check_unheld(device)
+        deadline = time.monotonic() + CLOSING_SECONDS
+        while said := list(openers(device)):
+            if time.monotonic() > deadline:
+                raise _in_use(device, said)
+            time.sleep(POLL_SECONDS)
+        self.drop(device)
 
     def drop(self, device: BlockDevice) -> None:
         """Take a device down whoever uses it: they get EIO, and it goes once they close it."""
@@ -141,6 +171,13 @@ class Devices:
             self._gone.add(device)
             with contextlib.suppress(OSError):
                 kernel.disconnect(device.index)
+
+
+def _check_unheld(device: BlockDevice) -> None:
+    """Look what is built on a device; EBUSY if anything is."""
+    said = holders(device)
+    if said:
+        raise _in_use(device, said)
 
 
 def _in_use(device: BlockDevice, said: list[str]) -> EngineError:

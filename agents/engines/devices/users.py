@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from agents.engines.devices.block_device import DEV, SYS_BLOCK, BlockDevice
@@ -14,14 +14,21 @@ TOLD = 4
 """Of those who merely have it open, so many are named."""
 
 
-def users(device: BlockDevice) -> list[str]:
-    """Say who uses a device or a partition of it, as far as that can be read."""
+def holders(device: BlockDevice) -> list[str]:
+    """Say what is built on a device or a partition of it, as far as that can be read."""
     parts = list(_with_partitions(device.name))
-    numbers = {number for part in parts if (number := _number(part))}
+    nodes = {str(DEV / part.name) for part in parts}
     said = [words for part in parts for words in _holders(part)]
-    said += _mounts(numbers, {str(DEV / part.name) for part in parts})
-    said += _swap({str(DEV / part.name) for part in parts})
-    return said or list(_openers(numbers))
+    return [*said, *_mounts(_numbers(parts), nodes), *_swap(nodes)]
+
+
+def openers(device: BlockDevice) -> Iterator[str]:
+    """Say which other processes have a device or a partition of it open, if only for a look."""
+    numbers = _numbers(_with_partitions(device.name))
+    found = [name for process in _processes() if (name := _opener(process, numbers))]
+    yield from found[:TOLD]
+    if len(found) > TOLD:
+        yield f"{len(found) - TOLD} more have it open"
 
 
 def _with_partitions(name: str) -> Iterator[Path]:
@@ -33,10 +40,12 @@ def _with_partitions(name: str) -> Iterator[Path]:
                 yield inside
 
 
-def _number(part: Path) -> str:
-    with contextlib.suppress(OSError):
-        return (part / "dev").read_text().strip()
-    return ""
+def _numbers(parts: Iterable[Path]) -> set[str]:
+    numbers = set()
+    for part in parts:
+        with contextlib.suppress(OSError):
+            numbers.add((part / "dev").read_text().strip())
+    return numbers
 
 
 def _holders(part: Path) -> Iterator[str]:
@@ -86,14 +95,6 @@ def _swap(nodes: set[str]) -> Iterator[str]:
         for line in (PROC / "swaps").read_text().splitlines()[1:]:
             if line.split()[0] in nodes:
                 yield "it is swap space"
-
-
-def _openers(numbers: set[str]) -> Iterator[str]:
-    """Name processes that have it open; this one has it only while it takes it down."""
-    openers = [name for process in _processes() if (name := _opener(process, numbers))]
-    yield from openers[:TOLD]
-    if len(openers) > TOLD:
-        yield f"{len(openers) - TOLD} more have it open"
 
 
 def _opener(process: Path, numbers: set[str]) -> str:
