@@ -39,7 +39,7 @@ PATIENT = 240
 WRITER = Path(__file__).with_name("steady_writer.py")
 
 
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = PATIENT) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
@@ -70,7 +70,11 @@ class GuestHead:
         self._settings = settings
         self._events = itertools.count(1)
         self._agent: subprocess.Popen[bytes] | None = None
-        self.start_agent()
+        try:
+            self.start_agent()
+        except BaseException:
+            self.close()
+            raise
 
     # -- the agent
 
@@ -87,7 +91,7 @@ class GuestHead:
         config = self.folder / "agent.toml"
         config.write_text("\n".join(lines) + "\n")
         with (self.folder / "agent.log").open("ab") as log:
-            self._agent = subprocess.Popen(self._command(), cwd=ROOT, stderr=log)
+            self._agent = subprocess.Popen(self._command(), cwd=ROOT, stdout=log, stderr=log)
         wait_until(self.state, "the agent answers")
 
     def kill_agent(self) -> None:
