@@ -218,9 +218,10 @@ def test_a_device_without_a_process_is_given_up_in_time_and_its_name_comes_back(
     kernel.dead.put(FIRST)
     wait_until(lambda: FIRST not in kernel._connections)
 
+    head.groups()
+    assert list(names.iterdir()) == []
+
     head.revive(VOLUME)
-    (names / "vol").unlink()
-    (names / f"lvol-{VOLUME:08x}").unlink()
     head.groups()
 
     assert str((names / "vol").readlink()) == node(kernel, SECOND)

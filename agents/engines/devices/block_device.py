@@ -83,6 +83,14 @@ def free_indexes() -> Iterator[int]:
     return (index for index in itertools.count(FIRST_INDEX) if index not in taken)
 
 
+def is_ours(node: str) -> bool:
+    """Tell whether a path is that of a device of ours, there or gone."""
+    name = Path(node).name
+    numbered = name.removeprefix("nbd")
+    at_home = Path(node).parent == DEV and name != numbered and numbered.isdigit()
+    return at_home and int(numbered) >= FIRST_INDEX
+
+
 def _all() -> Iterator[BlockDevice]:
     for index in _indexes():
         identity = parse(_backend(index))

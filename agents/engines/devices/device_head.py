@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from agents.engines.base import EngineError, HeadEngine
-from agents.engines.devices.block_device import BlockDevice
+from agents.engines.devices.block_device import BlockDevice, is_ours
 from agents.engines.devices.devices import Devices
 from agents.engines.devices.identity import Identity
 from agents.engines.devices.links import Links
@@ -64,7 +64,7 @@ class DeviceHead:
             else:
                 self._devices.adopt(device)
         self._reconnector.look_after(self._devices.all())
-        self._links.sweep()
+        self._sweep()
 
     def groups(self) -> list[GroupState]:
         """Tell every group; see that its devices are there and connected."""
@@ -94,7 +94,7 @@ class DeviceHead:
         for device in self._of(lvolid):
             if device.identity.epoch <= epoch:
                 self._drop(device)
-        self._links.sweep()
+        self._sweep()
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
@@ -178,7 +178,7 @@ class DeviceHead:
             if group is not None and group.alive:
                 self._show(lvolid, group.epoch, [one.identity.lvolid for one in devices])
             raise
-        self._links.sweep()
+        self._sweep()
 
     def _forget(self, lvolid: int, volumes: Sequence[int]) -> None:
         """Take down what is left of earlier epochs: no name may lead to it."""
@@ -192,21 +192,26 @@ class DeviceHead:
         self._links.hide(str(device.node))
         self._devices.drop(device)
 
+    def _sweep(self) -> None:
+        groups = self._engine.groups()
+        self._links.sweep({device.lvolid for group in groups for device in group.devices})
+
     def _look_after(self, groups: Sequence[GroupState]) -> None:
-        """Find devices that nobody is connected to, and volumes that are not shown."""
-        alive = {group.lvolid: group for group in groups if group.alive}
-        clients = {one.lvolid: one.clients for group in alive.values() for one in group.devices}
+        """Find devices that nobody is connected to, names without a device, and the other way."""
+        targets = self._links.targets()  # first: what is made meanwhile is no device that is gone
+        devices = self._devices.all()
+        alive = [group for group in groups if group.alive]
+        clients = {one.lvolid: one.clients for group in alive for one in group.devices}
         self._reconnector.look_after(
-            device for device in self._devices.all() if clients.get(device.identity.lvolid) == 0
+            device for device in devices if clients.get(device.identity.lvolid) == 0
         )
+        for gone in targets.difference(str(device.node) for device in devices):
+            if is_ours(gone):
+                self._links.hide(gone)
         published = self._links.published()
-        for group in alive.values():
-            hidden = [
-                one.lvolid
-                for one in group.devices
-                if one.lvolid in published and not self._links.leads_to(published[one.lvolid][0])
-            ]
-            if hidden:
+        for group in alive:
+            volumes = [one.lvolid for one in group.devices if one.lvolid in published]
+            if hidden := [one for one in volumes if not self._links.leads_to(published[one][0])]:
                 self._show_again(group, hidden)
 
     def _show_again(self, group: GroupState, volumes: Sequence[int]) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Container
 from pathlib import Path
 
 from agents.engines.userspace.head.published_device import (
@@ -51,12 +52,19 @@ class Links:
         """Remove all names that lead there."""
         remove_all_links(str(self._shown), target)
 
-    def sweep(self) -> None:
-        """Remove names of sockets that are gone; a process that was killed leaves them behind."""
+    def targets(self) -> set[str]:
+        """List all that names lead to."""
+        return {str(_target(link)) for link in self._shown.iterdir()}
+
+    def sweep(self, known: Container[int]) -> None:
+        """Remove names of sockets that are gone; a process that was killed leaves them behind.
+
+        Not those of volumes that are `known`: their process may just be coming back.
+        """
         for link in self._shown.iterdir():
             target = _target(link)
-            ours = target.parent == self._run_dir and SOCKET.fullmatch(target.name)
-            if ours and not target.exists():
+            ours = SOCKET.fullmatch(target.name) if target.parent == self._run_dir else None
+            if ours and int(ours[1], 16) not in known and not target.exists():
                 link.unlink(missing_ok=True)
 
 
