@@ -51,7 +51,7 @@ def _devices(config: HeadConfig) -> DeviceHead:
     patience = config.storage_wait_seconds + RETURN_SECONDS
     devices = Devices(config.run_dir, Terms(access, patience + KERNEL_SECONDS))
     links = Links(config.run_dir, config.run_dir / "sockets", config.links_dir)
-    reconnector = Reconnector(devices, patience)
+    reconnector = Reconnector(devices, patience, engine.revive)
     return DeviceHead(engine, devices, links, reconnector, make_devices=makes_devices)
 
 

@@ -50,19 +50,25 @@ def names(tmp_path: Path) -> Path:
 def make_head(lab: Lab, kernel: FakeKernel, names: Path) -> MakeHead:
     """Make the head's agent's side anew, as an agent does that starts."""
 
-    def make(*, patience: float = 20, make_devices: bool = True) -> DeviceHead:
+    def make(
+        *, patience: float = 20, make_devices: bool = True, revives: bool = False
+    ) -> DeviceHead:
         run_dir = lab.folder / "h"
         engine = UserspaceHead(run_dir, run_dir, run_dir / "sockets", replica_timeout=1.0)
         devices = Devices(run_dir, Terms(Access(), 100))
         links = Links(run_dir, run_dir / "sockets", names)
-        head = DeviceHead(
-            engine, devices, links, Reconnector(devices, patience), make_devices=make_devices
-        )
+        revive = engine.revive if revives else refuse
+        reconnector = Reconnector(devices, patience, revive)
+        head = DeviceHead(engine, devices, links, reconnector, make_devices=make_devices)
         head.start()
         lab.head = head  # type: ignore[assignment]  # it is a HeadEngine, too
         return head
 
     return make
+
+
+def refuse(lvolid: int) -> None:
+    raise EngineError(errno.EAGAIN, f"group {lvolid} cannot be brought back just now")
 
 
 @pytest.fixture
@@ -137,6 +143,18 @@ def test_a_device_is_given_to_the_process_that_takes_the_place_of_its_own(
 
     wait_until(lambda: reads(kernel))
     assert len(kernel.made) == 1
+
+
+def test_a_process_that_died_is_replaced_before_anybody_else_has_noticed(
+    make_head: MakeHead, lab: Lab, kernel: FakeKernel
+) -> None:
+    make_head(revives=True)
+    lab.attach()
+    kill_process(lab)
+
+    kernel.dead.put(FIRST)
+
+    wait_until(lambda: reads(kernel))
 
 
 def test_a_connection_that_ended_unheard_is_noticed(

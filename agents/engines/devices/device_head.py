@@ -125,7 +125,6 @@ class DeviceHead:
     def revive(self, lvolid: int) -> None:
         """Start a group's process anew after it died; its devices go on."""
         self._engine.revive(lvolid)
-        self._reconnector.look_after(self._of(lvolid))
 
     def stop(self) -> None:
         """End every group's process without detaching; the devices wait for their return."""

@@ -4,27 +4,31 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agents.engines.devices.block_device import BlockDevice
 from agents.engines.devices.devices import Devices, Disconnected
 from agents.engines.devices.kernel import DeadLinks
+from agents.errors import AgentError
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.05
+LONGEST_PAUSE = 5.0
 
 
 class Reconnector:
     """Hears from the kernel which connections ended, and tries each device by itself.
 
     `patience`: after so many seconds without a process a device is given up, and with it what
-    waits for it; its users get EIO.
+    waits for it; its users get EIO. `revive` starts a group's process anew: whoever watches the
+    groups would do that within a second or so, here it is done at once.
     """
 
-    def __init__(self, devices: Devices, patience: float) -> None:
+    def __init__(self, devices: Devices, patience: float, revive: Callable[[int], None]) -> None:
         self._devices = devices
         self._patience = patience
+        self._revive = revive
         self._lock = threading.Lock()
         self._asked: dict[BlockDevice, bool] = {}
 
@@ -73,7 +77,8 @@ class Reconnector:
             return False
 
     def _bring_back(self, device: BlockDevice) -> None:
-        begun = time.monotonic()
+        begun = revival = time.monotonic()
+        pause = RETRY_SECONDS
         while device.is_there():
             try:
                 self._devices.reconnect(device)
@@ -84,10 +89,20 @@ class Reconnector:
                 if time.monotonic() - begun > self._patience:
                     self._give_up(device)
                     return
+                if time.monotonic() >= revival:
+                    self._start_process(device)  # not yet dead, or without storage: once more later
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    revival = time.monotonic() + pause
                 time.sleep(RETRY_SECONDS)
             else:
                 logger.info("%s is connected, after %.1f s", device.name, time.monotonic() - begun)
                 return
+
+    def _start_process(self, device: BlockDevice) -> None:
+        try:
+            self._revive(device.identity.group)
+        except AgentError as error:
+            logger.info("%s has no process: %s", device.name, error)
 
     def _give_up(self, device: BlockDevice) -> None:
         logger.error("%s has had no process for %.0f s: given up", device.name, self._patience)
