@@ -91,7 +91,7 @@ class GuestHead:
         config = self.folder / "agent.toml"
         config.write_text("\n".join(lines) + "\n")
         with (self.folder / "agent.log").open("ab") as log:
-            self._agent = subprocess.Popen(self._command(), cwd=ROOT, stdout=log, stderr=log)
+            self._agent = subprocess.Popen(self.command, cwd=ROOT, stdout=log, stderr=log)
         wait_until(self.state, "the agent answers")
 
     def kill_agent(self) -> None:
@@ -101,9 +101,11 @@ class GuestHead:
 
     def stop_engine(self) -> None:
         """End the volumes' processes as who updates them does; the agent must be dead."""
-        run(*self._command(), "--stop-engine")
+        run(*self.command, "--stop-engine")
 
-    def _command(self) -> list[str]:
+    @property
+    def command(self) -> list[str]:
+        """The agent's command line."""
         config = str(self.folder / "agent.toml")
         return [sys.executable, "-m", "agents", "head", "--config", config]
 
