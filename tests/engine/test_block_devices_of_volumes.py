@@ -6,6 +6,7 @@ Engine, processes and storage are real; the kernel is played where this machine'
 import errno
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,6 +66,11 @@ def make_head(lab: Lab, kernel: FakeKernel, names: Path) -> MakeHead:
         return head
 
     return make
+
+
+def reconnecting() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("reconnect")]
 
 
 def refuse(lvolid: int) -> None:
@@ -217,8 +223,10 @@ def test_a_fenced_volume_fails_and_its_device_goes_once_it_is_closed(
     lab.attach()
     kernel.opened.add(FIRST)
 
+    kernel.dead.put(FIRST)
     head.cut(VOLUME, 1)
 
+    wait_until(lambda: not reconnecting())
     assert not reads(kernel)
     assert list(names.iterdir()) == []
     assert head.detach(VOLUME) == ()

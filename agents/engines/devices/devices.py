@@ -20,7 +20,7 @@ from agents.engines.devices.users import holders, openers
 logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
-CLOSING_SECONDS = 2.0
+CLOSING_SECONDS = 5.0
 """Who merely looks at a device, as udev does, has closed it by then."""
 POLL_SECONDS = 0.02
 TRIES = 16
@@ -53,6 +53,10 @@ class Devices:
         found = block_device.found(self._run_dir)
         self._gone.intersection_update(found)
         return [device for device in found if device not in self._gone]
+
+    def has(self, device: BlockDevice) -> bool:
+        """Tell whether a device may still be of use."""
+        return device not in self._gone and device.is_there()
 
     def make(self, identity: Identity) -> BlockDevice:
         """Make the device of a volume whose process runs."""

@@ -79,7 +79,7 @@ class Reconnector:
     def _bring_back(self, device: BlockDevice) -> None:
         begun = revival = time.monotonic()
         pause = RETRY_SECONDS
-        while device.is_there():
+        while self._devices.has(device):
             try:
                 self._devices.reconnect(device)
             except Disconnected as error:
