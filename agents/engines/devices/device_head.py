@@ -75,12 +75,19 @@ class DeviceHead:
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and show its devices; the same epoch again changes nothing."""
         lvolid = order.lvolid
+        volumes = [device.lvolid for device in order.devices]
         with self._alone(lvolid):
             group = self._find(lvolid)
             if group is None or group.epoch < order.epoch:
-                self._forget(lvolid, [device.lvolid for device in order.devices])
-            reports = self._engine.attach(order)
-            self._show(lvolid, order.epoch, [device.lvolid for device in order.devices])
+                for volume in volumes:
+                    self._links.hide(self._links.socket(volume))
+            older = self._hide_older(order, volumes)
+            try:
+                reports = self._engine.attach(order)
+            finally:  # their process is dead now: before, to disconnect might wait for it
+                for device in older:
+                    self._devices.drop(device)
+            self._show(lvolid, order.epoch, volumes)
             return reports
 
     def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
@@ -179,13 +186,17 @@ class DeviceHead:
             raise
         self._sweep()
 
-    def _forget(self, lvolid: int, volumes: Sequence[int]) -> None:
-        """Take down what is left of earlier epochs: no name may lead to it."""
-        for device in self._devices.all():
-            if device.identity.group == lvolid or device.identity.lvolid in volumes:
-                self._drop(device)
-        for volume in volumes:
-            self._links.hide(self._links.socket(volume))
+    def _hide_older(self, order: AttachOrder, volumes: Sequence[int]) -> list[BlockDevice]:
+        """Let no name lead to what is left of earlier epochs; gives these devices."""
+        older = [
+            device
+            for device in self._devices.all()
+            if device.identity.epoch < order.epoch
+            and (device.identity.group == order.lvolid or device.identity.lvolid in volumes)
+        ]
+        for device in older:
+            self._links.hide(str(device.node))
+        return older
 
     def _drop(self, device: BlockDevice) -> None:
         self._links.hide(str(device.node))

@@ -17,6 +17,7 @@ from pathlib import Path
 from agents.client import AgentUnreachable, HeadAgent
 from agents.engines.devices import block_device, kernel
 from agents.engines.userspace.process import spawn
+from agents.engines.userspace.storage import storage_engine
 from agents.protocol import (
     AttachOrder,
     DetachOrder,
@@ -64,6 +65,7 @@ class GuestHead:
 
     def __init__(self, **settings: object) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="v", dir=os.environ.get("FOLDER")))
+        storage_engine.START_SECONDS = PATIENT  # guests are slow
         self.lab = Lab(self.folder)
         self.run_dir = self.folder / "r"
         self.agent = HeadAgent((ADDRESS,), PORT, PATIENT)
