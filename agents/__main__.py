@@ -1,6 +1,7 @@
 """The command line of a node's agent."""
 
 import argparse
+import errno
 import logging
 import sqlite3
 import sys
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from agents.errors import AgentError
+from agents.node import host_files
 from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
 from agents.node.daemon import run
 from agents.node.engine_choice import head_engine, storage_engine
@@ -21,6 +23,14 @@ SIGTERM ends the agent alone: what it serves goes on, and its next start finds i
 SIGHUP makes a storage agent read its configuration file again, for disks that were added.
 """
 BAD_CONFIG = 2
+ROOT = Path("/")
+RUN, STOP, INSTALL, CHECK = "run", "stop-engine", "install-files", "check-files"
+INSTEAD = {
+    STOP: "end what the agent left running, and nothing else (a head's groups are not "
+    "detached: its next agent brings them back). Stop the agent first",
+    INSTALL: "write what block devices need on a head's machine: /etc/modules-load.d, udev's rules",
+    CHECK: "tell what is missing on a head's machine for block devices; status 1 if anything is",
+}
 
 
 def main() -> None:
@@ -32,7 +42,9 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    act = ACTS[words.kind, words.stop_engine]
+    act = ACTS.get((words.kind, words.act))
+    if act is None:
+        parser.error(f"a {words.kind} agent has no --{words.act}")
     try:
         act(words.config)
     except ConfigError as error:
@@ -51,12 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="its configuration (TOML)"
     )
-    parser.add_argument(
-        "--stop-engine",
-        action="store_true",
-        help="end what the agent left running, and nothing else (a head's groups are not "
-        "detached: its next agent brings them back). Stop the agent first",
-    )
+    instead = parser.add_mutually_exclusive_group()
+    for act, what in INSTEAD.items():
+        instead.add_argument(
+            f"--{act}", dest="act", action="store_const", const=act, default=RUN, help=what
+        )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
     )
@@ -74,6 +85,17 @@ def _run_storage(path: Path) -> None:
     run(config, lambda parts: StorageRole(config, storage_engine(config), parts, read))
 
 
+def _install(path: Path) -> None:
+    host_files.install(load_config(HeadConfig, path), ROOT)
+    _check(path)
+
+
+def _check(path: Path) -> None:
+    lacking = list(host_files.lacks(load_config(HeadConfig, path), ROOT))
+    if lacking:
+        raise AgentError(errno.ENOENT, "; ".join(lacking))
+
+
 def _stop_head(path: Path) -> None:
     head_engine(load_config(HeadConfig, path)).stop()
 
@@ -82,11 +104,13 @@ def _stop_storage(path: Path) -> None:
     storage_engine(load_config(StorageConfig, path)).stop()
 
 
-ACTS: dict[tuple[str, bool], Callable[[Path], None]] = {
-    ("head", False): _run_head,
-    ("storage", False): _run_storage,
-    ("head", True): _stop_head,
-    ("storage", True): _stop_storage,
+ACTS: dict[tuple[str, str], Callable[[Path], None]] = {
+    ("head", RUN): _run_head,
+    ("storage", RUN): _run_storage,
+    ("head", STOP): _stop_head,
+    ("storage", STOP): _stop_storage,
+    ("head", INSTALL): _install,
+    ("head", CHECK): _check,
 }
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """What a node's daemon asks of an engine; `userspace` is the embedded one."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from agents.errors import AgentError
@@ -18,6 +20,22 @@ from agents.protocol import (
 
 class EngineError(AgentError):
     """The engine could not do it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may open a volume on its head; -1, or a mode of 0, leaves things as they are."""
+
+    uid: int = -1
+    gid: int = -1
+    mode: int = 0
+
+    def apply(self, path: Path) -> None:
+        """Let them open what is there."""
+        if (self.uid, self.gid) != (-1, -1):
+            os.chown(path, self.uid, self.gid)
+        if self.mode:
+            path.chmod(self.mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,9 @@ class StorageEngine(Protocol):
 
 class HeadEngine(Protocol):
     """Runs attached groups, each in a process of its own that outlives the agent."""
+
+    def start(self) -> None:
+        """Go on with what is attached, and look after it from now on."""
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""

@@ -1,10 +1,14 @@
 """An agent's configuration file, read strictly: every error names the key."""
 
+import grp
 import ipaddress
+import pwd
+import re
 import ssl
 import tomllib
 import typing
 from dataclasses import MISSING, dataclass, field, fields
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +36,14 @@ T = TypeVar("T")
 
 class ConfigError(Exception):
     """The configuration file cannot be used; the text is one line for the operator."""
+
+
+class DeviceKind(StrEnum):
+    """What an attached volume is on its head. AUTO: a block device where that can be made."""
+
+    AUTO = "auto"
+    NBD = "nbd"
+    SOCKET = "socket"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +98,25 @@ class HeadConfig(NodeConfig):
     links_dir: Path = Path("/dev/vas")
     rebuild_mib_per_s: int = 0
     storage_wait_seconds: int = 60
+    device: DeviceKind = DeviceKind.AUTO
+    device_owner: str = ""
+    device_group: str = ""
+    device_mode: str = ""
+
+    @property
+    def owner(self) -> int:
+        """The number of `device_owner`; -1 if none is named."""
+        return pwd.getpwnam(self.device_owner).pw_uid if self.device_owner else -1
+
+    @property
+    def group(self) -> int:
+        """The number of `device_group`; -1 if none is named."""
+        return grp.getgrnam(self.device_group).gr_gid if self.device_group else -1
+
+    @property
+    def opens_to_others(self) -> bool:
+        """Tell whether others than the agent's user are to open volumes."""
+        return bool(self.device_owner or self.device_group or self.device_mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +150,8 @@ def load_config(kind: type[C], path: Path) -> C:
         _check_identity(config)
         if isinstance(config, StorageConfig):
             _check_disks(config.disks)
+        if isinstance(config, HeadConfig):
+            _check_access(config)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     return config
@@ -185,9 +218,12 @@ def _value(kind: Any, value: object, where: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: a table such as {{path = ...}} is wanted")
         return _table(DiskConfig, value, f"{where}.")
-    wanted = str if kind is Path else kind
+    is_word = isinstance(kind, type) and issubclass(kind, StrEnum)
+    wanted = str if kind is Path or is_word else kind
     if type(value) is not wanted:
         raise ConfigError(f"{where}: {wanted.__name__} is wanted, not {value!r}")
+    if is_word and value not in set(kind):
+        raise ConfigError(f"{where}: {value!r} is none of {', '.join(kind)}")
     return kind(value)
 
 
@@ -246,3 +282,18 @@ def _check_disks(disks: tuple[DiskConfig, ...]) -> None:
         if disk.create_gb < 0 or disk.create_gb == 1:
             raise ConfigError(f"disks[{n}].create_gb: 2 or more is wanted")
         seen.add(disk.path)
+
+
+def _check_access(config: HeadConfig) -> None:
+    """Who may open volumes must exist, and must be let through to the sockets."""
+    for name, number in (("device_owner", "owner"), ("device_group", "group")):
+        try:
+            getattr(config, number)
+        except KeyError:
+            raise ConfigError(f"{name}: there is no {getattr(config, name)!r} here") from None
+    if config.device_mode and not re.fullmatch(r"0?[0-7]{3}", config.device_mode):
+        raise ConfigError(f"device_mode: {config.device_mode!r} is no mode such as '0660'")
+    if config.opens_to_others and config.run_dir == config.state_dir:
+        raise ConfigError(
+            "run_dir: missing; others are to pass through it, and not through state_dir"
+        )

@@ -3,6 +3,7 @@
 It shares no code with the engine, on purpose: a number or a layout that the engine has wrong would
 be wrong on both sides, and nobody would notice. So the tree has two blocking clients, this one and
 `agents.engines.userspace.nbd.sync_client`, which storage servers copy replicas with; no third.
+(`agents.engines.devices.negotiate` shakes hands for the kernel, which is the client then.)
 """
 
 import errno

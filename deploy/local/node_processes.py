@@ -41,7 +41,8 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
         "run_dir": str(run),
     }
     if node.role == "head":
-        return common | {"links_dir": str(place.links_of(node.name))}
+        # The story reads volumes by their sockets, and needs no root.
+        return common | {"links_dir": str(place.links_of(node.name)), "device": "socket"}
     files = [{"path": str(path), "create_gb": place.disk_gb} for path in disks(place, node)]
     return common | {"data_port": place.data_port, "disks": files}
 

@@ -212,6 +212,7 @@ class HeadNode(Node):
         super().__init__(folder, addresses, port)
         self.links = folder / "vas"
         self.settings |= {"links_dir": str(self.links), "run_dir": str(run_dir)}
+        self.settings["device"] = "socket"  # whatever this machine's kernel can
         self.agent = HeadAgent(addresses, port)
 
     def state(self) -> HeadState | None:

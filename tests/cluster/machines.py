@@ -146,6 +146,7 @@ class Machines:
         }
         if node.role == "head":
             settings["links_dir"] = str(self.links(node.name))
+            settings["device"] = "socket"  # whatever this machine's kernel can
         else:
             settings["disks"] = [{"path": str(folder / "disk.img"), "create_gb": 16}]
         (folder / "agent.toml").write_text(tomli_w.dumps(settings))

@@ -79,6 +79,7 @@ class HeadRole:
     def start(self) -> None:
         """Go on with what was begun, and register."""
         self._clear_away_what_ended_with_the_machine()
+        self._engine.start()
         self._orders.resume(self._parts.journal)
         self._registration.start()
 

@@ -49,6 +49,7 @@ class Group:
         self._folder = arguments.folder
         self._run_dir = arguments.run_dir
         self._links_dir = arguments.links_dir
+        self._access = arguments.access
         self._timeout = self.patience = arguments.replica_timeout
         self._storage_wait = arguments.storage_wait
         self._assembled = False
@@ -155,7 +156,7 @@ class Group:
         labels = device.spec.labels
         try:
             device.published = published_device.PublishedDevice(
-                self._reactor, device.served, path, labels
+                self._reactor, device.served, path, labels, self.epoch, self._access
             )
             device.published.link(self._links_dir)
         except OSError as error:

@@ -11,7 +11,7 @@ from types import NoneType
 from typing import TypeVar
 
 from agents.boot import boot_id
-from agents.engines.base import EngineError
+from agents.engines.base import Access, EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
 from agents.engines.userspace.head.state_file import SavedGroup
@@ -46,6 +46,7 @@ class UserspaceHead:
         rebuild_mib_per_s: int = 0,
         replica_timeout: float = 5.0,
         storage_wait: float = 60.0,
+        access: Access | None = None,
     ) -> None:
         self._groups = state_dir.absolute() / "groups"
         self._run_dir = run_dir.absolute()
@@ -53,6 +54,7 @@ class UserspaceHead:
         self._rebuild_mib_per_s = rebuild_mib_per_s
         self._replica_timeout = replica_timeout
         self._storage_wait = storage_wait
+        self._access = access or Access()
         self._changing: dict[int, threading.RLock] = {}
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
@@ -63,6 +65,9 @@ class UserspaceHead:
         self._fork_server = ForkServer()
         for folder in self._groups.glob("[0-9a-f]" * len(_name(0))):
             self._remove_unborn(int(folder.name, 16))
+
+    def start(self) -> None:
+        """Do nothing: the processes go on by themselves."""
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
@@ -229,6 +234,7 @@ class UserspaceHead:
             rebuild_mib_per_s=self._rebuild_mib_per_s,
             replica_timeout=self._replica_timeout,
             storage_wait=self._storage_wait,
+            access=self._access,
             revive=revive,
         )
         try:

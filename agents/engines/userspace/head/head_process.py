@@ -9,7 +9,7 @@ from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.group import Group
 from agents.engines.userspace.loop.coroutines import LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.process import orders, spawn
+from agents.engines.userspace.process import memory, orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
 
 
@@ -49,6 +49,7 @@ def _begin(arguments: orders.HeadArguments) -> state_file.SavedGroup:
     if saved is None or not saved.devices:
         raise EngineError(errno.ENOENT, "the group's state file cannot be read")
     # All have the fork server's command line, so this is what `ps` can tell them apart by.
+    memory.serve_writeback()
     with open("/proc/self/comm", "w", encoding="ascii") as name:
         name.write(f"vas-{saved.lvolid:08x}")
     return saved

@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from agents.engines.base import EngineError
+from agents.engines.base import Access, EngineError
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.handshake import ExportTable
@@ -17,20 +17,35 @@ def socket_path(run_dir: str, lvolid: int) -> str:
     return f"{run_dir}/v{lvolid:08x}.sock"
 
 
+def epoch_export(epoch: int) -> str:
+    """Name what a group's process serves in one epoch only; no volume can have such a name.
+
+    A socket is named by its volume. Who has to go on with the same epoch, or not at all, asks for
+    this: the kernel does, for a device whose connection was lost.
+    """
+    return f"epoch/{epoch}"
+
+
 class PublishedDevice:
-    """A device that clients can open."""
+    """A device that clients can open, by any of its labels, by none, or by its epoch."""
 
     def __init__(
-        self, reactor: Reactor, device: messages.BlockDevice, path: str, labels: Sequence[str]
+        self,
+        reactor: Reactor,
+        device: messages.BlockDevice,
+        path: str,
+        labels: Sequence[str],
+        epoch: int,
+        access: Access,
     ) -> None:
         self._device = device
         self._path = path
         self._labels = labels
-        names = {"", *labels}
+        names = {"", epoch_export(epoch), *labels}
         self._exports = ExportTable(
             lambda name: device if name in names else None, partial(list, labels)
         )
-        self._listener = Listener(reactor, path, self._exports)
+        self._listener = Listener(reactor, path, self._exports, access)
 
     @property
     def clients(self) -> int:

@@ -5,8 +5,10 @@ import os
 import socket
 import struct
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from agents.engines.base import Access
 from agents.engines.userspace.loop.reactor import IN, Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.budget import REQUEST_BYTES, Budget
@@ -47,12 +49,18 @@ No named tuple: to make one takes ten times as long, and each request makes one 
 class Listener:
     """Accepts connections on one address, or on the path of a unix socket."""
 
-    def __init__(self, reactor: Reactor, address: Address, exports: ExportTable) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        address: Address,
+        exports: ExportTable,
+        access: Access | None = None,
+    ) -> None:
         self._reactor = reactor
         self._address = address
         self._exports = exports
         if isinstance(address, str):
-            self._socket = _listen_on_path(address)
+            self._socket = _listen_on_path(address, access or Access())
         else:
             self._socket = socket.create_server(address, backlog=4096)
         self._socket.settimeout(0)
@@ -74,11 +82,12 @@ class Listener:
             ServerConnection(self._reactor, sock, self._exports)
 
 
-def _listen_on_path(path: str) -> socket.socket:
+def _listen_on_path(path: str, access: Access) -> socket.socket:
     if os.path.lexists(path):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
+    access.apply(Path(path))  # nobody can connect before it listens
     listener.listen(128)
     return listener
 

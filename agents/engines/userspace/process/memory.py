@@ -1,7 +1,8 @@
-"""What an engine process does with the memory that payloads leave behind."""
+"""How an engine process deals with memory: that of payloads, and when the machine has none left."""
 
 import contextlib
 import ctypes
+from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 KEPT_BYTES = 32 << 20
@@ -19,3 +20,28 @@ def keep_for_payloads() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(TRIM_THRESHOLD, KEPT_BYTES)
         libc.mallopt(MMAP_THRESHOLD, KEPT_BYTES)
+
+
+IO_FLUSHER = 57
+LOCK_PRESENT, LOCK_COMING, LOCK_ON_FAULT = 1, 2, 4
+OUT_OF_MEMORY_SCORE = Path("/proc/self/oom_score_adj")
+NEVER_KILLED = "-1000"
+
+
+def serve_writeback(*, lock: bool = True) -> None:
+    """Go on when the machine's memory is full of pages that wait to be written through us.
+
+    The kernel writes such pages to free memory, and their device is this process, or one that it
+    needs. So it must not wait for that itself when it asks for memory (PR_SET_IO_FLUSHER, prctl(2);
+    children and threads begin with it), its own pages stay (mlockall(2); each from when it is used:
+    what is shared with the fork server stays shared, and of a thread's stack most is never used),
+    and it is not what is killed for memory. Who is not root may do none of this, and is the device
+    of no file system.
+    """
+    with contextlib.suppress(OSError):
+        OUT_OF_MEMORY_SCORE.write_text(NEVER_KILLED)
+    with contextlib.suppress(AttributeError, OSError):
+        libc = ctypes.CDLL(None)
+        libc.prctl(IO_FLUSHER, 1, 0, 0, 0)
+        if lock:
+            libc.mlockall(LOCK_PRESENT | LOCK_COMING | LOCK_ON_FAULT)

@@ -11,7 +11,7 @@ import errno
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from agents.engines.base import EngineError, Lease
+from agents.engines.base import Access, EngineError, Lease
 from agents.errors import AgentError
 from agents.protocol import (
     WIRE,
@@ -47,6 +47,7 @@ class HeadArguments:
     replica_timeout: float = field(metadata={WIRE: "leg_timeout"})
     revive: bool
     storage_wait: float = 60.0
+    access: Access = field(default_factory=Access)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ def main() -> None:
         report(orders.error_reply(error))
         return
     memory.keep_for_payloads()
+    memory.serve_writeback()
     reactor = Reactor()
     server = DataServer(reactor, instance)
     try:

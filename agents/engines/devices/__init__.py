@@ -1,0 +1,1 @@
+"""Block devices of the kernel (/dev/nbdN) in front of the sockets of an engine's volumes."""
