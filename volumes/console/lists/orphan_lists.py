@@ -18,6 +18,7 @@ class OrphanList(Listing):
     list_display_links = None
     list_filter = ("kind",)
     search_fields = ("disk",)
+    nothing = "The nodes hold nothing that this database does not know."
     ordering = ("pk",)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:

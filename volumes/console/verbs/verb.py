@@ -34,7 +34,7 @@ class Verb:
 
     `refuse` tells beforehand, by primary key, what would be declined and why; the use case decides.
     `hits` says what else is touched. `at_stake` names what would lose its last replica: then the
-    name has to be typed.
+    name has to be typed. It has to be typed in any case where the verb `asks` for something.
     """
 
     name: str
@@ -48,6 +48,6 @@ class Verb:
     refuse: Callable[[Rows], dict[int, str]] = _nothing_refused
     hits: Callable[[Rows], list[str]] = _nothing_hit
     at_stake: Callable[[Rows], list[str]] = _nothing_hit
+    asks: Callable[[Any], str] | None = None
     one_only: bool = False
     danger: bool = False
-    ends_row: bool = False
