@@ -22,6 +22,11 @@ STORY = 200
 NEWS = timedelta(minutes=1)
 """For so long after its end a job is shown where it was asked for."""
 NEWS_SHOWN = 6
+NOUNS: dict[str, str] = {
+    Job.Kind.EVACUATE: "evacuation",
+    Job.Kind.UNSNAPSHOT: "deletion",
+    Job.Kind.MEND: "mending",
+}
 RELATED = ("volume", "snapshot", "mirror__volume", "extent__disk", "server", "disk")
 
 
@@ -36,7 +41,7 @@ class JobSummary:
     @property
     def title(self) -> str:
         """Say what it does, to what."""
-        return f"{str(self.job.kind).capitalize()} of {self.job.subject}"
+        return f"{NOUNS.get(self.job.kind, self.job.kind).capitalize()} of {self.job.subject}"
 
     @property
     def percent_text(self) -> str:
