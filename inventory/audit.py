@@ -37,6 +37,7 @@ class Action(StrEnum):
     FAIL_STORAGE = "fail_storage"
     FAIL_DISK = "fail_disk"
     LOSE_DISK = "lose_disk"
+    TAKE_BACK_FAILURE = "take_back_failure"
     FAIL_REPLICA = "fail_replica"
     REPORT_BAD_BLOCKS = "report_bad_blocks"
     FINISH_SHRED = "finish_shred"

@@ -79,7 +79,7 @@ def signed_in(
     expect(page).to_have_title("Overview | VastSky")
     yield person
     context.close()
-    assert person.noticed == []
+    assert person.noticed == [], person.noticed
 
 
 def serious(page: Page) -> list[str]:

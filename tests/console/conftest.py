@@ -9,6 +9,8 @@ from django.test import Client
 from benchmarks.seed import Size, fill
 
 SMALL = Size(servers=5, disks=2, disk_gb=1500, heads=2, volumes=12)
+PART = {"HX-Request": "true"}
+"""What htmx sends when it asks for a part of a page."""
 SignIn = Callable[[str], Client]
 
 

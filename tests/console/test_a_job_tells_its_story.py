@@ -3,6 +3,7 @@
 import pytest
 from django.test import Client
 
+from tests.console.conftest import PART
 from volumes.jobs import queue, wakeup
 from volumes.models import Job, JobLine
 
@@ -20,7 +21,8 @@ def job(well: None, console: Client) -> Job:
 
 
 def _story(client: Client, job: Job) -> str:
-    return client.get(f"/admin/console/jobs/{job.pk}/live/").content.decode()
+    answer = client.get(f"/admin/console/jobs/{job.pk}/live/", headers=PART)
+    return answer.content.decode()
 
 
 def test_the_story_is_told_in_its_order(job: Job, console: Client) -> None:

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from inventory.models import HeadServer, Priority, StorageServer
+from tests.console.conftest import PART
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume
 
@@ -31,14 +32,15 @@ def _post(client: Client, verb: str, **fields: Any) -> str:
     return client.post(DO.format(verb), fields, follow=True).content.decode()
 
 
-def test_attach_leads_to_its_job_and_records_who_asked(well: None, console: Client) -> None:
+def test_attach_leads_back_to_its_volume_where_the_job_is_told(well: None, console: Client) -> None:
     volume = _detached()
 
     page = _post(console, "attach", on=volume.pk, head=1)
 
     job = Job.objects.get(kind=Job.Kind.ATTACH, state=Job.State.OPEN)
     assert (job.volume_id, job.actor) == (volume.pk, "root")
-    assert f"Job {job.pk}: attach" in page
+    assert f"Volume {volume.name}" in page
+    assert f'aria-label="Job {job.pk}"' in page
 
 
 def test_attach_without_a_head_server_does_nothing(well: None, console: Client) -> None:
@@ -85,9 +87,10 @@ def test_deleting_asks_for_the_name(well: None, console: Client) -> None:
 def test_declaring_a_server_failed_names_what_it_hits(well: None, console: Client) -> None:
     preview = console.get(DO.format("fail-storage"), {"on": 1}).content.decode()
 
-    _post(console, "fail-storage", on=1)
+    _post(console, "fail-storage", on=1, phrase="ssvr-00000001")
 
     assert "good replicas of" in preview
+    assert "2 disks are out with it: pdsk-00000001 (1.5 TB," in preview
     assert "at stake" not in preview
     assert StorageServer.objects.get(pk=1).priority == Priority.OFFLINE
 
@@ -95,8 +98,8 @@ def test_declaring_a_server_failed_names_what_it_hits(well: None, console: Clien
 def test_the_last_replica_is_not_given_up_without_its_name_typed(
     well: None, console: Client
 ) -> None:
-    _post(console, "fail-storage", on=1)
-    _post(console, "fail-storage", on=2)
+    _post(console, "fail-storage", on=1, phrase="ssvr-00000001")
+    _post(console, "fail-storage", on=2, phrase="ssvr-00000002")
 
     preview = console.get(DO.format("fail-storage"), {"on": 3}).content.decode()
     _post(console, "fail-storage", on=3)
@@ -119,7 +122,9 @@ def test_a_list_action_leads_to_the_preview(well: None, console: Client) -> None
 
 
 def test_the_way_back_never_leads_elsewhere(well: None, console: Client) -> None:
-    answer = console.post(DO.format("fail-head"), {"on": 1, "back": "https://elsewhere.example/"})
+    chosen = {"on": [1, 2], "back": "https://elsewhere.example/", "phrase": "all 2"}
+
+    answer = console.post(DO.format("fail-head"), chosen)
 
     assert answer["Location"] == "/admin/inventory/headserver/"
     assert HeadServer.objects.get(pk=1).priority == Priority.OFFLINE
@@ -130,9 +135,10 @@ def test_maintenance_takes_minutes_and_can_be_ended(well: None, console: Client)
     job = Job.objects.get(kind=Job.Kind.MAINTENANCE)
     assert (job.server_id, job.actor) == (2, "root")
 
-    _post(console, "cancel-job", on=job.pk)
+    page = _post(console, "end-maintenance", on=job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.CANCELED
+    assert f"Job {job.pk}: leave" in page
 
 
 def test_an_evacuation_rests_and_goes_on(well: None, console: Client) -> None:
@@ -142,7 +148,7 @@ def test_an_evacuation_rests_and_goes_on(well: None, console: Client) -> None:
     _post(console, "pause-job", on=job.pk)
     job.refresh_from_db()
     assert job.paused
-    _post(console, "pause-job", on=job.pk)
+    _post(console, "resume-job", on=job.pk)
     job.refresh_from_db()
     assert not job.paused
 
@@ -157,7 +163,9 @@ def test_shutdown_tells_why_it_cannot_be(well: None, console: Client) -> None:
 def test_a_new_volume_is_where_the_preview_said(well: None, console: Client) -> None:
     wanted: dict[str, str | int] = {"name": "fresh", "capacity_gb": 25, "redundancy": 3, "tags": ""}
 
-    preview = console.get("/admin/console/volumes/new/preview/", wanted).content.decode()
+    preview = console.get(
+        "/admin/console/volumes/new/preview/", wanted, headers=PART
+    ).content.decode()
     console.post("/admin/console/volumes/new/", wanted)
 
     volume = LogicalVolume.objects.get(name="fresh")
@@ -171,6 +179,7 @@ def test_the_preview_writes_nothing_and_says_why_not(well: None, console: Client
     page = console.get(
         "/admin/console/volumes/new/preview/",
         {"name": "huge", "capacity_gb": "1048576", "redundancy": "9"},
+        headers=PART,
     ).content.decode()
 
     assert "no room for 1048576 GB in 9 replicas" in page

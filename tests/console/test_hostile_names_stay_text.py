@@ -4,6 +4,7 @@ import pytest
 from django.test import Client
 
 from inventory.models import Disk, StorageServer
+from tests.console.conftest import PART
 from volumes.models import Attachment, Job
 
 EVIL = "<script>alert(1)</script>"
@@ -11,7 +12,6 @@ PAGES = [
     "/admin/",
     "/admin/console/problems/",
     "/admin/console/cluster/",
-    "/admin/console/servers/1/disks/",
     "/admin/volumes/job/",
     "/admin/volumes/job/1/change/",
     "/admin/volumes/attachment/",
@@ -24,7 +24,15 @@ PAGES = [
 ]
 
 
-@pytest.mark.parametrize("page", PAGES)
+PARTS = [
+    "/admin/console/servers/1/disks/",
+    "/admin/console/servers/1/live/",
+    "/admin/console/disks/1/live/",
+    "/admin/console/cluster/live/?open=1",
+]
+
+
+@pytest.mark.parametrize("page", [*PAGES, *PARTS])
 def test_a_hostile_name_is_text(ill: None, console: Client, page: str) -> None:
     StorageServer.objects.update(site=EVIL, rack=EVIL)
     Disk.objects.update(tags=EVIL)
@@ -32,7 +40,7 @@ def test_a_hostile_name_is_text(ill: None, console: Client, page: str) -> None:
     Job.objects.update(subject=EVIL, error=EVIL, waiting=EVIL, actor=EVIL)
     Attachment.objects.update(error=EVIL)
 
-    answer = console.get(page)
+    answer = console.get(page, headers=PART if page in PARTS else {})
 
     assert answer.status_code == 200
     assert EVIL not in answer.content.decode()

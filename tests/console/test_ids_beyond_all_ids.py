@@ -8,7 +8,15 @@ from volumes.admin import LISTS
 from volumes.console.verbs.run import VERBS
 
 BEYOND = ["2147483648", "9999999999", "9" * 20, "9" * 5000]
-OWN_PAGES = ["servers/{}/disks/", "disks/{}/map/", "volumes/{}/live/", "jobs/{}/live/"]
+OWN_PAGES = [
+    "servers/{}/disks/",
+    "servers/{}/live/",
+    "heads/{}/live/",
+    "disks/{}/map/",
+    "disks/{}/live/",
+    "volumes/{}/live/",
+    "jobs/{}/live/",
+]
 
 pytestmark = pytest.mark.parametrize("number", BEYOND, ids=lambda text: f"{len(text)} digits")
 

@@ -3,6 +3,7 @@
 from django.test import Client
 
 from inventory.models import Disk, Extent
+from tests.console.conftest import PART
 from volumes.models import LogicalVolume, Mirror
 
 
@@ -33,10 +34,8 @@ def test_a_disk_of_many_extents_is_mapped_in_parts(well: None, console: Client) 
         for n in range(1100)
     )
 
-    cells = [
-        console.get(f"/admin/console/disks/{disk.pk}/map/?part={part}").content.decode()
-        for part in (0, 1)
-    ]
+    address = f"/admin/console/disks/{disk.pk}/map/?part={{}}"
+    cells = [console.get(address.format(part), headers=PART).content.decode() for part in (0, 1)]
 
     assert [page.count("to be shredded: 1 GB") for page in cells] == [2000, 200]
     assert "part 2" in cells[0]
@@ -49,7 +48,7 @@ def test_a_part_that_is_not_there_is_empty(well: None, console: Client) -> None:
         "/admin/console/disks/1/map/?part=x",
         "/admin/volumes/logicalvolume/1/change/?part=99999999999",
     ):
-        assert console.get(address).status_code == 200
+        assert console.get(address, headers=PART).status_code == 200
 
 
 def test_the_ways_up_from_a_list_lead_somewhere(well: None, console: Client) -> None:

@@ -18,7 +18,7 @@ from tests.jobs.conftest import Cluster
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
 from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
-from volumes.repair import drain, failures, rebuild, shred
+from volumes.repair import drain, failures, rebuild, retraction, shred
 from volumes.replicas import broken
 from volumes.scrub import mending, passes
 from volumes.worker import operations, runner
@@ -50,6 +50,13 @@ def a_head(four: Cluster) -> HeadServer:
 
 def a_disk(four: Cluster) -> Disk:
     return Disk.objects.order_by("pk")[0]
+
+
+def with_a_failed_disk(four: Cluster) -> Mutation:
+    four.create()
+    disk = Replica.objects.select_related("extent__disk__server").earliest("pk").extent.disk
+    failures.fail_disk(disk.pk)
+    return lambda: retraction.take_back(Disk.objects.select_related("server").get(pk=disk.pk))
 
 
 def attached(four: Cluster) -> LogicalVolume:
@@ -199,6 +206,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.FAIL_STORAGE: lambda four: call(failures.fail_storage, a_disk(four).server_id),
     Action.FAIL_DISK: lambda four: call(failures.fail_disk, a_disk(four).pk),
     Action.LOSE_DISK: lambda four: call(failures.lose_disk, a_disk(four).pk),
+    Action.TAKE_BACK_FAILURE: with_a_failed_disk,
     Action.FAIL_REPLICA: with_replica,
     Action.REPORT_BAD_BLOCKS: lambda four: call(failures.report_bad_blocks, a_disk(four).pk, [50]),
     Action.FINISH_SHRED: finish_shred,
@@ -229,6 +237,7 @@ AGAIN_CHANGES_NOTHING = [
     Action.FAIL_STORAGE,
     Action.FAIL_DISK,
     Action.LOSE_DISK,
+    Action.TAKE_BACK_FAILURE,
     Action.FAIL_REPLICA,
     Action.REPORT_BAD_BLOCKS,
     Action.FINISH_SHRED,

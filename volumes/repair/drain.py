@@ -21,6 +21,8 @@ from volumes.replicas.rows import GOOD
 
 LOOK = timedelta(seconds=2)
 PAUSABLE = (Job.Kind.EVACUATE, Job.Kind.SCRUB)
+CARE = (Job.Kind.EVACUATE, Job.Kind.MAINTENANCE)
+"""One of these at a time is open for a place."""
 Place = StorageServer | Disk
 
 

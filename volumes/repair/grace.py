@@ -75,13 +75,15 @@ def brake() -> str:
     """
     known = StorageServer.objects.exclude(priority=Priority.HALT).annotate(used=_holds_replicas())
     rows = list(known.values_list("priority", "silent_since", "used", _reported()))
-    vanished = sum(
-        used and (silent is not None or (priority in ALIVE and reported))
+    away = [
+        used
         for priority, silent, used, reported in rows
-    )
+        if silent is not None or (priority in ALIVE and reported)
+    ]
+    vanished = sum(away)
     if vanished < 2 or vanished * 100 <= settings.VASTSKY_BRAKE_PERCENT * len(rows):  # noqa: PLR2004 - together
         return ""
-    count = f"{vanished} of {len(rows)} storage servers"
+    count = f"{len(away)} of {len(rows)} storage servers"
     return f"{count} vanished together: nothing is replaced by itself"
 
 

@@ -27,16 +27,18 @@ from inventory.models import (
 )
 from inventory.pulse import Pulse
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica, UnequalBlock
-from volumes.repair import grace
+from volumes.repair import drain, grace
 from volumes.replicas.broken import ON_THE_WAY
 from volumes.reports import networks, progress, protection
 
 LISTED = 20
 """Of each kind; the rest is counted."""
+SEEN = 4
+"""Other rows that a problem leads to."""
 OUT = (Priority.OFFLINE, Priority.FAULTY)
 BACKUP_AGE = timedelta(hours=26)
 GONE = "is not there any more: put it in again, there or in another server, or delete it here"
-FAILED = "failed: replace it, then delete it here"
+FAILED = "failed: replace it; on its page it is taken back, or deleted"
 SILENCE = 60
 """Seconds without a beat of any worker's heart."""
 _workers = Pulse()
@@ -59,7 +61,10 @@ class Risk(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: what, why, since when on the wall. `verb` helps its row, `about`."""
+    """One thing that is wrong: what, why, since when on the wall.
+
+    `verb` helps its row, `about`, and puts no data at risk; `see` are other rows to look at.
+    """
 
     risk: Risk
     about: Model | None
@@ -67,6 +72,7 @@ class Problem:
     cause: str
     since: datetime | None = None
     verb: str = ""
+    see: tuple[Model, ...] = ()
 
 
 def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
@@ -166,12 +172,28 @@ def _attachments() -> Iterator[Problem]:
     in_error = Q(attachment__state=Attachment.State.ERROR)
     rows = LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False))
     by_risk = F("waiting_since").asc(nulls_first=True)
-    for row in rows.select_related("attachment__head").order_by(by_risk, "pk")[: 2 * LISTED]:
+    found = list(rows.select_related("attachment__head").order_by(by_risk, "pk")[: 2 * LISTED])
+    awaited = _silent_servers(row.pk for row in found if row.waiting_since)
+    for row in found:
         attached: Attachment | None = getattr(row, "attachment", None)
         if attached and attached.state == Attachment.State.ERROR:
             yield _in_error(row, attached)
         elif row.waiting_since:
-            yield _waiting(row, row.waiting_since)
+            head = [attached.head] if attached else []
+            see = (*awaited.get(row.pk, []), *head)
+            yield _waiting(row, row.waiting_since, see[:SEEN])
+
+
+def _silent_servers(volumes: Iterable[int]) -> dict[int, list[StorageServer]]:
+    """Find the storage servers of volumes that do not answer us either."""
+    places = Replica.objects.filter(mirror__volume__in=list(volumes))
+    away = places.filter(~Q(server__priority__in=ALIVE) | Q(server__silent_since__isnull=False))
+    pairs = list(away.values_list("mirror__volume", "server").distinct().order_by("server"))
+    rows = StorageServer.objects.in_bulk({server for _, server in pairs})
+    found: dict[int, list[StorageServer]] = {}
+    for volume, server in pairs:
+        found.setdefault(volume, []).append(rows[server])
+    return found
 
 
 def _in_error(row: LogicalVolume, attached: Attachment) -> Problem:
@@ -185,7 +207,7 @@ def _in_error(row: LogicalVolume, attached: Attachment) -> Problem:
     )
 
 
-def _waiting(row: LogicalVolume, since: datetime) -> Problem:
+def _waiting(row: LogicalVolume, since: datetime, see: tuple[Model, ...]) -> Problem:
     return Problem(
         Risk.UNREACHABLE,
         row,
@@ -193,6 +215,7 @@ def _waiting(row: LogicalVolume, since: datetime) -> Problem:
         "its head reaches no good replica of some part of it, and reads and writes wait: look at "
         "the switches and storage servers between them",
         clock.on_the_wall(since),
+        see=see,
     )
 
 
@@ -342,27 +365,41 @@ def _servers(now: datetime) -> Iterator[Problem]:
     out = Q(priority__in=OUT)
     for kind, model in (("storage", StorageServer), ("head", HeadServer)):
         rows = model.objects.filter(silent | out).prefetch_related("addresses")
-        for row in rows.order_by("priority_since")[:LISTED]:
-            yield _server(kind, row)
+        listed: list[StorageServer | HeadServer] = list(rows.order_by("priority_since")[:LISTED])
+        care = _care(listed) if kind == "storage" else {}
+        for row in listed:
+            yield _server(kind, row, care.get(row.pk))
 
 
-def _server(kind: str, row: StorageServer | HeadServer) -> Problem:
+def _care(rows: Iterable[Model]) -> dict[int | None, Job]:
+    """Find the evacuations and maintenances of servers."""
+    jobs = Job.objects.filter(state=Job.State.OPEN, kind__in=drain.CARE, server__in=list(rows))
+    return {job.server_id: job for job in jobs}
+
+
+def _server(kind: str, row: StorageServer | HeadServer, care: Job | None) -> Problem:
+    """The safe step is maintenance: it holds the replacement of what is there."""
+    verb = "maintain-storage" if kind == "storage" and care is None else ""
+    held = f"; {care.kind}: {care.waiting}" if care else ""
     if row.priority in ALIVE:
         return Problem(
             Risk.FAILED,
             row,
             f"{kind} server {row} does not answer{_silence(row)}",
-            f"out of service after {settings.VASTSKY_OFFLINE_SECONDS} s of silence",
+            "look at its power, its cables and its agent; it is out of service after"
+            f" {settings.VASTSKY_OFFLINE_SECONDS} s of silence{held}",
             clock.on_the_wall(row.silent_since) if row.silent_since else None,
-            f"fail-{kind}",
+            verb,
+            (care,) if care else (),
         )
     return Problem(
         Risk.FAILED,
         row,
         f"{kind} server {row} is {row.get_priority_display().lower()}{_silence(row)}",
-        "start it, and it registers by itself; or delete it once nothing depends on it",
+        f"start it, and it registers by itself{held}",
         clock.on_the_wall(row.priority_since),
-        f"delete-{kind}",
+        verb,
+        (care,) if care else (),
     )
 
 
@@ -396,7 +433,6 @@ def _disks() -> Iterator[Problem]:
             f"disk {row} on {row.server} is {row.get_priority_display().lower()}",
             f"{row.local_path} {GONE if gone else FAILED}",
             clock.on_the_wall(row.priority_since),
-            "delete-disk",
         )
 
 

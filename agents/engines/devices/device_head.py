@@ -121,6 +121,10 @@ class DeviceHead:
         """Start to bring a replica into sync; its progress is in `groups`."""
         self._engine.rebuild(lvolid, mirrorid, replica, replaces)
 
+    def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
+        """Tell a group that died where its replicas are now."""
+        self._engine.relocate(lvolid, epoch, replicas)
+
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
         self._engine.cancel(lvolid, dextid)

@@ -8,13 +8,17 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.urls.converters import IntConverter
 from django.views.decorators.cache import never_cache
 
 from inventory.ids import LAST
 from volumes.console.frame.permissions import Right, may
 
+ENOUGH = 286
+"""The status by which htmx asks no more."""
 View = Callable[..., HttpResponseBase]
 
 
@@ -27,6 +31,27 @@ def page(request: HttpRequest, template: str, title: str, **context: Any) -> Htt
 def fragment(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
     """Render a part of a page, as htmx asks for it."""
     return TemplateResponse(request, template, context)
+
+
+def part_of(name: str) -> Callable[[View], View]:
+    """Give a fragment to its page only; a person who asks for it is led to that page."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if is_asked_by_page(request):
+                return view(request, *args, **kwargs)
+            query = request.GET.urlencode()
+            return redirect(reverse(name, args=[*kwargs.values()]) + (f"?{query}" if query else ""))
+
+        return guarded
+
+    return decorate
+
+
+def is_asked_by_page(request: HttpRequest) -> bool:
+    """Tell whether htmx asks, for a part of a page that is open already."""
+    return "HX-Request" in request.headers
 
 
 def viewing(view: View) -> View:

@@ -41,9 +41,13 @@ class JobList(Listing):
     list_filter = ("state", "kind", ByAttention)
     list_select_related = ("mirror",)
     search_fields = ("subject", "error", "actor")
+    nothing = "Nothing has been done yet."
     ordering = ("-pk",)
     actions = (
         previewed("retry-job", "Retry now ..."),
+        previewed("pause-job", "Pause ..."),
+        previewed("resume-job", "Go on ..."),
+        previewed("end-maintenance", "End maintenance ..."),
         previewed("cancel-job", "Cancel ..."),
         previewed("force-job", "Force ...", Right.OPERATE),
     )

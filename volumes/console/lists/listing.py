@@ -10,12 +10,13 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
 from inventory.ids import LAST
-from volumes.console.frame.page import number
+from volumes.console.frame.page import is_asked_by_page, number
 from volumes.console.frame.permissions import Right, may
 
 PER_PAGE = 50
@@ -33,12 +34,24 @@ class Listing(ModelAdmin):
     show_facets = admin.ShowFacets.NEVER
     list_disable_select_all = True
     list_fullwidth = True
+    is_live = True
+    nothing = "There is none yet."
+    """What an empty list says."""
 
     def prepare(self, rows: Sequence[Any]) -> None:
         """Read what the columns of one page need, in a constant number of queries."""
 
     def get_changelist(self, request: HttpRequest, **_: Any) -> Any:
         return PreparedList
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Show the list; to a page that is open already, its rows only."""
+        answer = super().changelist_view(request, extra_context)
+        if is_asked_by_page(request) and isinstance(answer, TemplateResponse):
+            answer.template_name = "console/rows.html"
+        return answer
 
     def get_object(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
         """Find a row by its number."""

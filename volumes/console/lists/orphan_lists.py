@@ -20,6 +20,7 @@ class OrphanList(Listing):
     list_display_links = None
     list_filter = ("kind",)
     search_fields = ("disk",)
+    nothing = "The nodes hold nothing that this database does not know."
     ordering = ("pk",)
     actions = (previewed("release-orphan", "Release from quarantine ...", Right.ADMINISTER),)
 

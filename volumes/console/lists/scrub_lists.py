@@ -23,6 +23,7 @@ class UnequalBlockList(Listing):
     list_filter = ("state",)
     list_select_related = ("mirror__volume", "job")
     search_fields = ("mirror__volume__name",)
+    nothing = "No scrub has found replicas that differ."
     ordering = ("-pk",)
     list_before_template = "console/scrubs_before.html"  # type: ignore[assignment]  # unfold says None
 

@@ -2,20 +2,25 @@
 
 from dataclasses import dataclass
 from itertools import groupby
+from zlib import crc32
 
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from inventory.models import Disk, HeadServer, StorageServer
 from inventory.servers import cluster
 from volumes.console.frame import addresses
-from volumes.console.frame.page import page, viewing
+from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import Pill, server_pill
+from volumes.console.pages import hardware_pages
 from volumes.console.verbs import run
 from volumes.models import Attachment
 from volumes.reports import capacity, tree
 
 UNNAMED = "no name"
+MOST_OPEN = 50
+"""Servers whose disks are shown anew at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +55,43 @@ class Site:
 @viewing
 def show(request: HttpRequest) -> HttpResponse:
     """Show the tree down to its servers."""
+    lines = _storages()
     return page(
         request,
         "console/cluster.html",
         "Cluster",
-        sites=_sites(_storages()),
+        sites=_sites(lines),
+        shape=_shape(lines),
         heads=_heads(),
-        buttons=run.buttons(request, cluster()),
+        buttons=run.buttons(request, cluster(), back=reverse("console:cluster")),
     )
+
+
+@viewing
+@part_of("console:cluster")
+def live(request: HttpRequest) -> HttpResponse:
+    """Show the lines of the tree anew, and those of the disks below the servers that are open.
+
+    The page is loaded as a whole where the tree has grown or lost a branch meanwhile.
+    """
+    lines = _storages()
+    opened = [number(text) for text in request.GET.getlist("open")[:MOST_OPEN]]
+    answer = fragment(
+        request,
+        "console/cluster_parts.html",
+        servers=lines,
+        disks=hardware_pages.disk_lines(opened),
+        heads=_heads(),
+    )
+    if request.GET.get("shape") != _shape(lines):
+        answer.headers["HX-Refresh"] = "true"
+    return answer
+
+
+def _shape(lines: list[ServerLine]) -> str:
+    """Tell trees with other branches apart."""
+    branches = [(line.server.pk, line.server.site, line.server.rack) for line in lines]
+    return f"{crc32(repr(branches).encode()):08x}"
 
 
 def _storages() -> list[ServerLine]:

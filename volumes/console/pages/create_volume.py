@@ -12,7 +12,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 
 from inventory.errors import NoSpace, Refused
 from inventory.models import Disk
-from volumes.console.frame.page import fragment, page, viewing
+from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.permissions import Right, may
 from volumes.lifecycle import volumes
 from volumes.models import LogicalVolume
@@ -103,6 +103,7 @@ def create(request: HttpRequest) -> HttpResponse:
 
 
 @viewing
+@part_of("console:create")
 def preview(request: HttpRequest) -> HttpResponse:
     """Show where a volume as it is filled in so far would live; nothing is written."""
     if not may(request.user, Right.OPERATE):

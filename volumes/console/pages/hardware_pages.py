@@ -1,15 +1,18 @@
 """The pages of servers and disks, and the map of a disk."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
-from volumes.console.frame import addresses
-from volumes.console.frame.page import fragment, number, page, viewing
+from volumes.console.frame import addresses, gone
+from volumes.console.frame.formats import span
+from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import (
     ATTACHMENTS,
     EXTENTS,
@@ -18,6 +21,7 @@ from volumes.console.frame.pills import (
     Pill,
     server_pill,
 )
+from volumes.console.pages import job_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, Replica
@@ -26,6 +30,16 @@ from volumes.reports import capacity, tree
 SHOWN = 50
 CELLS = 1000
 """Extents on one part of a disk's map."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLine:
+    """A disk as a branch."""
+
+    disk: Disk
+    pill: Pill
+    usage: capacity.Usage
+    rebuilds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,57 +58,58 @@ class Cell:
 
 def show_head(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show a head server and what is attached there."""
-    head = get_object_or_404(HeadServer, pk=number(object_id))
-    rows = Attachment.objects.filter(head=head).select_related("volume").order_by("pk")
-    return page(
-        request,
-        "console/head.html",
-        f"Head server {head}",
-        server=head,
-        pill=server_pill(head.priority, head.silent_since),
-        doors=[addresses.of(row) for row in head.addresses.order_by("position")],
-        attached=[(row, ATTACHMENTS[Attachment.State(row.state)]) for row in rows[:SHOWN]],
-        attached_count=rows.count(),
-        buttons=run.buttons(request, head),
-    )
+    head = HeadServer.objects.filter(pk=number(object_id)).first()
+    if head is None:
+        return gone.show(request, HeadServer, number(object_id))
+    return page(request, "console/head.html", f"Head server {head}", **_head(request, head))
+
+
+@viewing
+@part_of("admin:inventory_headserver_change")
+def head_live(request: HttpRequest, head_id: int) -> HttpResponse:
+    """Show what changes on a head server's page."""
+    head = HeadServer.objects.filter(pk=head_id).first()
+    if head is None:
+        return gone.tell(request, HeadServer, head_id)
+    return fragment(request, "console/head_live.html", **_head(request, head))
 
 
 def show_storage(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show a storage server with its disks."""
-    server = get_object_or_404(StorageServer, pk=number(object_id))
-    replicas = Replica.objects.filter(server=server).values_list("status").annotate(Count("pk"))
-    return page(
-        request,
-        "console/storage.html",
-        f"Storage server {server}",
-        server=server,
-        pill=server_pill(server.priority, server.silent_since),
-        doors=[addresses.of(row) for row in server.addresses.order_by("position")],
-        replicas=[
-            (REPLICAS[Replica.Status(status)], n) for status, n in sorted(replicas.order_by())
-        ],
-        jobs=_open_jobs(Q(server=server) | Q(extent__disk__server=server)),
-        buttons=run.buttons(request, server),
-        **_disks(server.pk),
-    )
+    server = StorageServer.objects.filter(pk=number(object_id)).first()
+    if server is None:
+        return gone.show(request, StorageServer, number(object_id))
+    title = f"Storage server {server}"
+    return page(request, "console/storage.html", title, **_storage(request, server))
+
+
+@viewing
+@part_of("admin:inventory_storageserver_change")
+def storage_live(request: HttpRequest, server_id: int) -> HttpResponse:
+    """Show what changes on a storage server's page."""
+    server = StorageServer.objects.filter(pk=server_id).first()
+    if server is None:
+        return gone.tell(request, StorageServer, server_id)
+    return fragment(request, "console/storage_parts.html", **_storage(request, server))
 
 
 def show_disk(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show a disk with its map."""
-    disk = get_object_or_404(Disk.objects.select_related("server"), pk=number(object_id))
-    usage = capacity.of_disks([disk.pk]).get(disk.pk, capacity.Usage())
-    return page(
-        request,
-        "console/disk.html",
-        f"Disk {disk}",
-        disk=disk,
-        pill=PRIORITIES[Priority(disk.priority)],
-        server_state=server_pill(disk.server.priority, disk.server.silent_since),
-        usage=usage,
-        jobs=_open_jobs(Q(disk=disk) | Q(extent__disk=disk)),
-        buttons=run.buttons(request, disk),
-        **_map(request, disk),
-    )
+    disk = Disk.objects.select_related("server").filter(pk=number(object_id)).first()
+    if disk is None:
+        return gone.show(request, Disk, number(object_id))
+    shown = {**_disk(request, disk), **_map(request, disk)}
+    return page(request, "console/disk.html", f"Disk {disk}", **shown)
+
+
+@viewing
+@part_of("admin:inventory_disk_change")
+def disk_live(request: HttpRequest, disk_id: int) -> HttpResponse:
+    """Show what changes on a disk's page."""
+    disk = Disk.objects.select_related("server").filter(pk=disk_id).first()
+    if disk is None:
+        return gone.tell(request, Disk, disk_id)
+    return fragment(request, "console/disk_parts.html", **_disk(request, disk))
 
 
 def lead_from_extent(object_id: str) -> HttpResponse:
@@ -104,32 +119,91 @@ def lead_from_extent(object_id: str) -> HttpResponse:
 
 
 @viewing
+@part_of("admin:inventory_storageserver_change")
 def disks(request: HttpRequest, server_id: int) -> HttpResponse:
     """Show the disks of a server, as a branch of the cluster's tree."""
-    return fragment(request, "console/disks.html", **_disks(server_id))
+    return fragment(request, "console/disks.html", disks=disk_lines([server_id]), opened=server_id)
 
 
 @viewing
+@part_of("admin:inventory_disk_change")
 def disk_map(request: HttpRequest, disk_id: int) -> HttpResponse:
     """Show the map of a disk, as a branch of the cluster's tree or a part of its page."""
     disk = get_object_or_404(Disk, pk=disk_id)
     return fragment(request, "console/disk_map.html", disk=disk, **_map(request, disk))
 
 
-def _disks(server_id: int) -> dict[str, Any]:
-    rows = list(Disk.objects.filter(server=server_id).order_by("pk"))
+def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
+    """Measure the disks of servers for showing them as lines."""
+    rows = list(Disk.objects.filter(server__in=server_ids).order_by("pk"))
     usages = capacity.of_disks([row.pk for row in rows])
     rebuilds = tree.rebuilds_by_disk()
+    return [
+        DiskLine(
+            row,
+            PRIORITIES[Priority(row.priority)],
+            usages.get(row.pk, capacity.Usage()),
+            rebuilds.get(row.pk, 0),
+        )
+        for row in rows
+    ]
+
+
+def _first_step(server: HeadServer | StorageServer) -> str:
+    """Say what helps before anything is given up, and what happens by itself."""
+    pill = server_pill(server.priority, server.silent_since)
+    look = "Look at its power, its cables and its agent"
+    if isinstance(server, HeadServer):
+        later = "Its volumes stay its own until somebody declares it failed."
+    else:
+        grace = span(settings.VASTSKY_GRACE_SECONDS)
+        later = (
+            f"Its replicas are replaced after {grace} of silence, at once where they leave a last"
+            " good one; maintenance holds that."
+        )
+    if server.priority == Priority.OFFLINE:
+        return f"{look}: once it runs it registers by itself. {later}"
+    return f"{look}. {later}" if pill.text == "silent" else ""
+
+
+def _head(request: HttpRequest, head: HeadServer) -> dict[str, Any]:
+    rows = Attachment.objects.filter(head=head).select_related("volume").order_by("pk")
     return {
-        "disks": [
-            (
-                row,
-                PRIORITIES[Priority(row.priority)],
-                usages.get(row.pk, capacity.Usage()),
-                rebuilds.get(row.pk, 0),
-            )
-            for row in rows
-        ]
+        "server": head,
+        "first_step": _first_step(head),
+        "pill": server_pill(head.priority, head.silent_since),
+        "doors": [addresses.of(row) for row in head.addresses.order_by("position")],
+        "attached": [(row, ATTACHMENTS[Attachment.State(row.state)]) for row in rows[:SHOWN]],
+        "attached_count": rows.count(),
+        "buttons": run.buttons(request, head),
+    }
+
+
+def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
+    replicas = Replica.objects.filter(server=server).values_list("status").annotate(Count("pk"))
+    counts = sorted(replicas.order_by())
+    return {
+        "server": server,
+        "first_step": _first_step(server),
+        "pill": server_pill(server.priority, server.silent_since),
+        "doors": [addresses.of(row) for row in server.addresses.order_by("position")],
+        "replicas": [(REPLICAS[Replica.Status(status)], count) for status, count in counts],
+        "news": job_page.news(request, Q(server=server)),
+        "jobs": _open_jobs(Q(extent__disk__server=server)),
+        "buttons": run.buttons(request, server),
+        "disks": disk_lines([server.pk]),
+    }
+
+
+def _disk(request: HttpRequest, disk: Disk) -> dict[str, Any]:
+    return {
+        "disk": disk,
+        "pill": PRIORITIES[Priority(disk.priority)],
+        "server_state": server_pill(disk.server.priority, disk.server.silent_since),
+        "usage": capacity.of_disks([disk.pk]).get(disk.pk, capacity.Usage()),
+        "news": job_page.news(request, Q(disk=disk)),
+        "jobs": _open_jobs(Q(extent__disk=disk)),
+        "buttons": run.buttons(request, disk),
     }
 
 

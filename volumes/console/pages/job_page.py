@@ -2,20 +2,31 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.utils import timezone
 
 from inventory import clock
-from volumes.console.frame.page import fragment, number, page, viewing
+from volumes.console.frame import gone
+from volumes.console.frame.page import ENOUGH, fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import Pill, job_pill
 from volumes.console.verbs import run
+from volumes.console.verbs.verb import Verb
 from volumes.models import Job
 from volumes.reports import progress
 
 STORY = 200
 """Lines of a job's story that are shown, the latest."""
+NEWS = timedelta(minutes=1)
+"""For so long after its end a job is shown where it was asked for."""
+NEWS_SHOWN = 6
+NOUNS: dict[str, str] = {
+    Job.Kind.EVACUATE: "evacuation",
+    Job.Kind.UNSNAPSHOT: "deletion",
+    Job.Kind.MEND: "mending",
+}
 RELATED = ("volume", "snapshot", "mirror__volume", "extent__disk", "server", "disk")
 
 
@@ -28,9 +39,22 @@ class JobSummary:
     progress: progress.WorkProgress
 
     @property
+    def title(self) -> str:
+        """Say what it does, to what."""
+        return f"{NOUNS.get(self.job.kind, self.job.kind).capitalize()} of {self.job.subject}"
+
+    @property
     def percent_text(self) -> str:
         """Whole percents as text."""
         return f"{self.progress.percent} %"
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A job on the page of what it is about, with what may be done to it."""
+
+    line: JobSummary
+    buttons: list[tuple[Verb, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +81,18 @@ def lines(jobs: Iterable[Job]) -> list[JobSummary]:
     return [JobSummary(job, pill(job), progress.of_job(job)) for job in jobs]
 
 
+def news(request: HttpRequest, about: Q) -> list[News]:
+    """Read the jobs about something that are under way, or have just ended, newest first."""
+    recent = Q(state=Job.State.OPEN) | Q(finished__gte=timezone.now() - NEWS)
+    jobs = Job.objects.filter(about, recent).select_related("mirror").order_by("-pk")
+    return [News(line, run.buttons(request, line.job)) for line in lines(jobs[:NEWS_SHOWN])]
+
+
 def show(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show one job."""
-    job = get_object_or_404(Job.objects.select_related(*RELATED), pk=number(object_id))
+    job = Job.objects.select_related(*RELATED).filter(pk=number(object_id)).first()
+    if job is None:
+        return gone.show(request, Job, number(object_id))
     return page(
         request,
         "console/job.html",
@@ -69,10 +102,15 @@ def show(request: HttpRequest, object_id: str) -> HttpResponse:
 
 
 @viewing
+@part_of("admin:volumes_job_change")
 def live(request: HttpRequest, job_id: int) -> HttpResponse:
     """Show what changes on a job's page."""
-    job = get_object_or_404(Job.objects.select_related(*RELATED), pk=job_id)
-    return fragment(request, "console/job_live.html", **_context(request, job))
+    job = Job.objects.select_related(*RELATED).filter(pk=job_id).first()
+    if job is None:
+        return gone.tell(request, Job, job_id)
+    answer = fragment(request, "console/job_live.html", **_context(request, job))
+    answer.status_code = 200 if job.state == Job.State.OPEN else ENOUGH
+    return answer
 
 
 def _context(request: HttpRequest, job: Job) -> dict[str, object]:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from inventory.models import Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.formats import clock
-from volumes.console.frame.page import fragment, viewing
+from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
 from volumes.console.frame.pills import ATTACHMENTS, BAD, OK, PRIORITIES, WARN, Pill
 from volumes.console.pages.job_page import lines
@@ -57,6 +57,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 
 
 @viewing
+@part_of("admin:index")
 def live(request: HttpRequest) -> HttpResponse:
     """Show the first page's content anew."""
     return fragment(request, "console/overview_live.html", **_context())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from volumes.console.frame.page import fragment, page, viewing
+from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.permissions import Right, may
 from volumes.console.frame.pills import BAD, WARN, Pill
 from volumes.console.verbs import run
@@ -43,6 +43,7 @@ class Line:
     url: str
     verb: Verb | None
     act: str
+    see: list[tuple[str, str]]
 
 
 @viewing
@@ -52,6 +53,7 @@ def show(request: HttpRequest) -> HttpResponse:
 
 
 @viewing
+@part_of("console:problems")
 def live(request: HttpRequest) -> HttpResponse:
     """List what is wrong, for a page that is open already."""
     return fragment(request, "console/problems_live.html", lines=_lines(request))
@@ -67,11 +69,12 @@ def _line(request: HttpRequest, problem: Problem) -> Line:
     allowed = verb is not None and about is not None and may(request.user, verb.right)
     act = ""
     if verb and about and allowed:
-        act = f"{run.address(verb.name, about.pk)}&back={reverse('console:problems')}"
+        act = run.address(verb.name, about.pk, reverse("console:problems"))
     name, which = LISTS.get(problem.risk, ("", ""))
     elsewhere = reverse(name) + which if name else ""
     url = run.row_url(about) if about else elsewhere
-    return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act)
+    see = [(str(row), run.row_url(row)) for row in problem.see]
+    return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act, see)
 
 
 def badge(request: HttpRequest) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from django.db.models import Min, Sum
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 
 from agents.checksums import UNREADABLE
 from inventory import servers
@@ -103,7 +104,7 @@ def of_volume(volume: LogicalVolume) -> ScrubSummary:
 
 def cluster_context(request: HttpRequest) -> dict[str, Any]:
     """Give the list of findings the buttons about all scrubs."""
-    cluster = servers.cluster()
+    cluster, back = servers.cluster(), reverse("admin:volumes_unequalblock_changelist")
     scrubs = {"pause-scrubs", "resume-scrubs"}
-    offered = [(v, url) for v, url in run.buttons(request, cluster) if v.name in scrubs]
+    offered = [(v, url) for v, url in run.buttons(request, cluster, back) if v.name in scrubs]
     return {"buttons": offered, "paused": cluster.scrubs_paused}

@@ -4,10 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from volumes.console.frame.page import fragment, number, page, viewing
+from volumes.console.frame import gone
+from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import (
     ATTACHMENTS,
     REPLICAS,
@@ -16,7 +18,7 @@ from volumes.console.frame.pills import (
     protection_pill,
     replicas_pill,
 )
-from volumes.console.pages import scrub_page
+from volumes.console.pages import job_page, scrub_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -72,20 +74,20 @@ class MirrorLine:
 
 def show(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show one volume with everything that is known of it."""
-    volume = get_object_or_404(LogicalVolume.objects.select_related("origin"), pk=number(object_id))
-    return page(
-        request,
-        "console/volume.html",
-        f"Volume {volume.name}",
-        buttons=run.buttons(request, volume),
-        **_context(request, volume),
-    )
+    volume = _find(number(object_id))
+    if volume is None:
+        return gone.show(request, LogicalVolume, number(object_id))
+    title = f"Volume {volume.name}"
+    return page(request, "console/volume.html", title, **_context(request, volume))
 
 
 @viewing
+@part_of("admin:volumes_logicalvolume_change")
 def live(request: HttpRequest, volume_id: int) -> HttpResponse:
     """Show what changes on a volume's page."""
-    volume = get_object_or_404(LogicalVolume.objects.select_related("origin"), pk=volume_id)
+    volume = _find(volume_id)
+    if volume is None:
+        return gone.tell(request, LogicalVolume, volume_id)
     return fragment(request, "console/volume_live.html", **_context(request, volume))
 
 
@@ -107,6 +109,10 @@ def lead_from_replica(object_id: str) -> HttpResponse:
     return redirect("admin:volumes_logicalvolume_change", replica.mirror.volume_id)
 
 
+def _find(volume_id: int) -> LogicalVolume | None:
+    return LogicalVolume.objects.select_related("origin").filter(pk=volume_id).first()
+
+
 def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
     group = volume.origin_id or volume.pk
     attached = Attachment.objects.filter(volume=group).select_related("head").first()
@@ -115,6 +121,8 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
     part = max(0, number(request.GET.get("part", "0")))
     shown = mirrors[part * PART : (part + 1) * PART]
     return {
+        "buttons": run.buttons(request, volume),
+        "news": job_page.news(request, Q(volume=group, kind__in=Job.EXCLUSIVE)),
         "volume": volume,
         "origin": volume.origin,
         "snapshots": list(volume.snapshots.order_by("pk")),

@@ -4,22 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
-from django.db.models import Q
 from unfold.widgets import UnfoldAdminIntegerFieldWidget
 
 from inventory import registration, servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
+from volumes.console.verbs import hardware_hits
 from volumes.console.verbs.verb import Rows, Verb, Wish
 from volumes.models import Attachment, Job, Replica
-from volumes.repair import drain, failures
-from volumes.replicas.rows import GOOD
-from volumes.reports import protection
+from volumes.repair import drain, failures, retraction
 
 DOWN = "it is {} already"
-NAMED = 8
-PLANNED = 2
-"""A plan reads all room and replicas: for so many places it is made before anybody asks."""
 
 
 class MaintenanceForm(forms.Form):
@@ -62,6 +57,10 @@ def _forget_node(server: HeadServer | StorageServer, _: Wish) -> None:
     registration.forget_node(server)
 
 
+def _take_back(place: StorageServer | Disk, _: Wish) -> None:
+    retraction.take_back(place)
+
+
 def _shut_down(_: Cluster, __: Wish) -> None:
     failures.shut_down()
 
@@ -88,6 +87,16 @@ def _refuse_evacuate(rows: Rows) -> dict[int, str]:
     return {r.pk: no.format(r.get_priority_display()) for r in rows if r.priority not in USABLE}
 
 
+def _refuse_maintain(rows: Rows) -> dict[int, str]:
+    said = {row.pk: "it is FAULTY: it fails" for row in rows if row.priority == Priority.FAULTY}
+    if not rows:
+        return said
+    where = "disk" if isinstance(rows[0], Disk) else "server"
+    care = Job.objects.filter(kind__in=drain.CARE, state=Job.State.OPEN)
+    busy = care.filter(**{f"{where}__in": [row.pk for row in rows]}).values_list(where, "kind")
+    return said | {pk: f"its {kind} is under way" for pk, kind in busy}
+
+
 def _refuse_delete(rows: Rows) -> dict[int, str]:
     no = "it is {}: only what is OFFLINE or FAULTY is deleted"
     said = {
@@ -100,7 +109,7 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
             count = Attachment.objects.filter(head=row).count()
             what = f"{count} volumes are attached there"
         else:
-            count = Replica.objects.filter(_place([row])).count()
+            count = Replica.objects.filter(hardware_hits.place_of([row])).count()
             what = f"{count} replicas of volumes are still on it"
         if count:
             said.setdefault(row.pk, what)
@@ -116,67 +125,6 @@ def _refuse_start(rows: Rows) -> dict[int, str]:
     return {} if servers.count_halted() else {row.pk: "no server is shut down" for row in rows}
 
 
-# -- what is touched ------------------------------------------------------------------------------
-
-
-def _place(rows: Rows) -> Q:
-    """Select the replicas on servers or disks."""
-    if rows and isinstance(rows[0], Disk):
-        return Q(extent__disk__in=[row.pk for row in rows])
-    return Q(server__in=[row.pk for row in rows])
-
-
-def _head_hits(rows: Rows) -> list[str]:
-    attached = Attachment.objects.filter(head__in=rows).select_related("volume")
-    names = [attachment.volume.name for attachment in attached[: NAMED + 1]]
-    if not names:
-        return ["Nothing is attached there."]
-    return [f"{attached.count()} attached volumes are fenced off: " + _shorten(names)]
-
-
-def _replicas_hit(rows: Rows) -> list[str]:
-    replicas = Replica.objects.filter(_place(rows), status__in=GOOD)
-    count = replicas.count()
-    volumes = replicas.values("mirror__volume").distinct().count()
-    if not count:
-        return ["No good replica of a volume is on it."]
-    return [f"{count} good replicas of {volumes} volumes are out at once and rebuilt elsewhere."]
-
-
-def _last_replicas(rows: Rows) -> list[str]:
-    return [name for _, name in protection.only_there(_place(rows))]
-
-
-def _evacuation_plan(rows: Rows) -> list[str]:
-    said = []
-    for row in rows[:PLANNED]:
-        plan = drain.plan_evacuation(row)
-        said.append(f"{row}: {plan.replicas} replicas, {plan.gb} GB, move elsewhere.")
-        if plan.stuck:
-            said.append(f"{row}: {plan.stuck} replicas have no other place now: {plan.reason}")
-    if len(rows) > PLANNED:
-        said.append(f"What would move from {len(rows) - PLANNED} more is not worked out here.")
-    return said
-
-
-def _shutdown_hits(_: Rows) -> list[str]:
-    heads = HeadServer.objects.filter(priority__in=ALIVE).count()
-    storages = StorageServer.objects.filter(priority__in=ALIVE).count()
-    return [
-        f"{heads} head servers become OFFLINE, {storages} storage servers and their disks HALT."
-    ]
-
-
-def _start_hits(_: Rows) -> list[str]:
-    halted = servers.count_halted()
-    return [f"{halted} servers may register again; those whose agents run are back in a minute."]
-
-
-def _shorten(names: list[str]) -> str:
-    more = ", ..." if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
-
-
 # -- the table ------------------------------------------------------------------------------------
 
 
@@ -190,6 +138,7 @@ def _fail(name: str, model: Any, do: Callable[..., None], promise: str, **more: 
         do=do,
         right=Right.ADMINISTER,
         refuse=_refuse_fail,
+        asks=str,
         danger=True,
         **more,
     )
@@ -197,17 +146,6 @@ def _fail(name: str, model: Any, do: Callable[..., None], promise: str, **more: 
 
 def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
     return [
-        Verb(
-            name=f"evacuate-{kind}",
-            title="Evacuate",
-            promise="Every replica moves elsewhere; it serves on until it is empty.",
-            icon="move_up",
-            model=model,
-            do=_evacuate,
-            right=Right.ADMINISTER,
-            refuse=_refuse_evacuate,
-            hits=_evacuation_plan,
-        ),
         Verb(
             name=f"maintain-{kind}",
             title="Maintenance",
@@ -218,6 +156,30 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
             do=_maintain,
             right=Right.ADMINISTER,
             form=MaintenanceForm,
+            refuse=_refuse_maintain,
+        ),
+        Verb(
+            name=f"take-back-{kind}",
+            title="It was fine",
+            promise="That it was declared failed is taken back: what was not replaced yet is "
+            "caught up instead.",
+            icon="undo",
+            model=model,
+            do=_take_back,
+            right=Right.ADMINISTER,
+            refuse=retraction.why_not,
+            hits=hardware_hits.of_taking_back,
+        ),
+        Verb(
+            name=f"evacuate-{kind}",
+            title="Evacuate",
+            promise="Every replica moves elsewhere; it serves on until it is empty.",
+            icon="move_up",
+            model=model,
+            do=_evacuate,
+            right=Right.ADMINISTER,
+            refuse=_refuse_evacuate,
+            hits=hardware_hits.of_evacuation,
         ),
     ]
 
@@ -232,8 +194,9 @@ def _forget(name: str, model: Any, do: Callable[[int], None]) -> Verb:
         do=lambda row, _: do(row.pk),
         right=Right.ADMINISTER,
         refuse=_refuse_delete,
+        hits=hardware_hits.of_deletion,
+        asks=str,
         danger=True,
-        ends_row=True,
     )
 
 
@@ -260,23 +223,23 @@ VERBS = [
         HeadServer,
         _fail_head,
         "The head is out of service; its volumes are fenced off and detached.",
-        hits=_head_hits,
+        hits=hardware_hits.of_head_failure,
     ),
     _fail(
         "fail-storage",
         StorageServer,
         _fail_storage,
         "The server and its disks are out of service; their replicas are replaced at once.",
-        hits=_replicas_hit,
-        at_stake=_last_replicas,
+        hits=hardware_hits.of_failure,
+        at_stake=hardware_hits.last_replicas,
     ),
     _fail(
         "fail-disk",
         Disk,
         _fail_disk,
         "The disk is out of service for good; its replicas are replaced at once.",
-        hits=_replicas_hit,
-        at_stake=_last_replicas,
+        hits=hardware_hits.of_failure,
+        at_stake=hardware_hits.last_replicas,
     ),
     _forget_the_node("head", HeadServer),
     _forget_the_node("storage", StorageServer),
@@ -293,7 +256,7 @@ VERBS = [
         do=_shut_down,
         right=Right.ADMINISTER,
         refuse=_refuse_shutdown,
-        hits=_shutdown_hits,
+        hits=hardware_hits.of_shutdown,
         danger=True,
     ),
     Verb(
@@ -304,6 +267,6 @@ VERBS = [
         model=Cluster,
         do=_start_again,
         refuse=_refuse_start,
-        hits=_start_hits,
+        hits=hardware_hits.of_start,
     ),
 ]

@@ -9,7 +9,6 @@ from volumes.worker import operations
 CANCELABLE = (
     Job.Kind.ATTACH,
     Job.Kind.EVACUATE,
-    Job.Kind.MAINTENANCE,
     Job.Kind.SCRUB,
     Job.Kind.MEND,
 )
@@ -34,7 +33,11 @@ def _force(job: Job, _: Wish) -> None:
 
 
 def _pause(job: Job, _: Wish) -> None:
-    drain.pause(job, paused=not job.paused)
+    drain.pause(job, paused=True)
+
+
+def _go_on(job: Job, _: Wish) -> None:
+    drain.pause(job, paused=False)
 
 
 def _over(rows: Rows) -> dict[int, str]:
@@ -43,7 +46,14 @@ def _over(rows: Rows) -> dict[int, str]:
 
 def _refuse_cancel(rows: Rows) -> dict[int, str]:
     no = "a {} cannot be stopped half-way"
-    return {j.pk: no.format(j.kind) for j in rows if j.kind not in CANCELABLE} | _over(rows)
+    said = {j.pk: no.format(j.kind) for j in rows if j.kind not in CANCELABLE}
+    said |= {j.pk: "end it instead" for j in rows if j.kind == Job.Kind.MAINTENANCE}
+    return said | _over(rows)
+
+
+def _refuse_end(rows: Rows) -> dict[int, str]:
+    no = "it is no maintenance"
+    return {job.pk: no for job in rows if job.kind != Job.Kind.MAINTENANCE} | _over(rows)
 
 
 def _refuse_force(rows: Rows) -> dict[int, str]:
@@ -53,7 +63,16 @@ def _refuse_force(rows: Rows) -> dict[int, str]:
 
 def _refuse_pause(rows: Rows) -> dict[int, str]:
     no = "only an evacuation or a scrub rests"
-    return {job.pk: no for job in rows if job.kind not in drain.PAUSABLE} | _over(rows)
+    said = {job.pk: "it is paused" for job in rows if job.paused}
+    return said | {job.pk: no for job in rows if job.kind not in drain.PAUSABLE} | _over(rows)
+
+
+def _refuse_go_on(rows: Rows) -> dict[int, str]:
+    return {job.pk: "it is not paused" for job in rows if not job.paused} | _over(rows)
+
+
+def _forced_name(job: Job) -> str:
+    return job.volume.name if job.volume else str(job)
 
 
 def _force_hits(rows: Rows) -> list[str]:
@@ -72,13 +91,30 @@ VERBS = [
     ),
     Verb(
         name="pause-job",
-        title="Pause or go on",
-        promise="An evacuation or scrub that runs rests, one that rests goes on; what is being "
-        "moved is finished first.",
+        title="Pause",
+        promise="Nothing more is begun until it goes on; what is being moved now is finished.",
         icon="pause",
         model=Job,
         do=_pause,
         refuse=_refuse_pause,
+    ),
+    Verb(
+        name="resume-job",
+        title="Go on",
+        promise="It goes on where it rested.",
+        icon="play_arrow",
+        model=Job,
+        do=_go_on,
+        refuse=_refuse_go_on,
+    ),
+    Verb(
+        name="end-maintenance",
+        title="End maintenance",
+        promise="It takes new data again, and its silence has replicas replaced again.",
+        icon="task_alt",
+        model=Job,
+        do=_cancel,
+        refuse=_refuse_end,
     ),
     Verb(
         name="cancel-job",
@@ -99,6 +135,7 @@ VERBS = [
         right=Right.OPERATE,
         refuse=_refuse_force,
         hits=_force_hits,
+        asks=_forced_name,
         danger=True,
     ),
 ]

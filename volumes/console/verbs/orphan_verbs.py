@@ -33,6 +33,5 @@ VERBS = [
         at_stake=_names,
         stake="This may be the last that there is of",
         danger=True,
-        ends_row=True,
     ),
 ]

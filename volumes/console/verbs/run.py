@@ -1,8 +1,7 @@
 """One way to do something: preview, confirm, do it row by row, say what came of it."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from django.contrib import messages
@@ -11,10 +10,10 @@ from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.html import format_html
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from inventory.errors import Refused
+from inventory.models import Cluster
 from volumes.console.frame.page import number, page, viewing
 from volumes.console.frame.permissions import may
 from volumes.console.verbs import (
@@ -25,9 +24,6 @@ from volumes.console.verbs import (
     volume_verbs,
 )
 from volumes.console.verbs.verb import Verb, Wish
-
-if TYPE_CHECKING:
-    from volumes.models import Job
 
 VERBS = {
     verb.name: verb
@@ -59,7 +55,7 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
     chosen = _choose(wanted, request)
     willing = [choice.row for choice in chosen if not choice.why_not]
     stakes = wanted.at_stake(willing) if willing else []
-    phrase = _phrase(willing) if stakes else ""
+    phrase = _phrase(wanted, willing) if willing and (stakes or wanted.asks) else ""
     form = wanted.form(request.POST or None) if wanted.form else None
     typed_right = not phrase or request.POST.get("phrase", "").strip() == phrase
     if request.method == "POST" and willing and typed_right and (not form or form.is_valid()):
@@ -77,21 +73,24 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
     return page(request, "console/act.html", wanted.title, **context)
 
 
-def buttons(request: HttpRequest, row: Model) -> list[tuple[Verb, str]]:
-    """List what this person may do to a row now, each with the address of its preview."""
-    here = quote(request.path)
+def buttons(request: HttpRequest, row: Model, back: str = "") -> list[tuple[Verb, str]]:
+    """List what this person may do to a row now, each with the address of its preview.
+
+    The way back is the row's page unless told otherwise, never the address that was asked for: a
+    page's live parts have addresses of their own. What is safe comes first.
+    """
     possible = [verb for verb in VERBS.values() if isinstance(row, verb.model)]
+    possible.sort(key=lambda verb: verb.danger)
     return [
-        # What is deleted has no page to come back to.
-        (verb, address(verb.name, row.pk) + ("" if verb.ends_row else f"&back={here}"))
+        (verb, address(verb.name, row.pk, back or row_url(row)))
         for verb in possible
         if may(request.user, verb.right) and not verb.refuse([row])
     ]
 
 
-def address(verb: str, pk: int) -> str:
-    """Write the address of a verb's preview for one row."""
-    return f"{reverse('console:act', args=[verb])}?on={pk}"
+def address(verb: str, pk: int, back: str) -> str:
+    """Write the address of a verb's preview for one row, and where its "Back" leads."""
+    return f"{reverse('console:act', args=[verb])}?on={pk}&back={quote(back)}"
 
 
 def row_url(row: Model) -> str:
@@ -120,31 +119,44 @@ def _name(row: Any) -> str:
     return getattr(row, "name", "") or getattr(row, "subject", "") or str(row)
 
 
-def _phrase(rows: list[Any]) -> str:
+def _phrase(verb: Verb, rows: list[Any]) -> str:
     """Choose what has to be typed: the name, or the number of what is hit."""
-    return _name(rows[0]) if len(rows) == 1 else f"all {len(rows)}"
+    asks = verb.asks or _name
+    return asks(rows[0]) if len(rows) == 1 else f"all {len(rows)}"
 
 
-def _perform(request: HttpRequest, verb: Verb, rows: Iterable[Any], wish: Wish) -> HttpResponse:
-    jobs: list[Job] = []
-    done = 0
-    for row in rows:
-        name = _name(row)
-        try:
-            job = verb.do(row, wish)
-        except Refused as refusal:
-            messages.error(request, f"{verb.title} {name}: {refusal}")
-            continue
-        done += 1
-        if job is not None:
-            jobs.append(job)
-            link = format_html('<a href="{}">job {}</a>', row_url(job), job.pk)
-            messages.success(request, format_html("{} {}: {} began.", verb.title, name, link))
-        else:
-            messages.success(request, f"{verb.title} {name}: done.")
-    if done == len(jobs) == 1:
-        return redirect(row_url(jobs[0]))
+def _perform(request: HttpRequest, verb: Verb, rows: list[Any], wish: Wish) -> HttpResponse:
+    """Do it to each row. Who chose one is led to its page, who chose many goes back to them.
+
+    No message tells of a job that began: the page of what it is about does, while it is news.
+    """
+    done = [row for row in rows if _do(request, verb, row, wish)]
+    if len(rows) == 1:
+        return redirect(_after(request, verb, rows[0]))
+    if done:
+        messages.success(request, f"{verb.title}: done or begun for {len(done)} of {len(rows)}.")
     return redirect(_back(request, verb))
+
+
+def _do(request: HttpRequest, verb: Verb, row: Any, wish: Wish) -> bool:
+    """Do it to one row, through the use case; what is declined is shown as its sentence."""
+    name, alone = _name(row), len(request.POST.getlist("on")) == 1
+    try:
+        job = verb.do(row, wish)
+    except Refused as refusal:
+        messages.error(request, f"{verb.title} {name}: {refusal}")
+        return False
+    if job is None and alone:
+        messages.success(request, f"{verb.title} {name}: done.")
+    return True
+
+
+def _after(request: HttpRequest, verb: Verb, row: Any) -> str:
+    """Say where to go after something was done to one row: to its page, if it is still there."""
+    if verb.model is Cluster:
+        return _back(request, verb)
+    there = verb.model._default_manager.filter(pk=row.pk).exists()  # noqa: SLF001
+    return row_url(row) if there else _list_url(verb)
 
 
 def _back(request: HttpRequest, verb: Verb) -> str:
@@ -152,7 +164,12 @@ def _back(request: HttpRequest, verb: Verb) -> str:
     back = request.POST.get("back") or request.GET.get("back", "")
     if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         return back
+    return _list_url(verb)
+
+
+def _list_url(verb: Verb) -> str:
+    """Write the address of the list that a verb's rows are in."""
     meta = verb.model._meta  # noqa: SLF001
-    if meta.model_name == "cluster":
+    if verb.model is Cluster:
         return reverse("admin:index")
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")

@@ -74,6 +74,7 @@ VERBS = [
         do=_take,
         refuse=_refuse_take,
         hits=_take_hits,
+        asks=lambda row: row.block.mirror.volume.name,
         one_only=True,
         danger=True,
     ),

@@ -34,7 +34,8 @@ class Verb:
 
     `refuse` tells beforehand, by primary key, what would be declined and why; the use case decides.
     `hits` says what else is touched. `at_stake` names what would lose its last replica (or
-    whatever `stake` says): then the name has to be typed.
+    whatever `stake` says): then the name has to be typed. It has to be typed in any case where the
+    verb `asks` for something.
     """
 
     name: str
@@ -49,6 +50,6 @@ class Verb:
     hits: Callable[[Rows], list[str]] = _nothing_hit
     at_stake: Callable[[Rows], list[str]] = _nothing_hit
     stake: str = "The last good replica is at stake of"
+    asks: Callable[[Any], str] | None = None
     one_only: bool = False
     danger: bool = False
-    ends_row: bool = False

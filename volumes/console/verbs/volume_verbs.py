@@ -181,6 +181,5 @@ VERBS = [
         refuse=_refuse_delete,
         at_stake=_names,
         danger=True,
-        ends_row=True,
     ),
 ]
