@@ -219,13 +219,13 @@ class Group:
         self._saved = replace(self._saved, ended=True)
         await self.save()
         reports = self.reports()
-        for device in self._devices:
-            reports = device.distrusted(reports)
-            for replica in device.replicas():
-                replica.goodbye()
-        self._reactor.soon.append(self._reactor.stop)
         # What is known of a store that was not reached, or lost, is kept for whoever asks again.
         whole = all(device.joined and not device.broken for device in self._devices)
+        for device in self._devices:
+            reports = device.distrusted(reports)
+        for device in self._devices:
+            device.part()
+        self._reactor.soon.append(self._reactor.stop)
         return orders.TakenDown(reports, all(clean) and whole)
 
     async def _close_mirror(self, mirror: LiveMirror) -> bool:

@@ -1,7 +1,7 @@
 """The head agent's handle on attached groups, each a process of its own."""
 
-import contextlib
 import errno
+import logging
 import shutil
 import threading
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from agents.boot import boot_id
 from agents.engines.base import Access, EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
+from agents.engines.userspace.head.hang_watch import HUNG_SECONDS, HangWatch
 from agents.engines.userspace.head.state_file import SavedGroup
 from agents.engines.userspace.process import control, orders, spawn
 from agents.protocol import (
@@ -27,6 +28,8 @@ from agents.protocol import (
     VerifyOrder,
     VerifyReply,
 )
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,6 +50,7 @@ class UserspaceHead:
         replica_timeout: float = 5.0,
         storage_wait: float = 60.0,
         access: Access | None = None,
+        hung_seconds: float = HUNG_SECONDS,
     ) -> None:
         self._groups = state_dir.absolute() / "groups"
         self._run_dir = run_dir.absolute()
@@ -63,6 +67,7 @@ class UserspaceHead:
             mode = 0o777 if folder == links_dir else 0o700
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
         self._fork_server = ForkServer()
+        self._hangs = HangWatch(hung_seconds)
         for folder in self._groups.glob("[0-9a-f]" * len(_name(0))):
             self._remove_unborn(int(folder.name, 16))
 
@@ -261,10 +266,23 @@ class UserspaceHead:
         replicas = state_file.replica_reports(saved, alive=alive)
         if alive:
             # One that hangs or is just ending is told from its state file.
-            with contextlib.suppress(EngineError):
-                reply = self._ask(lvolid, orders.TellState(), orders.GroupReply, STATE_SECONDS)
+            reply = self._tell_state(lvolid)
+            if reply is not None:
                 devices, replicas = reply.devices, reply.replicas
         return GroupState(lvolid, saved.epoch, alive, devices, replicas)
+
+    def _tell_state(self, lvolid: int) -> orders.GroupReply | None:
+        """Ask a process how it is; one that hangs for too long is ended, to be revived."""
+        try:
+            reply = self._ask(lvolid, orders.TellState(), orders.GroupReply, STATE_SECONDS)
+        except EngineError as error:
+            if error.errno == errno.ETIMEDOUT and self._hangs.is_hung(lvolid):
+                logger.warning("group %d: its process hangs, and is ended", lvolid)
+                self._hangs.answered(lvolid)
+                spawn.kill(self._lock(lvolid))
+            return None
+        self._hangs.answered(lvolid)
+        return reply
 
     def _is_alive(self, lvolid: int) -> bool:
         """Tell whether a group runs; one that is just being started or taken down does."""

@@ -34,7 +34,7 @@ def ask(path: str, order: orders.Order, kind: type[T], who: str, timeout: float)
             line = _read_line(connection)
         except (ConnectionError, FileNotFoundError):
             raise NoProcess(who) from None
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # the latter: too many ask already
             raise EngineError(errno.ETIMEDOUT, f"{who} does not answer") from None
     if not line.endswith(b"\n"):
         raise NoProcess(who)
