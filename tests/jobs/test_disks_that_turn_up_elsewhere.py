@@ -157,20 +157,21 @@ def test_a_volume_is_attached_from_the_disk_that_has_its_last_good_replica(
     assert new.exports[one.pk][0] == volume.pk
 
 
-def test_what_the_former_server_still_exports_of_it_is_taken_down(
-    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head
+@pytest.mark.parametrize("clients", [0, 1])
+def test_what_the_former_server_still_exports_is_taken_down_unless_a_head_has_it_open(
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head, clients: int
 ) -> None:
     cluster.attach(volume, head)
     one, _ = cluster.replicas(volume)
     name, old, new = disks.of(one), cluster.node_of(one), disks.empty_server()
     put_down(Disk, cluster.disk_of(one).pk, Priority.OFFLINE)
     disks.pull_out(name, old)
-    old.clients = 1
+    old.clients = clients
 
     disks.put_in(name, new)
     cluster.reconcile()
 
-    assert one.pk not in old.exports
+    assert (one.pk in old.exports) == bool(clients)
 
 
 def test_a_disk_is_not_put_beside_another_replica_of_its_mirror(
