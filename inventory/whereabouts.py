@@ -8,10 +8,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 
 from inventory import clock
-from inventory.models import ALIVE, Disk, RefusedDisk
+from inventory.models import ALIVE, Disk, Priority, RefusedDisk
 
 SETTLED = timedelta(seconds=4)
-"""A disk that was pulled out here may be told there a moment before it is missed here."""
+"""What changed more recently may be unknown to who was asked: a disk that was pulled out here may
+be told there a moment before it is missed here."""
 
 Paths = Mapping[int, Mapping[str, str]]
 """By server: at which path each disk of a label works, or worked."""
@@ -40,11 +41,18 @@ def note_paths(told: Paths) -> None:
 def missing(told: Paths, asked: datetime) -> list[int]:
     """Name the disks in service of which their servers, asked then, said nothing at all."""
     rows = Disk.objects.filter(server__in=told, priority__in=ALIVE, priority_since__lt=asked)
-    return [
-        pk
-        for pk, server, name in rows.exclude(disk_uuid="").values_list("pk", "server", "disk_uuid")
-        if name not in told[server]
-    ]
+    labels = rows.exclude(disk_uuid="").values_list("pk", "server", "disk_uuid")
+    return [pk for pk, server, name in labels if name not in told[server]]
+
+
+def returned(working: Paths, asked: datetime) -> list[Disk]:
+    """Find the disks that are out of service, though their servers tell that they work again.
+
+    The news that they were gone may have come later than they did.
+    """
+    out = Disk.objects.filter(priority=Priority.OFFLINE, priority_since__lt=asked)
+    rows = out.filter(server__in=working, server__priority__in=ALIVE).exclude(disk_uuid="")
+    return [row for row in rows if row.disk_uuid in working[row.server_id]]
 
 
 @transaction.atomic

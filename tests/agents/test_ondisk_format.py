@@ -253,6 +253,14 @@ def test_a_member_that_only_a_newer_agent_knows_is_ignored() -> None:
     assert ondisk.unpack_label(label_block(text)) == LABEL
 
 
+def test_a_label_tells_its_hardware_beside_what_labels_always_told() -> None:
+    text = LABEL_BLOCK[16:-1] + b', "hardware": "device/wwid naa.5000c500a1b2c3d4"}'
+    label = LABEL._replace(hardware="device/wwid naa.5000c500a1b2c3d4")
+
+    assert ondisk.unpack_label(label_block(text)) == label
+    assert ondisk.pack_label(label) == label_block(text)
+
+
 NEWER = label_block(b'{"version": 2, "name": "what this is, only a newer agent knows"}')
 
 

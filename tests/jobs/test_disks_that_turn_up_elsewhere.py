@@ -32,6 +32,10 @@ def volume(cluster: Cluster, disks: Shelf) -> LogicalVolume:
     return cluster.create(redundancy=2)
 
 
+def disks_are_long_what_they_are() -> None:
+    Disk.objects.update(priority_since=timezone.now() - timedelta(minutes=1))
+
+
 def titles() -> list[str]:
     return [f"{problem.title}: {problem.cause}" for problem in problems.find()]
 
@@ -54,7 +58,7 @@ def test_a_disk_that_is_gone_waits_for_its_return_rather_than_being_failed(
 
 def test_a_disk_that_its_server_tells_nothing_of_is_gone(cluster: Cluster, disks: Shelf) -> None:
     node = disks.server_of("disk-1")
-    Disk.objects.update(priority_since=timezone.now() - timedelta(minutes=1))
+    disks_are_long_what_they_are()
 
     disks.pull_out("disk-1", node)
     cluster.reconcile()
@@ -67,6 +71,35 @@ def test_a_disk_that_its_server_tells_nothing_of_is_gone(cluster: Cluster, disks
     }
 
 
+def test_news_from_before_it_registered_does_not_cost_a_disk(
+    cluster: Cluster, disks: Shelf
+) -> None:
+    for name, gone in (("disk-1", False), ("disk-2", True)):
+        node = disks.server_of(name)
+        told = [replace(disk, error="is another disk", gone=True) for disk in node.disks]
+        node.disks = told if gone else []
+
+    cluster.reconcile()
+
+    assert set(Disk.objects.values_list("priority", flat=True)) == {Priority.HIGH}
+
+
+def test_a_disk_that_is_back_before_it_was_missed_is_in_service_again(
+    cluster: Cluster, disks: Shelf
+) -> None:
+    row = Disk.objects.get(disk_uuid="disk-1")
+    cluster.call("notifyFailure", target=3, targetid=row.pk, reason="gone")
+    cluster.reconcile()
+    row.refresh_from_db()
+    assert row.priority == Priority.OFFLINE
+
+    disks_are_long_what_they_are()
+    cluster.reconcile()
+
+    row.refresh_from_db()
+    assert row.priority == Priority.HIGH
+
+
 @pytest.mark.parametrize("gone", [False, True])
 def test_a_disk_that_fails_and_is_there_is_failed(
     cluster: Cluster, disks: Shelf, *, gone: bool
@@ -74,6 +107,7 @@ def test_a_disk_that_fails_and_is_there_is_failed(
     row = Disk.objects.get(disk_uuid="disk-1")
     node = cluster.world.storages[row.server_id]
     node.disks = [replace(disk, error="Input/output error", gone=gone) for disk in node.disks]
+    disks_are_long_what_they_are()
 
     cluster.reconcile()
 
@@ -123,20 +157,21 @@ def test_a_volume_is_attached_from_the_disk_that_has_its_last_good_replica(
     assert new.exports[one.pk][0] == volume.pk
 
 
-def test_what_the_former_server_still_exports_of_it_is_taken_down(
-    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head
+@pytest.mark.parametrize("clients", [0, 1])
+def test_what_the_former_server_still_exports_is_taken_down_unless_a_head_has_it_open(
+    cluster: Cluster, disks: Shelf, volume: LogicalVolume, head: Head, clients: int
 ) -> None:
     cluster.attach(volume, head)
     one, _ = cluster.replicas(volume)
     name, old, new = disks.of(one), cluster.node_of(one), disks.empty_server()
     put_down(Disk, cluster.disk_of(one).pk, Priority.OFFLINE)
     disks.pull_out(name, old)
-    old.clients = 1
+    old.clients = clients
 
     disks.put_in(name, new)
     cluster.reconcile()
 
-    assert one.pk not in old.exports
+    assert (one.pk in old.exports) == bool(clients)
 
 
 def test_a_disk_is_not_put_beside_another_replica_of_its_mirror(
@@ -235,6 +270,7 @@ def test_a_disk_that_is_told_here_before_it_is_missed_there_is_no_copy(
     first = Disk.objects.get(disk_uuid="disk-1")
     cluster.reconcile()
     disks.pull_out("disk-1", cluster.world.storages[first.server_id])
+    disks_are_long_what_they_are()
     some_time_passes()
     cluster.reconcile()
 

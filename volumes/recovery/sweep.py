@@ -113,9 +113,12 @@ def _places(dextids: Iterable[int]) -> dict[int, int]:
 
 
 def _is_left(export: ExportState, server: int, known: Known, places: Mapping[int, int]) -> bool:
-    """Tell what a server exports still of a disk that was put into another one."""
+    """Tell what a server exports still of a disk that was put into another one.
+
+    A head that has it open would take the eviction for a fence, and let go of the whole volume.
+    """
     ours = known.of_group(export.lvolid, export.epoch) == Standing.OURS
-    return ours and places.get(export.dextid, server) != server
+    return ours and not export.clients and places.get(export.dextid, server) != server
 
 
 def _evict_some(server: int, some: list[ExportState]) -> None:

@@ -1,7 +1,10 @@
 """A disk arrives: a new one, one that comes back, one that was moved, or a copy."""
 
+from contextlib import suppress
+
 from inventory import disks, recovery
 from inventory.disks import Copied
+from inventory.errors import Refused
 from inventory.models import Disk
 from inventory.write_lock import write_lock
 from volumes.repair import failures, shred
@@ -33,3 +36,14 @@ def register_disk(
     if not recovery.why():
         shred.request_missing(shred.AT_ONCE, disk=disk)
     return disk
+
+
+def register_again(disk: Disk) -> None:
+    """Bring a disk back into service that is where it was."""
+    with suppress(Refused):  # it was moved, or its server went, just now
+        register_disk(
+            server_id=disk.server_id,
+            local_path=disk.local_path,
+            capacity_sectors=disk.capacity_gb * disks.SECTORS_PER_GB,
+            disk_uuid=disk.disk_uuid,
+        )

@@ -4,10 +4,10 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from agents.protocol import Reason, StorageState
+from agents.protocol import DiskState, Reason, StorageState
 from inventory import whereabouts
 from inventory.models import Disk
-from volumes.repair import failures
+from volumes.repair import arrivals, failures
 
 logger = logging.getLogger(__name__)
 
@@ -23,21 +23,30 @@ def note_refused(states: Mapping[int, StorageState], asked: datetime) -> None:
     whereabouts.note_seconds(_paths(states, working=True), asked)
 
 
-def fail_disks(states: Mapping[int, StorageState], asked: datetime) -> None:
-    """Take over where disks are, which of them failed, and which are there no more."""
+def take_over(states: Mapping[int, StorageState], asked: datetime) -> None:
+    """Take over where disks are, which failed, which are there no more, or again."""
+    before = asked - whereabouts.SETTLED
     whereabouts.note_paths(_paths(states))
-    for disk in whereabouts.missing(_paths(states), asked):
+    for disk in whereabouts.missing(_paths(states), before):
         logger.warning("pdsk-%08x is not told of by its server", disk)
         failures.lose_disk(disk)
+    for row in whereabouts.returned(_paths(states, working=True), before):
+        logger.warning("%s works again", row)
+        arrivals.register_again(row)
     for server, state in states.items():
         for told in state.disks:
-            if not told.error or not Disk.objects.filter(pk=told.pdskid, server=server).exists():
-                continue
-            logger.warning("pdsk-%08x failed: %s", told.pdskid, told.error)
-            if told.gone:
-                failures.lose_disk(told.pdskid)
-            else:
-                failures.fail_disk(told.pdskid, Reason.DISK, told.error[:500])
+            if told.error:
+                _fail(server, told, before)
+
+
+def _fail(server: int, told: DiskState, before: datetime) -> None:
+    row = Disk.objects.filter(pk=told.pdskid, server=server)
+    if told.gone and row.filter(priority_since__lt=before).exists():
+        logger.warning("pdsk-%08x is gone: %s", told.pdskid, told.error)
+        failures.lose_disk(told.pdskid)
+    elif not told.gone and row.exists():
+        logger.warning("pdsk-%08x failed: %s", told.pdskid, told.error)
+        failures.fail_disk(told.pdskid, Reason.DISK, told.error[:500])
 
 
 def _paths(

@@ -98,7 +98,7 @@ def reconcile_storage() -> None:
     for server in _gone(StorageServer):
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         failures.fail_storage(server, Reason.SILENT)
-    disks_told.fail_disks(states, asked)
+    disks_told.take_over(states, asked)
 
 
 # -- head servers ---------------------------------------------------------------------------------
