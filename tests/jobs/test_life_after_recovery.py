@@ -7,8 +7,9 @@ from django.core.management import call_command
 
 from inventory import recovery
 from inventory.models import Extent, IdGap
+from tests.contract.api import add_disk
 from tests.jobs.conftest import Cluster
-from tests.jobs.recovering import add_stray, recover, restore, settle, used, write_dump
+from tests.jobs.recovering import add_stray, places_of, recover, restore, settle, used, write_dump
 from tests.jobs.simulator import Head, Node
 from volumes.models import AbsentNode, LogicalVolume, Replica
 
@@ -184,3 +185,23 @@ def test_what_was_in_quarantine_is_taken_up_once_the_rest_of_it_is_found(
     assert not four.call("vastsky.listOrphans")
     half = LogicalVolume.objects.get(name="half")
     assert [replica.pk for replica in four.replicas(half)] == [8001, 9001]
+
+
+def test_a_node_that_joined_after_the_dump_and_registers_again_keeps_what_it_holds(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    write_dump(dump)
+    volume = used(four, head, "old-nodes", redundancy=2)
+    joined = four.add_storage()
+    wide = used(four, head, "all-nodes", redundancy=5)
+    places = [places_of(four, volume), [place for place, _ in places_of(four, wide)]]
+    restore(four, dump)
+    joined.server_id = four.call("registerStorageServer", ip_data=[joined.address])
+    (disk,) = joined.disks
+    add_disk(four.call, joined.server_id, disk.local_path, disk.capacity_gb)
+
+    recover("--apply")
+
+    assert [places_of(four, volume), [p for p, _ in places_of(four, wide)]] == places
+    settle(four)
+    call_command("fsck", "--nodes")

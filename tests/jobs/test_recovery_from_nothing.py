@@ -49,3 +49,19 @@ def test_an_empty_database_is_filled_from_its_nodes(empty: Path, four: Cluster, 
 def test_a_database_that_knows_servers_is_not_filled_from_nodes(four: Cluster) -> None:
     with pytest.raises(CommandError, match="not empty"):
         recover("--from-nodes", "127.0.0.1")
+
+
+def test_what_new_extents_are_called_never_meets_what_disks_tell(
+    empty: Path, four: Cluster, head: Head
+) -> None:
+    volume = used(four, head, "data")
+    before = places_of(four, volume)
+    for _ in range(4):
+        four.add_storage()
+
+    recover("--from-nodes", *lose_everything(four, empty))
+    recover("--apply")
+
+    assert places_of(four, volume) == before
+    settle(four)
+    call_command("fsck", "--nodes")

@@ -170,3 +170,12 @@ def test_a_group_that_was_fenced_off_does_not_run() -> None:
 
     assert both.running == {1: newer}
     assert Survey(groups=(fenced,), fences={1: 4}).running == {}
+
+
+def test_a_number_that_was_given_out_since_does_not_make_a_volume_seem_deleted() -> None:
+    """What a database that was copied back gave out before it noticed names nothing of it."""
+    since = Held([], {}, {}, 2)
+
+    assert [v.about.lvolid for v in plan.make(_told(_found(0)), since).volumes] == [1]
+    recovered_and_deleted = Held([], {}, {}, 9, [range(3, 4)])
+    assert plan.make(_told(_found(0)), recovered_and_deleted).volumes == ()

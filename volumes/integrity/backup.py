@@ -65,6 +65,7 @@ def restore(path: Path) -> str:
         servers.cluster()
         recovery.leave()
         recovery.enter(f"a backup of {header['taken']} that was restored, older than its nodes")
+        recovery.leave_room("volume")
         audit.record(audit.Action.RESTORE, "cluster", f"backup of {header['taken']}")
     return f"backup of {header['taken']}, incarnation {header['incarnation']}"
 

@@ -66,8 +66,10 @@ def _standing(found: FoundReplica, known: Known) -> Standing:
         return Standing.STRANGE
     if Replica.objects.filter(pk=found.mark.dextid).exists():
         return Standing.OURS
+    if known.is_beyond(found.mark.dextid):
+        return Standing.STRANGE
     if known.of_volume(found.volume.lvolid) == Standing.OVER:
-        return Standing.OVER
+        return Standing.OVER  # a recovery took it up, and this replica was away then
     return known.of_volume(found.mark.dextid)
 
 

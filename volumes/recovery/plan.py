@@ -56,9 +56,10 @@ class Held:
         """Tell whether another life of this database may have given a number out."""
         return number >= self.next_id or lies_in(self.gaps, number)
 
-    def has_deleted(self, volume: int) -> bool:
-        """Tell whether a volume was known here, and is no more."""
-        return volume not in self.births and not self.is_unsure(volume)
+    def has_deleted(self, volume: int, dextid: int) -> bool:
+        """Tell whether a recovery took a volume up that is no more; one replica was away then."""
+        skipped = dextid < self.next_id
+        return skipped and volume not in self.births and not self.is_unsure(volume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], di
         if held.births.get(volume.lvolid, volume.created) != volume.created:
             strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
         elif place.dextid in rows or (
-            held.is_unsure(place.dextid) and not held.has_deleted(volume.lvolid)
+            held.is_unsure(place.dextid) and not held.has_deleted(volume.lvolid, place.dextid)
         ):
             wanted[volume.lvolid].append(place)
     return wanted, strangers
