@@ -31,9 +31,9 @@ def attach(lab: VirtualLab, head: Guest, name: str = "db") -> None:
 
 
 @contextlib.contextmanager
-def in_use(lab: VirtualLab, head: Guest, capacity: int = 2) -> Iterator[None]:
-    """Have a volume with a file system, mounted."""
-    lab.call("createLogicalVolume", lvolname="db", capacity=capacity)
+def in_use(lab: VirtualLab, head: Guest) -> Iterator[None]:
+    """Have a small volume with a file system, mounted: devices have no holes, all is copied."""
+    lab.call("createLogicalVolume", lvolname="db", capacity=1)
     attach(lab, head)
     with volumes.device(head, "db") as device:
         volumes.make_file_system(head, device)
@@ -135,7 +135,9 @@ def test_the_loss_of_one_data_network_is_a_short_pause(lab: VirtualLab, head: Gu
 def test_a_disk_that_fails_is_replaced_and_taken_back_once_it_works(
     lab: VirtualLab, head: Guest
 ) -> None:
-    with in_use(lab, head, capacity=6):
+    # The emptiest disks come first: with this, those that can be told to fail.
+    lab.call("createLogicalVolume", lvolname="filler", capacity=3)
+    with in_use(lab, head):
         number, guest = standing.holder_on(lab, SHAKY, "db")
         writer = Writer(head)
         grows(head)
