@@ -1,5 +1,6 @@
 """The lab as its tests see it. Only `make lab` starts one, so nothing here is collected without."""
 
+import threading
 import time
 from collections.abc import Generator, Iterator
 
@@ -10,6 +11,10 @@ from tests.lab.capsule import is_inside
 from tests.lab.cluster import RUNNING, VirtualLab
 
 collect_ignore_glob = [] if is_inside() else ["test_*.py"]
+
+
+interrupted = threading.Event()
+"""Ctrl-C: the lab is about to end, and there is nothing to be mended any more."""
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +28,8 @@ def lab(running: VirtualLab) -> Iterator[VirtualLab]:
     running.await_readiness()
     before = inventory.take(running)
     yield running
+    if interrupted.is_set():
+        return
     mend(running)
     assert running.manage("fsck") == ""
     nothing_is_left(running, before)
@@ -45,6 +52,10 @@ def mend(lab: VirtualLab) -> None:
         standing.detach(lab, volume["lvolname"])
         lab.call("deleteLogicalVolume", lvolid=volume["lvolid"])
     lab.await_readiness()
+
+
+def pytest_keyboard_interrupt() -> None:
+    interrupted.set()
 
 
 @pytest.hookimpl(wrapper=True)

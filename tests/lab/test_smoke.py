@@ -31,9 +31,9 @@ def attach(lab: VirtualLab, head: Guest, name: str = "db") -> None:
 
 
 @contextlib.contextmanager
-def in_use(lab: VirtualLab, head: Guest, capacity: int = 2) -> Iterator[None]:
-    """Have a volume with a file system, mounted."""
-    lab.call("createLogicalVolume", lvolname="db", capacity=capacity)
+def in_use(lab: VirtualLab, head: Guest) -> Iterator[None]:
+    """Have a small volume with a file system, mounted: devices have no holes, all is copied."""
+    lab.call("createLogicalVolume", lvolname="db", capacity=1)
     attach(lab, head)
     with volumes.device(head, "db") as device:
         volumes.make_file_system(head, device)
@@ -85,12 +85,11 @@ def test_a_power_cut_of_a_storage_server_is_a_short_pause(lab: VirtualLab, head:
         lost = standing.holders(lab, "db")[0]
 
         lost.kill()
-        grows(head)
+        grows(head, 10)
+        written = writer.stop()
         observe.wait(lambda: standing.is_whole(lab, "db"), "made whole on the others", PATIENCE)
         lost.start()
         observe.wait(lab.is_up, "it came back by itself", PATIENCE)
-        grows(head)
-        written = writer.stop()
 
         tell("a power cut of a storage server", written)
         assert written.error == ""
@@ -106,8 +105,9 @@ def test_a_storage_server_that_is_back_soon_is_caught_up(lab: VirtualLab, head: 
 
         lost.reset()
         lost.wait()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        grows(head)
         written = writer.stop()
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
 
         tell("a reset of a storage server", written)
         assert written.error == ""
@@ -120,11 +120,9 @@ def test_the_loss_of_one_data_network_is_a_short_pause(lab: VirtualLab, head: Gu
         grows(head)
 
         lab.cut(head, "data-a")
-        grows(head)
-        observe.wait(
-            lambda: standing.is_whole(lab, "db"), "caught up over the other network", PATIENCE
-        )
+        grows(head, 10)
         written = writer.stop()
+        observe.wait(lambda: standing.is_whole(lab, "db"), "caught up over the other", PATIENCE)
 
         tell("the loss of one data network", written)
         assert written.error == ""
@@ -135,7 +133,9 @@ def test_the_loss_of_one_data_network_is_a_short_pause(lab: VirtualLab, head: Gu
 def test_a_disk_that_fails_is_replaced_and_taken_back_once_it_works(
     lab: VirtualLab, head: Guest
 ) -> None:
-    with in_use(lab, head, capacity=6):
+    # The emptiest disks come first: with this, those that can be told to fail.
+    lab.call("createLogicalVolume", lvolname="filler", capacity=3)
+    with in_use(lab, head):
         number, guest = standing.holder_on(lab, SHAKY, "db")
         writer = Writer(head)
         grows(head)
@@ -144,9 +144,10 @@ def test_a_disk_that_fails_is_replaced_and_taken_back_once_it_works(
         observe.wait(
             lambda: standing.priority(lab, number) != observe.HIGH, "the disk is out", PATIENCE
         )
+        grows(head, 10)
+        written = writer.stop()
         observe.wait(lambda: standing.is_whole(lab, "db"), "whole without it", PATIENCE)
         assert number not in standing.disks(lab, "db")
-        written = writer.stop()
 
         tell("a disk that fails", written)
         assert written.error == ""
