@@ -305,4 +305,5 @@ def test_a_head_process_is_started_with_what_9b700b5_starts_one_with() -> None:
         "leg_timeout": 5.0,
         "revive": False,
         "storage_wait": 60.0,
+        "access": {"uid": -1, "gid": -1, "mode": 0},
     }

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from agents.client import AgentUnreachable, HeadAgent
+from agents.client import AgentUnreachable, Fault, HeadAgent
 from agents.engines.devices import block_device, kernel
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.storage import storage_engine
@@ -114,7 +114,7 @@ class GuestHead:
     def state(self) -> HeadState | None:
         try:
             return self.agent.state()
-        except AgentUnreachable:
+        except (AgentUnreachable, Fault):  # not yet
             return None
 
     def log(self) -> str:
