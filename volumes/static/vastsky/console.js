@@ -28,7 +28,7 @@ const judge = () => {
   if (said.textContent !== text) said.textContent = text;
   age.textContent = `${Math.round((Date.now() - heard.getTime()) / 1000)} s ago`;
 };
-setInterval(judge, 500);
+document.addEventListener("DOMContentLoaded", () => setInterval(judge, 500));
 
 const isLive = (event) => event.detail.elt.dataset?.live !== undefined;
 for (const trouble of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {
