@@ -24,9 +24,9 @@ const judge = () => {
   if (!old) return bar.remove();
   if (!bar.isConnected) document.body.append(bar);
   const since = heard.toLocaleTimeString();
-  const text = `The manager does not answer: what is shown is as of ${since}.`;
+  const text = `The manager does not answer: what is shown is of ${since},`;
   if (said.textContent !== text) said.textContent = text;
-  age.textContent = `${Math.round((Date.now() - heard.getTime()) / 1000)} s ago`;
+  age.textContent = `${Math.round((Date.now() - heard.getTime()) / 1000)} s ago.`;
 };
 document.addEventListener("DOMContentLoaded", () => setInterval(judge, 500));
 
