@@ -132,15 +132,33 @@ def evacuate_step(job: Job) -> Again | None:
     total = max(job.total_mib, left * 1024)
     started = job.started or timezone.now()
     queue.get_on(job, total - left * 1024, total_mib=total, started=started)
-    waiting = f"{left} GB are left" + (", paused" if job.paused else "")
-    return Again(LOOK, waiting, in_line=job.paused or _is_being_moved(place))
+    moving = _is_being_moved(place)
+    waiting = f"{left} GB are left{_pause(place) if job.paused else '' if moving else _stop(place)}"
+    return Again(LOOK, waiting, in_line=job.paused or moving)
+
+
+def _rebuilds(place: Place) -> QuerySet[Job]:
+    """Choose the open rebuilds of what is on a place."""
+    rebuilds = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN)
+    return rebuilds.filter(mirror__in=_replicas_on(place).values("mirror"))
 
 
 def _is_being_moved(place: Place) -> bool:
     """Tell whether a rebuild of something on this place got on since we looked last but one."""
-    lately = clock.now() - 2 * LOOK
-    rebuilds = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, moved__gt=lately)
-    return rebuilds.filter(mirror__in=_replicas_on(place).values("mirror")).exists()
+    return _rebuilds(place).filter(moved__gt=clock.now() - 2 * LOOK).exists()
+
+
+def _pause(place: Place) -> str:
+    """Say what goes on in spite of a pause: what has begun."""
+    begun = _rebuilds(place).filter(ordered=True).count()
+    return f", paused; {begun} moves that have begun finish first" if begun else ", paused"
+
+
+def _stop(place: Place) -> str:
+    """Say why nothing moves: what the first rebuild that has not begun waits for."""
+    resting = _rebuilds(place).filter(ordered=False).exclude(waiting="").order_by("pk")
+    waiting = resting.values_list("waiting", flat=True).first()
+    return f": {waiting}" if waiting else ""
 
 
 def maintenance_step(job: Job) -> Again | None:

@@ -54,10 +54,10 @@ class Part:
 
 PARTS = (
     ("used", "used", "1,3"),
-    ("shredding", "being shredded", "4"),
+    ("shredding", "to be shredded", "4"),
     ("bad", "bad", "6"),
     ("label", "labels", "5"),
-    ("resting", "free, but on what is out of service", ""),
+    ("resting", "free, but on what takes nothing new now", ""),
     ("free", "free", "2"),
 )
 FIELDS = {
@@ -85,13 +85,29 @@ def of_disks(disk_ids: Collection[int]) -> dict[int, Usage]:
     return {disk: Usage(**gb) for disk, gb in found.items()}
 
 
-def of_servers() -> dict[int, tuple[int, int]]:
-    """Sum up all storage servers: GB of their disks, and GB that can be allocated now."""
-    free = tree.available_gb()
-    sums: dict[int, tuple[int, int]] = {}
+@dataclass(frozen=True, slots=True)
+class Room:
+    """GB of a server's disks: all, those that are free, and those that can be allocated now."""
+
+    capacity: int = 0
+    free: int = 0
+    allocatable: int = 0
+
+
+NO_ROOM = Room()
+
+
+def of_servers() -> dict[int, Room]:
+    """Sum up all storage servers."""
+    free, allocatable = tree.free_gb(), tree.available_gb()
+    sums: dict[int, Room] = {}
     for disk in tree.disks(Q()):
-        capacity_gb, free_gb = sums.get(disk.server_id, (0, 0))
-        sums[disk.server_id] = (capacity_gb + disk.capacity_gb, free_gb + free.get(disk.id, 0))
+        room = sums.get(disk.server_id, Room())
+        sums[disk.server_id] = Room(
+            room.capacity + disk.capacity_gb,
+            room.free + free.get(disk.id, 0),
+            room.allocatable + allocatable.get(disk.id, 0),
+        )
     return sums
 
 

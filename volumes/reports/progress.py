@@ -8,6 +8,7 @@ from django.db.models import BigIntegerField, Case, Count, F, Q, QuerySet, Sum, 
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from inventory import clock
 from volumes.models import Job
 
 OVERDUE = timedelta(seconds=90)
@@ -48,7 +49,15 @@ def of_job(job: Job) -> WorkProgress:
         total = job.mirror.size_gb * 1024
     # A rebuild that was over before anybody asked how far it is has no figures.
     done = total if job.state == Job.State.DONE else job.done_mib
-    return WorkProgress(done, total, done / seconds if seconds > 0 else 0.0)
+    moves = seconds > 0 and not _rests(job)
+    return WorkProgress(done, total, done / seconds if moves else 0.0)
+
+
+def _rests(job: Job) -> bool:
+    """Tell whether open work is paused, or has not got on for a while: it has no speed then."""
+    if job.state != Job.State.OPEN:
+        return False
+    return job.paused or (job.moved is not None and job.moved < clock.now() - GETTING_ON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +108,7 @@ def _stands_still(now: datetime) -> Q:
     ordered = Q(ordered=True, moved__lt=now - STILL)
     since = Q(moved__lt=now - STILL) | Q(moved=None, since__lt=now - STILL)
     patient = Q(moved__lt=now - STILL - grace) | Q(moved=None, since__lt=now - STILL - grace)
-    evacuating = Q(kind=Job.Kind.EVACUATE, paused=False) & patient
+    evacuating = Q(kind=Job.Kind.EVACUATE, paused=False) & since
     waiting = Q(kind=Job.Kind.REBUILD, ordered=False) & patient
     shredding = Q(kind=Job.Kind.SHRED, ordered=False) & since
     return ordered | evacuating | waiting | shredding

@@ -3,9 +3,9 @@
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import Count, F, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
@@ -145,10 +145,24 @@ def addresses(kind: str) -> dict[int, list[str]]:
 
 
 def available_gb() -> dict[int, int]:
-    """Sum up by disk what can be allocated now: zeroed, on a usable disk of a usable server."""
-    free = Extent.objects.filter(
-        status=Extent.Status.FREE, disk__priority__in=USABLE, disk__server__priority__in=USABLE
+    """Sum up by disk what can be allocated now: zeroed, on a usable disk of a usable server.
+
+    What is in maintenance gets nothing new.
+    """
+    resting = Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN)
+    usable = Disk.objects.filter(priority__in=USABLE, server__priority__in=USABLE).exclude(
+        Exists(resting.filter(Q(disk=OuterRef("pk")) | Q(server=OuterRef("server"))))
     )
+    return _free(disk__in=usable)
+
+
+def free_gb() -> dict[int, int]:
+    """Sum up by disk what is free, be its disk in service or not."""
+    return _free()
+
+
+def _free(**which: Any) -> dict[int, int]:
+    free = Extent.objects.filter(status=Extent.Status.FREE, **which)
     rows = free.values("disk_id").annotate(gb=Sum("size_gb")).values_list("disk_id", "gb")
     return dict(rows)
 

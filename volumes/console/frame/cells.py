@@ -33,7 +33,9 @@ def bar(part: float, whole: float, text: str) -> SafeString:
     )
 
 
-def used_bar(capacity_gb: int, free_gb: int) -> SafeString:
-    """Show how full something is."""
+def used_bar(capacity_gb: int, free_gb: int, allocatable_gb: int | None = None) -> SafeString:
+    """Show how full something is, and if what is free cannot be allocated now."""
     text = f"{size(free_gb)} of {size(capacity_gb)} free"
+    if allocatable_gb is not None and allocatable_gb < free_gb:
+        text += f", {size(allocatable_gb) if allocatable_gb else 'none'} to be allocated now"
     return bar(capacity_gb - free_gb, capacity_gb, text)

@@ -42,11 +42,15 @@ PRIORITIES = {
     Priority.LOW: Pill(
         "up, second choice", WARN, "LOW: takes new data only where HIGH has no room"
     ),
-    Priority.EVACUATE: Pill("evacuating", BUSY, "serves what it has, takes nothing new"),
+    Priority.EVACUATE: Pill("draining", BUSY, "EVACUATE: serves what it has, takes nothing new"),
     Priority.OFFLINE: Pill("offline", BAD, "out of service until it registers again"),
     Priority.FAULTY: Pill("faulty", BAD, "out of service for good"),
     Priority.HALT: Pill("halted", IDLE, "shut down with the cluster"),
 }
+SILENT = "silent"
+CARE = {Job.Kind.MAINTENANCE: "in maintenance", Job.Kind.EVACUATE: "draining"}
+MAINTENANCE = Pill("in maintenance", BUSY)
+DRAINED = Pill("drained", IDLE, "EVACUATE: nothing is left on it, it takes nothing new")
 ATTACHMENTS = {
     "": Pill("detached", IDLE),
     Attachment.State.BINDING: Pill("attaching", BUSY),
@@ -83,7 +87,30 @@ def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     known = PRIORITIES[Priority(priority)]
     if known.tone in {BAD, IDLE} or silent_since is None or silent_since > limit:
         return known
-    return Pill("silent", WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
+    return Pill(SILENT, WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
+
+
+def place_pill(priority: int, silent_since: datetime | None, care: Job | None) -> Pill:
+    """Show a storage server or a disk, with the maintenance or evacuation that it is in."""
+    known = server_pill(priority, silent_since)
+    if care is None:
+        return DRAINED if priority == Priority.EVACUATE else known
+    if known.tone in {BAD, IDLE} or known.text == SILENT:
+        return Pill(f"{known.text}, {CARE[Job.Kind(care.kind)]}", known.tone, known.title)
+    return care_pill(care)
+
+
+def care_pill(job: Job) -> Pill:
+    """Show a maintenance until when, an evacuation by how far it is."""
+    who = f"asked for by {job.actor or 'the cluster'}"
+    if job.kind == Job.Kind.MAINTENANCE:
+        until = f" until {clock.on_the_wall(job.deadline):%H:%M} UTC" if job.deadline else ""
+        return Pill(f"maintenance{until}", BUSY, f"takes nothing new; {who}")
+    percent = f"{100 * job.done_mib // job.total_mib} %" if job.total_mib else "0 %"
+    waiting = f"{job.waiting or 'serves what it has, takes nothing new'}; {who}"
+    if job.paused:
+        return Pill(f"draining, paused at {percent}", IDLE, waiting)
+    return Pill(f"draining, {percent}", BUSY, waiting)
 
 
 def protection_pill(volume: LogicalVolume, good: int) -> Pill:

@@ -12,16 +12,16 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from inventory import clock
-from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
+from inventory.models import ALIVE, Disk, Extent, HeadServer, StorageServer
 from volumes.console.frame import addresses
 from volumes.console.frame.cells import link, named, used_bar
 from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
-from volumes.console.frame.pills import EXTENTS, PRIORITIES, Pill, server_pill
+from volumes.console.frame.pills import EXTENTS, Pill, place_pill, server_pill
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import hardware_pages
 from volumes.models import Attachment
-from volumes.reports import capacity, networks, tree
+from volumes.reports import capacity, care, networks, tree
 
 ADMINISTER = Right.ADMINISTER
 
@@ -120,10 +120,11 @@ class StorageList(ServerList):
         disks = Disk.objects.filter(server__in=rows).values_list("server")
         counts = dict(disks.annotate(Count("pk")).order_by())
         sums = capacity.of_servers()
-        rebuilds = tree.rebuilds_by_storage()
+        rebuilds, cared = tree.rebuilds_by_storage(), care.under_way()
         for row in rows:
             row.disk_number = counts.get(row.pk, 0)
-            row.capacity_gb, row.free_gb = sums.get(row.pk, (0, 0))
+            row.sums = sums.get(row.pk, capacity.NO_ROOM)
+            row.care = care.of_server(cared, row.pk)
             row.rebuilds = rebuilds.get(row.pk, 0)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
@@ -135,7 +136,11 @@ class StorageList(ServerList):
 
     @admin.display(description="Used")
     def usage(self, row: Any) -> SafeString:
-        return used_bar(row.capacity_gb, row.free_gb)
+        return used_bar(row.sums.capacity, row.sums.free, row.sums.allocatable)
+
+    @admin.display(description="State", ordering="priority")
+    def state(self, row: Any) -> Pill:
+        return place_pill(row.priority, row.silent_since, row.care)
 
     @admin.display(description="Resync")
     def resync(self, row: Any) -> int:
@@ -159,8 +164,9 @@ class DiskList(Listing):
 
     def prepare(self, rows: Sequence[Any]) -> None:
         usages = capacity.of_disks([row.pk for row in rows])
-        rebuilds = tree.rebuilds_by_disk()
+        rebuilds, cared = tree.rebuilds_by_disk(), care.under_way()
         for row in rows:
+            row.care = care.of_disk(cared, row.pk, row.server_id)
             row.room = usages.get(row.pk, capacity.Usage())
             row.rebuilds = rebuilds.get(row.pk, 0)
 
@@ -172,8 +178,8 @@ class DiskList(Listing):
         return named(str(row), size(row.capacity_gb))
 
     @admin.display(description="State", ordering="priority")
-    def state(self, row: Disk) -> Pill:
-        return PRIORITIES[Priority(row.priority)]
+    def state(self, row: Any) -> Pill:
+        return place_pill(row.priority, None, row.care)
 
     @admin.display(description="Server", ordering="server")
     def on_server(self, row: Disk) -> SafeString | str:

@@ -12,11 +12,11 @@ from inventory.models import Disk, HeadServer, StorageServer
 from inventory.servers import cluster
 from volumes.console.frame import addresses
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
-from volumes.console.frame.pills import Pill, server_pill
+from volumes.console.frame.pills import Pill, place_pill, server_pill
 from volumes.console.pages import hardware_pages
 from volumes.console.verbs import run
 from volumes.models import Attachment
-from volumes.reports import capacity, tree
+from volumes.reports import capacity, care, tree
 
 UNNAMED = "no name"
 MOST_OPEN = 50
@@ -32,8 +32,7 @@ class ServerLine:
     doors: list[addresses.ShownAddress]
     children: int
     rebuilds: int
-    capacity_gb: int = 0
-    free_gb: int = 0
+    room: capacity.Room = capacity.NO_ROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +95,16 @@ def _shape(lines: list[ServerLine]) -> str:
 
 def _storages() -> list[ServerLine]:
     answering, sums = addresses.of_servers("storage"), capacity.of_servers()
-    rebuilds = tree.rebuilds_by_storage()
+    rebuilds, cared = tree.rebuilds_by_storage(), care.under_way()
     counts = dict(Disk.objects.values_list("server").annotate(Count("pk")).order_by())
     return [
         ServerLine(
             row,
-            server_pill(row.priority, row.silent_since),
+            place_pill(row.priority, row.silent_since, care.of_server(cared, row.pk)),
             answering.get(row.pk, []),
             counts.get(row.pk, 0),
             rebuilds.get(row.pk, 0),
-            *sums.get(row.pk, (0, 0)),
+            sums.get(row.pk, capacity.NO_ROOM),
         )
         for row in StorageServer.objects.order_by("site", "rack", "pk")
     ]

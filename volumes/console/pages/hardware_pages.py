@@ -16,16 +16,16 @@ from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import (
     ATTACHMENTS,
     EXTENTS,
-    PRIORITIES,
     REPLICAS,
     Pill,
+    place_pill,
     server_pill,
 )
 from volumes.console.pages import job_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, Replica
-from volumes.reports import capacity, tree
+from volumes.reports import capacity, care, tree
 
 SHOWN = 50
 CELLS = 1000
@@ -137,11 +137,11 @@ def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
     """Measure the disks of servers for showing them as lines."""
     rows = list(Disk.objects.filter(server__in=server_ids).order_by("pk"))
     usages = capacity.of_disks([row.pk for row in rows])
-    rebuilds = tree.rebuilds_by_disk()
+    rebuilds, cared = tree.rebuilds_by_disk(), care.under_way()
     return [
         DiskLine(
             row,
-            PRIORITIES[Priority(row.priority)],
+            place_pill(row.priority, None, care.of_disk(cared, row.pk, row.server_id)),
             usages.get(row.pk, capacity.Usage()),
             rebuilds.get(row.pk, 0),
         )
@@ -181,11 +181,11 @@ def _head(request: HttpRequest, head: HeadServer) -> dict[str, Any]:
 
 def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
     replicas = Replica.objects.filter(server=server).values_list("status").annotate(Count("pk"))
-    counts = sorted(replicas.order_by())
+    counts, cared = sorted(replicas.order_by()), care.under_way()
     return {
         "server": server,
         "first_step": _first_step(server),
-        "pill": server_pill(server.priority, server.silent_since),
+        "pill": place_pill(server.priority, server.silent_since, care.of_server(cared, server.pk)),
         "doors": [addresses.of(row) for row in server.addresses.order_by("position")],
         "replicas": [(REPLICAS[Replica.Status(status)], count) for status, count in counts],
         "news": job_page.news(request, Q(server=server)),
@@ -196,10 +196,13 @@ def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
 
 
 def _disk(request: HttpRequest, disk: Disk) -> dict[str, Any]:
+    cared, server = care.under_way(), disk.server
     return {
         "disk": disk,
-        "pill": PRIORITIES[Priority(disk.priority)],
-        "server_state": server_pill(disk.server.priority, disk.server.silent_since),
+        "pill": place_pill(disk.priority, None, care.of_disk(cared, disk.pk, server.pk)),
+        "server_state": place_pill(
+            server.priority, server.silent_since, care.of_server(cared, server.pk)
+        ),
         "usage": capacity.of_disks([disk.pk]).get(disk.pk, capacity.Usage()),
         "news": job_page.news(request, Q(disk=disk)),
         "jobs": _open_jobs(Q(extent__disk=disk)),

@@ -1,6 +1,7 @@
 """The first page: is my data safe, what is wrong, what is being done about it."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,10 +14,10 @@ from inventory.models import Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
-from volumes.console.frame.pills import ATTACHMENTS, BAD, OK, PRIORITIES, WARN, Pill
+from volumes.console.frame.pills import ATTACHMENTS, BAD, MAINTENANCE, OK, PRIORITIES, WARN, Pill
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import capacity, problems, progress, protection
+from volumes.reports import capacity, care, problems, progress, protection
 from volumes.reports.problems import Problem, Risk
 
 SHOWN = 6
@@ -69,7 +70,8 @@ def _context() -> dict[str, Any]:
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
-    storages = _by_priority(StorageServer.objects.all(), "inventory_storageserver")
+    resting = care.in_maintenance(care.under_way())
+    storages = _by_priority(StorageServer.objects.all(), "inventory_storageserver", resting.servers)
     heads = _by_priority(HeadServer.objects.all(), "inventory_headserver")
     return {
         "is_empty": not storages and not heads,
@@ -80,7 +82,7 @@ def _context() -> dict[str, Any]:
         "states": [
             [("Storage servers", storages), ("Head servers", heads)],
             [
-                ("Disks", _by_priority(Disk.objects.all(), "inventory_disk")),
+                ("Disks", _by_priority(Disk.objects.all(), "inventory_disk", resting.disks)),
                 ("Volumes", _by_attachment()),
             ],
         ],
@@ -146,10 +148,16 @@ def _histogram(weak: dict[int, protection.Weak]) -> list[tuple[Tally, float]]:
     counts = protection.histogram(weak)
     total = sum(counts.values())
     url = f"{reverse(VOLUMES)}?replicas="
-    return [
-        (Tally(_of_replicas(replicas), count, f"{url}{replicas}"), 100 * count / total)
-        for replicas, count in counts.items()
-    ]
+    reduced = Counter(volume.fewest for volume in weak.values() if volume.fewest > 1)
+    found = []
+    for replicas, count in counts.items():
+        for pill, some, which in (
+            (_of_replicas(replicas), count - reduced[replicas], replicas),
+            (Pill(f"{replicas}, reduced", WARN, "fewer than promised"), reduced[replicas], "fewer"),
+        ):
+            if some:
+                found.append((Tally(pill, some, f"{url}{which}"), 100 * some / total))
+    return found
 
 
 def _of_replicas(replicas: int) -> Pill:
@@ -158,13 +166,17 @@ def _of_replicas(replicas: int) -> Pill:
     return Pill("one replica" if replicas else "no replica", BAD)
 
 
-def _by_priority(rows: QuerySet[Any], name: str) -> list[Tally]:
-    counts = rows.values_list("priority").annotate(Count("pk")).order_by("priority")
+def _by_priority(rows: QuerySet[Any], name: str, resting: Collection[int] = ()) -> list[Tally]:
+    """Servers or disks by state; those in maintenance are none of the others."""
+    others = rows.exclude(pk__in=resting)
+    counts = others.values_list("priority").annotate(Count("pk")).order_by("priority")
     url = reverse(f"admin:{name}_changelist")
-    return [
+    found = [
         Tally(PRIORITIES[Priority(priority)], count, f"{url}?priority__exact={priority}")
         for priority, count in counts
     ]
+    jobs = f"{reverse(JOBS)}?state__exact=open&kind__exact=maintenance"
+    return [*found, Tally(MAINTENANCE, len(resting), jobs)] if resting else found
 
 
 def _by_attachment() -> list[Tally]:

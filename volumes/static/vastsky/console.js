@@ -24,11 +24,11 @@ const judge = () => {
   if (!old) return bar.remove();
   if (!bar.isConnected) document.body.append(bar);
   const since = heard.toLocaleTimeString();
-  const text = `The manager does not answer: what is shown is as of ${since}.`;
+  const text = `The manager does not answer: what is shown is of ${since},`;
   if (said.textContent !== text) said.textContent = text;
-  age.textContent = `${Math.round((Date.now() - heard.getTime()) / 1000)} s ago`;
+  age.textContent = `${Math.round((Date.now() - heard.getTime()) / 1000)} s ago.`;
 };
-setInterval(judge, 500);
+document.addEventListener("DOMContentLoaded", () => setInterval(judge, 500));
 
 const isLive = (event) => event.detail.elt.dataset?.live !== undefined;
 for (const trouble of ["htmx:sendError", "htmx:responseError", "htmx:timeout"]) {

@@ -1,0 +1,118 @@
+"""What is in maintenance, drained, paused or reduced is shown as that, with the room it leaves."""
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+
+from inventory import clock
+from inventory.models import Disk, Priority, StorageServer
+from tests.console.conftest import PART
+from volumes.jobs import wakeup
+from volumes.models import Job, Replica
+from volumes.reports import capacity, progress, tree
+
+DO = "/admin/console/do/{}/"
+PLACES = [
+    "/admin/inventory/storageserver/2/change/",
+    "/admin/inventory/storageserver/",
+    "/admin/console/cluster/",
+]
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no broker here."""
+    monkeypatch.setattr(wakeup, "wake", lambda job_id: None)
+
+
+def _told(console: Client, page: str) -> str:
+    return " ".join(console.get(page).content.decode().split())
+
+
+def test_maintenance_is_a_state_of_its_own_and_its_room_is_not_to_be_had(
+    well: None, console: Client
+) -> None:
+    before = sum(tree.available_gb().values())
+    page = console.post(DO.format("maintain-storage"), {"on": 2, "minutes": 30}, follow=True)
+    job = Job.objects.get(kind=Job.Kind.MAINTENANCE)
+    assert job.deadline is not None
+
+    until = f"maintenance until {clock.on_the_wall(job.deadline):%H:%M} UTC"
+    for place in PLACES:
+        assert until in _told(console, place), place
+        assert "none to be allocated now" in _told(console, PLACES[1])
+    assert f"end-maintenance/?on={job.pk}" in page.content.decode()
+    assert "by root" in _told(console, PLACES[0])
+    assert "in maintenance" in _told(console, "/admin/")
+
+    usage = capacity.of_cluster()
+    assert usage.free == sum(tree.available_gb().values()) < before
+    assert usage.free + usage.resting == before
+
+
+def test_the_disks_of_a_server_in_maintenance_are_in_it_too(well: None, console: Client) -> None:
+    console.post(DO.format("maintain-storage"), {"on": 2, "minutes": 30})
+    disk = Disk.objects.filter(server=2).earliest("pk")
+
+    for page in (f"/admin/inventory/disk/{disk.pk}/change/", "/admin/inventory/disk/?server=2"):
+        assert "maintenance until" in _told(console, page)
+
+
+def test_draining_tells_how_far_it_is_and_that_it_is_paused(well: None, console: Client) -> None:
+    console.post(DO.format("evacuate-storage"), {"on": 2})
+    job = Job.objects.filter(kind=Job.Kind.EVACUATE)
+    job.update(done_mib=40, total_mib=100, started=clock.now())
+    for place in PLACES:
+        assert "draining, 40 %" in _told(console, place)
+
+    job.update(paused=True)
+    for place in PLACES:
+        assert "draining, paused at 40 %" in _told(console, place)
+    part = console.get(f"/admin/console/jobs/{job.get().pk}/live/", headers=PART).content.decode()
+    assert "nothing moves now" in part
+    assert "MiB/s" not in part
+    assert " left" not in part
+
+
+def test_what_is_drained_does_not_look_as_if_it_were_drained_for_ever(
+    well: None, console: Client
+) -> None:
+    StorageServer.objects.filter(pk=2).update(priority=Priority.EVACUATE)
+
+    assert "drained" in _told(console, PLACES[0])
+
+
+def test_work_that_stands_still_has_no_speed_and_no_time_left(well: None, console: Client) -> None:
+    console.post(DO.format("evacuate-storage"), {"on": 2})
+    job = Job.objects.get(kind=Job.Kind.EVACUATE)
+    job.done_mib, job.total_mib = 96, 100
+    job.started = clock.now() - timedelta(hours=1)
+
+    job.moved = clock.now()
+    assert progress.of_job(job).left is not None
+    job.moved = clock.now() - timedelta(minutes=2)
+    assert progress.of_job(job).left is None
+
+
+def test_a_server_that_is_out_says_what_is_free_and_that_none_is_to_be_had(
+    well: None, console: Client
+) -> None:
+    room = capacity.of_servers()[1]
+    StorageServer.objects.filter(pk=1).update(priority=Priority.OFFLINE)
+
+    told = _told(console, "/admin/inventory/storageserver/?q=ssvr-00000001")
+
+    assert capacity.of_servers()[1].free == room.free > 0
+    assert "none to be allocated now" in told
+
+
+def test_volumes_with_fewer_replicas_than_promised_are_not_green(
+    well: None, console: Client
+) -> None:
+    replica = Replica.objects.filter(mirror__volume__redundancy=3).earliest("pk")
+    Replica.objects.filter(pk=replica.pk).update(status=Replica.Status.FAULTY)
+
+    part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
+
+    assert "2, reduced" in part
