@@ -46,6 +46,41 @@ def test_an_empty_database_is_filled_from_its_nodes(empty: Path, four: Cluster, 
     call_command("fsck")
 
 
+def test_one_node_is_enough_for_the_others_to_register_by_themselves(
+    empty: Path, four: Cluster, head: Head
+) -> None:
+    running = used(four, head, "running")
+    before = {v["lvolid"]: v for v in four.call("listLogicalVolumes")}
+    disks = four.call("listPhysicalDisks")
+    places = places_of(four, running)
+    for node in (*four.world.storages.values(), head):
+        node.node_uuid = f"node-{node.address}"
+    first, *others = lose_everything(four, empty)
+    recover("--from-nodes", first)
+    for node in four.world.storages.values():
+        if node.address in others:
+            about = {"node_uuid": node.node_uuid, "ssvrid": node.server_id, "boot_id": "boot"}
+            four.call("registerStorageServer", ip_data=[node.address], **about)
+    about = {"node_uuid": head.node_uuid, "hsvrid": head.server_id, "boot_id": "boot"}
+    four.call("registerHeadServer", ip_data=[head.address], **about)
+
+    shown = recover("--from-nodes")
+    recover("--apply")
+
+    assert shown.count("learned: ") == 3
+    assert {v["lvolid"]: v for v in four.call("listLogicalVolumes")} == before
+    assert places_of(four, running) == places
+    assert [d["pdskid"] for d in four.call("listPhysicalDisks")] == [d["pdskid"] for d in disks]
+    settle(four)
+    assert four.state(running) == "bound"
+    call_command("fsck")
+
+
+def test_nobody_is_met_outside_recovery_mode(four: Cluster) -> None:
+    with pytest.raises(CommandError, match="not in recovery mode"):
+        recover("--from-nodes")
+
+
 def test_a_database_that_knows_servers_is_not_filled_from_nodes(four: Cluster) -> None:
     with pytest.raises(CommandError, match="not empty"):
         recover("--from-nodes", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""Make an empty database know its nodes again, from the addresses that an operator names."""
+"""Make an empty database know its nodes again: those that an operator names, or that register."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from inventory.write_lock import write_lock
 from volumes import nodes
 from volumes.models import LogicalVolume
 from volumes.recovery import held, survey
+from volumes.replicas.rows import storage_addresses
 
 State = StorageState | HeadState
 
@@ -46,6 +47,30 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
         raise Invalid(f"these nodes belong to {len(clusters)} clusters: {', '.join(clusters)}")
     _refuse_copies(found)
     _write_servers(found)
+    told = survey.take()
+    places = {disk.name: disk.server for disk in told.disks}
+    _write_disks(found, places, held.plan_now(told).next_id)
+    return found
+
+
+def meet() -> list[Found]:
+    """Write down the disks of servers that registered by themselves; those that had any to tell.
+
+    They register as ever in recovery mode, with the numbers that they had; their disks may not.
+    """
+    if not recovery.why():
+        raise Invalid("the cluster is not in recovery mode: disks register by themselves")
+    where = storage_addresses(list(StorageServer.objects.values_list("pk", flat=True)))
+    agents = nodes.storages(list(where))
+    answers = nodes.ask_all({pk: agent.state for pk, agent in agents.items()})
+    known = set(Disk.objects.values_list("disk_uuid", flat=True))
+    found = [
+        Found(addresses, state)
+        for pk, addresses in where.items()
+        if isinstance(state := answers[pk], StorageState)
+        and state.ssvrid == pk
+        and not known.issuperset(disk.disk for disk in state.disks)
+    ]
     told = survey.take()
     places = {disk.name: disk.server for disk in told.disks}
     _write_disks(found, places, held.plan_now(told).next_id)
@@ -108,15 +133,17 @@ def _write_disks(found: Iterable[Found], places: Mapping[str, int], next_id: int
     """
     ids.lock("volume")
     recovery.skip_to("volume", next_id)
+    known = set(Disk.objects.values_list("disk_uuid", flat=True))
+    numbers = set(Disk.objects.values_list("pk", flat=True))
     for one in found:
         if not isinstance(one.state, StorageState):
             continue
         for told in one.state.disks:
-            if places.get(told.disk, one.number) != one.number:
+            if told.disk in known or places.get(told.disk, one.number) != one.number:
                 continue
             recovery.skip_to("disk", max(told.pdskid + 1, ids.next_of("disk")))
             disk = Disk.objects.create(
-                id=told.pdskid or ids.take("disk")[0],
+                id=ids.take("disk")[0] if told.pdskid in {0, *numbers} else told.pdskid,
                 server_id=one.number,
                 disk_uuid=told.disk,
                 local_path=told.local_path,

@@ -35,9 +35,10 @@ class Command(BaseCommand):
 
         parser.add_argument(
             "--from-nodes",
-            nargs="+",
+            nargs="*",
             metavar="A,B",
-            help="of an empty database: learn what these nodes are, each by both its addresses",
+            help="of an empty database: learn what these nodes are, each by both its addresses;"
+            " without any: learn the disks of those that registered since",
         )
         parser.add_argument(
             "--release",
@@ -51,7 +52,7 @@ class Command(BaseCommand):
             released = quarantine.release(int(options["release"].removeprefix("lvol-"), 16))
             self.stdout.write(f"{released} replicas are to be zeroed")
             return
-        if options["from_nodes"]:
+        if options["from_nodes"] is not None:
             self._learn([tuple(where.split(",")) for where in options["from_nodes"]])
         told = survey.take()
         if options["apply"] and not recovery.why():
@@ -82,7 +83,7 @@ class Command(BaseCommand):
 
     def _learn(self, named: list[tuple[str, ...]]) -> None:
         try:
-            found = acquaint.learn(named)
+            found = acquaint.learn(named) if named else acquaint.meet()
         except Invalid as refusal:
             raise CommandError(str(refusal)) from None
         for one in found:
