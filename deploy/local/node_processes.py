@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tomli_w
 
+from agents.engines.devices import kernel
 from deploy.local.place import DISKS, Node, Place
 
 HEAD_LIMITS = {"rebuild_mib_per_s"}
@@ -41,8 +42,10 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
         "run_dir": str(run),
     }
     if node.role == "head":
-        # The story reads volumes by their sockets, and needs no root.
-        return common | {"links_dir": str(place.links_of(node.name)), "device": "socket"}
+        # The story reads volumes by their sockets. Where nothing else can be made it is not asked
+        # for: agents of before know no such key.
+        sockets = {} if kernel.why_unusable() else {"device": "socket"}
+        return common | {"links_dir": str(place.links_of(node.name))} | sockets
     files = [{"path": str(path), "create_gb": place.disk_gb} for path in disks(place, node)]
     return common | {"data_port": place.data_port, "disks": files}
 

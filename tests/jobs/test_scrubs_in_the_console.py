@@ -30,7 +30,7 @@ def test_both_contents_are_shown_as_hashes_and_the_one_that_is_chosen_is_taken(
     wrong = console.get("/admin/console/problems/").content.decode()
     preview = console.get(f"/admin/console/do/take-content/?on={right.pk}").content.decode()
     led = console.get(f"/admin/volumes/blockcontent/{right.pk}/change/")
-    console.post("/admin/console/do/take-content/", {"on": right.pk})
+    console.post("/admin/console/do/take-content/", {"on": right.pk, "phrase": "data"})
     four.work(2)
 
     assert "evil" in shown
