@@ -346,6 +346,7 @@ def test_a_dead_data_server_is_replaced_and_reported_as_a_restart(
     node.agent.export(export(node.extent()))
     boot_id = node.state().boot_id
     manager.faults["registerStorageServer"] = [errno.EEXIST]
+    manager.answers["listStorageServers"] = [{"ssvrid": 1, "ip_data": node.settings["addresses"]}]
     os.kill(node.data_server_pid, signal.SIGKILL)
 
     wait_until(lambda: manager.told("notifyFailure"))

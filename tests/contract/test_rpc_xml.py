@@ -228,6 +228,7 @@ def test_a_result_that_xml_rpc_cannot_carry_is_500_and_not_echoed(
     assert any(record.levelno == logging.ERROR for record in caplog.records)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize("text", ["a\x00b", "a\x1bb", "a\ud800b", "a\uffffb", "]]>&<"])
 def test_no_text_makes_an_answer_ill_formed(api: Api, broken: Any, text: str) -> None:
     broken(lambda: Pretender(text))

@@ -222,7 +222,10 @@ def test_orders_are_those_of_9b700b5_both_ways(verb: str, kind: type[orders.Orde
     order = orders.unpack_order(struct)
 
     assert type(order) is kind
-    assert orders.pack_order(order) == struct
+    packed = orders.pack_order(order)
+    # Of a device processes of 9b700b5 ignore what they do not know.
+    packed.get("device", {}).pop("created", None)
+    assert packed == struct
 
 
 @pytest.mark.parametrize(
