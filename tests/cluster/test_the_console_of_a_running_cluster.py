@@ -1,5 +1,6 @@
 """The main job once more, by hand: in Chromium, on a cluster that really runs."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -39,14 +40,14 @@ def _create_and_attach(page: Page, name: str) -> None:
     page.get_by_role("link", name="Attach", exact=True).click()
     page.get_by_label("Head server").select_option(index=1)
     page.get_by_role("button", name="Attach").click()
-    _wait_for_the_job(page, name)
+    _wait_for_the_job(page, "attach")
     expect(page.locator(".vs-facts")).to_contain_text("attached")
 
 
-def _wait_for_the_job(page: Page, name: str) -> None:
-    """See a job through on its page, and go on to its volume's."""
-    expect(page.locator(".vs-pill", has_text="done")).to_be_visible(timeout=SLOW)
-    page.locator(".vs-facts").get_by_role("link", name=name, exact=True).click()
+def _wait_for_the_job(page: Page, kind: str) -> None:
+    """See a job through on the page of what it is about, which a verb leads to."""
+    job = page.get_by_role("region", name=re.compile(r"Job \d+")).filter(has_text=kind)
+    expect(job.locator(".vs-pill", has_text="done")).to_be_visible(timeout=SLOW)
 
 
 def test_a_person_watches_a_rebuild_reach_the_end(world: World, person: Person) -> None:
@@ -76,12 +77,12 @@ def test_a_person_snapshots_detaches_and_deletes(world: World, person: Person) -
     page.get_by_role("link", name="Snapshot", exact=True).click()
     page.get_by_label("Name").fill("by-hand.frozen")
     page.get_by_role("button", name="Snapshot").click()
-    _wait_for_the_job(page, "by-hand")
+    _wait_for_the_job(page, "snapshot")
     assert (world.place.links / "by-hand.frozen").exists()
 
     page.get_by_role("link", name="Detach", exact=True).click()
     page.get_by_role("button", name="Detach").click()
-    _wait_for_the_job(page, "by-hand")
+    _wait_for_the_job(page, "detach")
     expect(page.locator(".vs-facts")).to_contain_text("detached")
     assert not (world.place.links / "by-hand").exists()
 
