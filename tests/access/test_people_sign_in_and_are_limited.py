@@ -321,7 +321,8 @@ def test_what_a_person_does_is_written_down_under_their_name(person: SignIn) -> 
     head = registration.register_head(addresses=["10.1.1.1"])
     AuditEntry.objects.all().delete()
 
-    person("admin").post("/admin/console/do/fail-head/", {"on": head.pk})
+    said = {"on": head.pk, "phrase": str(head)}
+    person("admin").post("/admin/console/do/fail-head/", said)
 
     row = AuditEntry.objects.get()
     assert (row.actor, row.way, row.verb) == ("admin", "console", "fail_head")

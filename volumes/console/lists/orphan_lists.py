@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.safestring import SafeString
 
@@ -26,6 +26,8 @@ class OrphanList(Listing):
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         """There is no more of one than its row."""
+        if self.get_object(request, object_id) is None:
+            raise Http404(f"no orphan {object_id[:20]}")
         return redirect("admin:volumes_orphan_changelist")
 
     @admin.display(description="What", ordering="kind")
