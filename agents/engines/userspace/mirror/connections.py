@@ -7,7 +7,11 @@ from functools import partial
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.live_replica import INSYNC, LiveReplica
-from agents.engines.userspace.nbd.client_connection import ClientConnection, open_connection
+from agents.engines.userspace.nbd.client_connection import (
+    ClientConnection,
+    Opened,
+    open_connection,
+)
 from agents.ondisk import MARK_BYTES
 
 RECONNECT_SECONDS = 0.5
@@ -45,9 +49,7 @@ class Connections:
                 connection.on_lost = lost
                 connected(0)
 
-        open_connection(
-            self._reactor, replica.addresses, replica.port, replica.export, self._timeout, opened
-        )
+        self._open(replica, self._timeout, opened)
         return connected
 
     def why_lost(self, replica: LiveReplica) -> Future:
@@ -61,11 +63,13 @@ class Connections:
                 connection.goodbye()
                 told(0)
 
-        timeout = min(self._timeout, WHY_SECONDS)
+        self._open(replica, min(self._timeout, WHY_SECONDS), opened)
+        return told
+
+    def _open(self, replica: LiveReplica, timeout: float, opened: Opened) -> None:
         open_connection(
             self._reactor, replica.addresses, replica.port, replica.export, timeout, opened
         )
-        return told
 
     def reconnect(
         self,
