@@ -21,7 +21,6 @@ from agents.protocol import (
     FenceQuestion,
     GroupFences,
     HeadState,
-    Malformed,
     MendOrder,
     PullOrder,
     RebuildOrder,
@@ -33,9 +32,8 @@ from agents.protocol import (
     UnsnapshotOrder,
     VerifyOrder,
     VerifyReply,
-    from_struct,
-    to_struct,
 )
+from agents.structs import Malformed, from_struct, to_struct
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.xmlrpc import Fault
 

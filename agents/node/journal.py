@@ -9,7 +9,8 @@ from typing import Any
 
 from agents.errors import AgentError
 from agents.node.state_store import StateStore
-from agents.protocol import Progress, Report, from_struct, to_struct
+from agents.protocol import Progress, Report
+from agents.structs import from_struct, to_struct
 
 KEEP_SECONDS = 7 * 86400
 SUBJECT = ("lvolid", "mirrorid", "snapshot")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.node.config import ConfigError, read_token
-from agents.protocol import VERSION, Malformed
+from agents.protocol import VERSION
+from agents.structs import Malformed
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.xmlrpc import Fault
 

@@ -13,7 +13,8 @@ import pytest
 
 from agents import transport
 from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
-from agents.protocol import Progress, ReplicaReport, ReplicaState, Report, to_struct
+from agents.protocol import Progress, ReplicaReport, ReplicaState, Report
+from agents.structs import to_struct
 
 Behaviour = Callable[[socket.socket], None]
 

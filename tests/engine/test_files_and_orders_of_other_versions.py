@@ -19,7 +19,8 @@ from agents.engines.userspace.mirror.live_replica import LiveState
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.process import orders, spawn
-from agents.protocol import Reason, ReplicaState, to_struct
+from agents.protocol import Reason, ReplicaState
+from agents.structs import to_struct
 from deploy.local.nbd import NbdClient
 from tests.engine.conftest import MakeFolder, MakeLab
 from tests.engine.lab import VOLUME

@@ -59,9 +59,8 @@ from agents.protocol import (
     UnsnapshotOrder,
     VerifyOrder,
     VerifyReply,
-    from_struct,
-    to_struct,
 )
+from agents.structs import from_struct, to_struct
 
 _hosts = itertools.count(10)
 _beats = itertools.count(1)

@@ -9,15 +9,8 @@ from typing import TypeVar
 from django.conf import settings
 from django.db.models import Q
 
-from agents.protocol import (
-    GroupState,
-    HeadState,
-    Malformed,
-    Reason,
-    RelocateOrder,
-    ReplicaState,
-    StorageState,
-)
+from agents.protocol import GroupState, HeadState, Reason, RelocateOrder, ReplicaState, StorageState
+from agents.structs import Malformed
 from inventory import clock, outages, recovery, servers
 from inventory.models import ALIVE, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock

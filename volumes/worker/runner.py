@@ -13,7 +13,7 @@ from django.db import Error as DatabaseFailure
 from django.db import close_old_connections
 
 from agents.client import AgentUnreachable, Fault
-from agents.protocol import Malformed
+from agents.structs import Malformed
 from inventory import audit, calls, clock, outages, recovery
 from inventory.errors import NodeRefused, TimedOut
 from inventory.fair_places import FairPlaces

@@ -26,8 +26,8 @@ from agents.protocol import (
     UnsnapshotOrder,
     VerifyOrder,
     VerifyReply,
-    from_struct,
 )
+from agents.structs import from_struct
 
 ANSWER_SECONDS = 20.0
 """An order that takes longer is answered with RUNNING; clients wait 25 s."""

@@ -33,8 +33,8 @@ from agents.protocol import (
     Report,
     ShredOrder,
     export_name,
-    from_struct,
 )
+from agents.structs import from_struct
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@ import threading
 
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.process.orders import HeadArguments
-from agents.protocol import ReplicaReport, to_struct
+from agents.protocol import ReplicaReport
+from agents.structs import to_struct
 
 
 class ForkServer:

@@ -18,18 +18,15 @@ from agents.engines.userspace.mirror.live_replica import (
     LiveState,
 )
 from agents.protocol import (
-    WIRE,
     AttachOrder,
     DeviceSpec,
-    Malformed,
     MirrorSpec,
     Reason,
     ReplicaReport,
     ReplicaSpec,
     ReplicaState,
-    from_struct,
-    to_struct,
 )
+from agents.structs import WIRE, Malformed, from_struct, to_struct
 
 VERSION = 1
 FILE = "group.json"

@@ -13,17 +13,8 @@ from typing import Any, TypeVar
 
 from agents.engines.base import Access, EngineError, Lease
 from agents.errors import AgentError
-from agents.protocol import (
-    WIRE,
-    DeviceSpec,
-    DeviceState,
-    Malformed,
-    ReplicaReport,
-    ReplicaSpec,
-    VerifyOrder,
-    from_struct,
-    to_struct,
-)
+from agents.protocol import DeviceSpec, DeviceState, ReplicaReport, ReplicaSpec, VerifyOrder
+from agents.structs import WIRE, Malformed, from_struct, to_struct
 
 T = TypeVar("T")
 

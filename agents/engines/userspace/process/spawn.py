@@ -22,7 +22,7 @@ from agents.engines.userspace.process.orders import (
     LockHolder,
     unpack_reply,
 )
-from agents.protocol import from_struct, to_struct
+from agents.structs import from_struct, to_struct
 
 T = TypeVar("T")
 Report = Callable[[dict[str, Any]], None]

@@ -16,7 +16,7 @@ from agents.engines.userspace.process import memory, orders, spawn
 from agents.engines.userspace.process.control import ControlSocket
 from agents.engines.userspace.storage.leased_range import LeasedRange
 from agents.engines.userspace.storage.served_disk import ServedDisk
-from agents.protocol import from_struct
+from agents.structs import from_struct
 
 CHECK_SECONDS = 1.0
 
