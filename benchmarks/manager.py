@@ -66,7 +66,7 @@ class Figure:
         )
 
 
-class Caller:
+class RawClient:
     """Calls /RPC2 on one connection and keeps the answer unparsed."""
 
     def __init__(self, port: int) -> None:
@@ -119,12 +119,12 @@ def web(port: int) -> Iterator[Place]:
 
 def _answers(port: int) -> bool:
     try:
-        return bool(Caller(port)("listEvents") == [])
+        return bool(RawClient(port)("listEvents") == [])
     except OSError:
         return False
 
 
-def fill_pool(call: Caller, place: Place, servers: int, disks: int) -> None:
+def fill_pool(call: RawClient, place: Place, servers: int, disks: int) -> None:
     """Register servers that exist on paper only, and call their disks zeroed."""
     for server in range(1, servers + 1):
         ssvrid = call("registerStorageServer", ip_data=[f"127.50.0.{server}"])
@@ -145,7 +145,7 @@ def fill_pool(call: Caller, place: Place, servers: int, disks: int) -> None:
 
 def large_pool() -> Iterator[Figure]:
     with web(PORT) as place:
-        call = Caller(place.port)
+        call = RawClient(place.port)
         fill_pool(call, place, 20, 12)
         names = (f"v{number}" for number in range(10_000))
 
@@ -174,7 +174,7 @@ def _sixteen(port: int, lvolid: int, names: Iterator[str]) -> Iterator[Figure]:
     wanted = [next(names) for _ in range(32)]
 
     def create(name: str) -> float:
-        return Caller(port).timed("createLogicalVolume", lvolname=name, capacity=1024)
+        return RawClient(port).timed("createLogicalVolume", lvolname=name, capacity=1024)
 
     with ThreadPoolExecutor(16) as pool:
         times = sorted(pool.map(create, wanted))
@@ -191,7 +191,7 @@ def _sixteen(port: int, lvolid: int, names: Iterator[str]) -> Iterator[Figure]:
     slowest: dict[str, list[float]] = {method: [] for method, _ in reads}
 
     def read(seed: int) -> None:
-        chance, call = random.Random(seed), Caller(port)
+        chance, call = random.Random(seed), RawClient(port)
         for _ in range(40):
             method, members = chance.choice(reads)
             slowest[method].append(call.timed(method, **members))
@@ -212,7 +212,7 @@ def _p95(times: list[float]) -> float:
 
 def many_volumes(count: int) -> Iterator[Figure]:
     with web(PORT + 4) as place:
-        call = Caller(place.port)
+        call = RawClient(place.port)
         fill_pool(call, place, 4, 12)
         goals = {100: (51.0, "51-89 ms"), 1000: (1300.0, "1,300 ms"), 5000: (26000.0, "26,000 ms")}
         for number in range(1, count + 1):
@@ -226,14 +226,14 @@ def many_volumes(count: int) -> Iterator[Figure]:
         yield from _fail_a_server(call, place)
 
 
-def _fail_a_server(call: Caller, place: Place) -> Iterator[Figure]:
+def _fail_a_server(call: RawClient, place: Place) -> Iterator[Figure]:
     """Fail a server that holds thousands of extents, while another client goes on calling."""
     server = call("listStorageServers")[0]["ssvrid"]
     others: list[float] = []
     over = threading.Event()
 
     def go_on() -> None:
-        other = Caller(place.port)
+        other = RawClient(place.port)
         while not over.is_set():
             others.append(other.timed("listLogicalVolumes", lvolname="v1"))
 
@@ -275,7 +275,7 @@ def real_agents() -> Iterator[Figure]:
 
 
 def _with_agents(cluster: LocalCluster) -> Iterator[Figure]:
-    call = Caller(cluster.place.port)
+    call = RawClient(cluster.place.port)
     observe.wait(lambda: _zeroed(call), "all disks zeroed", 120)
     call("createLogicalVolume", lvolname="small", capacity=10)
     call("createLogicalVolume", lvolname="large", capacity=1024)
@@ -296,13 +296,13 @@ def _with_agents(cluster: LocalCluster) -> Iterator[Figure]:
     yield Figure(f"hung server noticed ({OFFLINE_SECONDS} s)", hung, "s", goal, "never")
 
 
-def _zeroed(call: Caller) -> bool:
+def _zeroed(call: RawClient) -> bool:
     disks = call("listPhysicalDisks")
     return len(disks) == 8 and all(disk["available"] >= disk["capacity"] - 1 for disk in disks)
 
 
 def _noticed(
-    cluster: LocalCluster, call: Caller, node: str, break_it: Callable[[], object]
+    cluster: LocalCluster, call: RawClient, node: str, break_it: Callable[[], object]
 ) -> float:
     """Seconds from the failure of a node until its server is shown as OFFLINE."""
     addresses = list(cluster.place.node(node).addresses)

@@ -33,7 +33,7 @@ SHALLOW = {
 }
 
 
-class Server(Protocol):
+class ReplicaServer(Protocol):
     """Something that serves NBD."""
 
     name: str
@@ -111,13 +111,13 @@ def _await(port: int) -> None:
 
 
 @contextlib.contextmanager
-def served(root: Path) -> Iterator[list[Server]]:
+def served(root: Path) -> Iterator[list[ReplicaServer]]:
     """Serve all three, each with disks of its own."""
     with (
         tempfile.TemporaryDirectory(dir=root, prefix="vasq") as name,
         contextlib.ExitStack() as end,
     ):
-        made: list[Server] = []
+        made: list[ReplicaServer] = []
         for make in (
             lambda: Engine(Path(name) / "ours"),
             lambda: Quorum(Path(name)),

@@ -19,7 +19,7 @@ Paths = Mapping[int, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class UnusedDisk:
     """A disk that a server does not use. `disk` is what its label calls it, if it is ours."""
 
     local_path: str
@@ -56,7 +56,7 @@ def returned(working: Paths, asked: datetime) -> list[Disk]:
 
 
 @transaction.atomic
-def note_refused(told: Mapping[int, Collection[Refused]]) -> None:
+def note_refused(told: Mapping[int, Collection[UnusedDisk]]) -> None:
     """Keep what servers refuse now, and forget what they told before."""
     found = {
         (server, one.local_path, one.disk): one.reason[:500]

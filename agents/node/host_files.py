@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agents.engines.devices import kernel
 from agents.engines.devices.block_device import FIRST_INDEX
-from agents.engines.devices.identity import DEVICE_WORD, NAME_WORD
+from agents.engines.devices.device_identity import DEVICE_WORD, NAME_WORD
 from agents.node.config import DeviceKind, HeadConfig
 
 MODULES = Path("etc/modules-load.d/vastsky.conf")

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vastsky_client import ids, lists, trees, words
-from vastsky_client.calls import Call
+from vastsky_client import lists, trees, words, written_ids
+from vastsky_client.manager_calls import Call
 
 
 class Ambiguous(Exception):
@@ -37,10 +37,10 @@ class Command:
 
 def find_volume(call: Call, word: str) -> dict[str, int | str]:
     """Tell which volume is meant, by lvolid or lvolname; never guess."""
-    if ids.is_volume(word):
-        return {"lvolid": ids.volume(word)}
+    if written_ids.is_volume(word):
+        return {"lvolid": written_ids.volume(word)}
     by_name: dict[str, int | str] = {"lvolname": word}
-    if not ids.is_bare(word) or not 0 < int(word, 16) <= ids.LARGEST:
+    if not written_ids.is_bare(word) or not 0 < int(word, 16) <= written_ids.LARGEST:
         return by_name
     by_id: dict[str, int | str] = {"lvolid": int(word, 16)}
     named, numbered = _look_up(call, **by_name), _look_up(call, **by_id)
@@ -135,9 +135,9 @@ def deleter(method: str, member: str) -> Callable[[Call, Namespace], list[str]]:
 
 
 LVOL = Argument("LVOL", words.volume, "a volume: its id, such as lvol-000008d1, or its name")
-HSVR = Argument("HSVR", ids.head, "a head server: its id, such as hsvr-00000001")
-SSVR = Argument("SSVR", ids.storage, "a storage server: its id, such as ssvr-00000001")
-PDSK = Argument("PDSK", ids.disk, "a disk: its id, such as pdsk-0000000a")
+HSVR = Argument("HSVR", written_ids.head, "a head server: its id, such as hsvr-00000001")
+SSVR = Argument("SSVR", written_ids.storage, "a storage server: its id, such as ssvr-00000001")
+PDSK = Argument("PDSK", written_ids.disk, "a disk: its id, such as pdsk-0000000a")
 NAME = Argument("NAME", words.name, "up to 64 of -._a-zA-Z0-9; no other volume has it")
 GB = Argument("GB", words.whole_number, "the capacity, in units of 2^30 bytes")
 REDUNDANCY = Argument("--redundancy", words.whole_number, "replicas of the data, 2 to 9; 3 without")

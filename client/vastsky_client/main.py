@@ -9,8 +9,8 @@ import xmlrpc.client
 from collections.abc import Sequence
 from pathlib import Path
 
-from vastsky_client.calls import DEFAULT_URL, Unanswered, manager
 from vastsky_client.commands import COMMANDS, Ambiguous, Argument, Command
+from vastsky_client.manager_calls import DEFAULT_URL, Unanswered, manager
 
 REFUSED, USAGE = 1, 2
 EPILOG = f"""\

@@ -3,7 +3,7 @@
 import re
 from argparse import ArgumentTypeError
 
-from vastsky_client import ids
+from vastsky_client import written_ids
 
 
 def name(word: str) -> str:
@@ -16,13 +16,13 @@ def name(word: str) -> str:
 
 def volume(word: str) -> str:
     """Pass the id of a volume in any form, or a name."""
-    if ids.is_volume(word):
-        ids.volume(word)
+    if written_ids.is_volume(word):
+        written_ids.volume(word)
     return name(word)
 
 
 def whole_number(word: str) -> int:
     """Read a number that fits the protocol's int."""
-    if not re.fullmatch("[0-9]{1,10}", word) or int(word) > ids.LARGEST:
-        raise ArgumentTypeError(f"{word!r} is no whole number up to {ids.LARGEST}")
+    if not re.fullmatch("[0-9]{1,10}", word) or int(word) > written_ids.LARGEST:
+        raise ArgumentTypeError(f"{word!r} is no whole number up to {written_ids.LARGEST}")
     return int(word)

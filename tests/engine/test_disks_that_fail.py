@@ -15,7 +15,7 @@ from agents.engines.base import Lease
 from agents.engines.userspace.loop.coroutines import LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.process import orders, spawn
+from agents.engines.userspace.process import dialogue, spawn
 from agents.engines.userspace.storage.data_server_process import DataServer
 from agents.engines.userspace.storage.served_disk import ServedDisk
 from agents.protocol import ReplicaState
@@ -48,7 +48,7 @@ class FailingDisk:
         store.engine.stop()
         assert spawn.await_end(str(store.folder / "data.lock"), 10)
         Listener(self._reactor, ("127.0.0.1", store.engine.port), self._server.exports)
-        LoopTask(self._server.perform(orders.ServeLeases((lease,))))
+        LoopTask(self._server.perform(dialogue.ServeLeases((lease,))))
         thread = threading.Thread(target=self._reactor.run)
         thread.start()
         try:

@@ -18,7 +18,7 @@ from agents.engines.userspace.head import state_file
 from agents.engines.userspace.mirror.live_replica import LiveState
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
-from agents.engines.userspace.process import orders, spawn
+from agents.engines.userspace.process import dialogue, spawn
 from agents.protocol import Reason, ReplicaState
 from agents.structs import to_struct
 from deploy.local.nbd import NbdClient
@@ -127,7 +127,7 @@ def test_missed_chunks_of_9b700b5_are_read_and_9b700b5_reads_ours(make_folder: M
 @pytest.mark.parametrize("name", ["data.lock", "head.lock"])
 def test_the_holder_of_a_lock_file_of_9b700b5_is_known(make_folder: MakeFolder, name: str) -> None:
     path = make_folder() / name
-    assert spawn.take_lock(str(path), orders.LockHolder())
+    assert spawn.take_lock(str(path), dialogue.LockHolder())
     path.write_bytes((GOLDEN / name).read_bytes())
 
     holder = spawn.lock_holder(str(path))
@@ -139,7 +139,7 @@ def test_the_holder_of_a_lock_file_of_9b700b5_is_known(make_folder: MakeFolder, 
 
 def test_a_lock_file_of_a_newer_version_is_refused(make_folder: MakeFolder) -> None:
     path = str(make_folder() / "lock")
-    assert spawn.take_lock(path, replace(orders.LockHolder(1), version=2))
+    assert spawn.take_lock(path, replace(dialogue.LockHolder(1), version=2))
 
     with pytest.raises(EngineError, match="version 2"):
         spawn.lock_holder(path)
@@ -205,25 +205,25 @@ def test_a_group_whose_files_are_those_of_9b700b5_is_revived(make_lab: MakeLab) 
 @pytest.mark.parametrize(
     ("verb", "kind"),
     [
-        ("state", orders.TellState),
-        ("detach", orders.TakeDown),
-        ("snapshot", orders.TakeSnapshot),
-        ("unsnapshot", orders.RemoveSnapshot),
-        ("rebuild", orders.StartRebuild),
-        ("cancel", orders.StopRebuild),
-        ("leases", orders.TellLeases),
-        ("export", orders.ServeLeases),
-        ("drop", orders.DropLeases),
-        ("stop", orders.EndServer),
+        ("state", dialogue.TellState),
+        ("detach", dialogue.TakeDown),
+        ("snapshot", dialogue.TakeSnapshot),
+        ("unsnapshot", dialogue.RemoveSnapshot),
+        ("rebuild", dialogue.StartRebuild),
+        ("cancel", dialogue.StopRebuild),
+        ("leases", dialogue.TellLeases),
+        ("export", dialogue.ServeLeases),
+        ("drop", dialogue.DropLeases),
+        ("stop", dialogue.EndServer),
     ],
 )
-def test_orders_are_those_of_9b700b5_both_ways(verb: str, kind: type[orders.Order]) -> None:
+def test_orders_are_those_of_9b700b5_both_ways(verb: str, kind: type[dialogue.Order]) -> None:
     struct, _ = conversation(verb)
 
-    order = orders.unpack_order(struct)
+    order = dialogue.unpack_order(struct)
 
     assert type(order) is kind
-    packed = orders.pack_order(order)
+    packed = dialogue.pack_order(order)
     # Of a device processes of 9b700b5 ignore what they do not know.
     packed.get("device", {}).pop("created", None)
     assert packed == struct
@@ -232,9 +232,9 @@ def test_orders_are_those_of_9b700b5_both_ways(verb: str, kind: type[orders.Orde
 @pytest.mark.parametrize(
     ("verb", "kind"),
     [
-        ("state", orders.GroupReply),
-        ("detach", orders.TakenDown),
-        ("leases", tuple[orders.ServedLease, ...]),
+        ("state", dialogue.GroupReply),
+        ("detach", dialogue.TakenDown),
+        ("leases", tuple[dialogue.ServedLease, ...]),
         ("rebuild", type(None)),
         ("export", type(None)),
     ],
@@ -242,19 +242,19 @@ def test_orders_are_those_of_9b700b5_both_ways(verb: str, kind: type[orders.Orde
 def test_answers_are_those_of_9b700b5_both_ways(verb: str, kind: type) -> None:
     _, struct = conversation(verb)
 
-    reply: object = orders.unpack_reply(kind, struct)
+    reply: object = dialogue.unpack_reply(kind, struct)
 
     # To the member: agents of 9b700b5 take replicas and leases as they are, with no member more.
     # Of devices they ignore what they do not know.
-    told = orders.value_reply(reply)
-    if isinstance(reply, orders.GroupReply):
+    told = dialogue.value_reply(reply)
+    if isinstance(reply, dialogue.GroupReply):
         assert {device.pop("waiting") for device in told["value"]["devices"]} == {0}
     assert told == struct
 
 
 def test_a_served_lease_is_a_lease_and_its_clients() -> None:
     lease = Lease("10.1-secret", "/disks/a", 0, GB, 4362076160, 10, 7, 1)
-    served = orders.unpack_reply(tuple[orders.ServedLease, ...], conversation("leases")[1])
+    served = dialogue.unpack_reply(tuple[dialogue.ServedLease, ...], conversation("leases")[1])
 
     assert (served[0].lease(), served[0].clients) == (lease, 1)
 
@@ -263,9 +263,9 @@ def test_an_answer_that_something_failed_is_raised() -> None:
     struct = {"errno": errno.ENOENT, "message": "no mirror 999 in this group"}
 
     with pytest.raises(EngineError, match="no mirror 999") as refused:
-        orders.unpack_reply(type(None), struct)
+        dialogue.unpack_reply(type(None), struct)
 
-    assert orders.error_reply(refused.value) == struct
+    assert dialogue.error_reply(refused.value) == struct
 
 
 def test_what_is_no_order_is_refused() -> None:
@@ -279,12 +279,12 @@ def test_what_is_no_order_is_refused() -> None:
     )
     for struct in nonsense:
         with pytest.raises(EngineError) as refused:
-            orders.unpack_order(struct)
+            dialogue.unpack_order(struct)
         assert refused.value.errno == errno.EINVAL
 
 
 def test_a_head_process_is_started_with_what_9b700b5_starts_one_with() -> None:
-    arguments = orders.HeadArguments(
+    arguments = dialogue.HeadArguments(
         folder="/s/groups/00000007",
         run_dir="/r",
         links_dir="/dev/vas",

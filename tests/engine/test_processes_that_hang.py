@@ -18,7 +18,7 @@ from agents.engines.userspace.mirror.live_replica import INSYNC, LiveReplica
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.nbd.client_connection import LOST
-from agents.engines.userspace.process import control, orders
+from agents.engines.userspace.process import control, dialogue
 from agents.ondisk import GB
 from agents.protocol import DeviceSpec, MirrorSpec
 from deploy.local.nbd import NbdClient
@@ -69,7 +69,7 @@ def test_a_process_whom_too_many_ask_already_is_one_that_does_not_answer(make_la
     started = time.monotonic()
     for _ in range(AT_ONCE):
         with pytest.raises(EngineError) as refused:
-            control.ask(path, orders.TellState(), orders.GroupReply, "it", 0.001)
+            control.ask(path, dialogue.TellState(), dialogue.GroupReply, "it", 0.001)
         assert refused.value.errno == errno.ETIMEDOUT
 
     assert time.monotonic() - started < 30

@@ -13,7 +13,7 @@ from agents.engines.userspace.loop.coroutines import LoopTask, io
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.process import orders, spawn
+from agents.engines.userspace.process import dialogue, spawn
 from agents.engines.userspace.storage import leased_range
 from agents.engines.userspace.storage.data_server_process import DataServer
 from agents.ondisk import GB
@@ -289,25 +289,25 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
     os.truncate(path, GB)
     lease = Lease("x", str(path), 0, MIB, 2 * MIB, 1, 7, 1)
     reactor, slow, ended = Reactor(), threading.Event(), []
-    seen: list[orders.ServedLease] = []
+    seen: list[dialogue.ServedLease] = []
     server = DataServer(reactor)
     monkeypatch.setattr(leased_range, "_zero", lambda *_: slow.wait(10))
 
     async def drop() -> None:
-        await server.perform(orders.DropLeases(("x",)))
+        await server.perform(dialogue.DropLeases(("x",)))
         ended.append(slow.is_set())
 
     async def act() -> None:
-        await server.perform(orders.ServeLeases((lease,)))
+        await server.perform(dialogue.ServeLeases((lease,)))
         device = server.exports.find("x")
         assert device is not None
         device.submit(messages.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
         drops = [LoopTask(drop()), LoopTask(drop())]
-        seen.extend(await server.perform(orders.TellLeases()) or ())
+        seen.extend(await server.perform(dialogue.TellLeases()) or ())
         reactor.after(0.1, slow.set)
         for one in drops:
             await one
-        seen.extend(await server.perform(orders.TellLeases()) or ())
+        seen.extend(await server.perform(dialogue.TellLeases()) or ())
         reactor.stop()
 
     LoopTask(act())
@@ -332,7 +332,7 @@ def test_a_flush_that_failed_fails_every_lease_of_the_disk(
     async def act() -> None:
         for place in range(2):
             lease = Lease(str(place), str(path), place * MIB, MIB, 9 * MIB, place, 7, 1)
-            await server.perform(orders.ServeLeases((lease,)))
+            await server.perform(dialogue.ServeLeases((lease,)))
         one, other = (server.exports.find(name) for name in "01")
         answers.append((await io(other, messages.WRITE, 0, 4096, bytes(4096)))[0])
         answers.append((await io(one, messages.WRITE, 0, 4096, bytes(4096), messages.FUA))[0])
@@ -369,7 +369,7 @@ def test_what_a_former_owner_began_never_lands_after_what_the_new_one_writes(
     server = DataServer(reactor)
     Listener(reactor, ("127.0.0.1", port), server.exports)
     lease = Lease("x", str(path), 0, MIB, 2 * MIB, 1, 7, 1)
-    LoopTask(server.perform(orders.ServeLeases((lease,))))
+    LoopTask(server.perform(dialogue.ServeLeases((lease,))))
     serving = threading.Thread(target=reactor.run)
     serving.start()
     try:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from agents.engines.devices.block_device import BlockDevice
-from agents.engines.devices.identity import Identity
+from agents.engines.devices.device_identity import DeviceIdentity
 from agents.engines.devices.users import holders, openers
 from tests.engine.fake_kernel import FakeKernel
 
-DEVICE = BlockDevice(1000, Identity(1, 7, 7, "vol", "/run/v00000007.sock"))
+DEVICE = BlockDevice(1000, DeviceIdentity(1, 7, 7, "vol", "/run/v00000007.sock"))
 MOUNT = "36 1 {number} / {place} rw,relatime shared:1 - {kind} {source} rw\n"
 
 

@@ -4,8 +4,8 @@ import time
 from dataclasses import replace
 
 from agents.protocol import FoundReplica, GroupState, ReplicaMark, VolumeAbout
-from volumes.recovery import plan
-from volumes.recovery.plan import Held, HeldReplica
+from volumes.recovery import recovery_plan
+from volumes.recovery.recovery_plan import Held, HeldReplica
 from volumes.recovery.survey import DiskTold, GroupTold, Survey
 
 BORN = 1764000000
@@ -64,11 +64,11 @@ def test_much_is_planned_in_proportion() -> None:
     gapped = Held([], {}, {}, 3 * MANY + 1, [range(n, n + 3) for n in range(1, 3 * MANY, 3)])
     began = time.monotonic()
 
-    assert len(plan.make(described, rows).volumes) == MANY
-    assert not plan.make(older, rows).quarantined
-    assert len(plan.make(described, NOTHING).volumes) == MANY
-    assert len(plan.make(described, gapped).volumes) == MANY
-    assert len(plan.make(_told(), rows).lost) == MANY
+    assert len(recovery_plan.make(described, rows).volumes) == MANY
+    assert not recovery_plan.make(older, rows).quarantined
+    assert len(recovery_plan.make(described, NOTHING).volumes) == MANY
+    assert len(recovery_plan.make(described, gapped).volumes) == MANY
+    assert len(recovery_plan.make(_told(), rows).lost) == MANY
 
     assert time.monotonic() - began < LONG
 
@@ -77,8 +77,10 @@ def test_space_that_several_replicas_reach_into_is_nobodys_own() -> None:
     rows = _rows(2)
     wide = _found(0)
 
-    both = plan.make(_told(wide, _found(1)), rows)
-    shifted = plan.make(_told(replace(wide, at_gb=1, mark=ReplicaMark(99, 1, 1, clean=True))), rows)
+    both = recovery_plan.make(_told(wide, _found(1)), rows)
+    shifted = recovery_plan.make(
+        _told(replace(wide, at_gb=1, mark=ReplicaMark(99, 1, 1, clean=True))), rows
+    )
 
     assert both.lost == ()
     assert shifted.lost == (3, 6)
@@ -87,7 +89,7 @@ def test_space_that_several_replicas_reach_into_is_nobodys_own() -> None:
 def test_what_was_shredded_or_used_anew_is_nobodys() -> None:
     over = replace(_found(0), live=False)
 
-    chosen = plan.make(_told(over), NOTHING)
+    chosen = recovery_plan.make(_told(over), NOTHING)
 
     assert (chosen.volumes, dict(chosen.quarantined)) == ((), {})
     assert chosen.next_id > over.mark.dextid
@@ -96,7 +98,7 @@ def test_what_was_shredded_or_used_anew_is_nobodys() -> None:
 def test_two_volumes_of_one_number_are_told_apart_by_their_births() -> None:
     stranger = replace(_found(0), volume=replace(_found(0).volume, created=BORN + 1))
 
-    chosen = plan.make(_told(stranger), _rows(1))
+    chosen = recovery_plan.make(_told(stranger), _rows(1))
 
     assert chosen.volumes == ()
     assert "another one" in "".join(chosen.quarantined.values())
@@ -106,7 +108,7 @@ def test_a_volume_whose_name_is_taken_gets_its_number_beside_it() -> None:
     again = _found(5, described=True)
     again = replace(again, volume=replace(again.volume, name="v0"))
 
-    chosen = plan.make(_told(_found(0), again), _rows(1))
+    chosen = recovery_plan.make(_told(_found(0), again), _rows(1))
 
     names = {volume.about.lvolid: volume.name for volume in chosen.volumes}
     assert names == {1: "v0", 16: "v0.00000010"}
@@ -115,7 +117,7 @@ def test_a_volume_whose_name_is_taken_gets_its_number_beside_it() -> None:
 def test_a_volume_whose_end_nobody_holds_is_kept_in_quarantine() -> None:
     begun = replace(_found(0), volume=replace(_found(0).volume, capacity_gb=6, store_gb=6))
 
-    chosen = plan.make(_told(begun), NOTHING)
+    chosen = recovery_plan.make(_told(begun), NOTHING)
 
     assert chosen.volumes == ()
     assert list(chosen.quarantined.values()) == ["nothing holds its GB 2"]
@@ -124,8 +126,8 @@ def test_a_volume_whose_end_nobody_holds_is_kept_in_quarantine() -> None:
 def test_a_snapshot_without_its_origin_is_kept_in_quarantine() -> None:
     snapshot = replace(_found(1), volume=replace(_found(1).volume, origin=1))
 
-    alone = plan.make(_told(snapshot), NOTHING)
-    both = plan.make(_told(snapshot, _found(0)), NOTHING)
+    alone = recovery_plan.make(_told(snapshot), NOTHING)
+    both = recovery_plan.make(_told(snapshot, _found(0)), NOTHING)
 
     assert list(alone.quarantined.values()) == ["its origin lvol-00000001 was not found"]
     assert [volume.about.lvolid for volume in both.volumes] == [1, 4]
@@ -134,8 +136,8 @@ def test_a_snapshot_without_its_origin_is_kept_in_quarantine() -> None:
 def test_a_mark_that_nothing_explains_is_kept_in_quarantine() -> None:
     mark = _found(0, described=False)
 
-    assert dict(plan.make(_told(mark), NOTHING).quarantined)
-    assert not plan.make(_told(mark), _rows(1)).quarantined
+    assert dict(recovery_plan.make(_told(mark), NOTHING).quarantined)
+    assert not recovery_plan.make(_told(mark), _rows(1)).quarantined
 
 
 def test_of_two_replicas_of_a_mirror_on_one_server_the_newer_is_taken() -> None:
@@ -144,7 +146,7 @@ def test_of_two_replicas_of_a_mirror_on_one_server_the_newer_is_taken() -> None:
     wide = replace(older.volume, redundancy=3)
     told = _told(replace(older, volume=wide), replace(newer, volume=wide))
 
-    chosen = plan.make(told, NOTHING)
+    chosen = recovery_plan.make(told, NOTHING)
 
     assert [place.dextid for place in chosen.surplus] == [older.mark.dextid]
     assert [place.dextid for v in chosen.volumes for place in v.places] == [99]
@@ -153,8 +155,8 @@ def test_of_two_replicas_of_a_mirror_on_one_server_the_newer_is_taken() -> None:
 def test_a_volume_that_runs_was_not_deleted() -> None:
     running = GroupTold(7, GroupState(1, 3, alive=True, devices=(), replicas=()))
 
-    gone = plan.make(_told(), _rows(1))
-    runs = plan.make(replace(_told(), groups=(running,)), _rows(1))
+    gone = recovery_plan.make(_told(), _rows(1))
+    runs = recovery_plan.make(replace(_told(), groups=(running,)), _rows(1))
 
     assert gone.deleted == (1,)
     assert runs.deleted == ()
@@ -176,6 +178,6 @@ def test_a_number_that_was_given_out_since_does_not_make_a_volume_seem_deleted()
     """What a database that was copied back gave out before it noticed names nothing of it."""
     since = Held([], {}, {}, 2)
 
-    assert [v.about.lvolid for v in plan.make(_told(_found(0)), since).volumes] == [1]
+    assert [v.about.lvolid for v in recovery_plan.make(_told(_found(0)), since).volumes] == [1]
     recovered_and_deleted = Held([], {}, {}, 9, [range(3, 4)])
-    assert plan.make(_told(_found(0)), recovered_and_deleted).volumes == ()
+    assert recovery_plan.make(_told(_found(0)), recovered_and_deleted).volumes == ()

@@ -20,7 +20,7 @@ State = StorageState | HeadState
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundNode:
     """A node as it tells itself, and where it was asked."""
 
     addresses: tuple[str, ...]
@@ -32,7 +32,7 @@ class Found:
         return self.state.ssvrid if isinstance(self.state, StorageState) else self.state.hsvrid
 
 
-def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
+def learn(named: Sequence[tuple[str, ...]]) -> list[FoundNode]:
     """Ask each node at its addresses, and write down what it is; Invalid unless all is empty.
 
     A machine may be a head and a storage server at once: each is asked for both.
@@ -53,7 +53,7 @@ def learn(named: Sequence[tuple[str, ...]]) -> list[Found]:
     return found
 
 
-def meet() -> list[Found]:
+def meet() -> list[FoundNode]:
     """Write down the disks of servers that registered by themselves; those that had any to tell.
 
     They register as ever in recovery mode, with the numbers that they had; their disks may not.
@@ -65,7 +65,7 @@ def meet() -> list[Found]:
     answers = nodes.ask_all({pk: agent.state for pk, agent in agents.items()})
     known = set(Disk.objects.values_list("disk_uuid", flat=True))
     found = [
-        Found(addresses, state)
+        FoundNode(addresses, state)
         for pk, addresses in where.items()
         if isinstance(state := answers[pk], StorageState)
         and state.ssvrid == pk
@@ -77,20 +77,20 @@ def meet() -> list[Found]:
     return found
 
 
-def _ask(named: Sequence[tuple[str, ...]]) -> list[Found]:
+def _ask(named: Sequence[tuple[str, ...]]) -> list[FoundNode]:
     answers = nodes.ask_all({2 * n: nodes.storage_at(where).state for n, where in enumerate(named)})
     heads = nodes.ask_all({2 * n: nodes.head_at(where).state for n, where in enumerate(named)})
     return [
-        Found(named[n // 2], state)
+        FoundNode(named[n // 2], state)
         for told in (answers, heads)
         for n, state in told.items()
         if isinstance(state, State)
     ]
 
 
-def _refuse_copies(found: Iterable[Found]) -> None:
+def _refuse_copies(found: Iterable[FoundNode]) -> None:
     """A node that answers twice was named twice, or copied: nobody could tell which is which."""
-    seen: dict[tuple[type[State], object], Found] = {}
+    seen: dict[tuple[type[State], object], FoundNode] = {}
     for one in found:
         for name in {one.number, one.state.node_uuid} - {0, ""}:
             first = seen.setdefault((type(one.state), name), one)
@@ -102,7 +102,7 @@ def _refuse_copies(found: Iterable[Found]) -> None:
 
 
 @write_lock()
-def _write_servers(found: Iterable[Found]) -> None:
+def _write_servers(found: Iterable[FoundNode]) -> None:
     servers.cluster()
     first = next(iter(found)).state
     newest = max(one.state.incarnation for one in found)
@@ -126,7 +126,7 @@ def _write_servers(found: Iterable[Found]) -> None:
 
 
 @transaction.atomic
-def _write_disks(found: Iterable[Found], places: Mapping[str, int], next_id: int) -> None:
+def _write_disks(found: Iterable[FoundNode], places: Mapping[str, int], next_id: int) -> None:
     """Numbers of extents begin above all that disks tell of: what lies there keeps its own.
 
     Of two disks that bear one label, `places` tells on which server the one is that is taken.

@@ -12,7 +12,7 @@ from volumes.jobs import queue
 from volumes.models import AbsentNode, Attachment, Job, LogicalVolume, Replica
 from volumes.placement import allocation
 from volumes.recovery import quarantine, take_up
-from volumes.recovery.plan import Plan
+from volumes.recovery.recovery_plan import Plan
 from volumes.recovery.survey import GroupTold, Survey
 
 Say = Callable[[str], object]

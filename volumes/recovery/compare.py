@@ -7,8 +7,8 @@ from django.db import transaction
 from volumes.models import Attachment
 from volumes.orphans import knowledge
 from volumes.orphans.standing import Standing
-from volumes.recovery import held, plan
-from volumes.recovery.plan import HeldReplica, Plan
+from volumes.recovery import held, recovery_plan
+from volumes.recovery.recovery_plan import HeldReplica, Plan
 from volumes.recovery.survey import Survey
 
 
@@ -23,7 +23,7 @@ def unknown(told: Survey) -> Iterator[str]:
     """Tell what those that answered have and the rows have not, and the other way round."""
     with transaction.atomic():
         rows = held.held()
-        chosen = plan.make(told, rows)
+        chosen = recovery_plan.make(told, rows)
         running = list(_unknown_groups(told))
     yield from _unknown_replicas(chosen, {replica.dextid: replica for replica in rows.replicas})
     yield from running

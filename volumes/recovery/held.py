@@ -4,8 +4,8 @@ from django.db import transaction
 
 from inventory import ids, recovery
 from volumes.models import LogicalVolume, Replica
-from volumes.recovery import plan as planning
-from volumes.recovery.plan import Held, HeldReplica, Plan
+from volumes.recovery import recovery_plan as planning
+from volumes.recovery.recovery_plan import Held, HeldReplica, Plan
 from volumes.recovery.survey import Survey
 
 Status = Replica.Status

@@ -10,13 +10,13 @@ from inventory.models import Disk, Extent
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import Job, Orphan, Replica
-from volumes.recovery.plan import Place
+from volumes.recovery.recovery_plan import ReplicaPlace
 
 NAMED = 8
 
 
 @write_lock()
-def give_up(place: Place) -> None:
+def give_up(place: ReplicaPlace) -> None:
     """Have the space of a replica zeroed that others have replaced."""
     if not Extent.objects.filter(pk=place.dextid).exists():
         space.adopt(piece(place, place.dextid), Extent.Status.OFFLINE)
@@ -24,7 +24,7 @@ def give_up(place: Place) -> None:
 
 
 @write_lock()
-def keep(place: Place, reason: str) -> None:
+def keep(place: ReplicaPlace, reason: str) -> None:
     """Keep everybody from what cannot be decided: it is neither used nor zeroed."""
     number = place.dextid
     taken = number == 0 or Extent.objects.filter(pk=number).exists()
@@ -75,7 +75,7 @@ def _release(kept: Sequence[Orphan]) -> int:
     return queue.submit_all(Job.Kind.SHRED, works)
 
 
-def note(place: Place, reason: str) -> None:
+def note(place: ReplicaPlace, reason: str) -> None:
     Orphan.objects.get_or_create(
         kind=Orphan.Kind.REPLICA,
         server=place.server,
@@ -92,7 +92,7 @@ def note(place: Place, reason: str) -> None:
     )
 
 
-def piece(place: Place, number: int) -> space.Piece:
+def piece(place: ReplicaPlace, number: int) -> space.Piece:
     """Name the space of a replica; of a mark alone only the GB beside it is known."""
     found = place.found
     return space.Piece(

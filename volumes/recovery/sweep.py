@@ -24,8 +24,8 @@ from inventory import ids, recovery, servers
 from volumes import nodes
 from volumes.attach import exports
 from volumes.models import Attachment, Job, Orphan, Replica
-from volumes.orphans import knowledge, listing
-from volumes.orphans.listing import Found
+from volumes.orphans import knowledge, orphan_list
+from volumes.orphans.orphan_list import FoundOrphan
 from volumes.orphans.standing import Known, Standing
 from volumes.recovery import notice
 from volumes.replicas import broken
@@ -59,7 +59,7 @@ def event() -> int:
 def sweep_exports(states: dict[int, StorageState]) -> None:
     """Note the exports that nobody here understands; evict those that are over, or left behind."""
     known = knowledge.of(e.lvolid for state in states.values() for e in state.exports)
-    listing.note([Kind.EXPORT], states, _strange_exports(states, known))
+    orphan_list.note([Kind.EXPORT], states, _strange_exports(states, known))
     notice.look_at_storage(states, known)
     if _rests() or recovery.why():
         return
@@ -74,9 +74,9 @@ def sweep_exports(states: dict[int, StorageState]) -> None:
         _evict_some(server, [e for e in state.exports if _is_left(e, server, known, places)])
 
 
-def _strange_exports(states: dict[int, StorageState], known: Known) -> dict[Found, int]:
+def _strange_exports(states: dict[int, StorageState], known: Known) -> dict[FoundOrphan, int]:
     return {
-        Found(Kind.EXPORT, server, e.lvolid, e.epoch, e.dextid, e.disk): e.clients
+        FoundOrphan(Kind.EXPORT, server, e.lvolid, e.epoch, e.dextid, e.disk): e.clients
         for server, state in states.items()
         for e in state.exports
         if known.of_group(e.lvolid, e.epoch) == Standing.STRANGE
@@ -137,7 +137,7 @@ def sweep_groups(states: dict[int, HeadState]) -> None:
     """
     groups = [group for state in states.values() for group in state.groups]
     known = knowledge.of(_numbers(groups))
-    listing.note([Kind.GROUP, Kind.SNAPSHOT], states, dict(_strange(states, known)))
+    orphan_list.note([Kind.GROUP, Kind.SNAPSHOT], states, dict(_strange(states, known)))
     notice.look_at_heads(states, known)
     if _rests() or recovery.why():
         return
@@ -157,16 +157,19 @@ def _numbers(groups: Iterable[GroupState]) -> Iterator[int]:
         yield from (device.lvolid for device in group.devices)
 
 
-def _strange(states: dict[int, HeadState], known: Known) -> Iterator[tuple[Found, int]]:
+def _strange(states: dict[int, HeadState], known: Known) -> Iterator[tuple[FoundOrphan, int]]:
     for head, state in states.items():
         for group in state.groups:
             if known.of_group(group.lvolid, group.epoch) == Standing.STRANGE:
                 clients = sum(device.clients for device in group.devices)
-                yield Found(Kind.GROUP, head, group.lvolid, group.epoch), clients
+                yield FoundOrphan(Kind.GROUP, head, group.lvolid, group.epoch), clients
                 continue
             for device in group.devices:
                 if known.of_volume(device.lvolid) == Standing.STRANGE:
-                    yield Found(Kind.SNAPSHOT, head, device.lvolid, group.epoch), device.clients
+                    yield (
+                        FoundOrphan(Kind.SNAPSHOT, head, device.lvolid, group.epoch),
+                        device.clients,
+                    )
 
 
 def _take_down(head: int, group: GroupState) -> None:

@@ -8,7 +8,7 @@ from inventory.models import Extent
 from inventory.write_lock import write_lock
 from volumes.models import LogicalVolume, Mirror, Replica
 from volumes.recovery import quarantine
-from volumes.recovery.plan import Place, VolumePlan
+from volumes.recovery.recovery_plan import ReplicaPlace, VolumePlan
 from volumes.replicas import states
 
 Status = Replica.Status
@@ -60,7 +60,7 @@ def _volume_row(volume: VolumePlan) -> LogicalVolume:
     return row
 
 
-def _take_up_replica(row: LogicalVolume, place: Place, newest: int) -> None:
+def _take_up_replica(row: LogicalVolume, place: ReplicaPlace, newest: int) -> None:
     """Record where a replica is, and whether it is one of the newest."""
     found = place.found
     good = found.mark.events == newest

@@ -86,7 +86,7 @@ def of_disks(disk_ids: Collection[int]) -> dict[int, Usage]:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class ServerRoom:
     """GB of a server's disks: all, those that are free, and those that can be allocated now."""
 
     capacity: int = 0
@@ -94,16 +94,16 @@ class Room:
     allocatable: int = 0
 
 
-NO_ROOM = Room()
+NO_ROOM = ServerRoom()
 
 
-def of_servers() -> dict[int, Room]:
+def of_servers() -> dict[int, ServerRoom]:
     """Sum up all storage servers."""
     free, allocatable = tree.free_gb(), tree.available_gb()
-    sums: dict[int, Room] = {}
+    sums: dict[int, ServerRoom] = {}
     for disk in tree.disks(Q()):
-        room = sums.get(disk.server_id, Room())
-        sums[disk.server_id] = Room(
+        room = sums.get(disk.server_id, ServerRoom())
+        sums[disk.server_id] = ServerRoom(
             room.capacity + disk.capacity_gb,
             room.free + free.get(disk.id, 0),
             room.allocatable + allocatable.get(disk.id, 0),

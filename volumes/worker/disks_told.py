@@ -16,7 +16,7 @@ def note_refused(states: Mapping[int, StorageState], asked: datetime) -> None:
     """Take over which disks servers do not use, and why; and which of them are second ones."""
     whereabouts.note_refused(
         {
-            server: [whereabouts.Refused(r.local_path, r.disk, r.reason) for r in state.refused]
+            server: [whereabouts.UnusedDisk(r.local_path, r.disk, r.reason) for r in state.refused]
             for server, state in states.items()
         }
     )

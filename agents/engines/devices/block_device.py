@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.engines.devices.identity import Identity, parse
+from agents.engines.devices.device_identity import DeviceIdentity, parse
 
 SYS_BLOCK = Path("/sys/block")
 DEV = Path("/dev")
@@ -24,7 +24,7 @@ class BlockDevice:
     """A device of the kernel that is connected, or was, to a volume's process."""
 
     index: int
-    identity: Identity
+    identity: DeviceIdentity
 
     @property
     def name(self) -> str:

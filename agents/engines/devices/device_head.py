@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from agents.engines.base import EngineError, HeadEngine
 from agents.engines.devices.block_device import BlockDevice, is_ours
+from agents.engines.devices.device_identity import DeviceIdentity
 from agents.engines.devices.devices import Devices
-from agents.engines.devices.identity import Identity
 from agents.engines.devices.links import Links
 from agents.engines.devices.reconnector import Reconnector
 from agents.engines.userspace.process import memory
@@ -165,7 +165,7 @@ class DeviceHead:
                 continue
             try:
                 device = there.get(volume) or self._devices.make(
-                    Identity(epoch, lvolid, volume, labels[0], socket)
+                    DeviceIdentity(epoch, lvolid, volume, labels[0], socket)
                 )
                 self._links.show(labels, str(device.node))
             except OSError as error:

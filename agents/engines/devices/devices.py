@@ -13,7 +13,7 @@ from pathlib import Path
 from agents.engines.base import Access, EngineError
 from agents.engines.devices import block_device, kernel
 from agents.engines.devices.block_device import BlockDevice
-from agents.engines.devices.identity import Identity
+from agents.engines.devices.device_identity import DeviceIdentity
 from agents.engines.devices.negotiate import Negotiated, negotiate
 from agents.engines.devices.users import holders, openers
 
@@ -58,7 +58,7 @@ class Devices:
         """Tell whether a device may still be of use."""
         return device not in self._gone and device.is_there()
 
-    def make(self, identity: Identity) -> BlockDevice:
+    def make(self, identity: DeviceIdentity) -> BlockDevice:
         """Make the device of a volume whose process runs."""
         negotiated = negotiate(identity.socket, identity.export, HANDSHAKE_SECONDS)
         with negotiated.connection, self._choosing:
@@ -72,7 +72,7 @@ class Devices:
         logger.info("%s is /dev/%s", identity.name, device.name)
         return device
 
-    def _connect(self, identity: Identity, negotiated: Negotiated) -> int:
+    def _connect(self, identity: DeviceIdentity, negotiated: Negotiated) -> int:
         """Have the kernel make a device; gives its number.
 
         A number that is just being given back is left out. One that is busy is tried again: the

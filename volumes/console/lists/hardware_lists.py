@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 
 from inventory import clock
 from inventory.models import ALIVE, Disk, Extent, HeadServer, StorageServer
-from volumes.console.frame import addresses
+from volumes.console.frame import address_states
 from volumes.console.frame.cells import link, named, used_bar
 from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
@@ -67,7 +67,7 @@ class ServerList(Listing):
     @admin.display(description="Addresses")
     def networks(self, row: HeadServer | StorageServer) -> SafeString:
         rows = sorted(row.addresses.all(), key=lambda address: address.position)
-        shown = format_html_join("", "<span>{}</span>", ((addresses.of(row),) for row in rows))
+        shown = format_html_join("", "<span>{}</span>", ((address_states.of(row),) for row in rows))
         return format_html('<span class="vs-doors">{}</span>', shown)
 
     @admin.display(description="Last answer", ordering="last_answer")

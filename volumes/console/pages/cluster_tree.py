@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from inventory.models import Disk, HeadServer, StorageServer
 from inventory.servers import cluster
-from volumes.console.frame import addresses
+from volumes.console.frame import address_states
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import Pill, place_pill, server_pill
 from volumes.console.pages import hardware_pages
@@ -29,10 +29,10 @@ class ServerLine:
 
     server: HeadServer | StorageServer
     pill: Pill
-    doors: list[addresses.ShownAddress]
+    doors: list[address_states.ShownAddress]
     children: int
     rebuilds: int
-    room: capacity.Room = capacity.NO_ROOM
+    room: capacity.ServerRoom = capacity.NO_ROOM
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _shape(lines: list[ServerLine]) -> str:
 
 
 def _storages() -> list[ServerLine]:
-    answering, sums = addresses.of_servers("storage"), capacity.of_servers()
+    answering, sums = address_states.of_servers("storage"), capacity.of_servers()
     rebuilds, cared = tree.rebuilds_by_storage(), care.under_way()
     counts = dict(Disk.objects.values_list("server").annotate(Count("pk")).order_by())
     return [
@@ -111,7 +111,7 @@ def _storages() -> list[ServerLine]:
 
 
 def _heads() -> list[ServerLine]:
-    answering, rebuilds = addresses.of_servers("head"), tree.rebuilds_by_head()
+    answering, rebuilds = address_states.of_servers("head"), tree.rebuilds_by_head()
     counts = dict(Attachment.objects.values_list("head").annotate(Count("pk")).order_by())
     return [
         ServerLine(

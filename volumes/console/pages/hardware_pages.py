@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
 from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
-from volumes.console.frame import addresses, gone
+from volumes.console.frame import address_states, gone
 from volumes.console.frame.formats import span
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import (
@@ -172,7 +172,7 @@ def _head(request: HttpRequest, head: HeadServer) -> dict[str, Any]:
         "server": head,
         "first_step": _first_step(head),
         "pill": server_pill(head.priority, head.silent_since),
-        "doors": [addresses.of(row) for row in head.addresses.order_by("position")],
+        "doors": [address_states.of(row) for row in head.addresses.order_by("position")],
         "attached": [(row, ATTACHMENTS[Attachment.State(row.state)]) for row in rows[:SHOWN]],
         "attached_count": rows.count(),
         "buttons": run.buttons(request, head),
@@ -186,7 +186,7 @@ def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
         "server": server,
         "first_step": _first_step(server),
         "pill": place_pill(server.priority, server.silent_since, care.of_server(cared, server.pk)),
-        "doors": [addresses.of(row) for row in server.addresses.order_by("position")],
+        "doors": [address_states.of(row) for row in server.addresses.order_by("position")],
         "replicas": [(REPLICAS[Replica.Status(status)], count) for status, count in counts],
         "news": job_page.news(request, Q(server=server)),
         "jobs": _open_jobs(Q(extent__disk__server=server)),

@@ -10,7 +10,7 @@ from agents.protocol import StorageState
 from inventory import audit, recovery
 from inventory.errors import Invalid
 from volumes.recovery import acquaint, apply, compare, held, quarantine, survey
-from volumes.recovery.plan import Plan
+from volumes.recovery.recovery_plan import Plan
 from volumes.recovery.survey import Survey
 
 

@@ -24,7 +24,7 @@ from agents.engines.userspace.mirror.missed_chunks import MissedChunks, check_ve
 from agents.engines.userspace.mirror.volume import Volume
 from agents.engines.userspace.mirror.write_intent import DirtyRegions, WriteIntentBitmap
 from agents.engines.userspace.nbd import messages
-from agents.engines.userspace.process.orders import HeadArguments
+from agents.engines.userspace.process.dialogue import HeadArguments
 from agents.ondisk import GB, MARK_BYTES, Mark, unpack_mark
 from agents.protocol import Reason
 

@@ -6,7 +6,7 @@ import socket
 import threading
 
 from agents.engines.userspace.process import spawn
-from agents.engines.userspace.process.orders import HeadArguments
+from agents.engines.userspace.process.dialogue import HeadArguments
 from agents.protocol import ReplicaReport
 from agents.structs import to_struct
 

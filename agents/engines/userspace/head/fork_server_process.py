@@ -10,7 +10,12 @@ import sys
 from agents.engines.userspace.head import head_process
 from agents.engines.userspace.head.state_file import SavedGroup
 from agents.engines.userspace.process import memory, spawn
-from agents.engines.userspace.process.orders import KINDS, GroupReply, HeadArguments, TakenDown
+from agents.engines.userspace.process.dialogue import (
+    KINDS,
+    GroupReply,
+    HeadArguments,
+    TakenDown,
+)
 from agents.structs import from_struct, learn
 
 ORDER_BYTES = 64 << 10

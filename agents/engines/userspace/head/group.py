@@ -31,7 +31,7 @@ from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.resync_queue import ResyncQueue
 from agents.engines.userspace.mirror.verification import verify
 from agents.engines.userspace.mirror.write_intent import DirtyRegions
-from agents.engines.userspace.process import orders
+from agents.engines.userspace.process import dialogue
 from agents.engines.userspace.snapshot.copy_before_write import Snapshots
 from agents.protocol import ReplicaReport, ReplicaSpec, VerifyReply
 
@@ -42,7 +42,7 @@ class Group:
     """The first device is the origin, the others are its snapshots."""
 
     def __init__(
-        self, reactor: Reactor, arguments: orders.HeadArguments, saved: SavedGroup
+        self, reactor: Reactor, arguments: dialogue.HeadArguments, saved: SavedGroup
     ) -> None:
         self.epoch = saved.epoch
         self._reactor = reactor
@@ -170,24 +170,24 @@ class Group:
     # -- orders
 
     async def perform(
-        self, order: orders.Order
-    ) -> orders.GroupReply | orders.TakenDown | VerifyReply | None:
+        self, order: dialogue.Order
+    ) -> dialogue.GroupReply | dialogue.TakenDown | VerifyReply | None:
         """Carry out one order of the agent."""
         match order:
-            case orders.TellState():
+            case dialogue.TellState():
                 devices = tuple(device.state() for device in self._devices if device.published)
-                return orders.GroupReply(devices, self.reports())
-            case orders.TakeDown():
+                return dialogue.GroupReply(devices, self.reports())
+            case dialogue.TakeDown():
                 return await self._detach()
-            case orders.VerifyBlocks():
+            case dialogue.VerifyBlocks():
                 return VerifyReply(await verify(self._mirror(order.order.mirrorid), order.order))
-            case orders.TakeSnapshot():
+            case dialogue.TakeSnapshot():
                 await self._take_snapshot(state_file.saved_device(order.device))
-            case orders.RemoveSnapshot():
+            case dialogue.RemoveSnapshot():
                 await self._drop_snapshot(order.snapshot)
-            case orders.StartRebuild():
+            case dialogue.StartRebuild():
                 await self._rebuild(order.mirrorid, order.replica, order.replaces)
-            case orders.StopRebuild():
+            case dialogue.StopRebuild():
                 dextid = order.dextid
                 self._cancel(lambda replica: replica.dextid == dextid)
             case _:
@@ -198,7 +198,7 @@ class Group:
         """Report all replicas."""
         return tuple(report for device in self._devices for report in device.reports())
 
-    async def _detach(self) -> orders.TakenDown:
+    async def _detach(self) -> dialogue.TakenDown:
         for device in self._devices:
             if device.clients:
                 raise EngineError(
@@ -226,7 +226,7 @@ class Group:
         for device in self._devices:
             device.part()
         self._reactor.soon.append(self._reactor.stop)
-        return orders.TakenDown(reports, all(clean) and whole)
+        return dialogue.TakenDown(reports, all(clean) and whole)
 
     async def _close_mirror(self, mirror: LiveMirror) -> bool:
         """Let writes land, flush, and mark clean what is known to be equal."""

@@ -46,7 +46,7 @@ class GroupDevice:
         return self.spec.lvolid
 
     @property
-    def served(self) -> messages.BlockDevice:
+    def served(self) -> messages.ServedDevice:
         """What clients open."""
         return self.volume if self.snapshot is None else self.snapshot
 

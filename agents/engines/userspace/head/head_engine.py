@@ -16,7 +16,7 @@ from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
 from agents.engines.userspace.head.hang_watch import HUNG_SECONDS, HangWatch
 from agents.engines.userspace.head.state_file import SavedGroup
-from agents.engines.userspace.process import control, orders, spawn
+from agents.engines.userspace.process import control, dialogue, spawn
 from agents.protocol import (
     AttachOrder,
     DeviceSpec,
@@ -101,7 +101,7 @@ class UserspaceHead:
             if saved.epoch == order.epoch:
                 if not alive:
                     self.revive(lvolid)
-                return self._ask(lvolid, orders.TellState(), orders.GroupReply).replicas
+                return self._ask(lvolid, dialogue.TellState(), dialogue.GroupReply).replicas
             self._clear(lvolid, saved)
         self._folder(lvolid).mkdir(mode=0o700, exist_ok=True)
         try:
@@ -140,7 +140,7 @@ class UserspaceHead:
             if not saved.ended:
                 self._clear(lvolid, saved)
             return _distrusted_of(saved)
-        taken_down = self._ask(lvolid, orders.TakeDown(), orders.TakenDown)
+        taken_down = self._ask(lvolid, dialogue.TakeDown(), dialogue.TakenDown)
         if not spawn.await_end(self._lock(lvolid), ORDER_SECONDS):
             spawn.kill(self._lock(lvolid))
         if taken_down.clean:
@@ -166,18 +166,18 @@ class UserspaceHead:
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
-        self._ask(lvolid, orders.TakeSnapshot(device), NoneType)
+        self._ask(lvolid, dialogue.TakeSnapshot(device), NoneType)
 
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
         """Take a snapshot device away; EBUSY while it is open."""
-        self._ask(lvolid, orders.RemoveSnapshot(snapshot), NoneType)
+        self._ask(lvolid, dialogue.RemoveSnapshot(snapshot), NoneType)
         # An engine of an older version may have forgotten it, and have left links to nothing.
         path = published_device.socket_path(str(self._run_dir), snapshot)
         published_device.remove_all_links(str(self._links_dir), path)
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
-        self._ask(lvolid, orders.StartRebuild(mirrorid, replica, replaces), NoneType)
+        self._ask(lvolid, dialogue.StartRebuild(mirrorid, replica, replaces), NoneType)
 
     def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
         """Note where a dead group's replicas are now, for its revival; one that runs knows.
@@ -203,12 +203,12 @@ class UserspaceHead:
 
     def cancel(self, lvolid: int, dextid: int) -> None:
         """Stop the rebuild of a replica."""
-        self._ask(lvolid, orders.StopRebuild(dextid), NoneType)
+        self._ask(lvolid, dialogue.StopRebuild(dextid), NoneType)
 
     def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
         """Tell what a few blocks are on each replica in sync; mend them if the order says so."""
         try:
-            reply = self._ask(order.lvolid, orders.VerifyBlocks(order), VerifyReply)
+            reply = self._ask(order.lvolid, dialogue.VerifyBlocks(order), VerifyReply)
         except EngineError as error:
             if error.errno == errno.EINVAL:  # what an older process says to any new order
                 raise EngineError(errno.ENOSYS, f"group {order.lvolid}: {error}") from None
@@ -228,7 +228,7 @@ class UserspaceHead:
 
     def _start(self, lvolid: int, *, revive: bool) -> tuple[ReplicaReport, ...]:
         folder = self._folder(lvolid)
-        arguments = orders.HeadArguments(
+        arguments = dialogue.HeadArguments(
             folder=str(folder),
             run_dir=str(self._run_dir),
             links_dir=str(self._links_dir),
@@ -251,7 +251,7 @@ class UserspaceHead:
     def _ask(
         self,
         lvolid: int,
-        order: orders.GroupOrder,
+        order: dialogue.GroupOrder,
         kind: type[T],
         timeout: float = ORDER_SECONDS,
     ) -> T:
@@ -271,10 +271,10 @@ class UserspaceHead:
                 devices, replicas = reply.devices, reply.replicas
         return GroupState(lvolid, saved.epoch, alive, devices, replicas)
 
-    def _tell_state(self, lvolid: int) -> orders.GroupReply | None:
+    def _tell_state(self, lvolid: int) -> dialogue.GroupReply | None:
         """Ask a process how it is; one that hangs for too long is ended, to be revived."""
         try:
-            reply = self._ask(lvolid, orders.TellState(), orders.GroupReply, STATE_SECONDS)
+            reply = self._ask(lvolid, dialogue.TellState(), dialogue.GroupReply, STATE_SECONDS)
         except EngineError as error:
             if error.errno == errno.ETIMEDOUT and self._hangs.is_hung(lvolid):
                 logger.warning("group %d: its process hangs, and is ended", lvolid)

@@ -9,18 +9,18 @@ from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.group import Group
 from agents.engines.userspace.loop.coroutines import LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
-from agents.engines.userspace.process import memory, orders, spawn
+from agents.engines.userspace.process import dialogue, memory, spawn
 from agents.engines.userspace.process.control import ControlSocket
 
 
-def main(arguments: orders.HeadArguments, report: spawn.Report) -> None:
+def main(arguments: dialogue.HeadArguments, report: spawn.Report) -> None:
     """Run as a process forked of the fork server; reports once the devices are published."""
     # What is made until the group is assembled lives as long as the process: no garbage there.
     gc.disable()
     try:
         saved = _begin(arguments)
     except EngineError as error:
-        report(orders.error_reply(error))
+        report(dialogue.error_reply(error))
         return
     reactor = Reactor()
     group = Group(reactor, arguments, saved)
@@ -29,21 +29,21 @@ def main(arguments: orders.HeadArguments, report: spawn.Report) -> None:
         try:
             await group.assemble()
         except EngineError as error:
-            report(orders.error_reply(error))
+            report(dialogue.error_reply(error))
             reactor.stop()
             return
         gc.freeze()
         gc.enable()
         listener = spawn.listen(arguments.control)
         ControlSocket(reactor, listener, group.perform)
-        report(orders.value_reply(group.reports()))
+        report(dialogue.value_reply(group.reports()))
 
     LoopTask(begin())
     reactor.run()
 
 
-def _begin(arguments: orders.HeadArguments) -> state_file.SavedGroup:
-    if not spawn.take_lock(arguments.lock, orders.LockHolder(os.getpid())):
+def _begin(arguments: dialogue.HeadArguments) -> state_file.SavedGroup:
+    if not spawn.take_lock(arguments.lock, dialogue.LockHolder(os.getpid())):
         raise EngineError(errno.EBUSY, "the group's process runs already")
     saved = state_file.read_state(arguments.folder)
     if saved is None or not saved.devices:

@@ -32,7 +32,7 @@ class PublishedDevice:
     def __init__(
         self,
         reactor: Reactor,
-        device: messages.BlockDevice,
+        device: messages.ServedDevice,
         path: str,
         labels: Sequence[str],
         epoch: int,

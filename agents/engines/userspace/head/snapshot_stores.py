@@ -16,7 +16,7 @@ from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.mirror.mirror_owner import MirrorOwner
 from agents.engines.userspace.mirror.volume import Volume
-from agents.engines.userspace.process.orders import HeadArguments
+from agents.engines.userspace.process.dialogue import HeadArguments
 from agents.engines.userspace.snapshot.kept_chunks import KeptChunks, NotItsStore
 from agents.engines.userspace.snapshot.snapshot import Snapshot
 

@@ -23,7 +23,7 @@ ALLOCATION = messages.META_ALLOCATION.encode()
 class ServedConnection(Protocol):
     """A client as those see it who serve the device."""
 
-    device: messages.BlockDevice | None
+    device: messages.ServedDevice | None
     owns: bool
 
     def close(self, reason: str = "") -> None:
@@ -41,7 +41,7 @@ class ExportTable:
 
     def __init__(
         self,
-        find: Callable[[str], messages.BlockDevice | None],
+        find: Callable[[str], messages.ServedDevice | None],
         names: Callable[[], list[str]],
         *,
         bounded: bool = True,
@@ -53,15 +53,15 @@ class ExportTable:
         self.lost: set[str] = set()
         self._bounded = bounded
         self.connections: set[ServedConnection] = set()
-        self._users: dict[messages.BlockDevice, set[ServedConnection]] = {}
-        self._budgets: WeakValueDictionary[messages.BlockDevice, Budget] = WeakValueDictionary()
+        self._users: dict[messages.ServedDevice, set[ServedConnection]] = {}
+        self._budgets: WeakValueDictionary[messages.ServedDevice, Budget] = WeakValueDictionary()
 
-    def open(self, connection: ServedConnection, device: messages.BlockDevice) -> None:
+    def open(self, connection: ServedConnection, device: messages.ServedDevice) -> None:
         """Note that a connection has chosen its device."""
         connection.device = device
         self._users.setdefault(device, set()).add(connection)
 
-    def budget(self, reactor: Reactor, device: messages.BlockDevice) -> Budget | None:
+    def budget(self, reactor: Reactor, device: messages.ServedDevice) -> Budget | None:
         """Find what all clients of a device share, those that are gone included."""
         if not self._bounded:
             return None
@@ -80,7 +80,7 @@ class ExportTable:
             if not users:
                 del self._users[device]
 
-    def clients(self, device: messages.BlockDevice) -> int:
+    def clients(self, device: messages.ServedDevice) -> int:
         """Count who has the device open."""
         return len(self._users.get(device, ()))
 
@@ -88,7 +88,7 @@ class ExportTable:
         """Tell whoever asks for what is not served which process says so."""
         return b"" if name in self.lost else self.instance
 
-    def disconnect(self, device: messages.BlockDevice, *, owners_only: bool = False) -> None:
+    def disconnect(self, device: messages.ServedDevice, *, owners_only: bool = False) -> None:
         """End the connections to a device."""
         for connection in list(self._users.get(device, ())):
             if connection.owns or not owners_only:
@@ -100,7 +100,7 @@ class Handshake(Stream):
 
     def __init__(self, reactor: Reactor, sock: socket.socket, exports: ExportTable) -> None:
         super().__init__(reactor, sock)
-        self.device: messages.BlockDevice | None = None
+        self.device: messages.ServedDevice | None = None
         self.owns = False
         self.structured = False
         self.allocation = False
@@ -218,7 +218,7 @@ class Handshake(Stream):
         self._own_asked = True
         self._reply(messages.REP_ACK)
 
-    def _serve(self, device: messages.BlockDevice) -> None:
+    def _serve(self, device: messages.ServedDevice) -> None:
         if self._own_asked:
             self._exports.disconnect(device, owners_only=True)
             self.owns = True

@@ -59,7 +59,7 @@ Done = Callable[[int, Any], None]
 """Called once with an errno (0: done) and, for READ and BLOCK_STATUS, what was read."""
 
 
-class BlockDevice(Protocol):
+class ServedDevice(Protocol):
     """What can be served, and what a connection to a served one looks like."""
 
     size: int

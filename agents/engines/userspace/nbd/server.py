@@ -178,7 +178,7 @@ class ServerConnection(Handshake):
             device.submit(command, offset, length, data, flags, answer)
 
     def _refusal(
-        self, device: messages.BlockDevice, flags: int, command: int, offset: int, length: int
+        self, device: messages.ServedDevice, flags: int, command: int, offset: int, length: int
     ) -> int:
         allowed = self._flags.get(command)
         if allowed is None or flags & ~allowed:
@@ -195,7 +195,7 @@ class ServerConnection(Handshake):
         unasked = command == messages.BLOCK_STATUS and not self.allocation
         return errno.EINVAL if too_long or unasked else 0
 
-    def _flags_of(self, device: messages.BlockDevice, command: int) -> int:
+    def _flags_of(self, device: messages.ServedDevice, command: int) -> int:
         """Tell which flags a client may give with a command: those that were offered."""
         flags = FLAGS.get(command, 0) | messages.FUA
         if not device.flags & messages.SENDS_FUA:

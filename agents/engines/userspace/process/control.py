@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from agents.engines.base import EngineError
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import IN, Reactor
-from agents.engines.userspace.process import orders
+from agents.engines.userspace.process import dialogue
 
 T = TypeVar("T")
-Perform = Callable[[orders.Order], Coroutine[Future, None, Any]]
+Perform = Callable[[dialogue.Order], Coroutine[Future, None, Any]]
 
 LONGEST_LINE = 64 << 20
 
@@ -24,13 +24,13 @@ class NoProcess(EngineError):
         super().__init__(errno.ECONNREFUSED, f"{who} does not run")
 
 
-def ask(path: str, order: orders.Order, kind: type[T], who: str, timeout: float) -> T:
+def ask(path: str, order: dialogue.Order, kind: type[T], who: str, timeout: float) -> T:
     """Give an order to the process `who` and wait for the answer; EngineError if it has none."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(timeout)
         try:
             connection.connect(path)
-            connection.sendall(json.dumps(orders.pack_order(order)).encode() + b"\n")
+            connection.sendall(json.dumps(dialogue.pack_order(order)).encode() + b"\n")
             line = _read_line(connection)
         except (ConnectionError, FileNotFoundError):
             raise NoProcess(who) from None
@@ -38,7 +38,7 @@ def ask(path: str, order: orders.Order, kind: type[T], who: str, timeout: float)
             raise EngineError(errno.ETIMEDOUT, f"{who} does not answer") from None
     if not line.endswith(b"\n"):
         raise NoProcess(who)
-    return orders.unpack_reply(kind, json.loads(line))
+    return dialogue.unpack_reply(kind, json.loads(line))
 
 
 def _read_line(connection: socket.socket) -> bytes:
@@ -102,12 +102,12 @@ class _Caller:
 
     async def _serve(self, line: bytes) -> None:
         try:
-            order = orders.unpack_order(json.loads(line))
-            answer = orders.value_reply(await self._perform(order))
+            order = dialogue.unpack_order(json.loads(line))
+            answer = dialogue.value_reply(await self._perform(order))
         except EngineError as error:
-            answer = orders.error_reply(error)
+            answer = dialogue.error_reply(error)
         except ValueError as error:
-            answer = orders.error_reply(EngineError(errno.EINVAL, f"not an order: {error}"))
+            answer = dialogue.error_reply(EngineError(errno.EINVAL, f"not an order: {error}"))
         if self._open:
             self._answer(json.dumps(answer).encode() + b"\n")
 

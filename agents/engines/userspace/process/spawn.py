@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from agents.engines.base import EngineError
-from agents.engines.userspace.process.orders import (
+from agents.engines.userspace.process.dialogue import (
     LOCK_VERSION,
     DataServerArguments,
     LockHolder,

@@ -12,7 +12,7 @@ from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.process import memory, orders, spawn
+from agents.engines.userspace.process import dialogue, memory, spawn
 from agents.engines.userspace.process.control import ControlSocket
 from agents.engines.userspace.storage.leased_range import LeasedRange
 from agents.engines.userspace.storage.served_disk import ServedDisk
@@ -34,27 +34,27 @@ class DataServer:
         self.exports = ExportTable(self._devices.get, list, bounded=False, instance=instance)
         reactor.every(CHECK_SECONDS, self._check_disks)
 
-    async def perform(self, order: orders.Order) -> list[orders.ServedLease] | None:
+    async def perform(self, order: dialogue.Order) -> list[dialogue.ServedLease] | None:
         """Carry out one order of the agent."""
         match order:
-            case orders.TellLeases():
+            case dialogue.TellLeases():
                 return [self._served(lease) for lease in self._leases.values()]
-            case orders.ServeLeases():
+            case dialogue.ServeLeases():
                 for lease in order.leases:
                     self._export(lease)
-            case orders.DropLeases():
+            case dialogue.DropLeases():
                 await self._drop(order.names)
-            case orders.EndServer():
+            case dialogue.EndServer():
                 await self._drop(tuple(self._leases))
                 self._reactor.after(0, self._reactor.stop)
             case _:
                 raise EngineError(errno.EINVAL, "not an order for a data server")
         return None
 
-    def _served(self, lease: Lease) -> orders.ServedLease:
+    def _served(self, lease: Lease) -> dialogue.ServedLease:
         device = self._devices.get(lease.name)
         clients = 0 if device is None else self.exports.clients(device)
-        return orders.ServedLease(
+        return dialogue.ServedLease(
             lease.name,
             lease.path,
             lease.offset,
@@ -129,12 +129,12 @@ class DataServer:
 
 def main() -> None:
     """Run as the process that `spawn.start` began."""
-    arguments = from_struct(orders.DataServerArguments, json.loads(sys.argv[3]))
+    arguments = from_struct(dialogue.DataServerArguments, json.loads(sys.argv[3]))
     report = spawn.settle(int(sys.argv[2]), arguments.log)
     instance = os.urandom(8).hex()
-    if not spawn.take_lock(arguments.lock, orders.LockHolder(os.getpid(), instance)):
+    if not spawn.take_lock(arguments.lock, dialogue.LockHolder(os.getpid(), instance)):
         error = EngineError(errno.EBUSY, "a data server runs already")
-        report(orders.error_reply(error))
+        report(dialogue.error_reply(error))
         return
     memory.keep_for_payloads()
     memory.serve_writeback()
@@ -147,8 +147,8 @@ def main() -> None:
     except OSError as failure:
         where = f"{', '.join(arguments.addresses)} port {arguments.port}"
         error = EngineError(failure.errno or errno.EIO, f"{where}: {failure.strerror}")
-        report(orders.error_reply(error))
+        report(dialogue.error_reply(error))
         return
     ControlSocket(reactor, control, server.perform)
-    report(orders.value_reply(instance))
+    report(dialogue.value_reply(instance))
     reactor.run()

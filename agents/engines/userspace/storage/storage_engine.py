@@ -9,7 +9,7 @@ from types import NoneType
 from typing import TypeVar
 
 from agents.engines.base import EngineError, Lease, LeaseUse
-from agents.engines.userspace.process import control, orders, spawn
+from agents.engines.userspace.process import control, dialogue, spawn
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class UserspaceStorage:
         holder = spawn.lock_holder(self._lock)
         if holder is not None and holder.instance:
             return holder.instance
-        arguments = orders.DataServerArguments(
+        arguments = dialogue.DataServerArguments(
             self._lock, self._log, self._socket, self._addresses, self.port
         )
         return spawn.start("storage.data_server_process", arguments, str, START_SECONDS)
@@ -59,29 +59,29 @@ class UserspaceStorage:
 
     def leases(self) -> list[LeaseUse]:
         """Tell what is served right now; EngineError when the data server does not answer."""
-        served = self._ask(orders.TellLeases(), tuple[orders.ServedLease, ...])
+        served = self._ask(dialogue.TellLeases(), tuple[dialogue.ServedLease, ...])
         return [LeaseUse(lease.lease(), lease.clients) for lease in served]
 
     def export(self, leases: Sequence[Lease]) -> None:
         """Serve these too; a lease that is served already stays as it is."""
-        self._ask(orders.ServeLeases(tuple(leases)), NoneType)
+        self._ask(dialogue.ServeLeases(tuple(leases)), NoneType)
 
     def drop(self, names: Sequence[str]) -> None:
         """Serve these no more. On return no connection is left and no write is in flight."""
-        self._ask(orders.DropLeases(tuple(names)), NoneType)
+        self._ask(dialogue.DropLeases(tuple(names)), NoneType)
 
     def stop(self) -> None:
         """End the data server."""
         if spawn.lock_holder(self._lock) is None:
             return
         try:
-            self._ask(orders.EndServer(), NoneType)
+            self._ask(dialogue.EndServer(), NoneType)
         except EngineError:
             spawn.kill(self._lock)
         if not spawn.await_end(self._lock, LIVE_SECONDS):
             spawn.kill(self._lock)
 
-    def _ask(self, order: orders.DataServerOrder, kind: type[T]) -> T:
+    def _ask(self, order: dialogue.DataServerOrder, kind: type[T]) -> T:
         return control.ask(self._socket, order, kind, "the data server", LIVE_SECONDS)
 
 

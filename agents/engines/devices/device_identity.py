@@ -17,7 +17,7 @@ DEVICE_WORD, NAME_WORD = 7, 9
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class DeviceIdentity:
     """A volume of a group in one epoch, its name, and the socket where it is served."""
 
     epoch: int
@@ -39,10 +39,10 @@ class Identity:
         return epoch_export(self.epoch)
 
 
-def parse(text: str) -> Identity | None:
+def parse(text: str) -> DeviceIdentity | None:
     """Read a backend identifier; None if it is not one of ours."""
     found = PATTERN.fullmatch(text)
     if found is None:
         return None
     epoch, group, lvolid, name, socket = found.groups()
-    return Identity(int(epoch), int(group, 16), int(lvolid, 16), name, socket)
+    return DeviceIdentity(int(epoch), int(group, 16), int(lvolid, 16), name, socket)

@@ -10,7 +10,7 @@ from volumes.models import Orphan
 Kind = Orphan.Kind
 
 
-class Found(NamedTuple):
+class FoundOrphan(NamedTuple):
     """One thing on one node, as the node tells it."""
 
     kind: Kind
@@ -21,7 +21,7 @@ class Found(NamedTuple):
     disk: str = ""
 
 
-def note(kinds: Collection[Kind], asked: Collection[int], found: Mapping[Found, int]) -> None:
+def note(kinds: Collection[Kind], asked: Collection[int], found: Mapping[FoundOrphan, int]) -> None:
     """Write down what those nodes that answered hold of these kinds, and how many have it open.
 
     What is gone is struck off. Mostly nothing has changed since the last round, and then nothing
@@ -45,5 +45,5 @@ def note(kinds: Collection[Kind], asked: Collection[int], found: Mapping[Found, 
         )
 
 
-def _told(row: Orphan) -> Found:
-    return Found(Kind(row.kind), row.server, row.lvolid, row.epoch, row.dextid, row.disk)
+def _told(row: Orphan) -> FoundOrphan:
+    return FoundOrphan(Kind(row.kind), row.server, row.lvolid, row.epoch, row.dextid, row.disk)

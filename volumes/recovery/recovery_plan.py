@@ -11,7 +11,7 @@ from volumes.recovery.survey import Survey
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReplicaPlace:
     """One replica on one disk, as the disk tells it."""
 
     server: int
@@ -67,7 +67,7 @@ class VolumePlan:
     """What becomes of one volume: its replicas from now on."""
 
     about: VolumeAbout
-    places: tuple[Place, ...]
+    places: tuple[ReplicaPlace, ...]
     is_new: bool
     name: str
 
@@ -91,17 +91,17 @@ class Plan:
     volumes: tuple[VolumePlan, ...]
     lost: tuple[int, ...]
     deleted: tuple[int, ...] = ()
-    surplus: tuple[Place, ...] = ()
-    quarantined: Mapping[Place, str] = field(default_factory=dict)
+    surplus: tuple[ReplicaPlace, ...] = ()
+    quarantined: Mapping[ReplicaPlace, str] = field(default_factory=dict)
     next_event: int = 1
     next_id: int = 1
 
 
 def make(survey: Survey, held: Held) -> Plan:
     """Decide for each volume and for each replica that a disk tells of."""
-    told = [Place(d.server, d.name, found) for d in survey.disks for found in d.replicas]
+    told = [ReplicaPlace(d.server, d.name, found) for d in survey.disks for found in d.replicas]
     spots = {(replica.disk, replica.at_gb) for replica in held.replicas}
-    quarantined: dict[Place, str] = {
+    quarantined: dict[ReplicaPlace, str] = {
         place: "a head used it, and nothing tells what it is a part of"
         for place in told
         # An older agent left a mark where the rows have a replica.
@@ -130,16 +130,18 @@ def make(survey: Survey, held: Held) -> Plan:
     )
 
 
-def _numbers(live: Iterable[Place]) -> Iterator[int]:
+def _numbers(live: Iterable[ReplicaPlace]) -> Iterator[int]:
     for place in live:
         yield max(place.found.volume.lvolid, place.found.mirrorid, place.found.volume.origin)
 
 
-def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], dict[Place, str]]:
+def _sort(
+    live: Iterable[ReplicaPlace], held: Held
+) -> tuple[dict[int, list[ReplicaPlace]], dict[ReplicaPlace, str]]:
     """Tell whose each replica is; those that ended before the dump are nobody's, and go."""
     rows = {replica.dextid for replica in held.replicas}
-    wanted: dict[int, list[Place]] = defaultdict(list)
-    strangers: dict[Place, str] = {}
+    wanted: dict[int, list[ReplicaPlace]] = defaultdict(list)
+    strangers: dict[ReplicaPlace, str] = {}
     for place in live:
         volume = place.found.volume
         if held.births.get(volume.lvolid, volume.created) != volume.created:
@@ -151,11 +153,11 @@ def _sort(live: Iterable[Place], held: Held) -> tuple[dict[int, list[Place]], di
     return wanted, strangers
 
 
-def _older_beside(wanted: dict[int, list[Place]]) -> list[Place]:
+def _older_beside(wanted: dict[int, list[ReplicaPlace]]) -> list[ReplicaPlace]:
     """Take out the replicas beside which a newer one of the same mirror is on the same server."""
-    older: list[Place] = []
+    older: list[ReplicaPlace] = []
     for lvolid, places in wanted.items():
-        best: dict[tuple[int, int], Place] = {}
+        best: dict[tuple[int, int], ReplicaPlace] = {}
         for place in sorted(places, key=_age):
             spot = (place.found.mirrorid, place.server)
             if spot in best:
@@ -165,15 +167,15 @@ def _older_beside(wanted: dict[int, list[Place]]) -> list[Place]:
     return older
 
 
-def _too_many(wanted: dict[int, list[Place]]) -> list[Place]:
+def _too_many(wanted: dict[int, list[ReplicaPlace]]) -> list[ReplicaPlace]:
     """Take out replicas beyond what was promised; those that were made first have been replaced.
 
     One that was replaced while its volume was detached may be as new as the others until it is
     shredded.
     """
-    surplus: list[Place] = []
+    surplus: list[ReplicaPlace] = []
     for lvolid, places in wanted.items():
-        kept: list[Place] = []
+        kept: list[ReplicaPlace] = []
         seen: dict[int, int] = defaultdict(int)
         for place in sorted(places, key=_age, reverse=True):
             seen[place.found.mirrorid] += 1
@@ -183,15 +185,15 @@ def _too_many(wanted: dict[int, list[Place]]) -> list[Place]:
     return surplus
 
 
-def _age(place: Place) -> tuple[int, int]:
+def _age(place: ReplicaPlace) -> tuple[int, int]:
     return place.found.mark.events, place.dextid
 
 
-def _origins_first(item: tuple[int, list[Place]]) -> tuple[bool, int]:
+def _origins_first(item: tuple[int, list[ReplicaPlace]]) -> tuple[bool, int]:
     return bool(item[1][0].found.volume.origin), item[0]
 
 
-def _trouble(places: Sequence[Place], held: Held, planned: Collection[int]) -> str:
+def _trouble(places: Sequence[ReplicaPlace], held: Held, planned: Collection[int]) -> str:
     """Say why a volume that the rows do not have cannot be put together; "" if it can."""
     about = places[0].found.volume
     if about.lvolid in held.births:
@@ -206,7 +208,7 @@ def _trouble(places: Sequence[Place], held: Held, planned: Collection[int]) -> s
     return "" if end_gb == about.store_gb else f"nothing holds its GB {end_gb}"
 
 
-def _volume(lvolid: int, places: Sequence[Place], held: Held) -> VolumePlan:
+def _volume(lvolid: int, places: Sequence[ReplicaPlace], held: Held) -> VolumePlan:
     about = max(places, key=lambda place: place.found.generation).found.volume
     taken = held.names.get(about.name, lvolid) != lvolid
     name = f"{about.name[:54]}.{lvolid:08x}" if taken else about.name
