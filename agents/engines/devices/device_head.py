@@ -52,7 +52,7 @@ class DeviceHead:
 
     def start(self) -> None:
         """Go on with the devices that are there; those of an epoch that is over are taken down."""
-        memory.serve_writeback(lock=False)  # a device may wait for this process to reconnect it
+        memory.serve_writeback()  # a device may wait for this process to reconnect it
         self._engine.start()
         self._reconnector.start()
         epochs = {group.lvolid: group.epoch for group in self._engine.groups()}

@@ -37,6 +37,7 @@ def main(arguments: dialogue.HeadArguments, report: spawn.Report) -> None:
         listener = spawn.listen(arguments.control)
         ControlSocket(reactor, listener, group.perform)
         report(dialogue.value_reply(group.reports()))
+        memory.lock_pages()
 
     LoopTask(begin())
     reactor.run()
@@ -50,6 +51,6 @@ def _begin(arguments: dialogue.HeadArguments) -> state_file.SavedGroup:
         raise EngineError(errno.ENOENT, "the group's state file cannot be read")
     # All have the fork server's command line, so this is what `ps` can tell them apart by.
     memory.serve_writeback()
-    with open("/proc/self/comm", "w", encoding="ascii") as name:
-        name.write(f"vas-{saved.lvolid:08x}")
+    with open("/proc/self/comm", "wb") as name:
+        name.write(b"vas-%08x" % saved.lvolid)
     return saved

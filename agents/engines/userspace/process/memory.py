@@ -25,23 +25,28 @@ def keep_for_payloads() -> None:
 IO_FLUSHER = 57
 LOCK_PRESENT, LOCK_COMING, LOCK_ON_FAULT = 1, 2, 4
 OUT_OF_MEMORY_SCORE = Path("/proc/self/oom_score_adj")
-NEVER_KILLED = "-1000"
+NEVER_KILLED = b"-1000"
 
 
-def serve_writeback(*, lock: bool = True) -> None:
+def serve_writeback() -> None:
     """Go on when the machine's memory is full of pages that wait to be written through us.
 
     The kernel writes such pages to free memory, and their device is this process, or one that it
     needs. So it must not wait for that itself when it asks for memory (PR_SET_IO_FLUSHER, prctl(2);
-    children and threads begin with it), its own pages stay (mlockall(2); each from when it is used:
-    what is shared with the fork server stays shared, and of a thread's stack most is never used),
-    and it is not what is killed for memory. Who is not root may do none of this, and is the device
-    of no file system.
+    children and threads begin with it), and it is not what is killed for memory. Who is not root
+    may do neither, and is the device of no file system.
     """
     with contextlib.suppress(OSError):
-        OUT_OF_MEMORY_SCORE.write_text(NEVER_KILLED)
+        OUT_OF_MEMORY_SCORE.write_bytes(NEVER_KILLED)
     with contextlib.suppress(AttributeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.prctl(IO_FLUSHER, 1, 0, 0, 0)
-        if lock:
-            libc.mlockall(LOCK_PRESENT | LOCK_COMING | LOCK_ON_FAULT)
+        ctypes.CDLL(None).prctl(IO_FLUSHER, 1, 0, 0, 0)
+
+
+def lock_pages() -> None:
+    """Keep this process's pages, each from when it is used (mlockall(2)), for the same reason.
+
+    What is shared with the fork server stays shared, and of a thread's stack most is never used. It
+    takes a millisecond, so an attach does not wait for it.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mlockall(LOCK_PRESENT | LOCK_COMING | LOCK_ON_FAULT)

@@ -138,6 +138,7 @@ def main() -> None:
         return
     memory.keep_for_payloads()
     memory.serve_writeback()
+    memory.lock_pages()
     reactor = Reactor()
     server = DataServer(reactor, instance)
     try:
