@@ -104,6 +104,12 @@ class Connection:
         else:
             self._out.extend((memoryview(head), memoryview(body)))
 
+    def arrives(self, milliseconds: int) -> bool:
+        """Wait so long for what the client sends, or for its end."""
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        return bool(poll.poll(milliseconds))
+
     def push(self) -> None:
         """Send what the client takes; BlockingIOError, or another of its kind, at its bounds."""
         out = self._out

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 IN, OUT, ONCE = select.EPOLLIN, select.EPOLLOUT, select.EPOLLONESHOT
 END_OF_HEAD = b"\r\n\r\n"
 LOOK_SECONDS = 0.25
+LINGER_MS = 2
+"""Longer than a program takes from an answer to its next call, and too short to matter else."""
 ACCEPTED_AT_ONCE = 64
 FULL = (errno.EMFILE, errno.ENFILE)
 
@@ -283,7 +285,14 @@ class Reception:
         connection.request = None
         connection.since = time.monotonic()
         connection.deadline = connection.since + self._bounds.idle_seconds
-        return bool(connection.buffer) or connection.secure
+        return self._comes_again(connection) or bool(connection.buffer) or connection.secure
+
+    def _comes_again(self, connection: Connection) -> bool:
+        """Wait a moment for the next request, if others can answer meanwhile; tell if it is there.
+
+        So one thread answers who calls again and again, without a turn in the place to wait in.
+        """
+        return not connection.buffer and self._idle > 0 and connection.arrives(LINGER_MS)
 
     def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
         """Answer what is no request, and read no other from this connection."""
