@@ -510,13 +510,17 @@ class HeadState:
 
 @dataclass(frozen=True, slots=True)
 class ExportState:
-    """One live export; `dextid` and `epoch` as ordered. Older agents do not tell the disk."""
+    """One live export; `dextid` and `epoch` as ordered. Older agents do not tell the disk.
+
+    `described`: its disk tells what it is. Where an older agent's export lives on, it does not.
+    """
 
     dextid: int
     lvolid: int
     epoch: int
     clients: int
     disk: str = ""
+    described: bool = True
 
 
 @dataclass(frozen=True, slots=True)

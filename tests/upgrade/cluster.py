@@ -47,7 +47,7 @@ class Cluster(Running):
 
     def unequal(self) -> list[str]:
         """Compare the replicas of all detached volumes on the disks; tell which mirrors differ."""
-        disks = {d["pdskid"]: Path(d["local_path"]) for d in self.call("listPhysicalDisks")}
+        disks = self._disks()
         differ = []
         detached = [name for name, v in self.volumes().items() if not v["bind_status"]]
         for name in detached:
@@ -59,6 +59,23 @@ class Cluster(Running):
                 }
                 differ += [f"mirror {mirror['lvolid']} of {name}"] if len(contents) > 1 else []
         return differ
+
+    def undescribed(self, name: str) -> list[int]:
+        """Wait until the disks tell what they hold of a volume; the extents that they do not."""
+        disks = self._disks()
+
+        def left() -> list[int]:
+            return [
+                replica["lvolid"]
+                for replica in observe.replicas(self.call, name)
+                for at in [replica["lvolspec"]]
+                if images.describes(disks[at["pdskid"]], at["offset"]) != replica["lvolid"]
+            ]
+
+        return self._patiently(left)
+
+    def _disks(self) -> dict[int, Path]:
+        return {d["pdskid"]: Path(d["local_path"]) for d in self.call("listPhysicalDisks")}
 
     # -- what is awaited --------------------------------------------------------------------------
 

@@ -5,7 +5,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from agents import ondisk
+
 MIB = 1 << 20
+
+
+def describes(image: Path, offset_gb: int) -> int:
+    """Tell which extent is described as beginning there on a disk; 0 where none is."""
+    with image.open("rb") as disk:
+        disk.seek(ondisk.descriptor_offset(image.stat().st_size // ondisk.GB, offset_gb))
+        found = ondisk.unpack_descriptor(disk.read(ondisk.DESCRIPTOR_BYTES))
+    return found.dextid if found else 0
 
 
 def content(image: Path, start: int, length: int) -> frozenset[tuple[int, bytes]]:

@@ -59,6 +59,10 @@ def test_an_upgrade_of_manager_and_nodes_is_not_noticed_by_who_writes(
             cluster.restart_agent(node, ROOT)
             _write(ledger, device, 2)
         cluster.await_all_up()
+        # Should the manager lose its database now, the disks know the volume.
+        assert cluster.undescribed("kept") == []
+        _write(ledger, device, 3)
+        assert cluster.wrong("kept", ledger) == []
     # Its engine is the older one still: that of a device lives as long as it is attached.
     _use(cluster, "kept", ledger, ROOT)
     assert cluster.manage("fsck") == ""

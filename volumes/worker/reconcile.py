@@ -23,7 +23,7 @@ from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
 from volumes.replicas.rows import GOOD, ReplicaRow
 from volumes.scrub import passes
-from volumes.worker import disks_told
+from volumes.worker import descriptors, disks_told
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +92,7 @@ def reconcile_storage() -> None:
         logger.warning("storage server ssvr-%08x is silent for too long", server)
         failures.fail_storage(server, Reason.SILENT)
     disks_told.take_over(states, asked)
+    descriptors.write_missing(states)
 
 
 # -- head servers ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agents.boot import boot_id
-from agents.engines.base import LeaseUse, StorageEngine
+from agents.engines.base import StorageEngine
 from agents.errors import AgentError
 from agents.node.config import StorageConfig
 from agents.node.daemon import AgentCore
@@ -17,6 +17,7 @@ from agents.node.storage.checksum_answers import ChecksumAnswers
 from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disk_watch import DiskWatch
 from agents.node.storage.disks import Disks
+from agents.node.storage.export_states import ExportStates
 from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import content, epochs
 from agents.node.storage.patrol import Patrol
@@ -28,7 +29,6 @@ from agents.protocol import (
     DiskQuestion,
     EvictOrder,
     ExportOrder,
-    ExportState,
     MendOrder,
     PullOrder,
     ShredOrder,
@@ -55,6 +55,7 @@ class StorageRole:
         self._read_again = read_again
         self._instance = engine.ensure_running()
         self._disks = Disks(parts.store)
+        self._exports = ExportStates(self._disks)
         self._opening = threading.Lock()
         self._looked_at: dict[str, int] = {}
         outbox = parts.outbox
@@ -154,7 +155,6 @@ class StorageRole:
 
     def _state(self, _: Nothing) -> StorageState:
         self._registration.was_asked()
-        names = {disk.config.path: disk.uuid for disk in self._disks}
         return StorageState(
             self._registration.server_id,
             self._boot_id(),
@@ -162,7 +162,7 @@ class StorageRole:
             self._parts.fences.incarnation,
             self._config.data_port,
             tuple(disk.state() for disk in self._disks if not disk.refusal),
-            tuple(_export(use, names) for use in self._engine.leases()),
+            self._exports.tell(self._engine.leases()),
             replace(self._parts.seen(), extent=self._highest_extent()),
             self._disks.refused,
             self._parts.node_uuid,
@@ -183,9 +183,3 @@ class StorageRole:
         place = self._disks.usable(question.disk).super_extent
         found, next_gb = content(place, question.first_gb)
         return DiskContent(tuple(found), next_gb)
-
-
-def _export(use: LeaseUse, names: dict[str, str]) -> ExportState:
-    lease = use.lease
-    disk = names.get(lease.path, "")
-    return ExportState(lease.dextid, lease.lvolid, lease.epoch, use.clients, disk)
