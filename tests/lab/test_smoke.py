@@ -130,7 +130,7 @@ def test_the_loss_of_one_data_network_is_a_short_pause(lab: VirtualLab, head: Gu
         volumes.verify(head, written)
 
 
-def test_a_disk_that_fails_is_replaced_and_taken_back_once_it_works(
+def test_a_disk_that_fails_is_replaced_and_used_again_once_it_works_and_was_deleted(
     lab: VirtualLab, head: Guest
 ) -> None:
     # The emptiest disks come first: with this, those that can be told to fail.
@@ -154,4 +154,5 @@ def test_a_disk_that_fails_is_replaced_and_taken_back_once_it_works(
         assert written.longest < STALL
         volumes.verify(head, written)
         guest.run(FAIL.format(target="linear /dev/vdd 0"))
+        lab.call("deletePhysicalDisk", pdskid=number)
         observe.wait(lab.is_up, "the disk is used again", PATIENCE)
