@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from inventory import servers
+from inventory.models import Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import lose_everything, places_of, recover, settle, used, write_dump
 from tests.jobs.simulator import Head
@@ -100,3 +101,17 @@ def test_what_new_extents_are_called_never_meets_what_disks_tell(
     assert places_of(four, volume) == before
     settle(four)
     call_command("fsck", "--nodes")
+
+
+def test_the_space_of_a_disk_that_is_met_is_as_new_as_all_that_was_ordered_there(
+    empty: Path, four: Cluster, head: Head
+) -> None:
+    used(four, head, "data")
+
+    recover("--from-nodes", *lose_everything(four, empty))
+
+    told = [disk for server in four.world.storages.values() for disk in server.disks]
+    assert any(disk.generation for disk in told)
+    for disk in told:
+        extents = Extent.objects.filter(disk__disk_uuid=disk.disk)
+        assert min(extents.values_list("generation", flat=True)) >= disk.generation

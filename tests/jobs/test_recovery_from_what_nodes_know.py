@@ -130,6 +130,26 @@ def test_a_volume_deleted_since_the_dump_has_lost_its_replicas(
     call_command("fsck")
 
 
+def test_a_volume_deleted_since_the_dump_takes_its_snapshots_with_it(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    for name in ("monday", "tuesday"):
+        four.call("createSnapshot", origin_lvolname="data", snapshot_lvolname=name, capacity=1)
+    four.detach(volume)
+    write_dump(dump)
+    for name in ("monday", "tuesday", "data"):
+        four.call("deleteLogicalVolume", lvolname=name)
+    settle(four)
+
+    restore(four, dump)
+    recover("--apply")
+
+    assert not LogicalVolume.objects.exists()
+    settle(four)
+    call_command("fsck")
+
+
 def test_a_volume_that_was_attached_at_the_dump_and_is_not_now_is_free(
     four: Cluster, head: Head, dump: Path
 ) -> None:

@@ -69,6 +69,45 @@ def test_a_group_of_an_epoch_that_is_over_is_not_attached(
     assert not head.groups
 
 
+def test_a_group_that_is_older_than_its_row_is_not_attached_though_nobody_tells_a_fence(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    old = head.groups[volume.pk]
+    four.detach(volume)
+    four.attach(volume, head)
+    four.detach(volume)
+    write_dump(dump)
+    restore(four, dump)
+    head.groups[volume.pk] = replace(old)
+    _forget_fences(four)
+
+    recover("--apply")
+
+    assert four.state(volume) == "detached"
+    assert LogicalVolume.objects.get(pk=volume.pk).epoch > old.order.epoch
+
+
+def test_the_epoch_of_what_is_not_attached_any_more_is_over_though_nobody_tells_a_fence(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    write_dump(dump)
+    restore(four, dump)
+    before = head.groups.pop(volume.pk)
+    _forget_fences(four)
+
+    recover("--apply")
+
+    assert LogicalVolume.objects.get(pk=volume.pk).epoch > before.order.epoch
+
+
+def _forget_fences(four: Cluster) -> None:
+    """As servers do whose own disk was lost and replaced."""
+    for server in four.world.storages.values():
+        server.min_epoch.clear()
+
+
 def test_what_was_under_way_at_the_dump_does_not_go_on(
     four: Cluster, head: Head, dump: Path
 ) -> None:
