@@ -27,7 +27,7 @@ CHECKS: dict[str, list[str]] = {
     "templates": [str(BIN / "djlint"), "--check", "--lint", "--quiet", "templates"],
     "migrations": [*MANAGE, "makemigrations", "--check", "--dry-run"],
     "settings": [*MANAGE, "check", "--fail-level", "WARNING"],
-    "production": [*MANAGE, "check", "--deploy", "--fail-level", "WARNING"],
+    "production": [*MANAGE, "check", "--deploy", "--tag", "security", "--fail-level", "WARNING"],
     "collection": [str(BIN / "python"), "-m", "pytest", "--collect-only", "--quiet"],
 }
 

@@ -222,6 +222,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "vastsky_site.api.endpoint.rpc_first",
+    "vastsky_site.health.health_first",
     "django.middleware.security.SecurityMiddleware",
     "vastsky_site.access.middleware.restrict_browser",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -289,7 +290,6 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if VASTSKY_PRODUCTION else 0
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if _flag("VASTSKY_BEHIND_TLS_PROXY") else None
 )
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]
 # Neither the other names of the operator's domain nor browsers' preload lists are ours to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 X_FRAME_OPTIONS = "DENY"

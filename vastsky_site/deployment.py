@@ -1,0 +1,178 @@
+"""What `manage.py check --deploy` tries out: all that a manager connects to and keeps files in.
+
+Each finding says how to mend it, and has an id that stays. Nothing is changed by looking.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import kombu
+from cryptography import x509
+from django.conf import settings
+from django.core import checks
+from django.db import DatabaseError, InterfaceError, connection
+from kombu.exceptions import OperationalError
+
+from agents.identity import Identity
+from vastsky_site import health
+
+GIB = 1 << 30
+BROKER_SECONDS = 3
+SKEW_SECONDS = 1.0
+ENDS_SOON = timedelta(days=30)
+FULL = 0.95
+
+Findings = Iterator[checks.CheckMessage]
+
+
+@checks.register("deployment", deploy=True)
+def check_surroundings(*_: Any, **__: Any) -> list[checks.CheckMessage]:
+    """Try database, broker, certificates, disk space and permissions."""
+    parts = (_database, _broker, _certificates, _room, _permissions)
+    return [finding for part in parts for finding in part()]
+
+
+def _database() -> Findings:
+    try:
+        missing = health.unapplied()
+        skew = _skew()
+    except (DatabaseError, InterfaceError) as error:
+        yield checks.Error(
+            f"The database does not answer: {_line(error)}",
+            hint="Start it, or mend DATABASE_URL: postgresql://user:password@host/name.",
+            id="vastsky.E010",
+        )
+        return
+    if missing:
+        yield checks.Error(
+            f"The database has not seen {len(missing)} migrations, {missing[0]} is the first.",
+            hint="Make a backup, stop the manager, then `manage.py migrate`.",
+            id="vastsky.E011",
+        )
+    if abs(skew) > SKEW_SECONDS:
+        yield checks.Warning(
+            f"This machine's clock is {skew:+.1f} s off the database's.",
+            hint="Have both follow a time server (chrony or systemd-timesyncd).",
+            id="vastsky.W012",
+        )
+    if settings.VASTSKY_PRODUCTION and connection.vendor == "sqlite":
+        yield checks.Warning(
+            "The database is SQLite: there can be one manager, on this machine, and no second.",
+            hint="Set DATABASE_URL to a PostgreSQL database.",
+            id="vastsky.W013",
+        )
+
+
+def _skew() -> float:
+    """Tell by how many seconds our clock is ahead of the database's; SQLite has ours."""
+    if connection.vendor != "postgresql":
+        return 0.0
+    with connection.cursor() as cursor:
+        before = time.time()
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())")
+        theirs = float(cursor.fetchone()[0])
+        return (before + time.time()) / 2 - theirs
+
+
+def _broker() -> Findings:
+    try:
+        with kombu.Connection(settings.REDIS_URL, connect_timeout=BROKER_SECONDS) as broker:
+            broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
+    except (OperationalError, OSError, KeyError, ValueError) as error:
+        yield checks.Error(
+            f"The broker does not answer: {_line(error)}",
+            hint="Start Redis, or mend REDIS_URL: redis://:password@host:6379/0.",
+            id="vastsky.E014",
+        )
+
+
+# -- certificates ---------------------------------------------------------------------------------
+
+
+def _certificates() -> Findings:
+    identity = settings.VASTSKY_IDENTITY
+    if identity is None:
+        yield checks.Warning(
+            "There is no certificate: agents on other machines obey nobody without one.",
+            hint="`manage.py certificate manager ADDRESS --manager`, then VASTSKY_TLS_CERTIFICATE,"
+            " _KEY and _AUTHORITY (docs/access.md).",
+            id="vastsky.W015",
+        )
+        return
+    for path in (identity.certificate, identity.authority):
+        yield from _certificate(path)
+    yield from _key(identity)
+
+
+def _certificate(path: Path) -> Findings:
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        return  # vastsky.E008 says so
+    end = min(one.not_valid_after_utc for one in found)
+    left = end - datetime.now(UTC)
+    if left < timedelta():
+        yield checks.Error(
+            f"{path} was valid until {end:%Y-%m-%d %H:%M} UTC: no node talks to us any more.",
+            hint="Issue a new one with `manage.py certificate`, in the same place.",
+            id="vastsky.E016",
+        )
+    elif left < ENDS_SOON:
+        yield checks.Warning(
+            f"{path} is valid for {left.days} more days, until {end:%Y-%m-%d}.",
+            hint="Issue a new one with `manage.py certificate`, in the same place: it is read anew"
+            " for each connection.",
+            id="vastsky.W017",
+        )
+
+
+def _key(identity: Identity) -> Findings:
+    try:
+        mode = identity.key.stat().st_mode
+    except OSError:
+        return  # vastsky.E008 says so
+    if mode & 0o077:
+        yield checks.Error(
+            f"{identity.key} can be read by others: they could give orders to all nodes.",
+            hint=f"chmod 600 {identity.key}",
+            id="vastsky.E018",
+        )
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+def _room() -> Findings:
+    for folder in {settings.VASTSKY_HOME, _existing(Path(settings.VASTSKY_BACKUP_FOLDER))}:
+        usage = shutil.disk_usage(folder)
+        if usage.free < GIB or usage.used > FULL * usage.total:
+            yield checks.Warning(
+                f"{folder} has {usage.free / GIB:.1f} GiB left of {usage.total / GIB:.0f} GiB.",
+                hint="Make room, or set VASTSKY_HOME or VASTSKY_BACKUP_FOLDER elsewhere.",
+                id="vastsky.W019",
+            )
+
+
+def _permissions() -> Findings:
+    for folder in {settings.VASTSKY_HOME, _existing(Path(settings.VASTSKY_BACKUP_FOLDER))}:
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield checks.Error(
+                f"{folder} cannot be written by the user that runs this check.",
+                hint="Run the manager, and its commands, as the user who owns it.",
+                id="vastsky.E020",
+            )
+
+
+def _existing(folder: Path) -> Path:
+    """Find what is there of a folder that is made when it is needed."""
+    return next(one for one in (folder, *folder.parents) if one.exists())
+
+
+def _line(error: BaseException) -> str:
+    """Say an error's first line: what comes below is for who knows the library."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."
