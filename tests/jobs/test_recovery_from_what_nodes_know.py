@@ -130,6 +130,26 @@ def test_a_volume_deleted_since_the_dump_has_lost_its_replicas(
     call_command("fsck")
 
 
+def test_a_volume_deleted_since_the_dump_goes_with_its_snapshots(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    four.call("createSnapshot", origin_lvolname="data", snapshot_lvolname="frozen")
+    four.work(2)
+    four.detach(volume)
+    write_dump(dump)
+    four.call("deleteLogicalVolume", lvolname="frozen")
+    four.call("deleteLogicalVolume", lvolname="data")
+    settle(four)
+
+    restore(four, dump)
+    recover("--apply")
+
+    assert not LogicalVolume.objects.exists()
+    settle(four)
+    call_command("fsck")
+
+
 def test_a_volume_that_was_attached_at_the_dump_and_is_not_now_is_free(
     four: Cluster, head: Head, dump: Path
 ) -> None:
