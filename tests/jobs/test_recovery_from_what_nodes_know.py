@@ -1,7 +1,5 @@
 """A database that was restored takes up what the nodes know."""
 
-import errno
-import xmlrpc.client
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from inventory.models import AuditEntry, Extent, IdSpace
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import (
     add_stray,
-    copy_back,
     kill_at_each_step,
     know,
     places_of,
@@ -267,28 +264,6 @@ def test_nothing_is_applied_while_a_node_is_silent_that_nobody_excluded(
     entry = AuditEntry.objects.get(verb="exclude_nodes")
     assert entry.subject == "cluster"
     assert entry.detail == "ssvr-00000002"
-
-
-def test_a_copy_that_came_back_gives_out_nothing_once_that_was_said(
-    four: Cluster, head: Head, dump: Path
-) -> None:
-    write_dump(dump)
-    volume = used(four, head, "data")
-    places = places_of(four, volume)
-    copy_back(four, dump)
-
-    recover("--begin")
-    recover("--begin")
-
-    with pytest.raises(xmlrpc.client.Fault, match="an older copy of the database") as refused:
-        four.create("another")
-    assert refused.value.faultCode == errno.EAGAIN
-    four.add_storage()
-    recover("--apply")
-    assert places_of(four, volume) == places
-    assert not four.call("vastsky.listOrphans")
-    settle(four)
-    call_command("fsck", "--nodes")
 
 
 def test_without_recovery_mode_nothing_is_applied(four: Cluster) -> None:
