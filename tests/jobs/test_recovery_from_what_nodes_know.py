@@ -172,6 +172,21 @@ def test_a_volume_that_was_attached_at_the_dump_and_is_not_now_is_free(
     call_command("fsck")
 
 
+def test_a_volume_that_no_head_has_used_is_kept(four: Cluster, head: Head, dump: Path) -> None:
+    volume = four.create("never-attached")
+    places = places_of(four, volume)
+    write_dump(dump)
+    used(four, head, "data")
+    restore(four, dump)
+
+    recover("--apply")
+
+    assert places_of(four, volume) == places
+    four.attach(volume, head)
+    settle(four)
+    call_command("fsck", "--nodes")
+
+
 def test_a_second_run_changes_nothing_more(four: Cluster, head: Head, dump: Path) -> None:
     write_dump(dump)
     volume = used(four, head, "data")
