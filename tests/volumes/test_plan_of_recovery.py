@@ -179,6 +179,25 @@ def test_what_no_head_has_used_is_not_missed_on_its_disk() -> None:
         assert recovery_plan.make(told, rows).lost == (3,)
 
 
+def test_a_mark_alone_is_a_replicas_own_where_it_begins_and_was_used() -> None:
+    """Agents of older versions leave no descriptor."""
+    rows = _rows(1)
+    fresh = replace(rows, replicas=[replace(rows.replicas[0], fresh=True)])
+    mark = _found(0, described=False)
+
+    assert recovery_plan.make(_told(mark), rows).lost == ()
+    assert recovery_plan.make(_told(mark), fresh).lost == (3,)
+    assert recovery_plan.make(_told(replace(mark, at_gb=1)), rows).lost == (3,)
+
+
+def test_a_replica_of_an_earlier_life_of_its_space_is_not_there() -> None:
+    found = _found(0)
+    reborn = replace(found, volume=replace(found.volume, created=BORN + 1))
+
+    for other in (replace(found, generation=2), reborn):
+        assert recovery_plan.make(_told(other), _rows(1)).lost == (3,)
+
+
 def test_a_volume_all_of_whose_replicas_moved_was_not_deleted() -> None:
     moved = replace(_found(0), at_gb=8, mark=ReplicaMark(99, 1, 1, clean=True))
 
