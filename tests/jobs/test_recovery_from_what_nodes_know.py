@@ -187,6 +187,27 @@ def test_a_volume_that_no_head_has_used_is_kept(four: Cluster, head: Head, dump:
     call_command("fsck", "--nodes")
 
 
+def test_space_that_was_free_at_the_dump_is_zeroed_anew(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    write_dump(dump)
+    for name in ("one", "two"):
+        four.detach(used(four, head, name, redundancy=4))
+        four.call("deleteLogicalVolume", lvolname=name)
+        settle(four)
+    restore(four, dump)
+    told = {d.pdskid: d.generation for n in four.world.storages.values() for d in n.disks}
+
+    recover("--apply")
+
+    unused = Extent.objects.exclude(status=Extent.Status.SUPER)
+    assert {extent.status for extent in unused} == {Extent.Status.OFFLINE}
+    # Servers refuse to zero it for what is older.
+    assert {extent.disk_id: extent.generation for extent in unused} == told
+    settle(four)
+    assert {extent.status for extent in unused.all()} == {Extent.Status.FREE}
+
+
 def test_a_second_run_changes_nothing_more(four: Cluster, head: Head, dump: Path) -> None:
     write_dump(dump)
     volume = used(four, head, "data")
