@@ -121,6 +121,11 @@ class Watch(models.Model):
     asked = models.DateTimeField(
         null=True, help_text="until when nodes were asked how they are, by the cluster's clock"
     )
+    numbers = models.IntegerField(
+        null=True,
+        help_text="the next number of volumes and extents when nodes were asked last and knew of"
+        " none beyond; an older copy of the database may give out others a second time",
+    )
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="watch_is_one_row")]

@@ -50,6 +50,13 @@ def restore(four: Cluster, dump: Path) -> None:
     backup.restore(dump)
 
 
+def copy_back(four: Cluster, dump: Path) -> None:
+    """Put an older copy of the rows in place by hand: nothing in them says that it is one."""
+    with patch.object(recovery, "ROOM", 0):
+        restore(four, dump)
+    recovery.leave()
+
+
 def recover(*options: str) -> str:
     out = StringIO()
     call_command("recover", *options, stdout=out)

@@ -1,11 +1,12 @@
 """An empty database takes up what the nodes know."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from inventory import servers
+from inventory import recovery, servers
 from inventory.models import Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import lose_everything, places_of, recover, settle, used, write_dump
@@ -85,6 +86,26 @@ def test_nobody_is_met_outside_recovery_mode(four: Cluster) -> None:
 def test_a_database_that_knows_servers_is_not_filled_from_nodes(four: Cluster) -> None:
     with pytest.raises(CommandError, match="not empty"):
         recover("--from-nodes", "127.0.0.1")
+
+
+def test_a_disk_that_fails_before_recovery_is_of_the_generation_that_it_told(
+    empty: Path, four: Cluster, head: Head
+) -> None:
+    """Else its server would refuse to zero it, once it is back, for what is older."""
+    four.detach(used(four, head, "data"))
+    recover("--from-nodes", *lose_everything(four, empty))
+    node = four.world.storages[1]
+    (there,) = node.disks
+    assert there.generation > 0
+    node.disks = [replace(there, error="it does not answer")]
+    recover("--apply")
+
+    node.disks = [there]
+    four.reconcile()
+
+    assert not recovery.why()
+    space = Extent.objects.filter(disk=there.pdskid)
+    assert set(space.values_list("generation", flat=True)) == {there.generation}
 
 
 def test_what_new_extents_are_called_never_meets_what_disks_tell(

@@ -64,11 +64,18 @@ def test_what_is_newer_than_the_dump_is_rebuilt_with_all_that_it_was(
     assert four.state(volumes["idle"]) == "bound"
 
 
-def test_no_number_comes_twice_after_it(four: Cluster, head: Head, dump: Path) -> None:
+@pytest.mark.parametrize("restored", [True, False], ids=["restored", "copied-back-by-hand"])
+def test_no_number_comes_twice_after_it(
+    four: Cluster, head: Head, dump: Path, monkeypatch: pytest.MonkeyPatch, *, restored: bool
+) -> None:
+    if not restored:  # nothing leaves room for what was given out since
+        monkeypatch.setattr(recovery, "ROOM", 0)
     write_dump(dump)
     gone = used(four, head, "gone")
+    last = max(replica.pk for replica in four.replicas(gone))
     four.detach(gone)
     four.call("deleteLogicalVolume", lvolname="gone")
+    settle(four)
     event = four.job(Job.Kind.DETACH).pk
     incarnation = servers.cluster().incarnation
 
@@ -77,7 +84,7 @@ def test_no_number_comes_twice_after_it(four: Cluster, head: Head, dump: Path) -
 
     assert not Job.objects.filter(state=Job.State.OPEN).exists()
     settle(four)
-    assert four.create("fresh").pk > gone.pk
+    assert four.create("fresh").pk > last
     assert IdSpace.objects.get(name="event").next_id > event
     assert servers.cluster().incarnation == incarnation + 1
 
@@ -163,6 +170,42 @@ def test_a_volume_that_was_attached_at_the_dump_and_is_not_now_is_free(
     assert four.state(volume) == "detached"
     four.attach(volume, head)
     call_command("fsck")
+
+
+def test_a_volume_that_no_head_has_used_is_kept(four: Cluster, head: Head, dump: Path) -> None:
+    volume = four.create("never-attached")
+    places = places_of(four, volume)
+    write_dump(dump)
+    used(four, head, "data")
+    restore(four, dump)
+
+    recover("--apply")
+
+    assert places_of(four, volume) == places
+    four.attach(volume, head)
+    settle(four)
+    call_command("fsck", "--nodes")
+
+
+def test_space_that_was_free_at_the_dump_is_zeroed_anew(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    write_dump(dump)
+    for name in ("one", "two"):
+        four.detach(used(four, head, name, redundancy=4))
+        four.call("deleteLogicalVolume", lvolname=name)
+        settle(four)
+    restore(four, dump)
+    told = {d.pdskid: d.generation for n in four.world.storages.values() for d in n.disks}
+
+    recover("--apply")
+
+    unused = Extent.objects.exclude(status=Extent.Status.SUPER)
+    assert {extent.status for extent in unused} == {Extent.Status.OFFLINE}
+    # Servers refuse to zero it for what is older.
+    assert {extent.disk_id: extent.generation for extent in unused} == told
+    settle(four)
+    assert {extent.status for extent in unused.all()} == {Extent.Status.FREE}
 
 
 def test_a_second_run_changes_nothing_more(four: Cluster, head: Head, dump: Path) -> None:

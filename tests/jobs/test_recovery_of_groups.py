@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from django.core.management import call_command
 
 from inventory import recovery
@@ -10,6 +11,12 @@ from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import recover, restore, settle, used, write_dump
 from tests.jobs.simulator import Head
 from volumes.models import Job, LogicalVolume, Replica
+
+
+def _lose_state_files(four: Cluster) -> None:
+    """Have storage servers forget which epochs are over."""
+    for node in four.world.storages.values():
+        node.min_epoch.clear()
 
 
 def test_a_head_that_does_not_answer_keeps_what_the_rows_say_it_runs(
@@ -52,8 +59,9 @@ def test_what_ended_without_a_clean_shutdown_is_not_taken_for_clean(
     assert all(mirror.dirty for device in order.devices for mirror in device.mirrors)
 
 
+@pytest.mark.parametrize("fenced", [True, False], ids=["told-by-fences", "told-by-the-rows"])
 def test_a_group_of_an_epoch_that_is_over_is_not_attached(
-    four: Cluster, head: Head, dump: Path
+    four: Cluster, head: Head, dump: Path, *, fenced: bool
 ) -> None:
     volume = used(four, head, "data")
     old = head.groups[volume.pk]
@@ -61,6 +69,8 @@ def test_a_group_of_an_epoch_that_is_over_is_not_attached(
     write_dump(dump)
     restore(four, dump)
     head.groups[volume.pk] = replace(old)
+    if not fenced:
+        _lose_state_files(four)
 
     recover("--apply")
 
@@ -69,43 +79,22 @@ def test_a_group_of_an_epoch_that_is_over_is_not_attached(
     assert not head.groups
 
 
-def test_a_group_that_is_older_than_its_row_is_not_attached_though_nobody_tells_a_fence(
+def test_the_epoch_of_a_group_that_ended_with_its_head_is_over(
     four: Cluster, head: Head, dump: Path
 ) -> None:
     volume = used(four, head, "data")
-    old = head.groups[volume.pk]
-    four.detach(volume)
-    four.attach(volume, head)
-    four.detach(volume)
+    volume.refresh_from_db()
     write_dump(dump)
     restore(four, dump)
-    head.groups[volume.pk] = replace(old)
-    _forget_fences(four)
+    head.groups.clear()
+    _lose_state_files(four)
 
     recover("--apply")
 
-    assert four.state(volume) == "detached"
-    assert LogicalVolume.objects.get(pk=volume.pk).epoch > old.order.epoch
-
-
-def test_the_epoch_of_what_is_not_attached_any_more_is_over_though_nobody_tells_a_fence(
-    four: Cluster, head: Head, dump: Path
-) -> None:
-    volume = used(four, head, "data")
-    write_dump(dump)
-    restore(four, dump)
-    before = head.groups.pop(volume.pk)
-    _forget_fences(four)
-
-    recover("--apply")
-
-    assert LogicalVolume.objects.get(pk=volume.pk).epoch > before.order.epoch
-
-
-def _forget_fences(four: Cluster) -> None:
-    """As servers do whose own disk was lost and replaced."""
-    for server in four.world.storages.values():
-        server.min_epoch.clear()
+    row = LogicalVolume.objects.get(pk=volume.pk)
+    assert row.epoch > volume.epoch
+    assert not row.closed_cleanly
+    assert four.state(row) == "detached"
 
 
 def test_what_was_under_way_at_the_dump_does_not_go_on(

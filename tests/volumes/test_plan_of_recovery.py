@@ -152,6 +152,61 @@ def test_of_two_replicas_of_a_mirror_on_one_server_the_newer_is_taken() -> None:
     assert [place.dextid for v in chosen.volumes for place in v.places] == [99]
 
 
+def test_of_two_replicas_events_count_more_than_numbers() -> None:
+    written = replace(_found(0), mark=ReplicaMark(3, 1, 2, clean=True))
+    left_behind = replace(written, at_gb=8, mark=ReplicaMark(99, 1, 1, clean=True))
+
+    for told in (_told(written, left_behind), _told(left_behind, written)):
+        assert [p.dextid for p in recovery_plan.make(told, NOTHING).surplus] == [99]
+
+
+def test_numbers_go_on_above_all_that_a_descriptor_names() -> None:
+    """Those of mirrors and origins are told by nothing else."""
+    mirror = replace(_found(0), mirrorid=99)
+    origin = replace(_found(0), volume=replace(_found(0).volume, origin=77))
+
+    assert recovery_plan.make(_told(mirror), NOTHING).next_id == 100
+    assert recovery_plan.make(_told(origin), NOTHING).next_id == 78
+
+
+def test_what_no_head_has_used_is_not_missed_on_its_disk() -> None:
+    rows = _rows(1)
+    fresh = replace(rows, replicas=[replace(rows.replicas[0], fresh=True)])
+    over = replace(_found(0), live=False, mark=ReplicaMark(99, 1, 1, clean=True))
+
+    for told in (_told(), _told(over)):
+        assert recovery_plan.make(told, fresh).lost == ()
+        assert recovery_plan.make(told, rows).lost == (3,)
+
+
+def test_a_mark_alone_is_a_replicas_own_where_it_begins_and_was_used() -> None:
+    """Agents of older versions leave no descriptor."""
+    rows = _rows(1)
+    fresh = replace(rows, replicas=[replace(rows.replicas[0], fresh=True)])
+    mark = _found(0, described=False)
+
+    assert recovery_plan.make(_told(mark), rows).lost == ()
+    assert recovery_plan.make(_told(mark), fresh).lost == (3,)
+    assert recovery_plan.make(_told(replace(mark, at_gb=1)), rows).lost == (3,)
+
+
+def test_a_replica_of_an_earlier_life_of_its_space_is_not_there() -> None:
+    found = _found(0)
+    reborn = replace(found, volume=replace(found.volume, created=BORN + 1))
+
+    for other in (replace(found, generation=2), reborn):
+        assert recovery_plan.make(_told(other), _rows(1)).lost == (3,)
+
+
+def test_a_volume_all_of_whose_replicas_moved_was_not_deleted() -> None:
+    moved = replace(_found(0), at_gb=8, mark=ReplicaMark(99, 1, 1, clean=True))
+
+    chosen = recovery_plan.make(_told(moved), _rows(1))
+
+    assert (chosen.lost, chosen.deleted) == ((3,), ())
+    assert [place.dextid for volume in chosen.volumes for place in volume.places] == [99]
+
+
 def test_a_volume_that_runs_was_not_deleted() -> None:
     running = GroupTold(7, GroupState(1, 3, alive=True, devices=(), replicas=()))
 

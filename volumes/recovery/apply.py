@@ -25,7 +25,8 @@ def carry_out(survey: Survey, chosen: Plan, say: Say) -> None:
     _end_old_work()
     for volume_id, lost in _by_volume(chosen.lost):
         _drop_lost(volume_id, lost)
-    for volume_id in _snapshots_first(chosen.deleted):
+    # Snapshots go first: their numbers are above their origins'.
+    for volume_id in sorted(chosen.deleted, reverse=True):
         _delete(volume_id)
     for volume in chosen.volumes:
         take_up.take_up(volume)
@@ -52,11 +53,6 @@ def _raise_counters(survey: Survey, chosen: Plan) -> None:
 def _end_old_work() -> None:
     """What was under way at the time of the dump ended long ago, in one way or another."""
     queue.cancel(Q(state=Job.State.OPEN), "the database was recovered from what nodes know")
-
-
-def _snapshots_first(volumes: Iterable[int]) -> list[int]:
-    rows = LogicalVolume.objects.filter(pk__in=list(volumes)).order_by("-pk")
-    return list(rows.values_list("pk", flat=True))
 
 
 def _by_volume(lost: Iterable[int]) -> Iterable[tuple[int, list[int]]]:

@@ -3,6 +3,7 @@
 from django.db import transaction
 
 from inventory import ids, recovery
+from inventory.models import Watch
 from volumes.models import LogicalVolume, Replica
 from volumes.recovery import recovery_plan as planning
 from volumes.recovery.recovery_plan import Held, HeldReplica, Plan
@@ -49,6 +50,16 @@ def held() -> Held:
         ],
         births={pk: int(created.timestamp()) for pk, created, _ in volumes},
         names={name: pk for pk, _, name in volumes},
-        next_id=ids.next_of("volume"),
+        next_id=_next_id(),
         gaps=recovery.gaps("volume"),
     )
+
+
+def _next_id() -> int:
+    """Tell from where on numbers may name something else on nodes than they do here.
+
+    Until it notices, a database that was copied back gives out those of its other life again.
+    """
+    given_out = ids.next_of("volume")
+    asked = Watch.objects.filter(pk=1).values_list("numbers", flat=True).first()
+    return given_out if asked is None or not recovery.why() else min(asked, given_out)

@@ -112,7 +112,8 @@ def make(survey: Survey, held: Held) -> Plan:
     quarantined |= strangers
     surplus = [*_older_beside(wanted), *_too_many(wanted)]
     volumes: dict[int, VolumePlan] = {}
-    for lvolid, places in sorted(wanted.items(), key=_origins_first):
+    # A snapshot's number is above its origin's.
+    for lvolid, places in sorted(wanted.items()):
         if trouble := _trouble(places, held, volumes):
             quarantined |= dict.fromkeys(places, trouble)
         else:
@@ -187,10 +188,6 @@ def _too_many(wanted: dict[int, list[ReplicaPlace]]) -> list[ReplicaPlace]:
 
 def _age(place: ReplicaPlace) -> tuple[int, int]:
     return place.found.mark.events, place.dextid
-
-
-def _origins_first(item: tuple[int, list[ReplicaPlace]]) -> tuple[bool, int]:
-    return bool(item[1][0].found.volume.origin), item[0]
 
 
 def _trouble(places: Sequence[ReplicaPlace], held: Held, planned: Collection[int]) -> str:

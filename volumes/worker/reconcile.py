@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from agents.protocol import GroupState, HeadState, Reason, RelocateOrder, ReplicaState, StorageState
 from agents.structs import Malformed
-from inventory import clock, outages, recovery, servers
+from inventory import clock, ids, outages, recovery, servers
 from inventory.models import ALIVE, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -63,8 +63,11 @@ def resume_watch() -> None:
 
 
 def note_watch() -> None:
-    """Record that all were asked until now."""
-    Watch.objects.filter(pk=1).update(asked=clock.now())
+    """Record that all were asked until now, and that our numbers are ours unless they know more."""
+    watch = Watch.objects.filter(pk=1)
+    watch.update(asked=clock.now())
+    if not recovery.why():
+        watch.update(numbers=ids.next_of("volume"))
 
 
 def _unasked() -> timedelta:

@@ -26,6 +26,12 @@ class Command(BaseCommand):
         """Nothing is changed without --apply."""
         parser.add_argument("--apply", action="store_true", help="do what is shown")
         parser.add_argument(
+            "--begin",
+            action="store_true",
+            help="before the manager starts: an older copy of the database came back by other"
+            " means than `restore`",
+        )
+        parser.add_argument(
             "--without",
             action="append",
             default=[],
@@ -48,6 +54,12 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Refuse to apply while a node is silent that nobody excluded."""
+        if options["begin"]:
+            _begin_with_a_copy()
+            self.stdout.write(
+                "recovery mode is on; next: start the manager, then manage.py recover"
+            )
+            return
         if options["release"]:
             released = quarantine.release(int(options["release"].removeprefix("lvol-"), 16))
             self.stdout.write(f"{released} replicas are to be zeroed")
@@ -114,3 +126,10 @@ class Command(BaseCommand):
         for place, reason in chosen.quarantined.items():
             what = f"dext-{place.dextid:08x} of lvol-{place.found.volume.lvolid:08x}"
             say(f"quarantine: {what} {place.found.volume.name} on {place.disk}: {reason}")
+
+
+@transaction.atomic
+def _begin_with_a_copy() -> None:
+    """Have the rows give out nothing before the nodes were asked: they look as if all was well."""
+    if recovery.enter("an older copy of the database that came back"):
+        recovery.leave_room("volume")

@@ -1,0 +1,70 @@
+"""An older copy of the database that comes back by other means than `restore`."""
+
+import errno
+import xmlrpc.client
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db.models import F
+
+from inventory import recovery
+from inventory.models import Watch
+from tests.jobs.conftest import Cluster
+from tests.jobs.recovering import copy_back, places_of, recover, settle, used, write_dump
+from tests.jobs.simulator import Head
+from volumes.models import LogicalVolume
+
+
+def test_it_gives_out_nothing_once_that_was_said(four: Cluster, head: Head, dump: Path) -> None:
+    write_dump(dump)
+    volume = used(four, head, "data")
+    places = places_of(four, volume)
+    copy_back(four, dump)
+
+    recover("--begin")
+    recover("--begin")
+
+    with pytest.raises(xmlrpc.client.Fault, match="an older copy of the database") as refused:
+        four.create("another")
+    assert refused.value.faultCode == errno.EAGAIN
+    four.add_storage()
+    recover("--apply")
+    assert places_of(four, volume) == places
+    assert not four.call("vastsky.listOrphans")
+    settle(four)
+    call_command("fsck", "--nodes")
+
+
+def test_what_it_gives_out_before_it_notices_costs_nothing_that_is_newer(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    Watch.objects.get_or_create(pk=1)
+    four.reconcile()
+    write_dump(dump)
+    newer = [used(four, head, name) for name in ("one", "two", "three")]
+    for volume in newer:
+        four.detach(volume)
+    places = {volume.name: places_of(four, volume) for volume in newer}
+    copy_back(four, dump)
+
+    again = [four.create(name, redundancy=2).pk for name in ("four", "five", "six")]
+    # Time passed until then; disks tell births in seconds.
+    LogicalVolume.objects.update(created=F("created") + timedelta(minutes=1))
+    assert newer[0].pk in again
+    assert newer[1].pk not in again
+    four.reconcile()
+    assert recovery.why()
+    recover("--apply")
+
+    assert places_of(four, newer[1]) == places["two"]
+    assert places_of(four, newer[2]) == places["three"]
+    kept = {row["dextid"] for row in four.call("vastsky.listOrphans")}
+    assert kept == {dextid for dextid, _ in places["one"]}
+    settle(four)
+    held = {pk for node in four.world.storages.values() for d in node.held.values() for pk in d}
+    assert held >= {dextid for spots in places.values() for dextid, _ in spots}
+    for volume in newer[1:]:
+        four.attach(volume, head)
+    call_command("fsck", "--nodes")
