@@ -189,10 +189,21 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
     """Carries the one way in which an attachment's state may change."""
 
     def move(self, was: "Attachment.State", to: "Attachment.State", error: str = "") -> bool:
-        """Compare and set: a state that is no longer `was` stays as it is, and we say so."""
+        """Compare and set: a state that is no longer `was` stays as it is, and we say so.
+
+        A detach only tries to end a state: until it succeeds or gives up, `since` tells of that.
+        """
         if to not in Attachment.NEXT[was]:
             raise ValueError(f"an attachment never goes from {was} to {to}")
-        return bool(self.filter(state=was).update(state=to, error=error, since=clock.now()))
+        found = self.filter(state=was)
+        if to == Attachment.State.UNBINDING:
+            return bool(found.update(state=to, error=error))
+        return bool(found.update(state=to, error=error, since=clock.now()))
+
+    def put_back(self, error: str) -> bool:
+        """Compare and set: what its head would not let go of is as it was before the detach."""
+        back = Attachment.State.ERROR if error else Attachment.State.BOUND
+        return bool(self.filter(state=Attachment.State.UNBINDING).update(state=back, error=error))
 
 
 class Attachment(models.Model):
