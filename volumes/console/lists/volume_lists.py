@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from volumes.console.frame.cells import link, named
@@ -16,12 +17,14 @@ from volumes.console.frame.pills import (
     REPLICAS,
     WAITING,
     Pill,
+    activity_pills,
     protection_pill,
 )
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
-from volumes.reports import protection
+from volumes.reports import activity, protection
+from volumes.reports.activity import Activity
 
 State = Attachment.State
 
@@ -84,6 +87,28 @@ class ByReplicas(admin.SimpleListFilter):
         return queryset.filter(pk__in=fewest) | whole
 
 
+class ByActivity(admin.SimpleListFilter):
+    """Volumes by what is done to them, or what they wait for."""
+
+    title = "activity"
+    parameter_name = "doing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = {Activity.RECOVERING: "recovering or moving", Activity.TO_RECOVER: "to recover"}
+        shown = [(one.name.lower(), names.get(one, str(one))) for one in Activity]
+        return [("waiting", "waiting for storage"), *shown]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        wanted = (self.value() or "").upper()
+        if wanted == "WAITING":
+            return queryset.filter(waiting_since__isnull=False)
+        if wanted in Activity.__members__:
+            return activity.choose(queryset, Activity[wanted])
+        return queryset
+
+
 class ByKind(admin.SimpleListFilter):
     """Volumes or snapshots."""
 
@@ -105,7 +130,7 @@ class VolumeList(Listing):
     """Volumes with their protection and where they are attached."""
 
     list_display = ("name_and_id", "replicas", "attached", "where", "gb", "snapshot_of", "made")
-    list_filter = (ByReplicas, ByState, ByKind, "redundancy")
+    list_filter = (ByReplicas, ByState, ByActivity, ByKind, "redundancy")
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
     ordering = ("pk",)
@@ -116,8 +141,10 @@ class VolumeList(Listing):
     )
 
     def prepare(self, rows: Sequence[Any]) -> None:
-        weak = protection.weak_volumes([row.pk for row in rows])
+        volumes = [row.pk for row in rows]
+        weak, done = protection.weak_volumes(volumes), activity.of_volumes(volumes)
         for row in rows:
+            row.activities = activity_pills(done.get(row.pk, []), whole=row.pk not in weak)
             row.fewest = weak[row.pk].fewest if row.pk in weak else row.redundancy
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
@@ -132,11 +159,13 @@ class VolumeList(Listing):
         return protection_pill(row, row.fewest)
 
     @admin.display(description="State")
-    def attached(self, row: LogicalVolume) -> Pill:
+    def attached(self, row: Any) -> SafeString:
         attached = _attachment(row)
+        state = ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
         if attached and row.waiting_since:
-            return WAITING
-        return ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
+            state = WAITING
+        shown = [(state,), *((pill,) for pill in row.activities)]
+        return format_html('<span class="vs-doors">{}</span>', format_html_join("", "{}", shown))
 
     @admin.display(description="Head server")
     def where(self, row: LogicalVolume) -> SafeString | str:

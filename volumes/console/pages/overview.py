@@ -14,10 +14,20 @@ from inventory.models import Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
-from volumes.console.frame.pills import ATTACHMENTS, BAD, MAINTENANCE, OK, PRIORITIES, WARN, Pill
+from volumes.console.frame.pills import (
+    ACTIVITIES,
+    ATTACHMENTS,
+    BAD,
+    MAINTENANCE,
+    OK,
+    PRIORITIES,
+    WAITING,
+    WARN,
+    Pill,
+)
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import capacity, care, problems, progress, protection
+from volumes.reports import activity, capacity, care, problems, progress, protection
 from volumes.reports.problems import Problem, Risk
 
 SHOWN = 6
@@ -183,11 +193,22 @@ def _by_attachment() -> list[Tally]:
     """Groups by attachment; a snapshot goes with its origin and is not counted."""
     rows = Attachment.objects.values_list("state").annotate(Count("pk")).order_by("state")
     counts = dict(rows)
-    detached = LogicalVolume.objects.filter(origin=None).count() - sum(counts.values())
+    all_of_them = LogicalVolume.objects.filter(origin=None).aggregate(
+        count=Count("pk"), waiting=Count("waiting_since")
+    )
+    detached = all_of_them["count"] - sum(counts.values())
     volumes = f"{reverse(VOLUMES)}?kind=volume&attached="
     found = [Tally(ATTACHMENTS[""], detached, f"{volumes}no")] if detached else []
     found += [
         Tally(ATTACHMENTS[Attachment.State(state)], count, f"{volumes}{state}")
         for state, count in counts.items()
     ]
-    return found
+    doing = f"{reverse(VOLUMES)}?doing="
+    if waiting := all_of_them["waiting"]:
+        found.append(Tally(WAITING, waiting, f"{doing}waiting"))
+    counted = activity.count_volumes()
+    return found + [
+        Tally(ACTIVITIES[one], counted[one], f"{doing}{one.name.lower()}")
+        for one in activity.Activity
+        if counted[one]
+    ]
