@@ -1,10 +1,10 @@
 """Lists of volumes, their attachments, mirrors and replicas."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -109,6 +109,31 @@ class ByActivity(admin.SimpleListFilter):
         return queryset
 
 
+class ByLoss(admin.SimpleListFilter):
+    """Volumes that lack a replica by a server or a disk, as the cards of problems name it."""
+
+    title = "lost with"
+    parameter_name = "lost"
+    PLACES: ClassVar = {"storageserver": "server", "disk": "extent__disk"}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name, "")
+        return [(chosen, chosen.replace("-", " "))] if chosen else []
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        kind, _, key = (self.value() or "").partition("-")
+        if kind not in self.PLACES:
+            return queryset
+        ill = Replica.objects.filter(
+            mirror__volume=OuterRef("pk"),
+            status__in=[Replica.Status.FAULTY, Replica.Status.SPARE],
+            **{self.PLACES[kind]: number(key)},
+        )
+        return queryset.filter(Exists(ill))
+
+
 class ByKind(admin.SimpleListFilter):
     """Volumes or snapshots."""
 
@@ -130,7 +155,7 @@ class VolumeList(Listing):
     """Volumes with their protection and where they are attached."""
 
     list_display = ("name_and_id", "replicas", "attached", "where", "gb", "snapshot_of", "made")
-    list_filter = (ByReplicas, ByState, ByActivity, ByKind, "redundancy")
+    list_filter = (ByReplicas, ByState, ByActivity, ByLoss, ByKind, "redundancy")
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
     ordering = ("pk",)

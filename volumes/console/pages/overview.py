@@ -28,7 +28,8 @@ from volumes.console.frame.pills import (
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
 from volumes.reports import activity, capacity, care, problems, progress, protection
-from volumes.reports.problems import Problem, Risk
+from volumes.reports.problems import Risk, causes
+from volumes.reports.problems.causes import Card
 
 SHOWN = 6
 VOLUMES = "admin:volumes_logicalvolume_changelist"
@@ -76,7 +77,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _context() -> dict[str, Any]:
     weak = protection.weak_volumes()
-    wrong = problems.find(weak)
+    wrong = causes.by_cause(problems.find(weak))
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
@@ -109,7 +110,7 @@ def _context() -> dict[str, Any]:
 
 
 def _verdict(
-    weak: dict[int, protection.Weak], wrong: list[Problem], rebuild: progress.Work
+    weak: dict[int, protection.Weak], wrong: list[Card], rebuild: progress.Work
 ) -> Verdict:
     """Say how the data is, and name the reasons, worst first."""
     reasons = list(_reasons(weak, wrong))
@@ -117,7 +118,7 @@ def _verdict(
         left = f", {clock(rebuild.progress.left)} left" if rebuild.progress.left is not None else ""
         url = f"{reverse(JOBS)}?state__exact=open&kind__exact=rebuild"
         reasons.append(VerdictReason(f"rebuild {rebuild.progress.percent} %{left}", url))
-    worst = min((problem.risk for problem in wrong), default=None)
+    worst = min((card.risk for card in wrong), default=None)
     if worst == Risk.UNREACHABLE:
         return Verdict(BAD, "Data is out of reach", reasons)
     if worst == Risk.LAST_REPLICA:
@@ -130,10 +131,12 @@ def _verdict(
             "All data is safe",
             reasons or [VerdictReason("every volume has all its replicas", reverse(VOLUMES))],
         )
+    if any(card.key == "recovery" for card in wrong):
+        return Verdict(WARN, "Recovering: what runs goes on, nothing new is done", reasons)
     return Verdict(WARN, "Data is safe, something needs attention", reasons)
 
 
-def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable[VerdictReason]:
+def _reasons(weak: dict[int, protection.Weak], wrong: list[Card]) -> Iterable[VerdictReason]:
     fewest = [volume.fewest for volume in weak.values()]
     volumes = reverse(VOLUMES)
     for count, text, url in (
@@ -143,8 +146,8 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
     ):
         if count:
             yield VerdictReason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
-    for risks in ((Risk.BROKEN,), (Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
-        shown = [problem for problem in wrong if problem.risk in risks]
+    for risks in ((Risk.BROKEN,), (Risk.STRANGE,), (Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
+        shown = [card.problem for card in wrong if card.problem.risk in risks]
         if shown:
             more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
             yield VerdictReason(f"{shown[0].title}{more}", reverse("console:problems"))

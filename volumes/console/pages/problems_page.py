@@ -11,7 +11,11 @@ from volumes.console.frame.pills import BAD, WARN, Pill
 from volumes.console.verbs import run
 from volumes.console.verbs.verb import Verb
 from volumes.reports import problems
-from volumes.reports.problems import Problem, Risk
+from volumes.reports.problems import Risk, causes
+from volumes.reports.problems.causes import Card, Victims
+from volumes.reports.problems.hardware import SERVERS
+from volumes.reports.problems.volumes import IN_ERROR, KINDS, WAITS
+from volumes.reports.problems.work import STUCK
 
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
@@ -32,18 +36,40 @@ LISTS = {
     Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),
 }
 """Where to look at what is many at once: an address's name, and a filter."""
+VOLUMES = "admin:volumes_logicalvolume_changelist"
+MANY = {
+    KINDS[Risk.UNREACHABLE]: (VOLUMES, "?replicas=0&lost={}"),
+    KINDS[Risk.LAST_REPLICA]: (VOLUMES, "?replicas=1&lost={}"),
+    KINDS[Risk.REDUCED]: (VOLUMES, "?replicas=fewer&lost={}"),
+    WAITS: (VOLUMES, "?doing=waiting"),
+    IN_ERROR: (VOLUMES, "?attached=error"),
+    STUCK: ("admin:volumes_job_changelist", "?attention=needed"),
+    SERVERS: ("console:cluster", ""),
+}
+"""The lists of victims, by what they suffer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suffering:
+    """Victims of one kind as they are shown; `url` leads to the list of all of them, if any."""
+
+    pill: Pill
+    victims: Victims
+    rows: list[tuple[str, str]]
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A problem as it is shown; `act` leads to its next step, if this person may take it."""
+    """A cause as it is shown; `act` leads to its next step, if this person may take it."""
 
-    problem: Problem
+    card: Card
     pill: Pill
     url: str
     verb: Verb | None
     act: str
     see: list[tuple[str, str]]
+    sufferings: list[Suffering]
 
 
 @viewing
@@ -60,11 +86,11 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 def _lines(request: HttpRequest) -> list[Line]:
-    return [_line(request, problem) for problem in problems.find()]
+    return [_line(request, card) for card in causes.by_cause(problems.find())]
 
 
-def _line(request: HttpRequest, problem: Problem) -> Line:
-    about = problem.about
+def _line(request: HttpRequest, card: Card) -> Line:
+    problem, about = card.problem, card.problem.about
     verb = run.VERBS.get(problem.verb)
     allowed = verb is not None and about is not None and may(request.user, verb.right)
     act = ""
@@ -73,8 +99,16 @@ def _line(request: HttpRequest, problem: Problem) -> Line:
     name, which = LISTS.get(problem.risk, ("", ""))
     elsewhere = reverse(name) + which if name else ""
     url = run.row_url(about) if about else elsewhere
-    see = [(str(row), run.row_url(row)) for row in problem.see]
-    return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act, see)
+    see = [(run.name_of(row), run.row_url(row)) for row in problem.see]
+    shown = [_suffering(victims, card.key) for victims in card.victims]
+    return Line(card, RISKS[card.risk], url, verb if allowed else None, act, see, shown)
+
+
+def _suffering(victims: Victims, key: str) -> Suffering:
+    rows = [(run.name_of(row), run.row_url(row)) for row in victims.rows]
+    name, which = MANY.get(victims.kind, ("", ""))
+    url = reverse(name) + which.format(key) if name and victims.count > len(rows) else ""
+    return Suffering(RISKS[victims.risk], victims, rows, url)
 
 
 def badge(request: HttpRequest) -> str:

@@ -111,17 +111,17 @@ def _choose(verb: Verb, request: HttpRequest) -> list[Chosen]:
     refused = verb.refuse(rows)
     if verb.one_only:
         refused |= {row.pk: "one at a time" for row in rows[1:]}
-    return [Chosen(row, _name(row), row_url(row), refused.get(row.pk, "")) for row in rows]
+    return [Chosen(row, name_of(row), row_url(row), refused.get(row.pk, "")) for row in rows]
 
 
-def _name(row: Any) -> str:
+def name_of(row: Any) -> str:
     """Name a row as people do: a volume by its name, a job by its subject."""
     return getattr(row, "name", "") or getattr(row, "subject", "") or str(row)
 
 
 def _phrase(verb: Verb, rows: list[Any]) -> str:
     """Choose what has to be typed: the name, or the number of what is hit."""
-    asks = verb.asks or _name
+    asks = verb.asks or name_of
     return asks(rows[0]) if len(rows) == 1 else f"all {len(rows)}"
 
 
@@ -140,7 +140,7 @@ def _perform(request: HttpRequest, verb: Verb, rows: list[Any], wish: Wish) -> H
 
 def _do(request: HttpRequest, verb: Verb, row: Any, wish: Wish) -> bool:
     """Do it to one row, through the use case; what is declined is shown as its sentence."""
-    name, alone = _name(row), len(request.POST.getlist("on")) == 1
+    name, alone = name_of(row), len(request.POST.getlist("on")) == 1
     try:
         job = verb.do(row, wish)
     except Refused as refusal:
