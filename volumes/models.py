@@ -613,3 +613,21 @@ class AbsentNode(models.Model):
     def node(self) -> str:
         """Name the node as it is known everywhere."""
         return f"hsvr-{self.head_id:08x}" if self.head_id else f"ssvr-{self.storage_id:08x}"
+
+
+class Acknowledgement(models.Model):
+    """Somebody knows of a problem, by its key: who, why, and until when it is told apart."""
+
+    key = models.CharField(max_length=80, unique=True)
+    risk = models.SmallIntegerField(help_text="how bad it was; it is told again if it gets worse")
+    until = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(reason=""), name="acknowledgement_has_a_reason")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} until {self.until}, by {self.actor}"

@@ -10,7 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from inventory import clock as cluster_clock
 from inventory.models import Disk, HeadServer, Priority, StorageServer
+from volumes import acknowledgements
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
@@ -77,7 +79,10 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _context() -> dict[str, Any]:
     weak = protection.weak_volumes()
-    wrong = causes.by_cause(problems.find(weak))
+    cards = causes.by_cause(problems.find(weak))
+    told, known = causes.split(cards, acknowledgements.current(cluster_clock.now()))
+    # What is known is not told here, but for what data is at stake by.
+    wrong = told + [card for card, _ in known if card.risk <= Risk.BROKEN]
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
@@ -87,7 +92,8 @@ def _context() -> dict[str, Any]:
     return {
         "is_empty": not storages and not heads,
         "verdict": _verdict(weak, wrong, rebuild),
-        "problem_count": len(wrong),
+        "problem_count": len(told),
+        "known_count": len(known),
         "usage": usage,
         "histogram": _histogram(weak),
         "states": [

@@ -1,10 +1,20 @@
 """The page of what is wrong now, with the next step as a button."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
+from django.views.decorators.http import require_POST
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
+from inventory import clock
+from inventory.errors import Refused
+from volumes import acknowledgements
 from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.permissions import Right, may
 from volumes.console.frame.pills import BAD, WARN, Pill
@@ -49,6 +59,23 @@ MANY = {
 """The lists of victims, by what they suffer."""
 
 
+class AcknowledgeForm(forms.Form):
+    """Why a problem is known, and for how long it is told apart."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+        help_text="What others should know: a ticket, who takes care, what was ordered.",
+    )
+    hours = forms.IntegerField(
+        min_value=1,
+        max_value=acknowledgements.MOST_HOURS,
+        initial=24,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="1 hour to 30 days (720 hours). It is told again before, if it gets worse.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Suffering:
     """Victims of one kind as they are shown; `url` leads to the list of all of them, if any."""
@@ -75,18 +102,56 @@ class Line:
 @viewing
 def show(request: HttpRequest) -> HttpResponse:
     """List what is wrong."""
-    return page(request, "console/problems.html", "Problems", lines=_lines(request))
+    return page(request, "console/problems.html", "Problems", **_context(request))
 
 
 @viewing
 @part_of("console:problems")
 def live(request: HttpRequest) -> HttpResponse:
     """List what is wrong, for a page that is open already."""
-    return fragment(request, "console/problems_live.html", lines=_lines(request))
+    return fragment(request, "console/problems_live.html", **_context(request))
 
 
-def _lines(request: HttpRequest) -> list[Line]:
-    return [_line(request, card) for card in causes.by_cause(problems.find())]
+@viewing
+def acknowledge(request: HttpRequest) -> HttpResponse:
+    """Ask why and until when a problem is known, and take note of it."""
+    if not may(request.user, Right.OPERATE):
+        raise PermissionDenied
+    key = request.POST.get("key") or request.GET.get("key", "")
+    told, _ = causes.split(causes.by_cause(problems.find()), {})
+    card = next((card for card in told if card.key == key and card.problem.key), None)
+    if card is None:
+        messages.info(request, "That is not wrong any more.")
+        return redirect("console:problems")
+    form = AcknowledgeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        title = card.problem.title
+        acknowledgements.acknowledge(key=key, title=title, risk=card.risk, **form.cleaned_data)
+        return redirect("console:problems")
+    return page(request, "console/acknowledge.html", "Acknowledge", card=card, form=form)
+
+
+@viewing
+@require_POST
+def tell_again(request: HttpRequest) -> HttpResponse:
+    """End an acknowledgement."""
+    if not may(request.user, Right.OPERATE):
+        raise PermissionDenied
+    try:
+        acknowledgements.tell_again(request.POST.get("key", ""))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("console:problems")
+
+
+def _context(request: HttpRequest) -> dict[str, Any]:
+    cards = causes.by_cause(problems.find())
+    told, known = causes.split(cards, acknowledgements.current(clock.now()))
+    return {
+        "lines": [_line(request, card) for card in told],
+        "known": [(_line(request, card), row) for card, row in known],
+        "operates": may(request.user, Right.OPERATE),
+    }
 
 
 def _line(request: HttpRequest, card: Card) -> Line:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from inventory import clock
+from inventory import clock, servers
 from inventory.models import (
     ALIVE,
     Cluster,
@@ -31,6 +31,7 @@ __all__ = ["Problem", "Risk", "find", "is_anything_wrong"]
 def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     """Find everything that is wrong, by risk; the number of queries does not depend on how much."""
     now = clock.now()
+    cluster = servers.cluster()
     what_is_out = out.read(now)
     degraded = volumes.read_degraded(what_is_out)
     weak = protection.weak_volumes() if weak is None else weak
@@ -40,9 +41,9 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += volumes.find_broken()
     found += work.find_worker()
     found += work.find_brake(what_is_out)
-    found += work.find_halted()
-    found += work.find_recovery()
-    found += work.find_backup()
+    found += work.find_halted(cluster)
+    found += work.find_recovery(cluster)
+    found += work.find_backup(cluster)
     found += work.find_orphans()
     found += volumes.find_attachments(what_is_out)
     found += work.find_jobs(now, what_is_out, degraded)

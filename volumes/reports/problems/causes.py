@@ -1,10 +1,11 @@
 """Problems by what is behind them: one card for each, with its victims and their true numbers."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Model
 
+from volumes.models import Acknowledgement
 from volumes.reports.problems.problem import SEEN, Kind, Problem, Risk
 
 
@@ -41,6 +42,9 @@ class Card:
         return self.problem.count + sum(victims.count for victims in self.victims)
 
 
+Known = list[tuple[Card, Acknowledgement]]
+
+
 def by_cause(problems: Iterable[Problem]) -> list[Card]:
     """Gather what has the same key; what threatens data most comes first, then what hits most."""
     groups: dict[str, list[Problem]] = {}
@@ -48,6 +52,19 @@ def by_cause(problems: Iterable[Problem]) -> list[Card]:
         groups.setdefault(problem.key or f"only-{number}", []).append(problem)
     cards = [_card(key, members) for key, members in groups.items()]
     return sorted(cards, key=lambda card: (card.risk, -card.count))
+
+
+def split(cards: Iterable[Card], known: Mapping[str, Acknowledgement]) -> tuple[list[Card], Known]:
+    """Part what is told from what somebody knows of and what has not got worse since."""
+    told: list[Card] = []
+    quiet: Known = []
+    for card in cards:
+        row = known.get(card.key)
+        if row and card.risk >= row.risk:
+            quiet.append((card, row))
+        else:
+            told.append(card)
+    return told, quiet
 
 
 def _card(key: str, members: Sequence[Problem]) -> Card:

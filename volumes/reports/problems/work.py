@@ -9,7 +9,7 @@ from django.db.models import Count, Window
 from django.utils import timezone
 
 from inventory import clock, recovery, servers
-from inventory.models import Watch
+from inventory.models import Cluster, Watch
 from inventory.pulse import Pulse
 from volumes.models import Job, Orphan
 from volumes.placement import policy
@@ -83,11 +83,11 @@ def _why_stuck(job: Job) -> str:
     return f"nothing has come of it since {since:%Y-%m-%d %H:%M} UTC: look at the node that does it"
 
 
-def find_halted() -> Iterator[Problem]:
+def find_halted(row: Cluster) -> Iterator[Problem]:
     if halted := servers.count_halted():
         yield Problem(
             Risk.STOPPED,
-            servers.cluster(),
+            row,
             f"The cluster was shut down: {halted} servers are out of service",
             "each is back when its agent is started anew; or let all start again that run",
             None,
@@ -96,8 +96,7 @@ def find_halted() -> Iterator[Problem]:
         )
 
 
-def find_recovery() -> Iterator[Problem]:
-    row = servers.cluster()
+def find_recovery(row: Cluster) -> Iterator[Problem]:
     if row.recovery:
         more = "".join(f"; {reason}" for reason in recovery.reasons()[1:])
         yield Problem(
@@ -111,8 +110,7 @@ def find_recovery() -> Iterator[Problem]:
         )
 
 
-def find_backup() -> Iterator[Problem]:
-    row = servers.cluster()
+def find_backup(row: Cluster) -> Iterator[Problem]:
     if settings.VASTSKY_BACKUPS_KEPT and timezone.now() - row.backed_up > BACKUP_AGE:
         yield Problem(
             Risk.STOPPED,
