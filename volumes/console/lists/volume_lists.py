@@ -61,6 +61,7 @@ class ByReplicas(admin.SimpleListFilter):
             ("0", "none: data is out of reach"),
             ("1", "the last one"),
             ("fewer", "fewer than promised"),
+            ("reduced", "fewer than promised, but more than one"),
             ("all", "all"),
             ("broken", "broken snapshots"),
             *((str(replicas), f"{replicas} replicas") for replicas in range(2, 10)),
@@ -80,6 +81,8 @@ class ByReplicas(admin.SimpleListFilter):
             return queryset.exclude(pk__in=weak.keys())
         if wanted == "fewer":
             return queryset.filter(pk__in=weak.keys())
+        if wanted == "reduced":
+            return queryset.filter(pk__in=[pk for pk, volume in weak.items() if volume.fewest > 1])
         if (replicas := number(wanted)) < 0:
             return queryset
         fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == replicas]

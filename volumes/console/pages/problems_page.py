@@ -50,7 +50,7 @@ VOLUMES = "admin:volumes_logicalvolume_changelist"
 MANY = {
     KINDS[Risk.UNREACHABLE]: (VOLUMES, "?replicas=0&lost={}"),
     KINDS[Risk.LAST_REPLICA]: (VOLUMES, "?replicas=1&lost={}"),
-    KINDS[Risk.REDUCED]: (VOLUMES, "?replicas=fewer&lost={}"),
+    KINDS[Risk.REDUCED]: (VOLUMES, "?replicas=reduced&lost={}"),
     WAITS: (VOLUMES, "?doing=waiting"),
     IN_ERROR: (VOLUMES, "?attached=error"),
     STUCK: ("admin:volumes_job_changelist", "?attention=needed"),
