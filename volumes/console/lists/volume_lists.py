@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -79,10 +79,10 @@ class ByReplicas(admin.SimpleListFilter):
         queryset = queryset.filter(broken=False)
         if wanted == "all":
             return queryset.exclude(pk__in=weak.keys())
-        if wanted == "fewer":
-            return queryset.filter(pk__in=weak.keys())
-        if wanted == "reduced":
-            return queryset.filter(pk__in=[pk for pk, volume in weak.items() if volume.fewest > 1])
+        if wanted in {"fewer", "reduced"}:
+            least = 0 if wanted == "fewer" else 2
+            some = [pk for pk, volume in weak.items() if volume.fewest >= least]
+            return queryset.filter(pk__in=some)
         if (replicas := number(wanted)) < 0:
             return queryset
         fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == replicas]
@@ -130,11 +130,10 @@ class ByLoss(admin.SimpleListFilter):
         if kind not in self.PLACES:
             return queryset
         ill = Replica.objects.filter(
-            mirror__volume=OuterRef("pk"),
             status__in=[Replica.Status.FAULTY, Replica.Status.SPARE],
             **{self.PLACES[kind]: number(key)},
         )
-        return queryset.filter(Exists(ill))
+        return queryset.filter(pk__in=ill.values("mirror__volume"))
 
 
 class ByKind(admin.SimpleListFilter):

@@ -50,10 +50,12 @@ def read_degraded(out: Out) -> Degraded:
     ill = Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE])
     volumes: dict[int, dict[str, datetime]] = defaultdict(dict)
     mirrors: dict[int, str] = {}
+    keys: dict[tuple[int, int], str] = {}
     for volume, mirror, server, disk, since in ill.values_list(
         "mirror__volume", "mirror", "server", "extent__disk", "since"
     ).order_by():
-        key = out.behind(server, disk)
+        if (key := keys.get((server, disk))) is None:
+            key = keys[server, disk] = out.behind(server, disk)
         volumes[volume][key] = min(since, volumes[volume].get(key, since))
         mirrors[mirror] = mirrors.get(mirror) or key
     return Degraded(volumes, mirrors)
