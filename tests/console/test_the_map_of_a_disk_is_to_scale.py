@@ -1,6 +1,6 @@
 """On the map of a disk an extent is as wide as it is large, over as many rows as it takes."""
 
-from collections import Counter
+from collections import defaultdict
 
 from django.test import Client
 from hypothesis import given
@@ -26,9 +26,9 @@ def _cells(sizes: list[int]) -> list[Cell]:
 def test_each_extent_is_as_wide_as_it_is_large(sizes: list[int]) -> None:
     rows, row_gb = lay_out(_cells(sizes)), row_size(sum(sizes))
 
-    widths: Counter[int] = Counter()
+    widths: dict[int, float] = defaultdict(float)
     for piece in (piece for row in rows for piece in row.pieces):
-        widths[piece.cell.id] += piece.percent * row_gb / 100  # type: ignore[assignment]  floats
+        widths[piece.cell.id] += piece.percent * row_gb / 100
 
     assert all(abs(widths[place] - gb) < 1 for place, gb in enumerate(sizes))
     assert sum(piece.is_first for row in rows for piece in row.pieces) == len(sizes)
