@@ -205,6 +205,6 @@ def test_what_would_be_refused_stands_there_disabled_with_its_reason(
 
     told = " ".join(page.content.decode().split())
     assert f"do/attach/?on={attached.volume_id}&" not in told
-    _, refused = told.split('<span class="vs-button vs-refused"', 1)
+    _, refused = told.split('<span class="vs-button vs-refused">', 1)
     assert "Attach <small>" in refused
     assert f"do/detach/?on={attached.volume_id}&" in told
