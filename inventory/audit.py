@@ -61,6 +61,8 @@ class Action(StrEnum):
     PAUSE_SCRUBS = "pause_scrubs"
     RESUME_SCRUBS = "resume_scrubs"
     MEND_BLOCK = "mend_block"
+    ACKNOWLEDGE = "acknowledge"
+    END_ACKNOWLEDGEMENT = "end_acknowledgement"
     CREATE_TOKEN = "create_token"  # noqa: S105  the name of an action
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
     BIND_TOKEN = "bind_token"  # noqa: S105

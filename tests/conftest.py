@@ -18,7 +18,7 @@ from inventory import clock, ids
 from inventory.models import IdSpace
 from inventory.pulse import Pulse
 from tests.contract.api import Api, add_disk, zero_everything
-from volumes.reports import problems
+from volumes.reports.problems import work
 
 AddServer = Callable[..., int]
 Race = Callable[..., list[Any]]
@@ -37,7 +37,7 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nobody_watched_the_workers_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console's watch lives as long as its process, which here is that of all tests."""
-    monkeypatch.setattr(problems, "_workers", Pulse())
+    monkeypatch.setattr(work, "_workers", Pulse())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -189,10 +189,21 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
     """Carries the one way in which an attachment's state may change."""
 
     def move(self, was: "Attachment.State", to: "Attachment.State", error: str = "") -> bool:
-        """Compare and set: a state that is no longer `was` stays as it is, and we say so."""
+        """Compare and set: a state that is no longer `was` stays as it is, and we say so.
+
+        A detach only tries to end a state: until it succeeds or gives up, `since` tells of that.
+        """
         if to not in Attachment.NEXT[was]:
             raise ValueError(f"an attachment never goes from {was} to {to}")
-        return bool(self.filter(state=was).update(state=to, error=error, since=clock.now()))
+        found = self.filter(state=was)
+        if to == Attachment.State.UNBINDING:
+            return bool(found.update(state=to, error=error))
+        return bool(found.update(state=to, error=error, since=clock.now()))
+
+    def put_back(self, error: str) -> bool:
+        """Compare and set: what its head would not let go of is as it was before the detach."""
+        back = Attachment.State.ERROR if error else Attachment.State.BOUND
+        return bool(self.filter(state=Attachment.State.UNBINDING).update(state=back, error=error))
 
 
 class Attachment(models.Model):
@@ -602,3 +613,21 @@ class AbsentNode(models.Model):
     def node(self) -> str:
         """Name the node as it is known everywhere."""
         return f"hsvr-{self.head_id:08x}" if self.head_id else f"ssvr-{self.storage_id:08x}"
+
+
+class Acknowledgement(models.Model):
+    """Somebody knows of a problem, by its key: who, why, and until when it is told apart."""
+
+    key = models.CharField(max_length=80, unique=True)
+    risk = models.SmallIntegerField(help_text="how bad it was; it is told again if it gets worse")
+    until = models.DateTimeField()
+    actor = models.CharField(max_length=150)
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(reason=""), name="acknowledgement_has_a_reason")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} until {self.until}, by {self.actor}"

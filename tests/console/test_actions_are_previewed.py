@@ -194,3 +194,17 @@ def test_a_bad_name_is_refused_where_it_was_typed(well: None, console: Client, n
 
     assert answer.status_code == 200
     assert 'role="alert"' in answer.content.decode()
+
+
+def test_what_would_be_refused_stands_there_disabled_with_its_reason(
+    well: None, console: Client
+) -> None:
+    attached = Attachment.objects.filter(state=Attachment.State.BOUND).earliest("pk")
+
+    page = console.get(f"/admin/volumes/logicalvolume/{attached.volume_id}/change/")
+
+    told = " ".join(page.content.decode().split())
+    assert f"do/attach/?on={attached.volume_id}&" not in told
+    _, refused = told.split('<span class="vs-button vs-refused">', 1)
+    assert "Attach <small>" in refused
+    assert f"do/detach/?on={attached.volume_id}&" in told

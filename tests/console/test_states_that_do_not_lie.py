@@ -1,6 +1,7 @@
 """What is in maintenance, drained, paused or reduced is shown as that, with the room it leaves."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -116,3 +117,40 @@ def test_volumes_with_fewer_replicas_than_promised_are_not_green(
     part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
 
     assert "2, reduced" in part
+
+
+@pytest.mark.parametrize(
+    ("told", "which", "job"),
+    [
+        ("recovering", "recovering", {"kind": Job.Kind.REBUILD, "ordered": True}),
+        ("waiting to recover", "to_recover", {"kind": Job.Kind.REBUILD}),
+        ("scrubbing", "scrubbing", {"kind": Job.Kind.SCRUB, "ordered": True}),
+    ],
+)
+def test_what_is_done_to_a_volume_stands_beside_its_state(
+    well: None, console: Client, told: str, which: str, job: dict[str, Any]
+) -> None:
+    replica = Replica.objects.filter(mirror__volume__redundancy=3).earliest("pk")
+    if job["kind"] == Job.Kind.REBUILD:
+        Replica.objects.filter(pk=replica.pk).update(status=Replica.Status.FAULTY)
+    volume = replica.mirror.volume
+    Job.objects.create(subject="a", due=clock.now(), volume=volume, mirror=replica.mirror, **job)
+
+    pill = f"</span> {told}</span>"
+    assert pill in _told(console, f"/admin/volumes/logicalvolume/{volume.pk}/change/")
+    listed = _told(console, f"/admin/volumes/logicalvolume/?doing={which}")
+    assert pill in listed
+    assert "1 volume" in listed
+    part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
+    assert f"?doing={which}" in part
+
+
+def test_a_volume_that_has_all_its_replicas_is_moved_not_recovered(
+    well: None, console: Client
+) -> None:
+    replica = Replica.objects.earliest("pk")
+    volume = replica.mirror.volume
+    about: dict[str, Any] = {"subject": "a", "volume": volume, "mirror": replica.mirror}
+    Job.objects.create(kind=Job.Kind.REBUILD, due=clock.now(), ordered=True, **about)
+
+    assert "</span> moving</span>" in _told(console, f"/admin/volumes/logicalvolume/?q={volume}")

@@ -108,6 +108,21 @@ def test_a_head_that_refuses_makes_an_error_that_a_detach_clears(four: Cluster, 
     assert four.state(volume) == "detached"
 
 
+def test_a_detach_that_is_refused_leaves_since_when_the_volume_is_attached(
+    four: Cluster, head: Head
+) -> None:
+    volume = four.create()
+    four.attach(volume, head)
+    since = Attachment.objects.get(volume=volume).since
+    head.groups[volume.pk].open = True
+
+    with pytest.raises(Fault):
+        four.detach(volume)
+
+    attachment = Attachment.objects.get(volume=volume)
+    assert (attachment.state, attachment.since) == ("bound", since)
+
+
 def test_a_head_that_died_makes_host_down(
     four: Cluster, head: Head, monkeypatch: pytest.MonkeyPatch
 ) -> None:

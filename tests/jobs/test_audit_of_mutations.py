@@ -15,6 +15,7 @@ from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
+from volumes import acknowledgements
 from volumes.attach import attach, detach
 from volumes.lifecycle import snapshots, volumes
 from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
@@ -171,6 +172,20 @@ def recovering(four: Cluster) -> Mutation:
     return recovery.leave
 
 
+KNOWN: dict[str, Any] = {
+    "key": "disk-1",
+    "title": "a disk",
+    "risk": 6,
+    "hours": 2,
+    "reason": "it is ordered",
+}
+
+
+def acknowledged(four: Cluster) -> Mutation:
+    acknowledgements.acknowledge(**KNOWN)
+    return lambda: acknowledgements.tell_again("disk-1")
+
+
 def call(act: Callable[..., object], *args: Any, **more: Any) -> Mutation:
     return lambda: act(*args, **more)
 
@@ -225,6 +240,8 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.PAUSE_SCRUBS: lambda four: call(passes.pause_scrubs, paused=True),
     Action.RESUME_SCRUBS: resume_scrubs,
     Action.MEND_BLOCK: mend_block,
+    Action.ACKNOWLEDGE: lambda four: call(acknowledgements.acknowledge, **KNOWN),
+    Action.END_ACKNOWLEDGEMENT: acknowledged,
     Action.FORCE_JOB: lambda four: call(operations.force_job, attaching(four)),
 }
 AGAIN_CHANGES_NOTHING = [

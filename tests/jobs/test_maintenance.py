@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from inventory.errors import Busy, Invalid
 from inventory.models import Disk, StorageServer
@@ -93,6 +94,39 @@ def test_a_paused_evacuation_moves_nothing_until_it_goes_on(
     drain.pause(job, paused=False)
     finish_rebuilds(four, head)
     assert not Replica.objects.filter(server=server).exists()
+
+
+def test_a_pause_stops_a_move_that_has_its_place_and_has_not_begun(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer, settings: Settings
+) -> None:
+    settings.VASTSKY_REBUILDS_TOTAL = 0
+    job = drain.start_evacuation(server)
+    four.work(2)
+    assert four.replicas(volume, Status.SPARE)
+
+    drain.pause(job, paused=True)
+    settings.VASTSKY_REBUILDS_TOTAL = 4
+    four.work(2)
+    assert not head.told("rebuild")
+    assert "paused" in four.job(Job.Kind.REBUILD).waiting
+
+    drain.pause(job, paused=False)
+    finish_rebuilds(four, head)
+    assert not Replica.objects.filter(server=server).exists()
+
+
+def test_a_paused_evacuation_says_what_has_begun_and_finishes_first(
+    four: Cluster, head: Head, volume: LogicalVolume, server: StorageServer
+) -> None:
+    job = drain.start_evacuation(server)
+    four.work()
+    assert head.told("rebuild")
+
+    drain.pause(job, paused=True)
+    four.work()
+
+    job.refresh_from_db()
+    assert job.waiting == "5 GB are left, paused; 1 move that has begun finishes first"
 
 
 def test_a_canceled_evacuation_gives_the_server_back(

@@ -82,6 +82,21 @@ def test_maintenance_takes_an_hour_unless_said_otherwise(
     assert four.call.fault("vastsky.maintenance", minutes=0, **place) == EINVAL
 
 
+def test_the_list_of_jobs_tells_what_is_in_maintenance_and_until_when(
+    four: Cluster, place: dict[str, int]
+) -> None:
+    eventid = four.call("vastsky.maintenance", **place)
+    deadline = Job.objects.get(pk=eventid).deadline
+
+    listed = four.call("vastsky.listJobs")
+    (told,) = [job for job in listed if job["kind"] == "maintenance"]
+
+    assert {name: told[name] for name in ("ssvrid", "pdskid")} == {"ssvrid": 0, "pdskid": 0} | place
+    assert deadline
+    assert told["until"] == f"{deadline:%Y-%m-%dT%H:%M:%SZ}"
+    assert not told["paused"]
+
+
 @pytest.mark.parametrize("method", ["planEvacuation", "evacuate", "maintenance"])
 @pytest.mark.parametrize(
     ("place", "code"),

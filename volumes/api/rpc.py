@@ -293,6 +293,7 @@ def _event(
 
 
 def _job(job: Job) -> Struct:
+    until = f"{clock.on_the_wall(job.deadline):%Y-%m-%dT%H:%M:%SZ}" if job.deadline else ""
     return {
         "eventid": job.pk,
         "kind": job.kind,
@@ -303,6 +304,11 @@ def _job(job: Job) -> Struct:
         "total_mib": min(job.total_mib, INT_MAX),
         "errno": job.errno,
         "error": job.error,
+        "ssvrid": job.server_id or 0,
+        "pdskid": job.disk_id or 0,
+        "paused": job.paused,
+        "until": until if job.kind == Job.Kind.MAINTENANCE else "",
+        "actor": job.actor,
     }
 
 

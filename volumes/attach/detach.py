@@ -124,8 +124,7 @@ def _take_down(job: Job, attachment: Attachment) -> Report:
 def _refuse_detach(job: Job, attachment: Attachment, report: Report) -> None:
     """Put the attachment back as it was: the head would not let go."""
     queue.finish(job, report.errno or errnos.EIO, report.message)
-    back = State.ERROR if attachment.error else State.BOUND
-    Attachment.objects.filter(pk=attachment.pk).move(State.UNBINDING, back, attachment.error)
+    Attachment.objects.filter(pk=attachment.pk).put_back(attachment.error)
 
 
 def _evict_and_settle(

@@ -8,6 +8,8 @@ from heapq import heappop, heappush
 
 from inventory.errors import NoSpace
 
+NO_ROOM = "no room"
+"""So every refusal for lack of space begins."""
 MOST_PIECES = 8192
 """Beyond so many mirrors free space is too shredded to make one volume of it."""
 
@@ -132,7 +134,7 @@ class _Found:
         free_gb = sum(sum(room.free_gb) for room in self.left)
         largest_gb = max((room.free_gb[-1] for room in self.left), default=0)
         return (
-            f"no room for {asked_gb} GB in {replicas} replicas on separate servers: "
+            f"{NO_ROOM} for {asked_gb} GB in {replicas} replicas on separate servers: "
             + ", ".join(self.story)
             + f"; {_count(self.left)} remain with {free_gb} GB free, {largest_gb} GB in one piece"
         )

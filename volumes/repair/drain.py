@@ -151,6 +151,8 @@ def _is_being_moved(place: Place) -> bool:
 def _pause(place: Place) -> str:
     """Say what goes on in spite of a pause: what has begun."""
     begun = _rebuilds(place).filter(ordered=True).count()
+    if begun == 1:
+        return ", paused; 1 move that has begun finishes first"
     return f", paused; {begun} moves that have begun finish first" if begun else ", paused"
 
 

@@ -76,8 +76,7 @@ def next_need(
     if attached and (cut_off := _cut_off(good)):
         return cut_off
     if building:
-        enough = len(good) >= redundancy and not any(map(is_leaving, good))
-        return Drop(tuple(building)) if enough else _go_on(building[0])
+        return _go_on_building(building, good, redundancy, held)
     if needless := superfluous(replicas, redundancy):
         return Drop(needless)
     if faulty:
@@ -109,6 +108,26 @@ def _grow_or_move(good: Sequence[ReplicaRow], redundancy: int, held: Mapping[int
         return Whole()
     moving = next((replica for replica in leaving if replica.dextid not in held), None)
     return Replace(moved=moving) if moving else Wait(held[leaving[0].dextid])
+
+
+def _go_on_building(
+    building: Sequence[ReplicaRow],
+    good: Sequence[ReplicaRow],
+    redundancy: int,
+    held: Mapping[int, str],
+) -> Need:
+    """A move that has its place and has not begun rests as one that has none; nothing is lacking.
+
+    Of one that has begun nobody asks what it needs.
+    """
+    if len(good) < redundancy:
+        return _go_on(building[0])
+    leaving = [replica for replica in good if is_leaving(replica)]
+    if not leaving:
+        return Drop(tuple(building))
+    if all(replica.dextid in held for replica in leaving):
+        return Wait(held[leaving[0].dextid])
+    return _go_on(building[0])
 
 
 def _go_on(replica: ReplicaRow) -> Need:

@@ -1,5 +1,6 @@
 """States as people see them: a word, a tone and a mark, never a colour alone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +11,7 @@ from django.utils.safestring import SafeString
 from inventory import clock
 from inventory.models import Extent, Priority
 from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.reports.activity import Activity
 
 OK, WARN, BAD, BUSY, IDLE = "ok", "warn", "bad", "busy", "idle"
 MARKS = {OK: "✓", WARN: "!", BAD: "✕", BUSY: "↻", IDLE: "\N{EN DASH}"}
@@ -59,6 +61,12 @@ ATTACHMENTS = {
     Attachment.State.ERROR: Pill("error", BAD),
 }
 WAITING = Pill("waiting for storage", BAD, "its head reaches no good replica of some part")
+ACTIVITIES = {
+    Activity.RECOVERING: Pill("recovering", BUSY, "replicas are being copied"),
+    Activity.TO_RECOVER: Pill("waiting to recover", IDLE, "no replica is being copied yet"),
+    Activity.SCRUBBING: Pill("scrubbing", BUSY, "its replicas are being compared"),
+}
+MOVING = Pill("moving", BUSY, "it has all its replicas, one of them moves to another disk")
 REPLICAS = {
     Replica.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
     Replica.Status.INSYNC: Pill("in sync", OK),
@@ -118,6 +126,12 @@ def protection_pill(volume: LogicalVolume, good: int) -> Pill:
     if volume.broken:
         return Pill("broken", BAD, volume.broken_because or "its store lost data")
     return replicas_pill(good, volume.redundancy)
+
+
+def activity_pills(activities: Iterable[Activity], *, whole: bool) -> list[Pill]:
+    """Show what is done to a volume; one that has all its replicas is moved, not recovered."""
+    repair = {Activity.RECOVERING, Activity.TO_RECOVER}
+    return [MOVING if whole and one in repair else ACTIVITIES[one] for one in activities]
 
 
 def replicas_pill(good: int, redundancy: int) -> Pill:

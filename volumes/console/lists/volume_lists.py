@@ -1,11 +1,12 @@
 """Lists of volumes, their attachments, mirrors and replicas."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from volumes.console.frame.cells import link, named
@@ -16,12 +17,14 @@ from volumes.console.frame.pills import (
     REPLICAS,
     WAITING,
     Pill,
+    activity_pills,
     protection_pill,
 )
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
-from volumes.reports import protection
+from volumes.reports import activity, protection
+from volumes.reports.activity import Activity
 
 State = Attachment.State
 
@@ -58,6 +61,7 @@ class ByReplicas(admin.SimpleListFilter):
             ("0", "none: data is out of reach"),
             ("1", "the last one"),
             ("fewer", "fewer than promised"),
+            ("reduced", "fewer than promised, but more than one"),
             ("all", "all"),
             ("broken", "broken snapshots"),
             *((str(replicas), f"{replicas} replicas") for replicas in range(2, 10)),
@@ -75,13 +79,61 @@ class ByReplicas(admin.SimpleListFilter):
         queryset = queryset.filter(broken=False)
         if wanted == "all":
             return queryset.exclude(pk__in=weak.keys())
-        if wanted == "fewer":
-            return queryset.filter(pk__in=weak.keys())
+        if wanted in {"fewer", "reduced"}:
+            least = 0 if wanted == "fewer" else 2
+            some = [pk for pk, volume in weak.items() if volume.fewest >= least]
+            return queryset.filter(pk__in=some)
         if (replicas := number(wanted)) < 0:
             return queryset
         fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == replicas]
         whole = queryset.filter(redundancy=replicas).exclude(pk__in=weak.keys())
         return queryset.filter(pk__in=fewest) | whole
+
+
+class ByActivity(admin.SimpleListFilter):
+    """Volumes by what is done to them, or what they wait for."""
+
+    title = "activity"
+    parameter_name = "doing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = {Activity.RECOVERING: "recovering or moving", Activity.TO_RECOVER: "to recover"}
+        shown = [(one.name.lower(), names.get(one, str(one))) for one in Activity]
+        return [("waiting", "waiting for storage"), *shown]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        wanted = (self.value() or "").upper()
+        if wanted == "WAITING":
+            return queryset.filter(waiting_since__isnull=False)
+        if wanted in Activity.__members__:
+            return activity.choose(queryset, Activity[wanted])
+        return queryset
+
+
+class ByLoss(admin.SimpleListFilter):
+    """Volumes that lack a replica by a server or a disk, as the cards of problems name it."""
+
+    title = "lost with"
+    parameter_name = "lost"
+    PLACES: ClassVar = {"storageserver": "server", "disk": "extent__disk"}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get(self.parameter_name, "")
+        return [(chosen, chosen.replace("-", " "))] if chosen else []
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[LogicalVolume]
+    ) -> QuerySet[LogicalVolume]:
+        kind, _, key = (self.value() or "").partition("-")
+        if kind not in self.PLACES:
+            return queryset
+        ill = Replica.objects.filter(
+            status__in=[Replica.Status.FAULTY, Replica.Status.SPARE],
+            **{self.PLACES[kind]: number(key)},
+        )
+        return queryset.filter(pk__in=ill.values("mirror__volume"))
 
 
 class ByKind(admin.SimpleListFilter):
@@ -105,7 +157,7 @@ class VolumeList(Listing):
     """Volumes with their protection and where they are attached."""
 
     list_display = ("name_and_id", "replicas", "attached", "where", "gb", "snapshot_of", "made")
-    list_filter = (ByReplicas, ByState, ByKind, "redundancy")
+    list_filter = (ByReplicas, ByState, ByActivity, ByLoss, ByKind, "redundancy")
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
     ordering = ("pk",)
@@ -116,8 +168,10 @@ class VolumeList(Listing):
     )
 
     def prepare(self, rows: Sequence[Any]) -> None:
-        weak = protection.weak_volumes([row.pk for row in rows])
+        volumes = [row.pk for row in rows]
+        weak, done = protection.weak_volumes(volumes), activity.of_volumes(volumes)
         for row in rows:
+            row.activities = activity_pills(done.get(row.pk, []), whole=row.pk not in weak)
             row.fewest = weak[row.pk].fewest if row.pk in weak else row.redundancy
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
@@ -132,11 +186,13 @@ class VolumeList(Listing):
         return protection_pill(row, row.fewest)
 
     @admin.display(description="State")
-    def attached(self, row: LogicalVolume) -> Pill:
+    def attached(self, row: Any) -> SafeString:
         attached = _attachment(row)
+        state = ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
         if attached and row.waiting_since:
-            return WAITING
-        return ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
+            state = WAITING
+        shown = [(state,), *((pill,) for pill in row.activities)]
+        return format_html('<span class="vs-doors">{}</span>', format_html_join("", "{}", shown))
 
     @admin.display(description="Head server")
     def where(self, row: LogicalVolume) -> SafeString | str:

@@ -21,7 +21,9 @@ from volumes.console.frame.pills import (
     place_pill,
     server_pill,
 )
+from volumes.console.pages import disk_map as maps
 from volumes.console.pages import job_page
+from volumes.console.pages.disk_map import Cell
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, Replica
@@ -40,20 +42,6 @@ class DiskLine:
     pill: Pill
     usage: capacity.Usage
     rebuilds: int
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """An extent on the map; `volume_id` is 0 where it holds no replica."""
-
-    id: int
-    offset_gb: int
-    size_gb: int
-    kind: str
-    pill: Pill
-    replica: Pill | None
-    volume_id: int
-    volume: str
 
 
 def show_head(request: HttpRequest, object_id: str) -> HttpResponse:
@@ -223,8 +211,9 @@ def _map(request: HttpRequest, disk: Disk) -> dict[str, Any]:
         "replica__mirror__volume",
         "replica__mirror__volume__name",
     )
+    cells = [_cell(row[:3], *row[3:]) for row in rows[part * CELLS : (part + 1) * CELLS]]
     return {
-        "cells": [_cell(row[:3], *row[3:]) for row in rows[part * CELLS : (part + 1) * CELLS]],
+        "map_rows": maps.lay_out(cells),
         "parts": range(-(-count // CELLS)),
         "part": part,
         "extent_count": count,

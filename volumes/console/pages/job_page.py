@@ -13,7 +13,7 @@ from volumes.console.frame import gone
 from volumes.console.frame.page import ENOUGH, fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import Pill, job_pill
 from volumes.console.verbs import run
-from volumes.console.verbs.verb import Verb
+from volumes.console.verbs.run import Button
 from volumes.models import Job
 from volumes.reports import progress
 
@@ -54,7 +54,7 @@ class News:
     """A job on the page of what it is about, with what may be done to it."""
 
     line: JobSummary
-    buttons: list[tuple[Verb, str]]
+    buttons: list[Button]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,28 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from inventory import clock as cluster_clock
 from inventory.models import Disk, HeadServer, Priority, StorageServer
+from volumes import acknowledgements
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
-from volumes.console.frame.pills import ATTACHMENTS, BAD, MAINTENANCE, OK, PRIORITIES, WARN, Pill
+from volumes.console.frame.pills import (
+    ACTIVITIES,
+    ATTACHMENTS,
+    BAD,
+    MAINTENANCE,
+    OK,
+    PRIORITIES,
+    WAITING,
+    WARN,
+    Pill,
+)
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import capacity, care, problems, progress, protection
-from volumes.reports.problems import Problem, Risk
+from volumes.reports import activity, capacity, care, problems, progress, protection
+from volumes.reports.problems import Risk, causes
+from volumes.reports.problems.causes import Card
 
 SHOWN = 6
 VOLUMES = "admin:volumes_logicalvolume_changelist"
@@ -66,7 +79,10 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _context() -> dict[str, Any]:
     weak = protection.weak_volumes()
-    wrong = problems.find(weak)
+    cards = causes.by_cause(problems.find(weak))
+    told, known = causes.split(cards, acknowledgements.current(cluster_clock.now()))
+    # What is known is not told here, but for what data is at stake by.
+    wrong = told + [card for card, _ in known if card.risk <= Risk.BROKEN]
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
@@ -76,7 +92,8 @@ def _context() -> dict[str, Any]:
     return {
         "is_empty": not storages and not heads,
         "verdict": _verdict(weak, wrong, rebuild),
-        "problem_count": len(wrong),
+        "problem_count": len(told),
+        "known_count": len(known),
         "usage": usage,
         "histogram": _histogram(weak),
         "states": [
@@ -99,7 +116,7 @@ def _context() -> dict[str, Any]:
 
 
 def _verdict(
-    weak: dict[int, protection.Weak], wrong: list[Problem], rebuild: progress.Work
+    weak: dict[int, protection.Weak], wrong: list[Card], rebuild: progress.Work
 ) -> Verdict:
     """Say how the data is, and name the reasons, worst first."""
     reasons = list(_reasons(weak, wrong))
@@ -107,7 +124,7 @@ def _verdict(
         left = f", {clock(rebuild.progress.left)} left" if rebuild.progress.left is not None else ""
         url = f"{reverse(JOBS)}?state__exact=open&kind__exact=rebuild"
         reasons.append(VerdictReason(f"rebuild {rebuild.progress.percent} %{left}", url))
-    worst = min((problem.risk for problem in wrong), default=None)
+    worst = min((card.risk for card in wrong), default=None)
     if worst == Risk.UNREACHABLE:
         return Verdict(BAD, "Data is out of reach", reasons)
     if worst == Risk.LAST_REPLICA:
@@ -120,10 +137,12 @@ def _verdict(
             "All data is safe",
             reasons or [VerdictReason("every volume has all its replicas", reverse(VOLUMES))],
         )
+    if any(card.key == "recovery" for card in wrong):
+        return Verdict(WARN, "Recovering: what runs goes on, nothing new is done", reasons)
     return Verdict(WARN, "Data is safe, something needs attention", reasons)
 
 
-def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable[VerdictReason]:
+def _reasons(weak: dict[int, protection.Weak], wrong: list[Card]) -> Iterable[VerdictReason]:
     fewest = [volume.fewest for volume in weak.values()]
     volumes = reverse(VOLUMES)
     for count, text, url in (
@@ -133,8 +152,8 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Problem]) -> Iterable
     ):
         if count:
             yield VerdictReason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
-    for risks in ((Risk.BROKEN,), (Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
-        shown = [problem for problem in wrong if problem.risk in risks]
+    for risks in ((Risk.BROKEN,), (Risk.STRANGE,), (Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
+        shown = [card.problem for card in wrong if card.problem.risk in risks]
         if shown:
             more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
             yield VerdictReason(f"{shown[0].title}{more}", reverse("console:problems"))
@@ -183,11 +202,22 @@ def _by_attachment() -> list[Tally]:
     """Groups by attachment; a snapshot goes with its origin and is not counted."""
     rows = Attachment.objects.values_list("state").annotate(Count("pk")).order_by("state")
     counts = dict(rows)
-    detached = LogicalVolume.objects.filter(origin=None).count() - sum(counts.values())
+    all_of_them = LogicalVolume.objects.filter(origin=None).aggregate(
+        count=Count("pk"), waiting=Count("waiting_since")
+    )
+    detached = all_of_them["count"] - sum(counts.values())
     volumes = f"{reverse(VOLUMES)}?kind=volume&attached="
     found = [Tally(ATTACHMENTS[""], detached, f"{volumes}no")] if detached else []
     found += [
         Tally(ATTACHMENTS[Attachment.State(state)], count, f"{volumes}{state}")
         for state, count in counts.items()
     ]
-    return found
+    doing = f"{reverse(VOLUMES)}?doing="
+    if waiting := all_of_them["waiting"]:
+        found.append(Tally(WAITING, waiting, f"{doing}waiting"))
+    counted = activity.count_volumes()
+    return found + [
+        Tally(ACTIVITIES[one], counted[one], f"{doing}{one.name.lower()}")
+        for one in activity.Activity
+        if counted[one]
+    ]

@@ -1,17 +1,31 @@
 """The page of what is wrong now, with the next step as a button."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
+from django.views.decorators.http import require_POST
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
+from inventory import clock
+from inventory.errors import Refused
+from volumes import acknowledgements
 from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.permissions import Right, may
 from volumes.console.frame.pills import BAD, WARN, Pill
 from volumes.console.verbs import run
 from volumes.console.verbs.verb import Verb
 from volumes.reports import problems
-from volumes.reports.problems import Problem, Risk
+from volumes.reports.problems import Risk, causes
+from volumes.reports.problems.causes import Card, Victims
+from volumes.reports.problems.hardware import SERVERS
+from volumes.reports.problems.volumes import IN_ERROR, KINDS, WAITS
+from volumes.reports.problems.work import STUCK
 
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
@@ -32,39 +46,116 @@ LISTS = {
     Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),
 }
 """Where to look at what is many at once: an address's name, and a filter."""
+VOLUMES = "admin:volumes_logicalvolume_changelist"
+MANY = {
+    KINDS[Risk.UNREACHABLE]: (VOLUMES, "?replicas=0&lost={}"),
+    KINDS[Risk.LAST_REPLICA]: (VOLUMES, "?replicas=1&lost={}"),
+    KINDS[Risk.REDUCED]: (VOLUMES, "?replicas=reduced&lost={}"),
+    WAITS: (VOLUMES, "?doing=waiting"),
+    IN_ERROR: (VOLUMES, "?attached=error"),
+    STUCK: ("admin:volumes_job_changelist", "?attention=needed"),
+    SERVERS: ("console:cluster", ""),
+}
+"""The lists of victims, by what they suffer."""
+
+
+class AcknowledgeForm(forms.Form):
+    """Why a problem is known, and for how long it is told apart."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=UnfoldAdminTextInputWidget(attrs={"autofocus": True}),
+        help_text="What others should know: a ticket, who takes care, what was ordered.",
+    )
+    hours = forms.IntegerField(
+        min_value=1,
+        max_value=acknowledgements.MOST_HOURS,
+        initial=24,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="1 hour to 30 days (720 hours). It is told again before, if it gets worse.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Suffering:
+    """Victims of one kind as they are shown; `url` leads to the list of all of them, if any."""
+
+    pill: Pill
+    victims: Victims
+    rows: list[tuple[str, str]]
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A problem as it is shown; `act` leads to its next step, if this person may take it."""
+    """A cause as it is shown; `act` leads to its next step, if this person may take it."""
 
-    problem: Problem
+    card: Card
     pill: Pill
     url: str
     verb: Verb | None
     act: str
     see: list[tuple[str, str]]
+    sufferings: list[Suffering]
 
 
 @viewing
 def show(request: HttpRequest) -> HttpResponse:
     """List what is wrong."""
-    return page(request, "console/problems.html", "Problems", lines=_lines(request))
+    return page(request, "console/problems.html", "Problems", **_context(request))
 
 
 @viewing
 @part_of("console:problems")
 def live(request: HttpRequest) -> HttpResponse:
     """List what is wrong, for a page that is open already."""
-    return fragment(request, "console/problems_live.html", lines=_lines(request))
+    return fragment(request, "console/problems_live.html", **_context(request))
 
 
-def _lines(request: HttpRequest) -> list[Line]:
-    return [_line(request, problem) for problem in problems.find()]
+@viewing
+def acknowledge(request: HttpRequest) -> HttpResponse:
+    """Ask why and until when a problem is known, and take note of it."""
+    if not may(request.user, Right.OPERATE):
+        raise PermissionDenied
+    key = request.POST.get("key") or request.GET.get("key", "")
+    told, _ = causes.split(causes.by_cause(problems.find()), {})
+    card = next((card for card in told if card.key == key and card.problem.key), None)
+    if card is None:
+        messages.info(request, "That is not wrong any more.")
+        return redirect("console:problems")
+    form = AcknowledgeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        title = card.problem.title
+        acknowledgements.acknowledge(key=key, title=title, risk=card.risk, **form.cleaned_data)
+        return redirect("console:problems")
+    return page(request, "console/acknowledge.html", "Acknowledge", card=card, form=form)
 
 
-def _line(request: HttpRequest, problem: Problem) -> Line:
-    about = problem.about
+@viewing
+@require_POST
+def tell_again(request: HttpRequest) -> HttpResponse:
+    """End an acknowledgement."""
+    if not may(request.user, Right.OPERATE):
+        raise PermissionDenied
+    try:
+        acknowledgements.tell_again(request.POST.get("key", ""))
+    except Refused as refusal:
+        messages.error(request, str(refusal))
+    return redirect("console:problems")
+
+
+def _context(request: HttpRequest) -> dict[str, Any]:
+    cards = causes.by_cause(problems.find())
+    told, known = causes.split(cards, acknowledgements.current(clock.now()))
+    return {
+        "lines": [_line(request, card) for card in told],
+        "known": [(_line(request, card), row) for card, row in known],
+        "operates": may(request.user, Right.OPERATE),
+    }
+
+
+def _line(request: HttpRequest, card: Card) -> Line:
+    problem, about = card.problem, card.problem.about
     verb = run.VERBS.get(problem.verb)
     allowed = verb is not None and about is not None and may(request.user, verb.right)
     act = ""
@@ -73,8 +164,16 @@ def _line(request: HttpRequest, problem: Problem) -> Line:
     name, which = LISTS.get(problem.risk, ("", ""))
     elsewhere = reverse(name) + which if name else ""
     url = run.row_url(about) if about else elsewhere
-    see = [(str(row), run.row_url(row)) for row in problem.see]
-    return Line(problem, RISKS[problem.risk], url, verb if allowed else None, act, see)
+    see = [(run.name_of(row), run.row_url(row)) for row in problem.see]
+    shown = [_suffering(victims, card.key) for victims in card.victims]
+    return Line(card, RISKS[card.risk], url, verb if allowed else None, act, see, shown)
+
+
+def _suffering(victims: Victims, key: str) -> Suffering:
+    rows = [(run.name_of(row), run.row_url(row)) for row in victims.rows]
+    name, which = MANY.get(victims.kind, ("", ""))
+    url = reverse(name) + which.format(key) if name and victims.count > len(rows) else ""
+    return Suffering(RISKS[victims.risk], victims, rows, url)
 
 
 def badge(request: HttpRequest) -> str:

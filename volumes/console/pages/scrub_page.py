@@ -14,7 +14,7 @@ from inventory import servers
 from volumes.console.frame.page import number, page
 from volumes.console.frame.pills import BAD, IDLE, OK, Pill
 from volumes.console.verbs import run
-from volumes.console.verbs.verb import Verb
+from volumes.console.verbs.run import Button
 from volumes.models import BlockContent, Job, LogicalVolume, UnequalBlock
 
 STATES = {
@@ -30,7 +30,7 @@ class ContentLine:
     """What one replica has, and the buttons to take it."""
 
     content: BlockContent
-    buttons: list[tuple[Verb, str]]
+    buttons: list[Button]
 
     @property
     def text(self) -> str:
@@ -106,5 +106,5 @@ def cluster_context(request: HttpRequest) -> dict[str, Any]:
     """Give the list of findings the buttons about all scrubs."""
     cluster, back = servers.cluster(), reverse("admin:volumes_unequalblock_changelist")
     scrubs = {"pause-scrubs", "resume-scrubs"}
-    offered = [(v, url) for v, url in run.buttons(request, cluster, back) if v.name in scrubs]
+    offered = [one for one in run.buttons(request, cluster, back) if one.verb.name in scrubs]
     return {"buttons": offered, "paused": cluster.scrubs_paused}

@@ -15,6 +15,7 @@ from volumes.console.frame.pills import (
     REPLICAS,
     WAITING,
     Pill,
+    activity_pills,
     protection_pill,
     replicas_pill,
 )
@@ -23,7 +24,7 @@ from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
-from volumes.reports import progress, protection, tree
+from volumes.reports import activity, progress, protection, tree
 from volumes.reports.tree import MirrorReplicaRow
 
 PART = 64
@@ -129,6 +130,9 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "attached": attached,
         "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
         "waiting": WAITING if attached and volume.waiting_since else None,
+        "activities": activity_pills(
+            activity.of_volumes([volume.pk]).get(volume.pk, []), whole=weak is None
+        ),
         "replicas": protection_pill(volume, weak.fewest if weak else volume.redundancy),
         "weak": weak,
         "mirrors": shown,

@@ -148,6 +148,7 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
     return [
         Verb(
             name=f"maintain-{kind}",
+            explains=True,
             title="Maintenance",
             promise="Nothing new lands there, and its silence replaces no replica, until the "
             "time is over.",
@@ -172,6 +173,7 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
         ),
         Verb(
             name=f"evacuate-{kind}",
+            explains=True,
             title="Evacuate",
             promise="Every replica moves elsewhere; it serves on until it is empty.",
             icon="move_up",
@@ -187,6 +189,7 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
 def _forget(name: str, model: Any, do: Callable[[int], None]) -> Verb:
     return Verb(
         name=name,
+        explains=True,
         title="Delete",
         promise="It is forgotten. If it registers again it gets a new id.",
         icon="delete",

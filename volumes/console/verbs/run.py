@@ -1,7 +1,7 @@
 """One way to do something: preview, confirm, do it row by row, say what came of it."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from django.contrib import messages
@@ -73,7 +73,15 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
     return page(request, "console/act.html", wanted.title, **context)
 
 
-def buttons(request: HttpRequest, row: Model, back: str = "") -> list[tuple[Verb, str]]:
+class Button(NamedTuple):
+    """A verb with the address of its preview, or the reason why it is not to be had now."""
+
+    verb: Verb
+    url: str
+    why_not: str = ""
+
+
+def buttons(request: HttpRequest, row: Model, back: str = "") -> list[Button]:
     """List what this person may do to a row now, each with the address of its preview.
 
     The way back is the row's page unless told otherwise, never the address that was asked for: a
@@ -81,11 +89,17 @@ def buttons(request: HttpRequest, row: Model, back: str = "") -> list[tuple[Verb
     """
     possible = [verb for verb in VERBS.values() if isinstance(row, verb.model)]
     possible.sort(key=lambda verb: verb.danger)
-    return [
-        (verb, address(verb.name, row.pk, back or row_url(row)))
+    said = [
+        (verb, verb.refuse([row]).get(row.pk, ""))
         for verb in possible
-        if may(request.user, verb.right) and not verb.refuse([row])
+        if may(request.user, verb.right)
     ]
+    shown = [
+        Button(verb, address(verb.name, row.pk, back or row_url(row)), why_not)
+        for verb, why_not in said
+        if verb.explains or not why_not
+    ]
+    return sorted(shown, key=lambda button: bool(button.why_not))
 
 
 def address(verb: str, pk: int, back: str) -> str:
@@ -111,17 +125,17 @@ def _choose(verb: Verb, request: HttpRequest) -> list[Chosen]:
     refused = verb.refuse(rows)
     if verb.one_only:
         refused |= {row.pk: "one at a time" for row in rows[1:]}
-    return [Chosen(row, _name(row), row_url(row), refused.get(row.pk, "")) for row in rows]
+    return [Chosen(row, name_of(row), row_url(row), refused.get(row.pk, "")) for row in rows]
 
 
-def _name(row: Any) -> str:
+def name_of(row: Any) -> str:
     """Name a row as people do: a volume by its name, a job by its subject."""
     return getattr(row, "name", "") or getattr(row, "subject", "") or str(row)
 
 
 def _phrase(verb: Verb, rows: list[Any]) -> str:
     """Choose what has to be typed: the name, or the number of what is hit."""
-    asks = verb.asks or _name
+    asks = verb.asks or name_of
     return asks(rows[0]) if len(rows) == 1 else f"all {len(rows)}"
 
 
@@ -140,7 +154,7 @@ def _perform(request: HttpRequest, verb: Verb, rows: list[Any], wish: Wish) -> H
 
 def _do(request: HttpRequest, verb: Verb, row: Any, wish: Wish) -> bool:
     """Do it to one row, through the use case; what is declined is shown as its sentence."""
-    name, alone = _name(row), len(request.POST.getlist("on")) == 1
+    name, alone = name_of(row), len(request.POST.getlist("on")) == 1
     try:
         job = verb.do(row, wish)
     except Refused as refusal:

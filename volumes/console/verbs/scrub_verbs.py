@@ -58,6 +58,7 @@ def _take_hits(rows: Rows) -> list[str]:
 VERBS = [
     Verb(
         name="scrub-volume",
+        explains=True,
         title="Scrub now",
         promise="All its replicas are compared from beginning to end, behind the clients.",
         icon="compare",

@@ -35,7 +35,8 @@ class Verb:
     `refuse` tells beforehand, by primary key, what would be declined and why; the use case decides.
     `hits` says what else is touched. `at_stake` names what would lose its last replica (or
     whatever `stake` says): then the name has to be typed. It has to be typed in any case where the
-    verb `asks` for something.
+    verb `asks` for something. One that `explains` stands on a row's page while it would be refused,
+    disabled and with the reason; another one is not there then.
     """
 
     name: str
@@ -52,4 +53,5 @@ class Verb:
     stake: str = "The last good replica is at stake of"
     asks: Callable[[Any], str] | None = None
     one_only: bool = False
+    explains: bool = False
     danger: bool = False

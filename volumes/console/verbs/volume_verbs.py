@@ -141,6 +141,7 @@ def _names(rows: Rows) -> list[str]:
 VERBS = [
     Verb(
         name="attach",
+        explains=True,
         title="Attach",
         promise="The volume and its snapshots appear under /dev/vas on the head server.",
         icon="link",
@@ -151,6 +152,7 @@ VERBS = [
     ),
     Verb(
         name="detach",
+        explains=True,
         title="Detach",
         promise="The volume and its snapshots are detached from their head server.",
         icon="link_off",
@@ -161,6 +163,7 @@ VERBS = [
     ),
     Verb(
         name="snapshot",
+        explains=True,
         title="Snapshot",
         promise="The volume as it is at this moment is kept, readable, under a name of its own.",
         icon="photo_camera",
@@ -172,6 +175,7 @@ VERBS = [
     ),
     Verb(
         name="delete-volume",
+        explains=True,
         title="Delete",
         promise="All replicas are given up and shredded. Nothing brings the data back.",
         icon="delete",

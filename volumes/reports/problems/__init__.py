@@ -1,0 +1,87 @@
+"""What is wrong now, most dangerous to data first; reads only what is wrong."""
+
+from datetime import timedelta
+from functools import reduce
+from operator import or_
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Exists, Q, QuerySet
+from django.utils import timezone
+
+from inventory import clock, servers
+from inventory.models import (
+    ALIVE,
+    Cluster,
+    Disk,
+    HeadServer,
+    IdSpace,
+    RefusedDisk,
+    StorageServer,
+)
+from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
+from volumes.reports import networks, progress, protection
+from volumes.reports.problems import hardware, out, volumes, work
+from volumes.reports.problems.out import OUT
+from volumes.reports.problems.problem import Problem, Risk
+
+__all__ = ["Problem", "Risk", "find", "is_anything_wrong"]
+
+
+def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
+    """Find everything that is wrong, by risk; the number of queries does not depend on how much."""
+    now = clock.now()
+    cluster = servers.cluster()
+    what_is_out = out.read(now)
+    degraded = volumes.read_degraded(what_is_out)
+    weak = protection.weak_volumes() if weak is None else weak
+    found: list[Problem] = []
+    found += volumes.find_weak(weak, degraded)
+    found += volumes.find_unequal()
+    found += volumes.find_broken()
+    found += work.find_worker()
+    found += work.find_brake(what_is_out)
+    found += work.find_halted(cluster)
+    found += work.find_recovery(cluster)
+    found += work.find_backup(cluster)
+    found += work.find_orphans()
+    found += volumes.find_attachments(what_is_out)
+    found += work.find_jobs(now, what_is_out, degraded)
+    found += hardware.find_refused_nodes()
+    found += hardware.find_servers(what_is_out)
+    found += hardware.find_networks()
+    found += hardware.find_disks(what_is_out)
+    found += hardware.find_refused_disks()
+    found += hardware.find_bad_blocks()
+    return sorted(found, key=lambda problem: problem.risk)
+
+
+def _backup_is_old() -> Q:
+    late = timezone.now() - work.BACKUP_AGE
+    return Q(backed_up__lt=late) if settings.VASTSKY_BACKUPS_KEPT else Q(pk__in=[])
+
+
+def is_anything_wrong() -> bool:
+    """Tell whether a person should look, cheaply enough for every page."""
+    now = clock.now()
+    limit = now - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
+    degraded = Q(priority__in=ALIVE, silent_since__lt=limit) | Q(priority__in=OUT)
+    in_error = Q(attachment__state=Attachment.State.ERROR)
+    unequal = Q(kind=Job.Kind.MEND, state=Job.State.OPEN)
+    wrong: tuple[QuerySet[Any], ...] = (
+        Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]),
+        LogicalVolume.objects.filter(broken=True),
+        StorageServer.objects.filter(degraded),
+        HeadServer.objects.filter(degraded),
+        networks.half_silent(),
+        Disk.objects.filter(priority__in=OUT),
+        RefusedDisk.objects.all(),
+        StorageServer.objects.filter(halted=True),
+        LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False)),
+        Orphan.objects.all(),
+        Cluster.objects.filter(~Q(recovery="") | _backup_is_old()),
+        Job.objects.filter(progress.needs_attention(now) | unequal),
+    )
+    # One question for all: the row of a number space is always there to ask it of.
+    any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))
+    return IdSpace.objects.filter(any_row, name="volume").exists()

@@ -1,0 +1,165 @@
+"""What is wrong with the manager's own work: jobs, worker, backup, recovery, orphans."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from zlib import crc32
+
+from django.conf import settings
+from django.db.models import Count, Window
+from django.utils import timezone
+
+from inventory import clock, recovery, servers
+from inventory.models import Cluster, Watch
+from inventory.pulse import Pulse
+from volumes.models import Job, Orphan
+from volumes.placement import policy
+from volumes.reports import progress
+from volumes.reports.problems.out import Out
+from volumes.reports.problems.problem import Kind, Problem, Risk
+from volumes.reports.problems.volumes import Degraded
+
+READ = 2000
+"""Jobs that are told by what is behind them; the rest is counted."""
+STUCK = Kind("job does not get on", "jobs do not get on")
+BACKUP_AGE = timedelta(hours=26)
+SILENCE = 60
+"""Seconds without a beat of any worker's heart."""
+_workers = Pulse()
+
+
+def find_jobs(now: datetime, out: Out, degraded: Degraded) -> Iterator[Problem]:
+    """Tell of the jobs that do not get on, and of the lack of room that is behind some of them."""
+    stuck = Job.objects.filter(progress.needs_attention(now)).select_related("extent__disk")
+    listed = list(stuck.order_by("created").annotate(total=Window(Count("pk")))[:READ])
+    if any(job.waiting.startswith(policy.NO_ROOM) for job in listed):
+        yield _no_room(next(job for job in listed if job.waiting.startswith(policy.NO_ROOM)))
+    for job in listed:
+        late = progress.is_overdue(job, now)
+        title = "is overdue: nobody takes its next step" if late else "does not get on"
+        cause = job.waiting or job.error or _why_stuck(job)
+        yield Problem(
+            Risk.STOPPED,
+            job,
+            f"{job.kind} of {job.subject} {title}",
+            cause,
+            job.created,
+            "retry-job",
+            key=_behind(job, cause, out, degraded),
+            kind=STUCK,
+        )
+    if listed and (left := listed[0].total - len(listed)):
+        more = f"{left} more jobs do not get on"
+        yield Problem(Risk.STOPPED, None, more, "the oldest are told one by one", count=left)
+
+
+def _behind(job: Job, cause: str, out: Out, degraded: Degraded) -> str:
+    """Name what holds a job: the lack of room, what it is about, or else its reason."""
+    if policy.NO_ROOM in cause:
+        return "space"
+    keys = [out.behind(job.server_id, job.disk_id)]
+    if job.extent:
+        keys.append(out.behind(job.extent.disk.server_id, job.extent.disk_id))
+    known = next(filter(None, [*keys, degraded.of_mirrors.get(job.mirror_id or 0, "")]), "")
+    return known or f"job-{job.kind}-{crc32(cause.encode()):08x}"
+
+
+def _no_room(job: Job) -> Problem:
+    return Problem(
+        Risk.STOPPED,
+        None,
+        "There is no room for what has to be rebuilt or moved",
+        f"add disks, or delete what is not needed; of {job.subject}: {job.waiting}",
+        job.created,
+        key="space",
+        root=True,
+        count=0,
+    )
+
+
+def _why_stuck(job: Job) -> str:
+    if job.attempts:
+        return f"{job.attempts} failed tries"
+    since = clock.on_the_wall(job.moved or job.since)
+    return f"nothing has come of it since {since:%Y-%m-%d %H:%M} UTC: look at the node that does it"
+
+
+def find_halted(row: Cluster) -> Iterator[Problem]:
+    if halted := servers.count_halted():
+        yield Problem(
+            Risk.STOPPED,
+            row,
+            f"The cluster was shut down: {halted} servers are out of service",
+            "each is back when its agent is started anew; or let all start again that run",
+            None,
+            "start-again",
+            key="halted",
+        )
+
+
+def find_recovery(row: Cluster) -> Iterator[Problem]:
+    if row.recovery:
+        more = "".join(f"; {reason}" for reason in recovery.reasons()[1:])
+        yield Problem(
+            Risk.STRANGE,
+            None,
+            f"The cluster is in recovery mode: {row.recovery}{more}",
+            "what runs goes on; nothing is attached, allocated, repaired or deleted until"
+            " manage.py recover has taken up what the nodes know",
+            row.recovery_since,
+            key="recovery",
+        )
+
+
+def find_backup(row: Cluster) -> Iterator[Problem]:
+    if settings.VASTSKY_BACKUPS_KEPT and timezone.now() - row.backed_up > BACKUP_AGE:
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            "The newest backup of the manager is older than 26 hours",
+            f"none could be written to {settings.VASTSKY_BACKUP_FOLDER}: see the worker's log",
+            row.backed_up,
+            key="backup",
+        )
+
+
+def find_orphans() -> Iterator[Problem]:
+    first = Orphan.objects.order_by("pk").annotate(count=Window(Count("pk"))).first()
+    if first is not None:
+        yield Problem(
+            Risk.STRANGE,
+            None,
+            f"{first.count} exports and groups on nodes are unknown here, or newer than known",
+            f"{first} on {first.place}, for example: this database is older than they are;"
+            " they are left alone",
+            clock.on_the_wall(first.since),
+            key="orphans",
+            count=first.count,
+        )
+
+
+def find_worker() -> Iterator[Problem]:
+    """The worker that looks after the nodes raises a number, which we saw before."""
+    still = _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
+    if still > SILENCE:
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            "No worker takes steps: nothing is rebuilt, attached or shredded",
+            "no worker runs, or it hangs: see its log",
+            timezone.now() - timedelta(seconds=still),
+            key="worker",
+        )
+
+
+def find_brake(out: Out) -> Iterator[Problem]:
+    """Tell that too many servers vanished together: what is behind their silence is one thing."""
+    if why := out.brake:
+        yield Problem(
+            Risk.STOPPED,
+            None,
+            why,
+            "bring them back, or declare failed those that will not return",
+            key="brake",
+            root=True,
+            count=0,
+        )
