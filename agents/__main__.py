@@ -16,6 +16,7 @@ from agents.node.daemon import run
 from agents.node.engine_choice import head_engine, storage_engine
 from agents.node.head.head_agent import HeadRole
 from agents.node.storage.storage_agent import StorageRole
+from agents.version import VERSION
 
 DESCRIPTION = """\
 The agent of a VastSky node. It registers with the manager, obeys its orders and tells what fails.
@@ -59,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"vastsky {VERSION}")
     parser.add_argument("kind", choices=("head", "storage"), help="which agent of the node")
     parser.add_argument(
         "--config", type=Path, required=True, metavar="FILE", help="its configuration (TOML)"

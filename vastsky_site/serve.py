@@ -12,6 +12,7 @@ from pathlib import Path
 from django.conf import settings
 
 from agents.reception.reception import Bounds, Reception
+from agents.version import VERSION
 from vastsky_site.api.bodies import SiteDoor
 from vastsky_site.private import Taken, take_alone
 from vastsky_site.wsgi import application
@@ -89,6 +90,7 @@ def _bounds() -> Bounds:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vastsky_site.serve", description="Serve the site.")
+    parser.add_argument("--version", action="version", version=f"vastsky {VERSION}")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8881)
     parser.add_argument("--certificate", type=Path, help="PEM; with it, over TLS 1.3")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from vastsky_client.commands import COMMANDS, Ambiguous, Argument, Command
 from vastsky_client.manager_calls import DEFAULT_URL, Unanswered, manager
+from vastsky_client.version import VERSION
 
 REFUSED, USAGE = 1, 2
 EPILOG = f"""\
@@ -31,6 +32,9 @@ def main() -> int:
         return run(given[0], given[1:])
     if given in (["-h"], ["--help"]):
         _show(_overview())
+        return 0
+    if given == ["--version"]:
+        _show([f"vas {VERSION}"])
         return 0
     _complain(*_overview())
     return USAGE
@@ -67,6 +71,7 @@ def _parser(name: str, command: Command) -> argparse.ArgumentParser:
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="on failure, also tell the manager's reason"
     )
+    parser.add_argument("--version", action="version", version=f"{name} {VERSION}")
     for argument in command.arguments:
         _add(parser, argument)
     return parser
