@@ -20,6 +20,7 @@ class Action(StrEnum):
     REGISTER_STORAGE = "register_storage"
     REGISTER_DISK = "register_disk"
     MOVE_SERVER = "move_server"
+    RENAME_SERVER = "rename_server"
     FORGET_NODE = "forget_node"
     DELETE_HEAD = "delete_head"
     DELETE_STORAGE = "delete_storage"

@@ -141,6 +141,13 @@ class Server(models.Model):
     node_uuid = models.CharField(
         max_length=64, blank=True, help_text="who the node is, whatever its addresses; older: empty"
     )
+    name = models.CharField(
+        max_length=64, blank=True, help_text="what people call it; at first its host name"
+    )
+    host_name = models.CharField(max_length=64, blank=True, help_text="what the node calls itself")
+    version = models.CharField(
+        max_length=64, blank=True, help_text="release of its agent; older than 5.1: empty"
+    )
     priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.HIGH)
     site = models.CharField(max_length=64, blank=True, help_text="failure domain, widest")
     rack = models.CharField(max_length=64, blank=True, help_text="failure domain within the site")
@@ -163,6 +170,11 @@ class Server(models.Model):
     class Meta:
         abstract = True
 
+    @property
+    def label(self) -> str:
+        """Name it for people: by its name, where it has one, and its id."""
+        return f"{self.name} ({self})" if self.name else str(self)
+
 
 class HeadServer(Server):
     """A server that uses volumes as block devices."""
@@ -174,6 +186,7 @@ class HeadServer(Server):
                 condition=Q(priority__in=Priority.values), name="head_priority_known"
             ),
             models.UniqueConstraint("node_uuid", condition=~Q(node_uuid=""), name="head_one_node"),
+            models.UniqueConstraint("name", condition=~Q(name=""), name="head_one_name"),
         ]
 
     def __str__(self) -> str:
@@ -192,6 +205,7 @@ class StorageServer(Server):
             models.UniqueConstraint(
                 "node_uuid", condition=~Q(node_uuid=""), name="storage_one_node"
             ),
+            models.UniqueConstraint("name", condition=~Q(name=""), name="storage_one_name"),
         ]
 
     def __str__(self) -> str:

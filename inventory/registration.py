@@ -7,7 +7,7 @@ from django.db import IntegrityError
 from django.db.models import Q
 
 from inventory import addresses as places
-from inventory import audit, clock, ids, recovery
+from inventory import audit, clock, ids, names, recovery
 from inventory.audit import Action
 from inventory.errors import Exists, Invalid, NotFound, TryAgain
 from inventory.models import HeadServer, Priority, StorageServer
@@ -19,6 +19,9 @@ REGISTER = {HeadServer: Action.REGISTER_HEAD, StorageServer: Action.REGISTER_STO
 
 REGISTERED = (
     "node_uuid",
+    "name",
+    "host_name",
+    "version",
     "boot_id",
     "started",
     "halted",
@@ -53,9 +56,19 @@ def register_head(
     started: str = "",
     site: str = "",
     rack: str = "",
+    host_name: str = "",
+    version: str = "",
 ) -> HeadServer:
     """Find or record this head server; Exists if it is up already."""
-    fresh = HeadServer(node_uuid=node_uuid, boot_id=boot_id, started=started, site=site, rack=rack)
+    fresh = HeadServer(
+        node_uuid=node_uuid,
+        boot_id=boot_id,
+        started=started,
+        site=site,
+        rack=rack,
+        host_name=host_name,
+        version=version,
+    )
     return _register(fresh, number, addresses)
 
 
@@ -68,10 +81,18 @@ def register_storage(
     started: str = "",
     site: str = "",
     rack: str = "",
+    host_name: str = "",
+    version: str = "",
 ) -> StorageServer:
     """Find or record this storage server; Exists if it is up already."""
     fresh = StorageServer(
-        node_uuid=node_uuid, boot_id=boot_id, started=started, site=site, rack=rack
+        node_uuid=node_uuid,
+        boot_id=boot_id,
+        started=started,
+        site=site,
+        rack=rack,
+        host_name=host_name,
+        version=version,
     )
     return _register(fresh, number, addresses)
 
@@ -153,6 +174,7 @@ def _create(fresh: AnyServer, number: int, addresses: Sequence[str]) -> AnyServe
     if forgotten and number >= ids.next_of(kind):
         recovery.skip_to(kind, number + 1)
         recovery.enter(f"{fresh} registered, which is newer than this database")
+    fresh.name = names.first_for(fresh)
     fresh.last_answer = fresh.priority_since = clock.now()
     fresh.save(force_insert=True)
     places.settle(fresh, addresses, takes=bool(fresh.node_uuid))
@@ -194,6 +216,9 @@ def _return(known: AnyServer, fresh: AnyServer, addresses: Sequence[str]) -> Any
     known.node_uuid = fresh.node_uuid or known.node_uuid
     known.site = fresh.site or known.site
     known.rack = fresh.rack or known.rack
+    known.host_name = fresh.host_name or known.host_name
+    known.version = fresh.version
+    known.name = known.name or names.first_for(known)
     known.last_answer, known.silent_since = now, None
     if down:
         known.priority, known.priority_since = Priority.HIGH, now

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from typing import Any
 
-from inventory import recovery, registration, servers
+from django.conf import settings
+
+from inventory import names, recovery, registration, servers
 from inventory.disks import Copied
 from inventory.errors import Invalid
 
@@ -28,7 +30,8 @@ def cluster_info() -> dict[str, Any]:
     """Return the cluster's uuid and incarnation, which agents write on disks and compare.
 
     `recovery` tells why the cluster is in recovery mode, "" while it is not; `reasons` all that was
-    noticed. `tells_nodes_apart`: a node that says who it is never has to report its own restart.
+    noticed. `version` is the manager's release, `agents` counts agents by theirs: "" is older.
+    `tells_nodes_apart`: a node that says who it is never has to report its own restart.
     """
     cluster = servers.cluster()
     return {
@@ -37,7 +40,25 @@ def cluster_info() -> dict[str, Any]:
         "recovery": cluster.recovery,
         "tells_nodes_apart": True,
         "reasons": recovery.reasons(),
+        "version": settings.VASTSKY_RELEASE,
+        "agents": [
+            {"version": version, "count": count}
+            for version, count in sorted(names.count_versions().items())
+        ],
     }
+
+
+def list_nodes() -> list[dict[str, Any]]:
+    """Return the names of all servers, of their hosts, and the releases of their agents."""
+    return [
+        {
+            f"{kind[0]}svrid": row.pk,
+            "name": row.name,
+            "host_name": row.host_name,
+            "version": row.version,
+        }
+        for kind, row in names.everyone()
+    ]
 
 
 NOWHERE = IPv4Network("0.0.0.0/8")
@@ -88,4 +109,5 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     "deleteHeadServer": delete_head_server,
     "deleteStorageServer": delete_storage_server,
     "vastsky.clusterInfo": cluster_info,
+    "vastsky.listNodes": list_nodes,
 }

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import django_stubs_ext
 
 from agents.identity import Identity
+from agents.version import VERSION
 from vastsky_site.pages import theme
 from vastsky_site.private import keep_private
 
@@ -145,6 +146,7 @@ def _database(url: str) -> dict[str, Any]:
 # -- where and how --------------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+VASTSKY_RELEASE = VERSION
 VASTSKY_HOME = _home(BASE_DIR / "var")
 VASTSKY_PRODUCTION = _flag("VASTSKY_PRODUCTION")
 DEBUG = _flag("VASTSKY_DEBUG")

@@ -3,6 +3,7 @@
 import errno
 import logging
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from agents.node.fences import Stale
 from agents.node.manager_client import Fault, ManagerClient, NoManager
 from agents.node.state_store import StateStore
 from agents.protocol import NODE, Target
+from agents.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +23,8 @@ CLUSTER = "cluster"
 SERVER_ID = "server id"
 TELLS_NODES_APART = "tells_nodes_apart"
 """What a manager says of itself that knows nodes by more than their addresses."""
+LONGEST_NAME = 64
+"""Of a host, for Linux; the manager takes no longer one."""
 UNASKED_SECONDS = 15.0
 FIRST_PAUSE = 0.25
 MAX_PAUSE = 5.0
@@ -171,6 +175,8 @@ class Registration:
             started=self._started,
             site=config.site,
             rack=config.rack,
+            host_name=socket.gethostname()[:LONGEST_NAME],
+            version=VERSION,
             **{NODE: self._store.node_uuid(), self._kind.id_member: self.server_id},
             **self._extra,
         )

@@ -30,6 +30,7 @@ DOCUMENT = {
     *volumes_rpc.PROCEDURES,
 } - {
     "vastsky.clusterInfo",
+    "vastsky.listNodes",
     "vastsky.listJobs",
     "vastsky.listOrphans",
     "vastsky.listWaiting",
@@ -44,6 +45,7 @@ READS = {
     "listPhysicalDisks",
     "listEvents",
     "vastsky.clusterInfo",
+    "vastsky.listNodes",
     "vastsky.listJobs",
     "vastsky.listOrphans",
     "vastsky.listWaiting",
@@ -150,6 +152,7 @@ def test_the_matrix_knows_the_22_methods_of_the_document() -> None:
         "deleteStorageServer",
         "shutdownAll",
         "vastsky.moveServer",
+        "vastsky.renameServer",
         "vastsky.forgetNode",
     }
 

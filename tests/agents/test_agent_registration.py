@@ -12,6 +12,7 @@ import pytest
 
 from agents.client import AgentUnreachable, StorageAgent
 from agents.node.registration import NotYet, find_own
+from agents.version import VERSION
 
 
 def test_a_first_start_registers_the_server_and_then_its_disks(node: Any, manager: Any) -> None:
@@ -21,6 +22,7 @@ def test_a_first_start_registers_the_server_and_then_its_disks(node: Any, manage
     assert server["ip_data"] == node.settings["addresses"]
     assert server["data_port"] == node.settings["data_port"]
     assert server["boot_id"]
+    assert (server["host_name"], server["version"]) == (socket.gethostname()[:64], VERSION)
     assert disk["capacity"] == str(4 << 21)
     assert disk["local_path"] == str(node.disk_path)
     assert disk["disk_uuid"] == node.state().disks[0].disk

@@ -11,6 +11,7 @@ from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume
 
 DO = "/admin/console/do/{}/"
+STORAGES = "/admin/inventory/storageserver/"
 
 
 @pytest.fixture(autouse=True)
@@ -208,3 +209,22 @@ def test_what_would_be_refused_stands_there_disabled_with_its_reason(
     _, refused = told.split('<span class="vs-button vs-refused">', 1)
     assert "Attach <small>" in refused
     assert f"do/detach/?on={attached.volume_id}&" in told
+
+
+def test_a_server_that_is_renamed_is_shown_by_its_name_before_its_id(
+    well: None, console: Client
+) -> None:
+    page = _post(console, "rename-storage", on=1, name="north-1")
+
+    assert StorageServer.objects.get(pk=1).name == "north-1"
+    assert "Storage server north-1 (ssvr-00000001)" in page
+    assert "north-1 (ssvr-00000001)" in console.get(STORAGES).content.decode()
+
+
+def test_a_name_that_another_server_has_is_refused_and_told(well: None, console: Client) -> None:
+    StorageServer.objects.filter(pk=2).update(name="north-2")
+
+    page = _post(console, "rename-storage", on=1, name="north-2")
+
+    assert "another server is called north-2" in page
+    assert StorageServer.objects.get(pk=1).name == ""

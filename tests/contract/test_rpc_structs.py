@@ -18,6 +18,8 @@ SERVER: dict[str, Any] = {
     "started": "p",
     "site": "s",
     "rack": "r",
+    "host_name": "h",
+    "version": "5.1",
 }
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -62,6 +64,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.listOrphans": {"after": 1},
     "vastsky.listWaiting": {},
     "vastsky.moveServer": {"hsvrid": 1, "ssvrid": 1, "ip_data": ["10.0.0.1"]},
+    "vastsky.listNodes": {},
+    "vastsky.renameServer": {"hsvrid": 1, "ssvrid": 1, "name": "n"},
     "vastsky.forgetNode": {"hsvrid": 1, "ssvrid": 1},
     "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},
     "vastsky.evacuate": {"ssvrid": 1, "pdskid": 1},
@@ -95,6 +99,7 @@ REQUIRED = {
     "notifyRebuildMirrorFinished": ["mirrorid", "dexts"],
     "vastsky.forceAttach": ["hsvrid"],
     "vastsky.moveServer": ["ip_data"],
+    "vastsky.renameServer": ["name"],
     "vastsky.pauseJob": ["eventid"],
     "vastsky.resumeJob": ["eventid"],
     "vastsky.cancelJob": ["eventid"],

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from agents.protocol import Reason
-from inventory import audit, disks, recovery, registration, servers
+from inventory import audit, disks, names, recovery, registration, servers
 from inventory.audit import Action, Way
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
@@ -202,6 +202,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
         capacity_sectors=9 << 21,
     ),
     Action.MOVE_SERVER: lambda four: call(registration.move, a_head(four), ["10.1.1.1"]),
+    Action.RENAME_SERVER: lambda four: call(names.rename, a_head(four), "north-1"),
     Action.FORGET_NODE: lambda four: call(registration.forget_node, known_node(four)),
     Action.DELETE_HEAD: lambda four: call(servers.delete_head, down(HeadServer)),
     Action.DELETE_STORAGE: lambda four: call(servers.delete_storage, down(StorageServer)),
@@ -246,6 +247,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
 }
 AGAIN_CHANGES_NOTHING = [
     Action.MOVE_SERVER,
+    Action.RENAME_SERVER,
     Action.FORGET_NODE,
     Action.BREAK_SNAPSHOT,
     Action.FENCE,

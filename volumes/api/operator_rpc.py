@@ -1,10 +1,10 @@
 """The methods of the API for operators: start again, evacuate or spare a place, steer jobs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 from agents.xmlrpc import INT_MAX
-from inventory import registration, servers
+from inventory import names, registration, servers
 from inventory.errors import Invalid, NotFound
 from inventory.models import Disk, HeadServer, StorageServer
 from inventory.rpc import parse_addresses
@@ -24,6 +24,14 @@ def move_server(*, ip_data: list[str | int], hsvrid: int = 0, ssvrid: int = 0) -
     A node that says who it is, as all do but those of an older version, needs no such word.
     """
     registration.move(_find_server(hsvrid, ssvrid), parse_addresses(ip_data))
+
+
+def rename_server(*, name: Annotated[str, 64], hsvrid: int = 0, ssvrid: int = 0) -> None:
+    """Call a server otherwise; EEXIST if another one of its kind is called so.
+
+    "" gives it the name of its host again.
+    """
+    names.rename(_find_server(hsvrid, ssvrid), name)
 
 
 def forget_node(*, hsvrid: int = 0, ssvrid: int = 0) -> None:
@@ -102,6 +110,7 @@ def _find_job(eventid: int) -> Job:
 PROCEDURES: dict[str, Callable[..., Any]] = {
     "vastsky.resume": resume,
     "vastsky.moveServer": move_server,
+    "vastsky.renameServer": rename_server,
     "vastsky.forgetNode": forget_node,
     "vastsky.planEvacuation": plan_evacuation,
     "vastsky.evacuate": evacuate,

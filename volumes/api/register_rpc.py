@@ -19,6 +19,8 @@ def register_head_server(
     started: Annotated[str, 128] = "",
     site: Annotated[str, 64] = "",
     rack: Annotated[str, 64] = "",
+    host_name: Annotated[str, 64] = "",
+    version: Annotated[str, 64] = "",
 ) -> int:
     """Register a head server and return its id; EEXIST when it is up already.
 
@@ -37,6 +39,8 @@ def register_head_server(
             started=started,
             site=site,
             rack=rack,
+            host_name=host_name,
+            version=version,
         )
     ).pk
 
@@ -50,6 +54,8 @@ def register_storage_server(
     started: Annotated[str, 128] = "",
     site: Annotated[str, 64] = "",
     rack: Annotated[str, 64] = "",
+    host_name: Annotated[str, 64] = "",
+    version: Annotated[str, 64] = "",
 ) -> int:
     """Register a storage server and return its id; EEXIST when it is up already.
 
@@ -68,6 +74,8 @@ def register_storage_server(
             started=started,
             site=site,
             rack=rack,
+            host_name=host_name,
+            version=version,
         )
     ).pk
 

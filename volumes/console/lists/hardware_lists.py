@@ -50,7 +50,7 @@ class BySilence(admin.SimpleListFilter):
 class ServerList(Listing):
     """What the lists of both kinds of servers share."""
 
-    search_fields = ("addresses__address", "site", "rack")
+    search_fields = ("name", "host_name", "addresses__address", "site", "rack")
     ordering = ("pk",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -58,7 +58,7 @@ class ServerList(Listing):
 
     @admin.display(description="Server", ordering="pk")
     def server(self, row: HeadServer | StorageServer) -> SafeString:
-        return named(str(row), " · ".join(filter(None, (row.site, row.rack))))
+        return named(row.label, " · ".join(filter(None, (row.site, row.rack))))
 
     @admin.display(description="State", ordering="priority")
     def state(self, row: HeadServer | StorageServer) -> Pill:
@@ -183,7 +183,7 @@ class DiskList(Listing):
 
     @admin.display(description="Server", ordering="server")
     def on_server(self, row: Disk) -> SafeString | str:
-        return link(row.server)
+        return link(row.server, row.server.label)
 
     @admin.display(description="Used")
     def usage(self, row: Any) -> SafeString:

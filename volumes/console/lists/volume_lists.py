@@ -197,7 +197,7 @@ class VolumeList(Listing):
     @admin.display(description="Head server")
     def where(self, row: LogicalVolume) -> SafeString | str:
         attached = _attachment(row)
-        return link(attached.head) if attached else NOTHING
+        return link(attached.head, attached.head.label) if attached else NOTHING
 
     @admin.display(description="Capacity", ordering="capacity_gb")
     def gb(self, row: LogicalVolume) -> str:

@@ -49,7 +49,7 @@ def show_head(request: HttpRequest, object_id: str) -> HttpResponse:
     head = HeadServer.objects.filter(pk=number(object_id)).first()
     if head is None:
         return gone.show(request, HeadServer, number(object_id))
-    return page(request, "console/head.html", f"Head server {head}", **_head(request, head))
+    return page(request, "console/head.html", f"Head server {head.label}", **_head(request, head))
 
 
 @viewing
@@ -67,7 +67,7 @@ def show_storage(request: HttpRequest, object_id: str) -> HttpResponse:
     server = StorageServer.objects.filter(pk=number(object_id)).first()
     if server is None:
         return gone.show(request, StorageServer, number(object_id))
-    title = f"Storage server {server}"
+    title = f"Storage server {server.label}"
     return page(request, "console/storage.html", title, **_storage(request, server))
 
 

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminIntegerFieldWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from inventory import registration, servers
+from inventory import names, registration, servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
 from volumes.console.verbs import hardware_hits
@@ -27,6 +27,18 @@ class MaintenanceForm(forms.Form):
         label="Minutes",
         widget=UnfoldAdminIntegerFieldWidget,
         help_text="1 minute to 7 days (10080 minutes); it may be ended earlier.",
+    )
+
+
+class RenameForm(forms.Form):
+    """What the server is called from now on."""
+
+    name = forms.RegexField(
+        names.NAME,
+        required=False,
+        label="Name",
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Up to 64 of -._a-zA-Z0-9; empty: as its host.",
     )
 
 
@@ -55,6 +67,10 @@ def _maintain(place: StorageServer | Disk, wish: Wish) -> Job:
 
 def _forget_node(server: HeadServer | StorageServer, _: Wish) -> None:
     registration.forget_node(server)
+
+
+def _rename(server: HeadServer | StorageServer, wish: Wish) -> None:
+    names.rename(server, wish.values["name"])
 
 
 def _take_back(place: StorageServer | Disk, _: Wish) -> None:
@@ -218,6 +234,20 @@ def _forget_the_node(kind: str, model: type[HeadServer] | type[StorageServer]) -
     )
 
 
+def _rename_verb(kind: str, model: type[HeadServer] | type[StorageServer]) -> Verb:
+    return Verb(
+        name=f"rename-{kind}",
+        title="Rename",
+        promise="People see it under another name; its id stays, and so does all that runs.",
+        icon="edit",
+        model=model,
+        do=_rename,
+        right=Right.ADMINISTER,
+        form=RenameForm,
+        one_only=True,
+    )
+
+
 VERBS = [
     *_care("storage", StorageServer),
     *_care("disk", Disk),
@@ -244,6 +274,8 @@ VERBS = [
         hits=hardware_hits.of_failure,
         at_stake=hardware_hits.last_replicas,
     ),
+    _rename_verb("head", HeadServer),
+    _rename_verb("storage", StorageServer),
     _forget_the_node("head", HeadServer),
     _forget_the_node("storage", StorageServer),
     _forget("delete-head", HeadServer, servers.delete_head),

@@ -129,8 +129,9 @@ def _choose(verb: Verb, request: HttpRequest) -> list[Chosen]:
 
 
 def name_of(row: Any) -> str:
-    """Name a row as people do: a volume by its name, a job by its subject."""
-    return getattr(row, "name", "") or getattr(row, "subject", "") or str(row)
+    """Name a row as people do: volumes and servers by their names, a job by its subject."""
+    told = (getattr(row, member, "") for member in ("label", "name", "subject"))
+    return next(filter(None, told), str(row))
 
 
 def _phrase(verb: Verb, rows: list[Any]) -> str:

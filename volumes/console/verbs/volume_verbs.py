@@ -84,7 +84,7 @@ def _refuse_attach(rows: Rows) -> dict[int, str]:
     states = _states(rows)
     said = {v.pk: "a snapshot is attached together with its origin" for v in rows if v.origin_id}
     for pk, attached in states.items():
-        said.setdefault(pk, f"it is {attached.state} on {attached.head} already")
+        said.setdefault(pk, f"it is {attached.state} on {attached.head.label} already")
     return said
 
 
@@ -118,7 +118,7 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
         if attached is None:
             continue
         if not volume.origin_id:
-            said[volume.pk] = f"it is {attached.state} on {attached.head}: detach it first"
+            said[volume.pk] = f"it is {attached.state} on {attached.head.label}: detach it first"
         elif attached.state != Attachment.State.BOUND:
             said[volume.pk] = f"its origin is {attached.state}"
     return said
@@ -129,7 +129,7 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
 
 def _detach_hits(rows: Rows) -> list[str]:
     return [
-        f"{attached.volume} disappears from {attached.head}; programs must have closed it"
+        f"{attached.volume} disappears from {attached.head.label}; programs must have closed it"
         for attached in _states(rows).values()
     ]
 

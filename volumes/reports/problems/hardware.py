@@ -117,7 +117,7 @@ def find_disks(out: Out) -> Iterator[Problem]:
         yield Problem(
             Risk.FAILED,
             row,
-            f"disk {row} on {row.server} is {row.get_priority_display().lower()}",
+            f"disk {row} on {row.server.label} is {row.get_priority_display().lower()}",
             f"{row.local_path} {GONE if gone else FAILED}",
             clock.on_the_wall(row.priority_since),
             key=key_of(row),
@@ -145,7 +145,7 @@ def find_bad_blocks() -> Iterator[Problem]:
         yield Problem(
             Risk.WEAR,
             row,
-            f"disk {row} on {row.server} has {counts[row.pk]} GB of bad blocks",
+            f"disk {row} on {row.server.label} has {counts[row.pk]} GB of bad blocks",
             "they are out of use; a disk with bad blocks tends to get more",
             None,
             "evacuate-disk",

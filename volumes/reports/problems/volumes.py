@@ -199,7 +199,7 @@ def _in_error(row: LogicalVolume, attached: Attachment, out: Out) -> Problem:
     return Problem(
         Risk.STOPPED,
         row,
-        f"{row.name} could not be attached to, or detached from, {attached.head}",
+        f"{row.name} could not be attached to, or detached from, {attached.head.label}",
         attached.error,
         clock.on_the_wall(attached.since),
         "detach",
