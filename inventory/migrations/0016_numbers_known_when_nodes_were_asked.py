@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0014_reasons_of_recovery_mode"),
+        ("inventory", "0015_servers_have_names_and_versions"),
     ]
 
     operations = [

@@ -84,7 +84,7 @@ def _server(kind: str, row: StorageServer | HeadServer, care: Job | None, key: s
     return Problem(
         Risk.FAILED,
         row,
-        f"{kind} server {row} {state}",
+        f"{kind} server {row.label} {state}",
         step,
         clock.on_the_wall(since) if since else None,
         "maintain-storage" if kind == "storage" and care is None else "",
@@ -131,7 +131,7 @@ def find_refused_disks() -> Iterator[Problem]:
         yield Problem(
             Risk.FAILED,
             row.server,
-            f"{row.server} does not use its disk {row.local_path}",
+            f"{row.server.label} does not use its disk {row.local_path}",
             row.reason,
             clock.on_the_wall(row.since),
             key=f"refused-{row.pk}",
