@@ -1,5 +1,6 @@
 """What recovery makes of the replicas that the rows have: as good as their disks tell."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,41 @@ def test_what_was_exported_and_never_used_is_new(four: Cluster, head: Head, dump
     recover("--apply")
 
     assert _statuses(four, volume) == [(Status.ALLOCATED, "")] * 3
+
+
+def test_what_lies_on_a_disk_that_cannot_be_read_is_not_gone(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    four.detach(volume)
+    write_dump(dump)
+    restore(four, dump)
+    node = four.node_of(four.replicas(volume)[0])
+    node.disks = [replace(disk, error="it does not answer") for disk in node.disks]
+    node.held.clear()
+
+    shown = recover("--apply")
+
+    assert "gone: " not in shown
+    assert len(four.replicas(volume)) == 3
+
+
+def test_a_replica_of_a_mirror_that_the_rows_lack_is_kept_aside(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data", redundancy=2)
+    four.detach(volume)
+    write_dump(dump)
+    restore(four, dump)
+    node = four.node_of(four.replicas(volume)[0])
+    (held,) = node.held.values()
+    (found,) = held.values()
+    held[9001] = replace(
+        found, at_gb=60, mark=replace(found.mark, dextid=9001), mirrorid=9002, offset_gb=5
+    )
+
+    recover("--apply")
+
+    (row,) = four.call("vastsky.listOrphans")
+    assert (row["dextid"], row["reason"]) == (9001, "its volume has no such mirror here")
+    assert len(four.replicas(volume)) == 2
