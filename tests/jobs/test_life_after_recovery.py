@@ -127,6 +127,7 @@ def test_a_replica_that_comes_back_and_was_replaced_is_zeroed(
     assert f"replaced: dext-{replica.pk:08x}" in recover("--apply")
     settle(four)
     assert replica.pk not in node.held[four.disk_at(node).local_path]
+    assert not any(replica.pk in gap for gap in recovery.gaps("volume"))
     call_command("fsck", "--nodes")
 
 

@@ -112,3 +112,17 @@ def test_the_watch_over_the_nodes_goes_on_after_its_connection_to_the_database_w
         reconcile.reconcile()
 
     assert StorageServer.objects.get(pk=node.server_id).silent_since is not None
+
+
+def test_workers_that_sweep_at_once_list_each_orphan_once(
+    racing_four: Cluster, race: Race, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One worker does, until it is believed to be gone and goes on."""
+    for node in racing_four.world.storages.values():
+        node.exports = dict.fromkeys(range(4712, 4732), (4711, 3))
+
+    race(*(racing_four.reconcile for _ in range(4)))
+
+    assert len(racing_four.call("vastsky.listOrphans")) == 4 * 20
+    assert all(len(node.exports) == 20 for node in racing_four.world.storages.values())
+    assert "a part of reconciling failed" not in caplog.text

@@ -1,11 +1,13 @@
 """A database that was restored takes up what the nodes know."""
 
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 
+from agents.protocol import FoundReplica, ReplicaMark
 from inventory import recovery, servers
 from inventory.models import AuditEntry, Extent, IdSpace
 from tests.jobs.conftest import Cluster
@@ -267,6 +269,33 @@ def test_what_cannot_be_decided_is_kept_from_everybody(
     call_command("fsck")
 
 
+def test_what_bears_no_number_or_one_that_is_taken_is_kept_under_another(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data", redundancy=2)
+    four.detach(volume)
+    write_dump(dump)
+    node = next(n for n in four.world.storages.values() if not any(n.held.values()))
+    disk = four.disk_at(node)
+    twin = add_stray(four)
+    del four.world.storages[1].held[four.disk_at(four.world.storages[1]).local_path][9001]
+    number = four.replicas(volume)[0].pk
+    twin = replace(
+        twin, mark=replace(twin.mark, dextid=number), volume=replace(twin.volume, lvolid=volume.pk)
+    )
+    alone = FoundReplica(70, live=True, mark=ReplicaMark(0, 1, 1, clean=True))
+    node.held[disk.local_path] = {number: twin, -1: alone}
+    restore(four, dump)
+
+    recover("--apply")
+
+    kept = Extent.objects.filter(disk=disk, status=Extent.Status.FAULTY).order_by("offset_gb")
+    assert [(extent.offset_gb, extent.size_gb) for extent in kept] == [(60, 4), (70, 1)]
+    assert not {0, number} & {extent.pk for extent in kept}
+    assert [four.extent_of(r).disk_id for r in four.replicas(volume)].count(disk.pk) == 0
+    call_command("fsck")
+
+
 def test_a_quarantine_is_released_by_name(four: Cluster, head: Head, dump: Path) -> None:
     write_dump(dump)
     add_stray(four)
@@ -280,6 +309,7 @@ def test_a_quarantine_is_released_by_name(four: Cluster, head: Head, dump: Path)
     assert not Extent.objects.exclude(status__in=[Extent.Status.FREE, Extent.Status.SUPER]).exists()
     assert not any(four.world.storages[1].held.values())
     assert AuditEntry.objects.get(verb="release_quarantine").subject == "lvol-00002328"
+    assert not any(9001 in gap for gap in recovery.gaps("volume"))
     call_command("fsck")
 
 

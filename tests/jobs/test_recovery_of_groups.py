@@ -97,6 +97,25 @@ def test_the_epoch_of_a_group_that_ended_with_its_head_is_over(
     assert four.state(row) == "detached"
 
 
+def test_what_runs_was_not_closed_though_no_disk_tells_so(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    four.detach(volume)
+    write_dump(dump)
+    four.attach(volume, head)
+    restore(four, dump)
+    words = []
+    for number, node in four.world.storages.items():
+        node.die()
+        words += ["--without", f"ssvr-{number:08x}"]
+
+    recover("--apply", *words)
+
+    assert four.state(volume) == "bound"
+    assert not LogicalVolume.objects.get(pk=volume.pk).closed_cleanly
+
+
 def test_what_was_under_way_at_the_dump_does_not_go_on(
     four: Cluster, head: Head, dump: Path
 ) -> None:

@@ -104,6 +104,39 @@ def test_two_volumes_of_one_number_are_told_apart_by_their_births() -> None:
     assert "another one" in "".join(chosen.quarantined.values())
 
 
+def test_of_two_volumes_of_one_number_on_disks_the_later_has_it() -> None:
+    """Nothing of one ever becomes a part of the other."""
+    later = replace(_found(0), volume=replace(_found(0).volume, created=BORN + 1))
+    earlier = replace(_found(0), at_gb=8, mark=ReplicaMark(99, 1, 9, clean=True))
+
+    chosen = recovery_plan.make(_told(later, earlier), NOTHING)
+
+    assert [p.dextid for volume in chosen.volumes for p in volume.places] == [3]
+    assert [place.dextid for place in chosen.quarantined] == [99]
+
+
+def test_a_number_that_was_given_out_again_and_never_used_goes_to_what_was_used() -> None:
+    rows = _rows(1)
+    fresh = replace(rows, replicas=[replace(rows.replicas[0], fresh=True)])
+    used = replace(_found(0), volume=replace(_found(0).volume, created=BORN + 1))
+
+    chosen = recovery_plan.make(_told(used), fresh)
+
+    assert chosen.deleted == (1,)
+    assert [(v.about, v.is_new, v.name) for v in chosen.volumes] == [(used.volume, True, "v0")]
+    assert not chosen.quarantined
+
+
+def test_a_replica_whose_number_names_one_of_another_volume_is_not_taken_for_it() -> None:
+    fresh = replace(_row(0), dextid=18, fresh=True)
+    other = replace(_found(5), at_gb=8)
+
+    chosen = recovery_plan.make(_told(other), Held([fresh], {1: BORN}, {"v0": 1}, 2))
+
+    assert (chosen.volumes, chosen.lost) == ((), ())
+    assert list(chosen.quarantined.values()) == ["its number names a replica of 00000001 here"]
+
+
 def test_a_volume_whose_name_is_taken_gets_its_number_beside_it() -> None:
     again = _found(5, described=True)
     again = replace(again, volume=replace(again.volume, name="v0"))

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.protocol import FoundReplica, VolumeAbout
 from volumes.orphans.standing import lies_in
@@ -108,7 +108,10 @@ def make(survey: Survey, held: Held) -> Plan:
         if not place.found.size_gb and (place.disk, place.found.at_gb) not in spots
     }
     live = [place for place in told if place.found.live and place.found.size_gb]
-    wanted, strangers = _sort(live, held)
+    lost = set(_lost(survey, held))
+    void = _void(live, held, lost) - survey.running.keys()
+    held = _without(held, void)
+    wanted, strangers = _sort(live, held, lost)
     quarantined |= strangers
     surplus = [*_older_beside(wanted), *_too_many(wanted)]
     volumes: dict[int, VolumePlan] = {}
@@ -118,12 +121,13 @@ def make(survey: Survey, held: Held) -> Plan:
             quarantined |= dict.fromkeys(places, trouble)
         else:
             volumes[lvolid] = _volume(lvolid, places, held)
-    lost = {*_lost(survey, held), *(place.dextid for place in surplus)}
+    lost |= {place.dextid for place in surplus}
     kept = {replica.volume for replica in held.replicas if replica.dextid not in lost}
+    deleted = held.births.keys() - kept - volumes.keys() - survey.running.keys()
     return Plan(
         volumes=tuple(volumes.values()),
         lost=tuple(sorted(lost)),
-        deleted=tuple(sorted(held.births.keys() - kept - volumes.keys() - survey.running.keys())),
+        deleted=tuple(sorted(deleted | void)),
         surplus=tuple(surplus),
         quarantined=quarantined,
         next_event=survey.event + 1,
@@ -136,22 +140,55 @@ def _numbers(live: Iterable[ReplicaPlace]) -> Iterator[int]:
         yield max(place.found.volume.lvolid, place.found.mirrorid, place.found.volume.origin)
 
 
+def _void(live: Iterable[ReplicaPlace], held: Held, lost: Collection[int]) -> set[int]:
+    """Name the volumes of the rows that were never used, and whose number names another one there.
+
+    A database that was copied back gave it out again, before it noticed.
+    """
+    told = {(place.found.volume.lvolid, place.found.volume.created) for place in live}
+    there = {row.volume for row in held.replicas if row.dextid not in lost or not row.fresh}
+    ours = held.births.keys() - there
+    return {
+        number
+        for number, born in told
+        if number in ours and (number, held.births[number]) not in told
+    }
+
+
+def _without(held: Held, void: Collection[int]) -> Held:
+    births = {number: born for number, born in held.births.items() if number not in void}
+    names = {name: number for name, number in held.names.items() if number not in void}
+    return replace(held, births=births, names=names)
+
+
 def _sort(
-    live: Iterable[ReplicaPlace], held: Held
+    live: Sequence[ReplicaPlace], held: Held, lost: Collection[int]
 ) -> tuple[dict[int, list[ReplicaPlace]], dict[ReplicaPlace, str]]:
     """Tell whose each replica is; those that ended before the dump are nobody's, and go."""
     rows = {replica.dextid for replica in held.replicas}
+    kept = {row.dextid: row.volume for row in held.replicas if row.dextid not in lost}
+    births = {**_latest_births(live), **held.births}
     wanted: dict[int, list[ReplicaPlace]] = defaultdict(list)
     strangers: dict[ReplicaPlace, str] = {}
     for place in live:
         volume = place.found.volume
-        if held.births.get(volume.lvolid, volume.created) != volume.created:
+        if births[volume.lvolid] != volume.created:
             strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
+        elif kept.get(place.dextid, volume.lvolid) != volume.lvolid:
+            strangers[place] = f"its number names a replica of {kept[place.dextid]:08x} here"
         elif place.dextid in rows or (
             held.is_unsure(place.dextid) and not held.has_deleted(volume.lvolid, place.dextid)
         ):
             wanted[volume.lvolid].append(place)
     return wanted, strangers
+
+
+def _latest_births(live: Iterable[ReplicaPlace]) -> dict[int, int]:
+    births: dict[int, int] = {}
+    for place in live:
+        volume = place.found.volume
+        births[volume.lvolid] = max(volume.created, births.get(volume.lvolid, 0))
+    return births
 
 
 def _older_beside(wanted: dict[int, list[ReplicaPlace]]) -> list[ReplicaPlace]:
