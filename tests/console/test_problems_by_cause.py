@@ -34,6 +34,7 @@ def test_a_dead_server_is_one_card_whatever_hangs_on_it(well: None) -> None:
     volumes = _lose(2)
     for replica in Replica.objects.filter(server=2)[:3]:
         Job.objects.create(
+            id=5000 + replica.pk,
             kind=Job.Kind.REBUILD,
             subject=str(replica.mirror),
             volume=replica.mirror.volume,
@@ -100,6 +101,7 @@ def test_three_hundred_jobs_with_one_reason_are_one_card_that_says_how_many(well
 def test_what_finds_no_room_has_the_lack_of_room_as_its_cause(well: None) -> None:
     for number in (1, 2):
         Job.objects.create(
+            id=5000 + number,
             kind=Job.Kind.EVACUATE,
             server_id=number,
             subject=f"ssvr-{number:08x}",

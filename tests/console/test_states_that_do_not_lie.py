@@ -134,7 +134,8 @@ def test_what_is_done_to_a_volume_stands_beside_its_state(
     if job["kind"] == Job.Kind.REBUILD:
         Replica.objects.filter(pk=replica.pk).update(status=Replica.Status.FAULTY)
     volume = replica.mirror.volume
-    Job.objects.create(subject="a", due=clock.now(), volume=volume, mirror=replica.mirror, **job)
+    about = {"subject": "a", "volume": volume, "mirror": replica.mirror}
+    Job.objects.create(id=5000, due=clock.now(), **about, **job)
 
     pill = f"</span> {told}</span>"
     assert pill in _told(console, f"/admin/volumes/logicalvolume/{volume.pk}/change/")
@@ -151,6 +152,6 @@ def test_a_volume_that_has_all_its_replicas_is_moved_not_recovered(
     replica = Replica.objects.earliest("pk")
     volume = replica.mirror.volume
     about: dict[str, Any] = {"subject": "a", "volume": volume, "mirror": replica.mirror}
-    Job.objects.create(kind=Job.Kind.REBUILD, due=clock.now(), ordered=True, **about)
+    Job.objects.create(id=5000, kind=Job.Kind.REBUILD, due=clock.now(), ordered=True, **about)
 
     assert "</span> moving</span>" in _told(console, f"/admin/volumes/logicalvolume/?q={volume}")
