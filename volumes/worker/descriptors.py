@@ -19,11 +19,11 @@ GROUPS_AT_ONCE = 20
 
 def write_missing(states: Mapping[int, StorageState]) -> None:
     """Export again, for the same epoch, what is used and not described: that disturbs nobody."""
-    missing: dict[tuple[int, int], set[int]] = defaultdict(set)
-    for state in states.values():
+    missing: dict[tuple[int, int], set[tuple[int, int]]] = defaultdict(set)
+    for server, state in states.items():
         for export in state.exports:
             if not export.described:
-                missing[export.lvolid, export.epoch].add(export.dextid)
+                missing[export.lvolid, export.epoch].add((server, export.dextid))
     if not missing:
         return
     bound = Attachment.objects.filter(
@@ -32,5 +32,5 @@ def write_missing(states: Mapping[int, StorageState]) -> None:
     used = sorted(missing.keys() & set(bound))
     # One whose disk refuses must not keep others waiting for ever.
     for group, epoch in random.sample(used, min(len(used), GROUPS_AT_ONCE)):
-        replicas = [r for r in rows.of_group(group) if r.dextid in missing[group, epoch]]
-        exports.export(sweep.event(), group, epoch, [r for r in replicas if r.alive])
+        there = [r for r in rows.of_group(group) if (r.server, r.dextid) in missing[group, epoch]]
+        exports.export(sweep.event(), group, epoch, [r for r in there if r.alive])

@@ -36,11 +36,16 @@ class ExportStates:
 
 
 def _is_described(lease: Lease, disk: OpenDisk | None) -> bool:
-    """Look at the disk; where that is not possible, nobody could write there either."""
+    """Look at the disk; where that is not possible, nobody could write there either.
+
+    The disk that is at the lease's path by now may be another one, which was put there: only where
+    this epoch's head has its mark, and no descriptor is beside it, did an older agent export it.
+    """
     if disk is None or disk.error or disk.refusal:
         return True
+    place, offset_gb = disk.super_extent, lease.offset // GB
     try:
-        found = disk.super_extent.read_descriptor(lease.offset // GB)
+        marked = place.read_mark(lease.dextid, offset_gb).epoch == lease.epoch
+        return not marked or place.read_descriptor(offset_gb) is not None
     except OSError:
         return True
-    return found is not None and found.dextid == lease.dextid
