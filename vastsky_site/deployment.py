@@ -148,7 +148,7 @@ def _key(identity: Identity) -> Findings:
 
 
 def _room() -> Findings:
-    for folder in {settings.VASTSKY_HOME, _existing(Path(settings.VASTSKY_BACKUP_FOLDER))}:
+    for folder in _folders():
         usage = shutil.disk_usage(folder)
         if usage.free < GIB or usage.used > FULL * usage.total:
             yield checks.Warning(
@@ -159,7 +159,7 @@ def _room() -> Findings:
 
 
 def _permissions() -> Findings:
-    for folder in {settings.VASTSKY_HOME, _existing(Path(settings.VASTSKY_BACKUP_FOLDER))}:
+    for folder in _folders():
         if not os.access(folder, os.W_OK | os.X_OK):
             yield checks.Error(
                 f"{folder} cannot be written by the user that runs this check.",
@@ -168,9 +168,11 @@ def _permissions() -> Findings:
             )
 
 
-def _existing(folder: Path) -> Path:
-    """Find what is there of a folder that is made when it is needed."""
-    return next(one for one in (folder, *folder.parents) if one.exists())
+def _folders() -> set[Path]:
+    """Name where files are kept; of the backups' folder, made when needed, what is there of it."""
+    backups = Path(settings.VASTSKY_BACKUP_FOLDER)
+    existing = next(one for one in (backups, *backups.parents) if one.exists())
+    return {settings.VASTSKY_HOME, existing}
 
 
 def _line(error: BaseException) -> str:

@@ -118,8 +118,8 @@ def acknowledge(request: HttpRequest) -> HttpResponse:
     if not may(request.user, Right.OPERATE):
         raise PermissionDenied
     key = request.POST.get("key") or request.GET.get("key", "")
-    told, _ = causes.split(causes.by_cause(problems.find()), {})
-    card = next((card for card in told if card.key == key and card.problem.key), None)
+    cards = causes.by_cause(problems.find())
+    card = next((card for card in cards if card.key == key and card.problem.key), None)
     if card is None:
         messages.info(request, "That is not wrong any more.")
         return redirect("console:problems")
