@@ -98,6 +98,30 @@ def test_a_head_that_hears_nothing_of_a_lost_disk_but_its_end_goes_on_with_the_o
         assert lab.stores[1].extent(0, 1) == lab.stores[2].extent(0, 1) == b"y"
 
 
+def test_a_head_goes_on_with_the_others_where_another_disk_is_put_in_the_place_of_one(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab(storage_wait=LONG)
+    lab.attach()
+    store, engine = lab.stores[0], lab.stores[0].engine
+    with NbdClient(lab.device) as client:
+        client.write(0, b"y" * 4096)
+        other = store.disk.with_name("other")
+        other.touch()
+        os.truncate(other, store.disk.stat().st_size)
+        other.rename(store.disk)
+
+        # An order for the same range of the other disk drops what is there.
+        engine.drop([use.lease.name for use in engine.leases()])
+
+        assert client.read(0, 4096) == b"y" * 4096
+        client.write(0, b"z" * 4096)
+        lab.wait_for(10, ReplicaState.FAULTY)
+        engine.export([store.lease(10, 0, 1)])
+        with NbdClient(("127.0.0.1", engine.port), store.lease(10, 0, 1).name) as there:
+            assert there.read(0, 4096) == bytes(4096)
+
+
 @pytest.fixture
 def loop_device(tmp_path: Path) -> Iterator[int]:
     """A block device, by its number."""

@@ -36,6 +36,7 @@ class DataServer:
 
     async def perform(self, order: dialogue.Order) -> list[dialogue.ServedLease] | None:
         """Carry out one order of the agent."""
+        self._check_disks()  # what was put at a disk's path a moment ago is meant by the order
         match order:
             case dialogue.TellLeases():
                 return [self._served(lease) for lease in self._leases.values()]
@@ -121,7 +122,8 @@ class DataServer:
         for disk in {device.disk for device in self._devices.values()}:
             disk.check()
         # Whoever uses such a disk has to begin anew, with a mark that is read and a new descriptor.
-        # Nobody was evicted: a head that took it so would give up the good replicas, too.
+        # Nobody was evicted: a head that took it so would give up the good replicas, too, and so it
+        # would if another disk's extents, at the path that was this one's, took their place.
         if lost := [name for name, device in self._devices.items() if device.disk.lost]:
             self.exports.lost.update(lost)
             LoopTask(self._drop(lost))

@@ -34,7 +34,10 @@ class ServedDisk:
             raise
 
     def check(self) -> None:
-        """Notice that the file is gone: what is written to it now would be lost."""
+        """Notice that the file is gone: what is written to it now would be lost.
+
+        It may come back, unless another one is at its path.
+        """
         if self.lost:
             return
         try:
@@ -42,7 +45,8 @@ class ServedDisk:
         except OSError as error:
             self.error = error.errno or errno.EIO
             return
-        self.error = 0 if _identity(found) == self._identity else errno.ENODEV
+        self.lost = _identity(found) != self._identity
+        self.error = errno.ENODEV if self.lost else 0
 
     def close(self) -> None:
         """Let the file go."""
