@@ -203,6 +203,16 @@ def _beside(extent: Extent, piece: Piece) -> list[tuple[int, int]]:
 
 
 @transaction.atomic
+def yield_numbers(numbers: Collection[int]) -> None:
+    """Give extents in which no replica lives other numbers: nobody else knows them by these."""
+    for extent in Extent.objects.filter(pk__in=numbers, status__in=[*UNUSED, Status.SUPER]):
+        place = (extent.disk_id, extent.offset_gb, extent.size_gb, extent.status)
+        extent.delete()
+        number = ids.take("volume")[0]
+        _insert([(number, *place, extent.generation, extent.zeroed_generation)])
+
+
+@transaction.atomic
 def doubt_free(disk_id: int, generation: int) -> int:
     """Have all free space of a disk zeroed anew, as of a generation; how many extents that hits."""
     ids.lock("volume")

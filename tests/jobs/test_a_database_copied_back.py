@@ -64,3 +64,31 @@ def test_what_it_gives_out_before_it_notices_costs_nothing_that_is_newer(
     for volume in newer:
         four.attach(volume, head)
     call_command("fsck", "--nodes")
+
+
+def test_the_snapshot_of_a_volume_whose_number_names_another_one_there_goes_with_it(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    Watch.objects.get_or_create(pk=1)
+    four.reconcile()
+    write_dump(dump)
+    newer = [used(four, head, name) for name in ("one", "two", "three")]
+    for volume in newer:
+        four.detach(volume)
+    places = {volume.name: places_of(four, volume) for volume in newer}
+    copy_back(four, dump)
+    again = four.create("again", redundancy=2)
+    assert again.pk == newer[0].pk
+    four.create("filler", redundancy=3, gb=40)
+    four.call("createSnapshot", origin_lvolid=again.pk, snapshot_lvolname="early")
+    LogicalVolume.objects.update(created=F("created") + timedelta(minutes=1))
+    four.reconcile()
+    assert recovery.why()
+
+    recover("--apply")
+
+    assert {volume.name: places_of(four, volume) for volume in newer} == places
+    assert not LogicalVolume.objects.filter(name__in=["again", "early"]).exists()
+    assert not four.call("vastsky.listOrphans")
+    settle(four)
+    call_command("fsck", "--nodes")

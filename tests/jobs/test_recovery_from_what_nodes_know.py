@@ -159,6 +159,34 @@ def test_a_volume_deleted_since_the_dump_takes_its_snapshots_with_it(
     call_command("fsck")
 
 
+def test_it_takes_one_with_it_that_was_never_used_and_one_on_a_disk_that_was_away(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    volume = used(four, head, "data")
+    four.call("createSnapshot", origin_lvolname="data", snapshot_lvolname="used", capacity=1)
+    four.detach(volume)
+    four.call("createSnapshot", origin_lvolname="data", snapshot_lvolname="unused", capacity=1)
+    write_dump(dump)
+    dextid, server = places_of(four, LogicalVolume.objects.get(name="used"))[0]
+    away = four.world.storages[server].held
+    (disk,) = (disk for disk, held in away.items() if dextid in held)
+    found = away[disk][dextid]
+    for name in ("used", "unused", "data"):
+        four.call("deleteLogicalVolume", lvolname=name)
+    settle(four)
+    away[disk][dextid] = found
+
+    restore(four, dump)
+    recover("--apply")
+
+    assert not LogicalVolume.objects.exists()
+    (kept,) = four.call("vastsky.listOrphans")
+    assert (kept["dextid"], kept["reason"][:11]) == (dextid, "its origin ")
+    assert "1 replicas" in recover("--release", f"lvol-{kept['lvolid']:08x}")
+    settle(four)
+    call_command("fsck")
+
+
 def test_a_volume_that_was_attached_at_the_dump_and_is_not_now_is_free(
     four: Cluster, head: Head, dump: Path
 ) -> None:

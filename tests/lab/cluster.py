@@ -45,7 +45,8 @@ POLICY = {
 PATIENCE = 300
 """Seconds for what takes 20 where nothing else runs on the machine."""
 KEPT = "/var/lib/vastsky"
-STATE_MB = 48
+STATE_MB = {"head": 8 << 10, "storage": 48}
+"""Of the disk for what nodes keep; on a head's, scenarios make storage servers of their own."""
 ALL_UP = (2, 4, 4 * DISKS)
 
 
@@ -112,7 +113,8 @@ class VirtualLab:
         (folder / "token").touch(mode=0o600)
         (folder / "token").write_text(token)
         (folder / "agent.toml").write_text(tomli_w.dumps(self._settings(machine)))
-        run("mkfs.ext4", "-q", "-d", folder, machine.state, f"{STATE_MB}M")
+        size = f"{STATE_MB[machine.role]}M"
+        run("mkfs.ext4", "-q", "-N", "4096", "-J", "size=4", "-d", folder, machine.state, size)
         for disk in machine.disks:
             run("qemu-img", "create", "-q", "-f", "qcow2", disk, f"{DISK_GB}G")
 

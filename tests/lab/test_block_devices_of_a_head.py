@@ -6,19 +6,15 @@ import pytest
 
 pytest.importorskip("tests.lab.capsule", reason="there is no lab of virtual machines here")
 
+from tests.lab.cluster import KEPT
 from tests.lab.inside import device_scenarios
 
 MODULE = "tests.lab.inside.device_scenarios"
-ROOM = {"writeback_goes_on_without_memory", "on_xfs_too"}
-"""These write more than a guest of the lab has room for: `docs/testing.md` says how to run them."""
 
 
-@pytest.mark.parametrize(
-    "scenario",
-    [one.__name__ for one in device_scenarios.SCENARIOS if one.__name__ not in ROOM],
-)
+@pytest.mark.parametrize("scenario", [one.__name__ for one in device_scenarios.SCENARIOS])
 def test_a_block_device(lab: Any, scenario: str) -> None:
-    command = f"cd /src && python3 -m {MODULE} {scenario}"
+    command = f"cd /src && FOLDER={KEPT} python3 -m {MODULE} {scenario}"
 
     told = lab.heads[0].run(command, timeout=900)
 

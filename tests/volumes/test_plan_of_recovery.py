@@ -3,6 +3,8 @@
 import time
 from dataclasses import replace
 
+import pytest
+
 from agents.protocol import FoundReplica, GroupState, ReplicaMark, VolumeAbout
 from volumes.recovery import recovery_plan
 from volumes.recovery.recovery_plan import Held, HeldReplica
@@ -127,14 +129,29 @@ def test_a_number_that_was_given_out_again_and_never_used_goes_to_what_was_used(
     assert not chosen.quarantined
 
 
-def test_a_replica_whose_number_names_one_of_another_volume_is_not_taken_for_it() -> None:
-    fresh = replace(_row(0), dextid=18, fresh=True)
+@pytest.mark.parametrize(
+    ("used", "reason"),
+    [
+        (replace(_row(0), dextid=18), "its number 00000012 names a part of lvol-00000001 here"),
+        (replace(_row(0), mirror=17), "its number 00000011 names a part of lvol-00000001 here"),
+    ],
+)
+def test_what_has_a_number_of_another_volume_is_not_taken_for_a_part_of_it(
+    used: HeldReplica, reason: str
+) -> None:
     other = replace(_found(5), at_gb=8)
+    own = replace(_found(0), mark=replace(_found(0).mark, dextid=used.dextid))
+    own = replace(own, mirrorid=used.mirror)
+    rows = Held([used], {1: BORN}, {"v0": 1}, 2)
+    unused = replace(rows, replicas=[replace(used, fresh=True)])
 
-    chosen = recovery_plan.make(_told(other), Held([fresh], {1: BORN}, {"v0": 1}, 2))
+    kept = recovery_plan.make(_told(own, other), rows)
+    void = recovery_plan.make(_told(other), unused)
 
-    assert (chosen.volumes, chosen.lost) == ((), ())
-    assert list(chosen.quarantined.values()) == ["its number names a replica of 00000001 here"]
+    assert [volume.about.lvolid for volume in kept.volumes] == [1]
+    assert list(kept.quarantined.values()) == [reason]
+    assert [volume.about.lvolid for volume in void.volumes] == [16]
+    assert (void.deleted, dict(void.quarantined)) == ((1,), {})
 
 
 def test_a_volume_whose_name_is_taken_gets_its_number_beside_it() -> None:

@@ -32,7 +32,7 @@ def held() -> Held:
         "extent__generation",
         "status",
     )
-    volumes = LogicalVolume.objects.values_list("pk", "created", "name")
+    volumes = list(LogicalVolume.objects.values_list("pk", "created", "name", "origin"))
     return Held(
         replicas=[
             HeldReplica(
@@ -48,10 +48,11 @@ def held() -> Held:
             )
             for pk, volume, mirror, created, uuid, path, at_gb, size_gb, generation, status in rows
         ],
-        births={pk: int(created.timestamp()) for pk, created, _ in volumes},
-        names={name: pk for pk, _, name in volumes},
+        births={pk: int(created.timestamp()) for pk, created, _, _ in volumes},
+        names={name: pk for pk, _, name, _ in volumes},
         next_id=_next_id(),
         gaps=recovery.gaps("volume"),
+        origins={pk: origin for pk, _, _, origin in volumes if origin},
     )
 
 

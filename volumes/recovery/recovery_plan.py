@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from agents.protocol import FoundReplica, VolumeAbout
@@ -22,6 +23,11 @@ class ReplicaPlace:
     def dextid(self) -> int:
         """The number of its extent."""
         return self.found.mark.dextid
+
+    @property
+    def numbers(self) -> tuple[int, int, int]:
+        """The numbers of its extent, its mirror and its volume."""
+        return self.dextid, self.found.mirrorid, self.found.volume.lvolid
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +50,22 @@ class HeldReplica:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the rows say."""
+    """What the rows say. `origins`: of which volume each snapshot is."""
 
     replicas: Sequence[HeldReplica]
     births: Mapping[int, int]
     names: Mapping[str, int]
     next_id: int
     gaps: Sequence[range] = ()
+    origins: Mapping[int, int] = field(default_factory=dict)
 
     def is_unsure(self, number: int) -> bool:
         """Tell whether another life of this database may have given a number out."""
         return number >= self.next_id or lies_in(self.gaps, number)
+
+    def with_snapshots(self, volumes: Collection[int]) -> set[int]:
+        """Add their snapshots to volumes."""
+        return {*volumes, *(number for number, of in self.origins.items() if of in volumes)}
 
     def has_deleted(self, volume: int, dextid: int) -> bool:
         """Tell whether a recovery took a volume up that is no more; one replica was away then."""
@@ -109,11 +120,14 @@ def make(survey: Survey, held: Held) -> Plan:
     }
     live = [place for place in told if place.found.live and place.found.size_gb]
     lost = set(_lost(survey, held))
-    void = _void(live, held, lost) - survey.running.keys()
+    void = held.with_snapshots(_void(live, held) - survey.running.keys())
     held = _without(held, void)
     wanted, strangers = _sort(live, held, lost)
     quarantined |= strangers
     surplus = [*_older_beside(wanted), *_too_many(wanted)]
+    lost |= {place.dextid for place in surplus}
+    deleted = _deleted(held, lost, wanted.keys() | survey.running.keys())
+    held = _without(held, deleted)
     volumes: dict[int, VolumePlan] = {}
     # A snapshot's number is above its origin's.
     for lvolid, places in sorted(wanted.items()):
@@ -121,9 +135,6 @@ def make(survey: Survey, held: Held) -> Plan:
             quarantined |= dict.fromkeys(places, trouble)
         else:
             volumes[lvolid] = _volume(lvolid, places, held)
-    lost |= {place.dextid for place in surplus}
-    kept = {replica.volume for replica in held.replicas if replica.dextid not in lost}
-    deleted = held.births.keys() - kept - volumes.keys() - survey.running.keys()
     return Plan(
         volumes=tuple(volumes.values()),
         lost=tuple(sorted(lost)),
@@ -137,22 +148,26 @@ def make(survey: Survey, held: Held) -> Plan:
 
 def _numbers(live: Iterable[ReplicaPlace]) -> Iterator[int]:
     for place in live:
-        yield max(place.found.volume.lvolid, place.found.mirrorid, place.found.volume.origin)
+        yield max(*place.numbers, place.found.volume.origin)
 
 
-def _void(live: Iterable[ReplicaPlace], held: Held, lost: Collection[int]) -> set[int]:
-    """Name the volumes of the rows that were never used, and whose number names another one there.
+def _void(live: Sequence[ReplicaPlace], held: Held) -> set[int]:
+    """Name the volumes of the rows that were never used, and of which a number names another's.
 
-    A database that was copied back gave it out again, before it noticed.
+    A database that was copied back gave it out again, before it noticed: what was used stays.
     """
     told = {(place.found.volume.lvolid, place.found.volume.created) for place in live}
-    there = {row.volume for row in held.replicas if row.dextid not in lost or not row.fresh}
-    ours = held.births.keys() - there
-    return {
-        number
-        for number, born in told
-        if number in ours and (number, held.births[number]) not in told
-    }
+    used = {row.volume for row in held.replicas if not row.fresh}
+    never = {n for n, born in held.births.items() if n not in used and (n, born) not in told}
+    numbers = {number for place in live for number in place.numbers}
+    again = {row.volume for row in held.replicas if numbers & {row.volume, row.mirror, row.dextid}}
+    return never & again
+
+
+def _deleted(held: Held, lost: Collection[int], found: AbstractSet[int]) -> set[int]:
+    """Name the volumes of which nothing is left; no origin was deleted before its snapshots."""
+    kept = {replica.volume for replica in held.replicas if replica.dextid not in lost}
+    return held.with_snapshots(held.births.keys() - kept - found)
 
 
 def _without(held: Held, void: Collection[int]) -> Held:
@@ -166,21 +181,34 @@ def _sort(
 ) -> tuple[dict[int, list[ReplicaPlace]], dict[ReplicaPlace, str]]:
     """Tell whose each replica is; those that ended before the dump are nobody's, and go."""
     rows = {replica.dextid for replica in held.replicas}
-    kept = {row.dextid: row.volume for row in held.replicas if row.dextid not in lost}
+    owners = _owners(held, lost)
     births = {**_latest_births(live), **held.births}
     wanted: dict[int, list[ReplicaPlace]] = defaultdict(list)
     strangers: dict[ReplicaPlace, str] = {}
     for place in live:
         volume = place.found.volume
+        others = [n for n in place.numbers if owners.get(n, volume.lvolid) != volume.lvolid]
         if births[volume.lvolid] != volume.created:
             strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
-        elif kept.get(place.dextid, volume.lvolid) != volume.lvolid:
-            strangers[place] = f"its number names a replica of {kept[place.dextid]:08x} here"
+        elif others:
+            owner = owners[others[0]]
+            strangers[place] = f"its number {others[0]:08x} names a part of lvol-{owner:08x} here"
         elif place.dextid in rows or (
             held.is_unsure(place.dextid) and not held.has_deleted(volume.lvolid, place.dextid)
         ):
             wanted[volume.lvolid].append(place)
     return wanted, strangers
+
+
+def _owners(held: Held, lost: Collection[int]) -> dict[int, int]:
+    """Tell of which volume of the rows each number is."""
+    owners = {number: number for number in held.births}
+    for row in held.replicas:
+        if row.volume in held.births:
+            owners[row.mirror] = row.volume
+            if row.dextid not in lost:
+                owners[row.dextid] = row.volume
+    return owners
 
 
 def _latest_births(live: Iterable[ReplicaPlace]) -> dict[int, int]:

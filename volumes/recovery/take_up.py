@@ -17,6 +17,7 @@ Status = Replica.Status
 @write_lock()
 def take_up(volume: VolumePlan) -> None:
     """Make a volume's rows what its disks tell."""
+    _free_numbers({number for place in volume.places for number in place.numbers})
     row = _volume_row(volume)
     for place in volume.places:
         _take_up_replica(row, place, volume.newest[place.found.mirrorid])
@@ -26,6 +27,14 @@ def take_up(volume: VolumePlan) -> None:
     quarantine.forget(row.pk, [place.dextid for place in volume.places])
     recovery.count_as_ours("volume", _numbers(row))
     audit.record(audit.Action.RECOVER_VOLUME, row, volume.name)
+
+
+def _free_numbers(numbers: set[int]) -> None:
+    """Name by other numbers what no node knows by these; they may have been given out again."""
+    space.yield_numbers(numbers)
+    for field in ("node_id", "linear_id"):
+        for other in LogicalVolume.objects.filter(**{f"{field}__in": numbers}):
+            LogicalVolume.objects.filter(pk=other.pk).update(**{field: ids.take("volume")[0]})
 
 
 def _numbers(row: LogicalVolume) -> set[int]:
