@@ -4,6 +4,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import time
 
 import pytest
 
@@ -288,6 +289,24 @@ def test_doubt_after_an_unclean_end_is_resolved_at_the_next_epoch(
 
     assert lab.stores[0].extent(0) == lab.stores[1].extent(0) == lab.stores[2].extent(0)
     assert {store.mark(0).clean for store in lab.stores} == {True}
+
+
+def test_what_is_left_of_an_unclean_end_is_kept_for_a_week(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    kill_head(lab)
+    lab.head.detach(VOLUME)
+    folder = lab.folder / "h" / "groups" / f"{VOLUME:08x}"
+    now = time.time()
+
+    for days, is_there in ((6.9, True), (7.1, False)):
+        os.utime(folder / "group.json", (now, now - days * 86400))
+        assert lab.head.groups() == []
+        assert folder.exists() == is_there
+
+    lab.attach(epoch=2, events=1, dirty=True)
+    os.utime(folder / "group.json", (now, now - 8 * 86400))
+    assert [group.epoch for group in lab.head.groups()] == [2]
 
 
 def test_a_group_outlives_the_agent_object_and_is_found_again(make_lab: MakeLab) -> None:

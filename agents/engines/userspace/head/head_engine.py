@@ -4,6 +4,7 @@ import errno
 import logging
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,8 @@ T = TypeVar("T")
 START_SECONDS = 30.0
 STATE_SECONDS = 2.0
 ORDER_SECONDS = 20.0
+KEPT_SECONDS = 7 * 86400.0
+"""For which the bitmap of what ended uncleanly is kept; with it the next attach here is quicker."""
 
 
 class UserspaceHead:
@@ -84,6 +87,8 @@ class UserspaceHead:
             alive = self._is_alive(saved.lvolid)
             if alive or not saved.ended:
                 found.append(self._state(saved, alive=alive))
+            elif _age(folder) > KEPT_SECONDS:
+                self._forget(saved.lvolid)
         return found
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
@@ -319,6 +324,18 @@ class UserspaceHead:
         if saved is not None:
             state_file.write_state(str(self._folder(lvolid)), replace(saved, ended=True))
 
+    def _forget(self, lvolid: int) -> None:
+        """Remove what was kept of a group that is no more, unless it comes back just now."""
+        alone = self._alone(lvolid)
+        if not alone.acquire(blocking=False):
+            return
+        try:
+            saved = state_file.read_state(str(self._folder(lvolid)))
+            if saved is not None and saved.ended and spawn.lock_holder(self._lock(lvolid)) is None:
+                shutil.rmtree(self._folder(lvolid))
+        finally:
+            alone.release()
+
     def _clear(self, lvolid: int, saved: SavedGroup) -> None:
         """Clear away a group whose process died, or whose epoch is over."""
         spawn.kill(self._lock(lvolid))
@@ -328,6 +345,14 @@ class UserspaceHead:
             Path(path).unlink(missing_ok=True)
         self._unlink_control(lvolid)
         self._end_state(lvolid)
+
+
+def _age(folder: Path) -> float:
+    """Tell how long ago a group's state was last saved, in seconds."""
+    try:
+        return time.time() - (folder / state_file.FILE).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _name(lvolid: int) -> str:
