@@ -56,6 +56,19 @@ def is_unsure(error: Error) -> bool:
     return any(frame.f_code.co_name == "_commit" for frame, _ in frames)
 
 
+class Overlooked:
+    """Goes on where the database fails for a moment: what is inside comes again."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
+        if not isinstance(error, Error) or not is_passing(error):
+            return False
+        recover()
+        return True
+
+
 def recover() -> None:
     """Let go of a connection that is lost; the next use makes a new one."""
     close_old_connections()

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from agents.protocol import DiskState, FoundReplica, HighestSeen, ReplicaMark, VolumeAbout
+from agents.protocol import (
+    AttachOrder,
+    DiskState,
+    FoundReplica,
+    HighestSeen,
+    Progress,
+    ReplicaMark,
+    Report,
+    VolumeAbout,
+)
 from inventory import recovery, servers
 from inventory.models import Cluster as ClusterRow
 from inventory.models import Disk, Extent, IdSpace
@@ -19,6 +28,7 @@ from tests.jobs.simulator import Head, Storage
 from volumes.attach import attach
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.reports import problems
+from volumes.worker import runner
 
 BEYOND = 4711
 """A number that this database never gave out."""
@@ -174,6 +184,22 @@ def test_what_could_harm_is_refused_with_the_reason(
     assert "manage.py recover" in refusal.value.faultString
     assert list(LogicalVolume.objects.values_list("pk", "epoch")) == before
     assert four.state(idle) == "detached"
+
+
+def test_who_waits_for_an_attach_hears_of_it(
+    four: Cluster, head: Head, idle: LogicalVolume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def takes_long(order: AttachOrder) -> Report:
+        return Report(order.eventid, order.order, Progress.RUNNING)
+
+    monkeypatch.setattr(head, "on_attach", takes_long)
+    monkeypatch.setattr(runner, "_move_clock", lambda: recovery.enter("a node that knows more"))
+
+    with pytest.raises(xmlrpc.client.Fault, match="a node that knows more") as refusal:
+        four.attach(idle, head)
+
+    assert refusal.value.faultCode == errno.EAGAIN
+    assert four.state(idle) == "binding"
 
 
 def test_nothing_is_torn_down_or_repaired_and_what_runs_goes_on(

@@ -181,6 +181,7 @@ def _take_steps(job: Job, until: float) -> Job | None:
     pause = 0.004
     run_job(job.pk)
     while (row := _ended(job)) is None and (left := until - time.monotonic()) > 0:
+        _refuse_to_wait(job)
         time.sleep(min(pause, left))
         pause = min(pause * 1.3, 0.1)
         if time.monotonic() < own:
@@ -189,26 +190,24 @@ def _take_steps(job: Job, until: float) -> Job | None:
     return row
 
 
+def _refuse_to_wait(job: Job) -> None:
+    """No job gets on in recovery mode, and recovery ends all that were under way."""
+    with outages.Overlooked():
+        recovery.refuse(f"{job.kind} of {job.subject}")
+
+
 def _move_clock() -> None:
     """Steps come due by the cluster's clock, and there may be no worker to move it on."""
-    try:
+    with outages.Overlooked():
         clock.move(stood=clock.LEASH)
-    except DatabaseFailure as error:
-        if not outages.is_passing(error):
-            raise
-        outages.recover()
 
 
 def _ended(job: Job) -> Job | None:
     """Read how the job ended; None if it has not, or nobody knows as the database is away."""
-    try:
+    row = None
+    with outages.Overlooked():
         row = Job.objects.only("state", "errno", "error").get(pk=job.pk)
-    except DatabaseFailure as error:
-        if not outages.is_passing(error):
-            raise
-        outages.recover()
-        return None
-    return None if row.state == Job.State.OPEN else row
+    return None if row is None or row.state == Job.State.OPEN else row
 
 
 def _raise_failure(row: Job) -> None:
