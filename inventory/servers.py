@@ -121,6 +121,14 @@ def record_answers(
     kind.objects.filter(pk__in=silent).update(silent_since=now)
 
 
+def is_any_silent() -> bool:
+    """Tell whether a server, of whatever state, did not answer when it was asked last."""
+    return any(
+        kind.objects.filter(silent_since__isnull=False).exists()
+        for kind in (HeadServer, StorageServer)
+    )
+
+
 def forgive_silence(gap: timedelta) -> None:
     """Leave a time during which nobody was asked out of every silence."""
     for kind in (Address, HeadServer, StorageServer):

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db.models import F
 
+from agents.protocol import HighestSeen
 from inventory import recovery
 from inventory.models import Watch
 from tests.jobs.conftest import Cluster
@@ -64,6 +65,37 @@ def test_what_it_gives_out_before_it_notices_costs_nothing_that_is_newer(
     for volume in newer:
         four.attach(volume, head)
     call_command("fsck", "--nodes")
+
+
+def test_a_server_that_was_silent_then_keeps_what_is_newer(
+    four: Cluster, head: Head, dump: Path
+) -> None:
+    Watch.objects.get_or_create(pk=1)
+    four.reconcile()
+    write_dump(dump)
+    newer = used(four, head, "newer", redundancy=2)
+    four.detach(newer)
+    places = places_of(four, newer)
+    holders = [four.world.storages[server] for _, server in places]
+    copy_back(four, dump)
+    for node in (*four.world.storages.values(), *four.world.heads.values()):
+        if node not in holders:
+            node.seen = HighestSeen()
+    for holder in holders:
+        holder.die()
+    four.reconcile()
+    for name in ("one", "two", "three"):
+        four.create(name, redundancy=2)
+        four.call("deleteLogicalVolume", lvolname=name)
+    four.reconcile()
+
+    for holder in holders:
+        holder.start()
+    four.reconcile()
+
+    assert recovery.why()
+    recover("--apply")
+    assert places_of(four, newer) == places
 
 
 def test_the_snapshot_of_a_volume_whose_number_names_another_one_there_goes_with_it(

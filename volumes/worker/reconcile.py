@@ -63,10 +63,13 @@ def resume_watch() -> None:
 
 
 def note_watch() -> None:
-    """Record that all were asked until now, and that our numbers are ours unless they know more."""
+    """Record that all were asked until now, and that our numbers are ours if nobody knows more.
+
+    Who is silent may.
+    """
     watch = Watch.objects.filter(pk=1)
     watch.update(asked=clock.now())
-    if not recovery.why():
+    if not recovery.why() and not servers.is_any_silent():
         watch.update(numbers=ids.next_of("volume"))
 
 
