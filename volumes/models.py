@@ -1,6 +1,6 @@
 """What we promise: volumes, their mirrors and replicas, where they are attached, and the jobs."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -118,11 +118,14 @@ class Mirror(models.Model):
 class ReplicaQuerySet(models.QuerySet["Replica"]):
     """Carries the one way in which a replica's status may change."""
 
-    def move(self, was: "Replica.Status", to: "Replica.Status") -> int:
-        """Compare and set: replicas that are no longer `was` stay as they are; how many moved."""
+    def move(self, was: "Replica.Status", to: "Replica.Status", **about: Any) -> int:
+        """Compare and set: replicas that are no longer `was` stay as they are; how many moved.
+
+        `about`: what else is written of those that move.
+        """
         if to not in Replica.NEXT[was]:
             raise ValueError(f"a replica never goes from {was.name} to {to.name}")
-        return self.filter(status=was).update(status=to)
+        return self.filter(status=was).update(status=to, **about)
 
 
 class Replica(models.Model):

@@ -22,8 +22,7 @@ def record_replicas(group: int, reported: tuple[ReplicaReport, ...]) -> None:
     told = _of_group(group, reported)
     insync = [c.dextid for c in told if c.state == ReplicaState.INSYNC]
     replicas = Replica.objects.filter(pk__in=insync)
-    replicas.filter(status=Replica.Status.NEEDSHRED).update(since=clock.now())
-    replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC)
+    replicas.move(Replica.Status.NEEDSHRED, Replica.Status.INSYNC, since=clock.now())
     said_lost = dict(replicas.filter(_SAID_LOST).values_list("pk", "reason"))
     mark_in_sync(insync)
     for dextid, reason in said_lost.items():
@@ -67,15 +66,14 @@ def mark_in_sync(dextids: list[int]) -> None:
     lock."""
     replicas = Replica.objects.filter(pk__in=dextids)
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
-    if replicas.move(Replica.Status.SPARE, Replica.Status.INSYNC):
-        replicas.update(reason=Reason.NONE, since=clock.now())
+    replicas.move(
+        Replica.Status.SPARE, Replica.Status.INSYNC, reason=Reason.NONE, since=clock.now()
+    )
 
 
 def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
     """Mark replicas as behind, with the reason; in a transaction."""
-    moved = 0
-    for was in GOOD:
-        replicas = Replica.objects.filter(pk__in=dextids, status=was)
-        replicas.update(reason=reason, since=clock.now())
-        moved += replicas.move(was, Replica.Status.FAULTY)
-    return moved
+    replicas, now = Replica.objects.filter(pk__in=dextids), clock.now()
+    return sum(
+        replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD
+    )
