@@ -7,7 +7,7 @@ What runs goes on. Nothing is torn down, evicted, shredded, allocated, attached 
 import logging
 from collections.abc import Collection, Sequence
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from inventory import audit, ids
@@ -16,6 +16,7 @@ from inventory.models import Cluster, IdGap, RecoveryReason
 
 logger = logging.getLogger(__name__)
 
+WHY = "SELECT recovery FROM inventory_cluster WHERE id = 1"
 LONGEST = 500
 ROOM = 1 << 20
 """Numbers that are left out after a restore: those of some 150,000 volumes, 2,000 times over."""
@@ -25,7 +26,10 @@ MOST = 100
 
 def why() -> str:
     """Tell why the cluster is in recovery mode; "" while it is not."""
-    return Cluster.objects.filter(pk=1).values_list("recovery", flat=True).first() or ""
+    with connection.cursor() as cursor:  # every change asks: an eighth of the time of a queryset
+        cursor.execute(WHY)
+        row = cursor.fetchone()
+    return str(row[0]) if row else ""
 
 
 def refuse(what: str) -> None:
