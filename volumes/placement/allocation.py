@@ -124,11 +124,10 @@ def rooms() -> list[Room]:
 
 
 def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
-    resting = set(
-        Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN).values_list(
-            "server", "disk"
-        )
-    )
+    maintenance = Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN)
+    resting = list(maintenance.values_list("server", "disk"))
+    resting_servers = {server for server, disk in resting if disk is None}
+    resting_disks = {disk for _, disk in resting}
     rows = Disk.objects.order_by("id").values_list(
         "id",
         "server_id",
@@ -139,7 +138,7 @@ def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
         "server__site",
         "server__rack",
     )
-    for disk, server, capacity_gb, tags, *priorities, site, rack in rows:
+    for disk, server, capacity_gb, tags, priority, priority_of_server, site, rack in rows:
         yield Room(
             disk=disk,
             server=server,
@@ -147,7 +146,9 @@ def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
             free_gb=tuple(free.get(disk, ())),
             domain=(site, rack),
             tags=frozenset(tags.split()),
-            usable=all(priority in USABLE for priority in priorities)
-            and not resting & {(server, None), (None, disk)},
-            second_choice=Priority.LOW in priorities,
+            usable=priority in USABLE
+            and priority_of_server in USABLE
+            and server not in resting_servers
+            and disk not in resting_disks,
+            second_choice=Priority.LOW in (priority, priority_of_server),
         )
