@@ -126,7 +126,7 @@ def rooms() -> list[Room]:
 def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
     maintenance = Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN)
     resting = list(maintenance.values_list("server", "disk"))
-    resting_servers = {server for server, disk in resting if disk is None}
+    resting_servers = {server for server, disk in resting if not disk}
     resting_disks = {disk for _, disk in resting}
     rows = Disk.objects.order_by("id").values_list(
         "id",

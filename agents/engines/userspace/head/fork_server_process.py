@@ -26,6 +26,7 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[2]))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for what is forked here
     memory.keep_for_payloads()
+    memory.serve_writeback()  # for all that are forked
     learn(HeadArguments, SavedGroup, GroupReply, TakenDown, *KINDS.values())
     gc.freeze()
     while True:

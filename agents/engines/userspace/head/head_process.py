@@ -12,6 +12,9 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.process import dialogue, memory, spawn
 from agents.engines.userspace.process.control import ControlSocket
 
+LOCK_SECONDS = 0.1
+"""After which pages are locked: who attached opens the device first, and would wait for that."""
+
 
 def main(arguments: dialogue.HeadArguments, report: spawn.Report) -> None:
     """Run as a process forked of the fork server; reports once the devices are published."""
@@ -37,7 +40,7 @@ def main(arguments: dialogue.HeadArguments, report: spawn.Report) -> None:
         listener = spawn.listen(arguments.control)
         ControlSocket(reactor, listener, group.perform)
         report(dialogue.value_reply(group.reports()))
-        memory.lock_pages()
+        reactor.after(LOCK_SECONDS, memory.lock_pages)
 
     LoopTask(begin())
     reactor.run()
@@ -50,7 +53,6 @@ def _begin(arguments: dialogue.HeadArguments) -> state_file.SavedGroup:
     if saved is None or not saved.devices:
         raise EngineError(errno.ENOENT, "the group's state file cannot be read")
     # All have the fork server's command line, so this is what `ps` can tell them apart by.
-    memory.serve_writeback()
     with open("/proc/self/comm", "wb") as name:
         name.write(b"vas-%08x" % saved.lvolid)
     return saved
