@@ -48,8 +48,9 @@ def mend(lab: VirtualLab) -> None:
     left = lab.call("listLogicalVolumes")
     for head in lab.heads if left else ():
         volumes.let_go(head)
-    for volume in left:
-        standing.detach(lab, volume["lvolname"])
+    for volume in sorted(left, key=lambda volume: -len(volume["associated_to"])):  # snapshots first
+        if not volume["associated_to"]:
+            standing.detach(lab, volume["lvolname"])
         lab.call("deleteLogicalVolume", lvolid=volume["lvolid"])
     lab.await_readiness()
 

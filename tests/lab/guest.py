@@ -10,7 +10,8 @@ from tests.lab import control
 from tests.lab.network import tap
 from tests.lab.place import NETWORKS, GuestSpec
 
-MEMORY_MB = 384
+MEMORY_MB = {"head": 768, "storage": 384}
+"""A head has a process for each volume."""
 TRANSLATED_MB = 128
 """Room for translated code. QEMU's default is a gigabyte a guest."""
 PROMPT = 240
@@ -113,7 +114,8 @@ class Guest:
         machine = self.machine
         words = f"""
             qemu-system-x86_64 -name {machine.name} -machine pc,usb=off,hpet=off
-            -accel tcg,thread=multi,tb-size={TRANSLATED_MB} -cpu Nehalem -smp 1 -m {MEMORY_MB}
+            -accel tcg,thread=multi,tb-size={TRANSLATED_MB} -cpu Nehalem -smp 1
+            -m {MEMORY_MB[machine.role]}
             -nodefaults -no-user-config -display none -no-reboot
             -chardev file,id=console,path={machine.console},append=on -serial chardev:console
             -kernel {self._image}/vmlinux -initrd {self._image}/initrd.cpio

@@ -12,7 +12,7 @@ COLLECT = r"""
 ls /dev/vas 2>/dev/null | sed 's/^/link /'
 grep -v -x 0 /sys/block/*/size | sed 's/^/device /'
 sed -n 's,^\([^ ]*\) \(/mnt[^ ]*\) .*,mount \1 \2,p' /proc/mounts
-ls /var/lib/vastsky/state/groups 2>/dev/null | sed 's/^/group /'
+grep -Ls '"ended": *true' /var/lib/vastsky/state/groups/*/group.json | sed 's/^/group /'
 ls /run/vastsky 2>/dev/null | grep -v '^heads$\|fork' | sed 's/^/run /'
 ps -eo comm= | grep '^vas-\|^nbd' | sed 's/^/process /'
 ss -Htn state established '( dport = :8884 )' | sed 's/.*/connection/'

@@ -43,6 +43,12 @@ def priority(lab: VirtualLab, disk: int) -> int:
     return int(next(row["priority"] for row in rows if row["pdskid"] == disk))
 
 
+def is_attached(lab: VirtualLab, name: str) -> bool:
+    """Tell whether a volume is attached, or on its way."""
+    (volume,) = lab.call("listLogicalVolumes", lvolname=name)
+    return (volume["bind_status"], volume["bind_event"]) != (0, 0)
+
+
 def detach(lab: VirtualLab, name: str) -> None:
     """Detach a volume, as soon as the kernel has let go of its device."""
 

@@ -1,8 +1,5 @@
 """The main job, and the commonest bad days, with kernels and block devices as in production."""
 
-import contextlib
-from collections.abc import Iterator
-
 import pytest
 
 from deploy.local import observe
@@ -10,13 +7,15 @@ from tests.lab import standing, volumes
 from tests.lab.cluster import PATIENCE, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.place import DEVICES, DISK_GB
-from tests.lab.volumes import Writer, Written
+from tests.lab.using import STALL, attach, in_use, keeps_writing, tell
+from tests.lab.volumes import Writer
 
 GB = 1 << 30
-STALL = 30
-"""Seconds that a write may take while a replica is being given up: the engine's patience, and what
-guests take that share two cores with whatever else runs there."""
 SHAKY = DEVICES[1]
+WROTE = "awk '{print $7}' /sys/block/vdc/stat /sys/block/vdd/stat"
+"""Tells how many sectors each disk was written since the guest started."""
+DIRTY_MIB = 256
+"""More than was written meanwhile; the volume has 1024."""
 FAIL = 'table="0 $(blockdev --getsz /dev/vdd) {target}"; dmsetup suspend --noflush disk-2'
 FAIL += ' && dmsetup load disk-2 --table "$table" && dmsetup resume disk-2'
 
@@ -24,31 +23,6 @@ FAIL += ' && dmsetup load disk-2 --table "$table" && dmsetup resume disk-2'
 @pytest.fixture
 def head(lab: VirtualLab) -> Guest:
     return lab.heads[0]
-
-
-def attach(lab: VirtualLab, head: Guest, name: str = "db") -> None:
-    lab.call("attachLogicalVolume", lvolname=name, hsvrid=standing.server(lab, head))
-
-
-@contextlib.contextmanager
-def in_use(lab: VirtualLab, head: Guest) -> Iterator[None]:
-    """Have a small volume with a file system, mounted: devices have no holes, all is copied."""
-    lab.call("createLogicalVolume", lvolname="db", capacity=1)
-    attach(lab, head)
-    with volumes.device(head, "db") as device:
-        volumes.make_file_system(head, device)
-        with volumes.mounted(head, device):
-            yield
-
-
-def tell(what: str, written: Written) -> None:
-    print(f"\n{what}: {written.count} blocks, the longest write took {written.longest} s", end="")
-
-
-def grows(head: Guest, count: int = 3) -> None:
-    """Wait until the writer has written some more."""
-    wanted = volumes.written(head) + count
-    observe.wait(lambda: volumes.written(head) >= wanted, "it writes", PATIENCE)
 
 
 def test_every_disk_of_the_cluster_is_a_block_device_of_the_size_that_it_has(
@@ -68,7 +42,7 @@ def test_a_file_system_moves_from_head_to_head_with_every_byte(lab: VirtualLab) 
     one, other = lab.heads
     with in_use(lab, one):
         writer = Writer(one)
-        grows(one, 20)
+        keeps_writing(one, 20)
         written = writer.stop()
         assert written.error == ""
     standing.detach(lab, "db")
@@ -81,11 +55,11 @@ def test_a_file_system_moves_from_head_to_head_with_every_byte(lab: VirtualLab) 
 def test_a_power_cut_of_a_storage_server_is_a_short_pause(lab: VirtualLab, head: Guest) -> None:
     with in_use(lab, head):
         writer = Writer(head)
-        grows(head)
+        keeps_writing(head)
         lost = standing.holders(lab, "db")[0]
 
         lost.kill()
-        grows(head, 10)
+        keeps_writing(head, 10)
         written = writer.stop()
         observe.wait(lambda: standing.is_whole(lab, "db"), "made whole on the others", PATIENCE)
         lost.start()
@@ -100,27 +74,29 @@ def test_a_power_cut_of_a_storage_server_is_a_short_pause(lab: VirtualLab, head:
 def test_a_storage_server_that_is_back_soon_is_caught_up(lab: VirtualLab, head: Guest) -> None:
     with in_use(lab, head):
         writer = Writer(head)
-        grows(head)
+        keeps_writing(head)
         lost = standing.holders(lab, "db")[0]
 
         lost.reset()
         lost.wait()
-        grows(head)
+        keeps_writing(head)
         written = writer.stop()
         observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        copied = sum(int(told) for told in lost.run(WROTE).split()) >> 11
 
-        tell("a reset of a storage server", written)
+        tell(f"a reset of a storage server, which was written {copied} MiB then", written)
         assert written.error == ""
+        assert copied < DIRTY_MIB, "all of it was copied"
         volumes.verify(head, written)
 
 
 def test_the_loss_of_one_data_network_is_a_short_pause(lab: VirtualLab, head: Guest) -> None:
     with in_use(lab, head):
         writer = Writer(head)
-        grows(head)
+        keeps_writing(head)
 
         lab.cut(head, "data-a")
-        grows(head, 10)
+        keeps_writing(head, 10)
         written = writer.stop()
         observe.wait(lambda: standing.is_whole(lab, "db"), "caught up over the other", PATIENCE)
 
@@ -138,13 +114,13 @@ def test_a_disk_that_fails_is_replaced_and_used_again_once_it_works_and_was_dele
     with in_use(lab, head):
         number, guest = standing.holder_on(lab, SHAKY, "db")
         writer = Writer(head)
-        grows(head)
+        keeps_writing(head)
 
         guest.run(FAIL.format(target="error"))
         observe.wait(
             lambda: standing.priority(lab, number) != observe.HIGH, "the disk is out", PATIENCE
         )
-        grows(head, 10)
+        keeps_writing(head, 10)
         written = writer.stop()
         observe.wait(lambda: standing.is_whole(lab, "db"), "whole without it", PATIENCE)
         assert number not in standing.disks(lab, "db")

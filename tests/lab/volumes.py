@@ -54,7 +54,8 @@ def make_file_system(head: Guest, path: str) -> None:
 
 def let_go(head: Guest) -> None:
     """End what a test that failed left on a head, so that its volume can be detached."""
-    head.attempt(f"touch {STOP}; sleep 1; pkill -f [w]riter.py; umount -l {MOUNTED}")
+    head.attempt(f"touch {STOP}; sleep 1; pkill -f [w]riter.py; umount -l /mnt/*")
+    head.attempt("cryptsetup close secret; vgchange -an")
     head.attempt("nbd-client -d /dev/nbd0")
 
 
@@ -79,4 +80,9 @@ def written(head: Guest) -> int:
 
 def verify(head: Guest, written: Written) -> None:
     """Read each block from the device; all that was acknowledged is there."""
-    head.run(f"{WRITER} check {FILE} {written.count}", timeout=120)
+    check(head, written.count)
+
+
+def check(head: Guest, count: int, path: str = FILE) -> None:
+    """Read so many blocks of a file; each is what a writer wrote."""
+    head.run(f"{WRITER} check {path} {count}", timeout=120)
