@@ -12,7 +12,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench thrash lab lab-login planted clean power-off power-on install-commands venv venv-dev
+.PHONY: help demo run test check bench thrash lab lab-all lab-login planted clean power-off power-on install-commands venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -40,8 +40,11 @@ thrash: venv-dev ## let a cluster's parts fail at random and look for lost write
 	  $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(JSON),--json $(JSON))
 
 lab: venv-dev   ## a cluster of virtual machines, and its tests; KEEP=1 leaves it up (root, Debian)
-	@$(BIN)/python -m tests.lab start --tests="$(or $(TESTS),$(if $(KEEP),,tests/lab))" \
+	@$(BIN)/python -m tests.lab start --tests="$(or $(TESTS),$(if $(KEEP),,tests/lab/test_smoke.py))" \
 	  $(if $(KEEP),--keep)
+
+lab-all: venv-dev ## all tests of the lab
+	@$(BIN)/python -m tests.lab start --tests=tests/lab
 
 lab-login:      ## a shell in NODE=head-1 of a lab that is up, or NODE=manager
 	@$(BIN)/python -m tests.lab login $(or $(NODE),manager)
