@@ -5,10 +5,13 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agents.engines.userspace.head.head_engine import UserspaceHead
 from agents.protocol import AttachOrder, DeviceSpec, MirrorSpec, ReplicaSpec, ReplicaState
 from deploy.local.nbd import NbdClient
 from tests.engine.conftest import MakeLab
@@ -178,3 +181,38 @@ def test_a_replica_is_reached_by_its_second_address(make_lab: MakeLab) -> None:
     lab.settle()
 
     assert [store.extent(0, 4096) for store in lab.stores] == [b"x" * 4096] * 3
+
+
+@contextmanager
+def unanswered(address: str, port: int) -> Iterator[None]:
+    """Have a place where nobody answers a connection, as behind a cable that was pulled."""
+    with ExitStack() as open_sockets:
+        open_sockets.enter_context(socket.create_server((address, port), backlog=0))
+        for _ in range(3):
+            client = open_sockets.enter_context(socket.socket())
+            client.settimeout(0.2)
+            with suppress(TimeoutError):
+                client.connect((address, port))
+        yield
+
+
+def test_storage_is_reached_by_its_other_address_long_before_the_first_is_given_up(
+    make_lab: MakeLab,
+) -> None:
+    lab = make_lab()
+    longer_than_a_start_may_take = 60.0
+    head = UserspaceHead(*lab.head_folders, replica_timeout=longer_than_a_start_may_take)
+    order = lab.order(1, lab.mirrors(1, (0, 1, 2), 0, dirty=False))
+    (device,) = order.devices
+    (mirror,) = device.mirrors
+    both = tuple(replace(r, addresses=("127.0.0.2", "127.0.0.1")) for r in mirror.replicas)
+    device = replace(device, mirrors=(replace(mirror, replicas=both),))
+    with ExitStack() as mute:
+        for server, store in enumerate(lab.stores):
+            lab.export(server)
+            mute.enter_context(unanswered("127.0.0.2", store.engine.port))
+
+        replicas = head.attach(replace(order, devices=(device,)))
+
+    assert {replica.state for replica in replicas} == {ReplicaState.INSYNC}
+    head.detach(VOLUME)

@@ -15,6 +15,8 @@ from agents.engines.userspace.nbd import messages
 SLOW_FACTOR = 6
 """One request may take this many times the timeout while others are answered: a slow disk is no
 dead server. After that it is taken for a disk that hangs."""
+CONNECT_SECONDS = 1.0
+"""After which another address is tried: a server's kernel takes connections while that is busy."""
 PROBE_BYTES = 512
 LOST = -1
 """What a request is answered with whose connection is gone: no server can say that."""
@@ -63,7 +65,9 @@ def _open_first(
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     code = sock.connect_ex(target)
     if code in {0, errno.EINPROGRESS}:
-        ClientConnection(reactor, sock, export, timeout, ended)
+        connection = ClientConnection(reactor, sock, export, timeout, ended)
+        if others:
+            reactor.after(CONNECT_SECONDS, connection.check_connected)
     else:
         sock.close()
         ended(None, os.strerror(code))
@@ -210,6 +214,18 @@ class ClientConnection(Stream):
 
     def _text(self, place: int, length: int) -> str:
         return bytes(self.reactor.scratch_view[place : place + length]).decode(errors="replace")
+
+    def check_connected(self) -> None:
+        """Give up an address from which nothing comes back; the server may have another one."""
+        if self._opened is not None and not self._is_connected():
+            self.close("nobody answers", reset=True)
+
+    def _is_connected(self) -> bool:
+        try:
+            self._socket.getpeername()
+        except OSError:
+            return False
+        return True
 
     def _check_opened(self) -> None:
         if self._opened is not None:
