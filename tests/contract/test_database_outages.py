@@ -21,7 +21,8 @@ import pytest
 from agents.protocol import AttachOrder, Report
 from deploy import postgres
 from deploy.postgres import PostgreSQL
-from tests.jobs.simulator import Head, World, simulated_world
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulator import World, simulated_world
 
 TICKER = """
 import django, time

@@ -16,7 +16,9 @@ from pytest_django import Settings
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.disk_shelf import Shelf
-from tests.jobs.simulator import Head, Storage, World, simulated_world
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_storage import Storage
+from tests.jobs.simulator import World, simulated_world
 from volumes.attach import attach as attachment
 from volumes.attach import detach as detachment
 from volumes.jobs import queue, wakeup

@@ -7,7 +7,7 @@ import pytest
 
 from agents.protocol import DiskState, RefusedDisk
 from inventory.models import Disk
-from tests.jobs.simulator import Storage
+from tests.jobs.simulated_storage import Storage
 from volumes.models import Replica
 
 if TYPE_CHECKING:

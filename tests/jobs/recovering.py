@@ -14,7 +14,7 @@ from agents.protocol import DiskState, FoundReplica, HighestSeen, ReplicaMark, V
 from inventory import ids, recovery, servers
 from inventory.models import Disk, IdSpace
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.integrity import backup
 from volumes.models import LogicalVolume
 

@@ -14,7 +14,7 @@ from inventory import recovery
 from inventory.models import Watch
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import copy_back, places_of, recover, settle, used, write_dump
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import LogicalVolume
 
 

@@ -6,7 +6,7 @@ from xmlrpc.client import Fault
 import pytest
 
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Attachment, Job, Replica
 from volumes.worker import runner
 

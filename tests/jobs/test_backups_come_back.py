@@ -16,7 +16,7 @@ from tests.jobs.recovering import (
     used,
     write_dump,
 )
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.integrity import backup
 from volumes.models import LogicalVolume
 

@@ -11,7 +11,7 @@ from inventory.models import Disk, Priority, StorageServer
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from tests.jobs.disk_shelf import Shelf
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.recovery import survey
 

@@ -14,7 +14,8 @@ from inventory.models import RefusedDisk as RefusedRow
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from tests.jobs.disk_shelf import Shelf
-from tests.jobs.simulator import Head, Storage
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_storage import Storage
 from volumes.models import Attachment, LogicalVolume, Replica
 from volumes.reports import problems
 

@@ -14,7 +14,7 @@ from agents.protocol import Progress, Report
 from inventory import clock
 from inventory.fair_places import FairPlaces
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Attachment, Job, LogicalVolume
 from volumes.reports import problems
 from volumes.worker import runner

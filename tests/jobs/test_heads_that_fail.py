@@ -9,7 +9,8 @@ from django.utils import timezone
 from agents.protocol import Reason, ReplicaReport, ReplicaState
 from inventory.models import HeadServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head, Storage
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_storage import Storage
 from volumes.models import Attachment, Job, Replica
 
 Status = Replica.Status

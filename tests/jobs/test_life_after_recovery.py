@@ -10,7 +10,8 @@ from inventory.models import Extent, IdGap
 from tests.contract.api import add_disk
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import add_stray, places_of, recover, restore, settle, used, write_dump
-from tests.jobs.simulator import Head, Node
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_node import Node
 from volumes.models import AbsentNode, LogicalVolume, Replica
 
 

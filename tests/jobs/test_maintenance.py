@@ -9,7 +9,7 @@ from pytest_django import Settings
 from inventory.errors import Busy, Invalid
 from inventory.models import Disk, StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import drain
 from volumes.worker import operations

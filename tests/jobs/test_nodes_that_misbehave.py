@@ -11,7 +11,7 @@ from pytest_django import Settings
 from agents.protocol import DiskState
 from inventory.models import Address, Disk, HeadServer, Priority, StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, Replica
 from volumes.reports import problems
 

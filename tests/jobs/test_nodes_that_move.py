@@ -7,7 +7,8 @@ from django.test import Client
 
 from inventory.models import Address, Disk, HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head, Storage
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_storage import Storage
 from volumes.models import Job, LogicalVolume, Replica
 
 Status = Replica.Status

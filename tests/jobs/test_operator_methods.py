@@ -6,7 +6,7 @@ import pytest
 
 from inventory.models import Disk, Priority, StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.attach import attach
 from volumes.models import Attachment, Job, LogicalVolume
 

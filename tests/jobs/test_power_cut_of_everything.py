@@ -10,7 +10,7 @@ import pytest
 from inventory import clock
 from inventory.models import HeadServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import LogicalVolume, Replica
 
 Status = Replica.Status

@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from inventory.models import Extent, StorageServer
 from tests.jobs.conftest import Cluster, spare
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import requests
 

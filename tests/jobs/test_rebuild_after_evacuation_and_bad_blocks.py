@@ -5,7 +5,7 @@ from pytest_django import Settings
 
 from inventory.models import Disk, Extent, StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 
 Status = Replica.Status

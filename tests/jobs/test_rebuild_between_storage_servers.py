@@ -4,7 +4,7 @@ import pytest
 
 from agents.protocol import Progress, Report
 from tests.jobs.conftest import Cluster, spare
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 
 Status = Replica.Status

@@ -5,7 +5,7 @@ from django.core.management import call_command
 
 from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.attach import attach
 from volumes.models import Job, LogicalVolume, Replica
 

@@ -10,7 +10,7 @@ from inventory import recovery, servers
 from inventory.models import Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import lose_everything, places_of, recover, settle, used, write_dump
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import LogicalVolume
 
 

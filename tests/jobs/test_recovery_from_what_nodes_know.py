@@ -22,7 +22,7 @@ from tests.jobs.recovering import (
     used,
     write_dump,
 )
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 
 Status = Replica.Status

@@ -24,7 +24,8 @@ from inventory.models import Cluster as ClusterRow
 from inventory.models import Disk, Extent, IdSpace
 from tests.contract.api import add_disk
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head, Storage
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_storage import Storage
 from volumes.attach import attach
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.reports import problems

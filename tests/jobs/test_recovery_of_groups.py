@@ -9,7 +9,7 @@ from django.core.management import call_command
 from inventory import recovery
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import recover, restore, settle, used, write_dump
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 
 

@@ -8,7 +8,7 @@ import pytest
 from agents.protocol import Reason
 from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import recover, restore, used, write_dump
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import LogicalVolume, Replica
 
 Status = Replica.Status

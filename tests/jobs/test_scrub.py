@@ -12,7 +12,7 @@ from inventory import clock
 from inventory.models import AuditEntry
 from tests.jobs.conftest import Cluster
 from tests.jobs.rot import contents, rot, scrub, unequal
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Mirror, UnequalBlock
 from volumes.reports import problems
 from volumes.scrub import passes, questions

@@ -6,7 +6,7 @@ from django.core.management import call_command
 
 from inventory.models import Extent
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job
 from volumes.repair import shred
 

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from agents.protocol import Progress, Report, SnapshotOrder, UnsnapshotOrder
 from inventory import ids
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.attach import assemble, attach
 from volumes.lifecycle import snapshots
 from volumes.models import Job, LogicalVolume, Replica

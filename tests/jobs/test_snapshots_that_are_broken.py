@@ -9,7 +9,7 @@ from django.test import Client
 from agents.protocol import Progress, Report, SnapshotOrder
 from inventory.models import AuditEntry
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.lifecycle import snapshots
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.reports import problems

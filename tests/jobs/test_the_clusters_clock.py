@@ -13,7 +13,7 @@ from pytest_django import Settings
 from inventory import clock, pulse
 from inventory.models import Clock, StorageServer, Watch
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Job, LogicalVolume

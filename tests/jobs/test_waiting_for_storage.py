@@ -4,7 +4,7 @@ from django.test import Client
 
 from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.reports import problems
 

@@ -10,7 +10,8 @@ from pytest_django import Settings
 
 from inventory.models import IdSpace
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Group, Head, Storage
+from tests.jobs.simulated_head import Group, Head
+from tests.jobs.simulated_storage import Storage
 from volumes.models import LogicalVolume
 from volumes.recovery import sweep
 from volumes.reports import problems

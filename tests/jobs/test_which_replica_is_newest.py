@@ -9,7 +9,8 @@ from agents.protocol import AttachOrder, Progress, ReplicaMark, Report
 from inventory import recovery
 from inventory.models import StorageServer
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head, Storage
+from tests.jobs.simulated_head import Head
+from tests.jobs.simulated_storage import Storage
 from volumes.attach import attach
 from volumes.models import Replica
 
