@@ -9,7 +9,6 @@ out, with its figures; the status is that of all.
 
 import contextlib
 import errno
-import mmap
 import os
 import subprocess
 import sys
@@ -19,12 +18,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agents.ondisk import GB
+from tests.lab.inside.device_uses import USES
 from tests.lab.inside.head_in_a_guest import (
     LINKS,
     MOUNTED,
     NAME,
     GuestHead,
     Writer,
+    a_file_system,
+    error_of_a_read,
     run,
     wait_until,
 )
@@ -48,16 +50,6 @@ def a_head(**settings: object) -> Iterator[GuestHead]:
         head.close()
         for node in Path("/sys/block").glob("nbd1???"):
             print("left:", node)
-
-
-@contextlib.contextmanager
-def a_file_system(device: Path, kind: str = "ext4") -> Iterator[None]:
-    quick = ["-E", "nodiscard", "-J", "size=8"] if kind == "ext4" else ["-K"]
-    run(f"mkfs.{kind}", "-q", *quick, device)
-    MOUNTED.mkdir(exist_ok=True)
-    run("mount", device, MOUNTED)
-    yield
-    run("umount", MOUNTED)
 
 
 def is_left() -> list[str]:
@@ -220,63 +212,6 @@ def who_uses_it_is_named() -> str:
     return "; ".join(said)
 
 
-@contextlib.contextmanager
-def mounted(device: Path) -> Iterator[None]:
-    with a_file_system(device):
-        yield
-
-
-@contextlib.contextmanager
-def opened(device: Path) -> Iterator[None]:
-    sleeper = subprocess.Popen(["sleep", "600"], stdin=device.open("rb"))
-    yield
-    sleeper.kill()
-    sleeper.wait()
-
-
-@contextlib.contextmanager
-def mapped(device: Path) -> Iterator[None]:
-    run("dmsetup", "create", "over", "--table", f"0 2048 linear {device} 0")
-    yield
-    run("dmsetup", "remove", "over")
-
-
-@contextlib.contextmanager
-def in_a_volume_group(device: Path) -> Iterator[None]:
-    run("pvcreate", "-ffy", device)
-    run("vgcreate", "group", device)
-    run("lvcreate", "-l", 8, "-n", "data", "group")
-    yield
-    run("vgremove", "-f", "group")
-    run("pvremove", device)
-
-
-@contextlib.contextmanager
-def in_an_array(device: Path) -> Iterator[None]:
-    run("mdadm", "--create", "/dev/md/x", "--run", "--level=1", "--force", "-n", 1, device)
-    yield
-    run("mdadm", "--stop", "/dev/md/x")
-    run("mdadm", "--zero-superblock", device)
-
-
-@contextlib.contextmanager
-def swapped_to(device: Path) -> Iterator[None]:
-    run("mkswap", device)
-    run("swapon", device)
-    yield
-    run("swapoff", device)
-
-
-USES: dict[Callable[[Path], contextlib.AbstractContextManager[None]], str] = {
-    mounted: "it is mounted on /mnt/volume",
-    opened: "(sleep) has it open",
-    mapped: "/dev/mapper/over",
-    in_a_volume_group: "(LVM)",
-    in_an_array: "(md)",
-    swapped_to: "it is swap space",
-}
-
-
 def fenced_it_fails_at_once_and_goes_when_closed() -> str:
     with a_head() as head:
         device = head.attach()
@@ -319,16 +254,6 @@ def given_up_it_fails_and_comes_back_as_another_device() -> str:
         head.detach()
         assert is_left() == []
         return f"EIO after {took:.0f} s; back by itself once its storage was"
-
-
-def error_of_a_read(opened: int) -> int:
-    """Read from a device that was opened with O_DIRECT; 0, or the errno with which that failed."""
-    try:
-        with mmap.mmap(-1, 4096) as page:
-            os.readv(opened, [page])
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 def storage_may_be_away_for_a_while() -> str:

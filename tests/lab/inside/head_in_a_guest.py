@@ -4,14 +4,16 @@ The agent is a real one, told what to do as the manager does; there is no manage
 library only, for guests have nothing else.
 """
 
+import contextlib
 import itertools
+import mmap
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agents.client import AgentUnreachable, Fault, HeadAgent
@@ -58,6 +60,26 @@ def run(*words: object) -> str:
     )
     assert not done.returncode, f"{words}: {done.stdout}"
     return done.stdout
+
+
+@contextlib.contextmanager
+def a_file_system(device: Path, kind: str = "ext4") -> Iterator[None]:
+    quick = ["-E", "nodiscard", "-J", "size=8"] if kind == "ext4" else ["-K"]
+    run(f"mkfs.{kind}", "-q", *quick, device)
+    MOUNTED.mkdir(exist_ok=True)
+    run("mount", device, MOUNTED)
+    yield
+    run("umount", MOUNTED)
+
+
+def error_of_a_read(opened: int) -> int:
+    """Read from a device that was opened with O_DIRECT; 0, or the errno with which that failed."""
+    try:
+        with mmap.mmap(-1, 4096) as page:
+            os.readv(opened, [page])
+    except OSError as error:
+        return error.errno or 0
+    return 0
 
 
 class GuestHead:
