@@ -245,10 +245,11 @@ def test_answers_are_those_of_9b700b5_both_ways(verb: str, kind: type) -> None:
     reply: object = dialogue.unpack_reply(kind, struct)
 
     # To the member: agents of 9b700b5 take replicas and leases as they are, with no member more.
-    # Of devices they ignore what they do not know.
+    # Of devices, and of a group's whole answer, they ignore what they do not know.
     told = dialogue.value_reply(reply)
     if isinstance(reply, dialogue.GroupReply):
         assert {device.pop("waiting") for device in told["value"]["devices"]} == {0}
+        assert told["value"].pop("figures") == []
     assert told == struct
 
 
