@@ -56,6 +56,8 @@ class CallCounts:
             times = self._times.get(method)
             if times is None:
                 times = self._times[method] = [0] * (len(BOUNDS) + 1)
+                # From the first call on: what appears with a 1 has not gone up for who scrapes.
+                self._outcomes[method, BUG] += 0
             times[place] += 1
             self._sums[method] = self._sums.get(method, 0.0) + seconds
 
