@@ -138,6 +138,7 @@ def test_the_verdict_is_the_worst_that_holds(
 ) -> None:
     _volume(call, add_server, redundancy=2)
     put_down(StorageServer, 1, Priority.FAULTY)
+    put_down(Disk, 2, Priority.OFFLINE)
     Replica.objects.filter(server=1).update(status=Replica.Status.FAULTY, reason="failed")
 
     told = scrape()
@@ -148,6 +149,8 @@ def test_the_verdict_is_the_worst_that_holds(
     assert told.value("vastsky_volumes", good_replicas=2, promised=2) == 0
     cause = {"cause": "storageserver", "severity": "last_replica", "acknowledged": "no"}
     assert told.value("vastsky_problems", **cause) == 1
+    lesser = {"cause": "disk", "severity": "failed", "acknowledged": "no"}
+    assert told.value("vastsky_problems", **lesser) == 1
 
 
 def test_recovery_mode_is_told(scrape: Read) -> None:
