@@ -2,16 +2,18 @@
 
     .venv/bin/python -m benchmarks.manager [--volumes 10000]
 
-Three stages, each with a web server of its own on the embedded defaults (SQLite, one process):
+Four stages, each with a web server of its own on the embedded defaults (SQLite, one process):
 a large pool on paper (20 servers x 12 disks x 4 TB, no agents), many small volumes on a pool of
-4 servers, and real agents on loopback. Times are a client's wall times over HTTP, without parsing
-the answer; "then" is the 2010 manager measured with agents that answer at once.
+4 servers, scrapes of a large cluster in trouble, and real agents on loopback. Times are a client's
+wall times over HTTP, without parsing the answer; "then" is the 2010 manager measured with agents
+that answer at once.
 """
 
 import argparse
 import http.client
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -247,6 +249,42 @@ def _fail_a_server(call: RawClient, place: Place) -> Iterator[Figure]:
     yield Figure("  slowest other call meanwhile", max(others), "ms", 250)
 
 
+# -- a scrape -------------------------------------------------------------------------------------
+
+SCRAPES = 10
+CPU = re.compile(r"^process_cpu_seconds_total (\S+)$", re.MULTILINE)
+
+
+def scrapes(volumes: int) -> Iterator[Figure]:
+    """Scrape a large cluster in trouble; the web server itself tells the CPU time that it used."""
+    with web(PORT + 12) as place:
+        words = ["--volumes", str(volumes), "--servers", "50", "--disks", "20"]
+        subprocess.run(
+            [sys.executable, "benchmarks/seed.py", *words, "--disk-gb", "8000", "--trouble"],
+            cwd=ROOT,
+            env={**os.environ, "VASTSKY_HOME": str(place.home), "DATABASE_URL": ""},
+            check=True,
+        )
+        _scrape(place.port)
+        before, began = _scrape(place.port), time.perf_counter()
+        used = max(_scrape(place.port) for _ in range(SCRAPES)) - before
+        took = (time.perf_counter() - began) / SCRAPES
+    what = f"scrape of {volumes:,} volumes and 1,000 disks in trouble"
+    yield Figure(f"{what}, CPU", used / SCRAPES * 1000, "ms", 300)
+    yield Figure("  and on the wall", took * 1000, "ms", 1000)
+
+
+def _scrape(port: int) -> float:
+    """Read /metrics once; the CPU time of the web server so far."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("GET", "/metrics")
+    found = CPU.search(connection.getresponse().read().decode())
+    connection.close()
+    if found is None:
+        raise SystemExit("the web server tells no metrics")
+    return float(found[1])
+
+
 # -- real agents ----------------------------------------------------------------------------------
 
 OFFLINE = 4
@@ -325,7 +363,8 @@ def main() -> int:
         table.add_column(heading, justify="right" if heading in ("now", "goal") else "left")
     console = Console()
     missed = 0
-    for stage in (large_pool, lambda: many_volumes(volumes), real_agents):
+    stages = (large_pool, lambda: many_volumes(volumes), lambda: scrapes(2 * volumes), real_agents)
+    for stage in stages:
         for figure in stage():
             console.print(f"  {figure.what}: {figure.value:,.1f} {figure.unit}")
             table.add_row(*figure.cells())

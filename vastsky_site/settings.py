@@ -208,6 +208,13 @@ VASTSKY_RPC_TRUSTED_NETWORKS = _networks(
 )
 """Programs at these addresses call the API without a token, as admin; never through a proxy."""
 
+# -- metrics --------------------------------------------------------------------------------------
+
+VASTSKY_METRICS_NETWORKS = _networks("VASTSKY_METRICS_NETWORKS", "")
+"""Programs at these addresses read /metrics without a token; never through a proxy."""
+VASTSKY_METRICS_VOLUMES = _whole("VASTSKY_METRICS_VOLUMES", 0, lowest=0, highest=20_000)
+"""So many volumes are told one by one, the oldest first; each is three more samples."""
+
 # -- the site -------------------------------------------------------------------------------------
 
 INSTALLED_APPS = [
@@ -225,6 +232,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "vastsky_site.api.endpoint.rpc_first",
     "vastsky_site.health.health_first",
+    "vastsky_site.metrics.metrics_first",
     "django.middleware.security.SecurityMiddleware",
     "vastsky_site.access.middleware.restrict_browser",
     "whitenoise.middleware.WhiteNoiseMiddleware",

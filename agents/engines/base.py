@@ -64,6 +64,51 @@ class LeaseUse:
     clients: int
 
 
+DURATIONS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5)
+"""Seconds, by which requests are counted: each in the first of these that it does not exceed."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFigures:
+    """The requests of one kind since a process was started.
+
+    Some of them are timed: `seconds` is their sum, `counts` how many took at most as long as each
+    of `bounds`, and at its end how many took longer than all.
+    """
+
+    operation: str
+    requests: int
+    bytes: int
+    errors: int
+    seconds: float
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFigures:
+    """What clients asked of a device of a head."""
+
+    lvolid: int
+    operations: tuple[OperationFigures, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFigures:
+    """What heads and pulls asked of a storage server's disk, over the network."""
+
+    path: str
+    operations: tuple[OperationFigures, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataServerFigures:
+    """What a data server counted since it was started, and who is connected now."""
+
+    connections: int = 0
+    disks: tuple[DiskFigures, ...] = ()
+
+
 class StorageEngine(Protocol):
     """Serves leases over the network from one process that outlives the agent."""
 
@@ -74,6 +119,9 @@ class StorageEngine(Protocol):
 
     def leases(self) -> list[LeaseUse]:
         """Tell what is served right now; EngineError when the data server does not answer."""
+
+    def figures(self) -> DataServerFigures | None:
+        """Tell what the data server counted; None where it is older than this question."""
 
     def export(self, leases: Sequence[Lease]) -> None:
         """Serve these too; a lease that is served already stays as it is."""
@@ -93,6 +141,12 @@ class HeadEngine(Protocol):
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
+
+    def figures(self) -> list[DeviceFigures]:
+        """Tell what was counted of devices when the groups were told last.
+
+        Processes that are older than this count nothing.
+        """
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its devices; the same epoch again changes nothing."""

@@ -23,6 +23,7 @@ STANDARD_PORTS = {"http": 80, "https": 443}
 OTHERS = 0o077
 """What a file with a secret must not allow: anything to anybody else."""
 PORTS = {"port", "data_port"}
+METRICS_OFF = 0
 AMOUNTS = {
     "shred_mib_per_s",
     "patrol_mib_per_s",
@@ -76,6 +77,8 @@ class NodeConfig:
     tls_certificate: Path = Path()
     tls_key: Path = Path()
     tls_authority: Path = Path()
+    metrics_port: int = METRICS_OFF
+    metrics_networks: tuple[str, ...] = ("127.0.0.0/8",)
 
     @property
     def identity(self) -> Identity | None:
@@ -243,9 +246,22 @@ def _check(config: NodeConfig) -> None:
     for name in [name for name in known if name in PORTS]:
         if not 0 < getattr(config, name) < 1 << 16:
             raise ConfigError(f"{name}: {getattr(config, name)} is no port")
+    _check_metrics(config)
     for name in [name for name in known if name in AMOUNTS]:
         if getattr(config, name) < 0:
             raise ConfigError(f"{name}: 0 or more is wanted")
+
+
+def _check_metrics(config: NodeConfig) -> None:
+    if config.metrics_port and not 0 < config.metrics_port < 1 << 16:
+        raise ConfigError(f"metrics_port: {config.metrics_port} is no port, and 0 is none at all")
+    if config.metrics_port in {getattr(config, name, METRICS_OFF) for name in PORTS} - {0}:
+        raise ConfigError(f"metrics_port: {config.metrics_port} is taken by the agent itself")
+    for n, network in enumerate(config.metrics_networks):
+        try:
+            ipaddress.IPv4Network(network)
+        except ValueError as error:
+            raise ConfigError(f"metrics_networks[{n}]: {error}") from None
 
 
 def _check_token(config: NodeConfig) -> None:

@@ -3,17 +3,19 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Protocol
 
 from agents.errors import AgentError
-from agents.node.config import ConfigError, NodeConfig
+from agents.exposition import Sample
+from agents.node.config import METRICS_OFF, ConfigError, NodeConfig
 from agents.node.fences import Fences
 from agents.node.http_server import AgentServer
 from agents.node.journal import Journal
 from agents.node.manager_client import ManagerClient
 from agents.node.methods import Acknowledgement, Method, Question
+from agents.node.metrics_server import MetricsServer
 from agents.node.orders import Orders
 from agents.node.outbox import Outbox
 from agents.node.state_store import StateStore
@@ -34,6 +36,9 @@ class NodeRole(Protocol):
 
     def start(self) -> None:
         """Begin all that goes on by itself."""
+
+    def metrics(self) -> Iterator[Sample]:
+        """Tell a monitoring system what it does."""
 
     def tick(self) -> None:
         """Look after things, once a second."""
@@ -86,6 +91,7 @@ def run(config: NodeConfig, build: Callable[[AgentCore], NodeRole]) -> None:
     server = AgentServer(
         config.addresses, config.port, methods, config.identity, node_uuid=parts.node_uuid
     )
+    scraped = _metrics_server(config, role)
     ending, reloading = threading.Event(), threading.Event()
 
     def note(number: int, _: FrameType | None) -> None:
@@ -96,10 +102,21 @@ def run(config: NodeConfig, build: Callable[[AgentCore], NodeRole]) -> None:
     role.start()
     parts.outbox.start()
     server.start()
+    if scraped:
+        scraped.start()
     logger.info("listening on %s, port %d", " and ".join(config.addresses), config.port)
     _tick_until(ending, reloading, role, parts)
     server.stop()
+    if scraped:
+        scraped.stop()
     logger.info("ended; what was served goes on")
+
+
+def _metrics_server(config: NodeConfig, role: NodeRole) -> MetricsServer | None:
+    if config.metrics_port == METRICS_OFF:
+        return None
+    networks = config.metrics_networks
+    return MetricsServer(config.addresses, config.metrics_port, networks, role.metrics)
 
 
 def _tick_until(

@@ -124,6 +124,12 @@ class Orders:
         entry = self._journal.find(eventid, order)
         return entry.report if entry else Report(eventid, order, Progress.UNKNOWN)
 
+    def running(self) -> list[tuple[str, Report]]:
+        """Tell the orders under way, by their methods."""
+        with self._lock:
+            tasks = [(key.method, task) for key, task in self._tasks.items()]
+        return [(method, task.report) for method, task in tasks if not task.ended.is_set()]
+
     def acknowledge(self, eventids: tuple[int, ...]) -> None:
         """Forget results that the manager has."""
         self._journal.acknowledge(eventids)

@@ -39,6 +39,12 @@ class Outbox:
         self._notes: dict[tuple[Any, ...], Note] = {}
         self._changed = threading.Condition()
 
+    @property
+    def waiting(self) -> int:
+        """Count what the manager has not taken yet."""
+        with self._changed:
+            return len(self._notes)
+
     def failure(self, target: Target, targetid: int, reason: str = "") -> None:
         """Tell that a disk or a replica failed."""
         struct = {"target": int(target), "targetid": targetid, "reason": reason}

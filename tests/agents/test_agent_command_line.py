@@ -52,6 +52,13 @@ def test_a_head_has_settings_of_its_own(tmp_path: Path) -> None:
         ("}]", "}, {path = '/srv/disk'}]", r"disks\[1\].path: /srv/disk is named twice"),
         ("state_dir", "port = true\nstate_dir", "port: int is wanted"),
         ("state_dir", "data_port = 70000\nstate_dir", "data_port: 70000"),
+        ("state_dir", "metrics_port = 70000\nstate_dir", "metrics_port: 70000"),
+        ("state_dir", "metrics_port = 8883\nstate_dir", "metrics_port: 8883 is taken"),
+        (
+            "state_dir",
+            'metrics_networks = ["10.0.0.0/8", "all"]\nstate_dir',
+            r"metrics_networks\[1\]: ",
+        ),
         ("state_dir", "shred_mib_per_s = -1\nstate_dir", "shred_mib_per_s: 0 or more"),
         ("addresses", "addresses = [", "agent.toml: "),
     ],

@@ -20,66 +20,17 @@ from agents.protocol import (
     AttachOrder,
     CancelOrder,
     DetachOrder,
-    DeviceSpec,
-    ExportOrder,
-    MirrorSpec,
     Progress,
     RebuildOrder,
-    ReplicaSpec,
     ReplicaState,
-    SnapshotOrder,
     UnsnapshotOrder,
-    export_name,
 )
-from deploy.local.nbd import NbdClient
-
-LVOL, MIRROR, SNAP, SNAP_MIRROR = 50, 60, 70, 80
-
-
-class Pool:
-    """Two storage nodes; replica 100 of the volume on one, 101 on the other."""
-
-    def __init__(self, make_node: Callable[[], Any]) -> None:
-        self.nodes = [make_node(), make_node()]
-        for node in self.nodes:
-            node.start()
-            node.registered()
-
-    def replica(
-        self, number: int, dextid: int, offset_gb: int, epoch: int, size_gb: int = 1
-    ) -> ReplicaSpec:
-        """Export an extent for the epoch; how a head is to use it."""
-        node = self.nodes[number]
-        extent = node.extent(offset_gb, size_gb, dextid=dextid)
-        reply = node.agent.export(ExportOrder(1, 1, LVOL, epoch, "s", (extent,)))
-        assert reply.refused == {}
-        name = export_name(dextid, epoch, "s")
-        return ReplicaSpec(
-            dextid, tuple(node.settings["addresses"]), reply.port, name, ReplicaState.INSYNC
-        )
-
-    def device(self, epoch: int) -> DeviceSpec:
-        replicas = (self.replica(0, 100, 0, epoch), self.replica(1, 101, 0, epoch))
-        return DeviceSpec(
-            LVOL, ("db",), 1, (MirrorSpec(MIRROR, 1, 0, dirty=False, replicas=replicas),)
-        )
-
-    def attach_order(self, eventid: int = 1, epoch: int = 1) -> AttachOrder:
-        return AttachOrder(eventid, 1, 1, LVOL, epoch, (self.device(epoch),))
-
-    def snapshot_order(self, eventid: int = 2) -> SnapshotOrder:
-        replicas = (self.replica(0, 102, 1, 1, size_gb=2),)
-        mirror = MirrorSpec(SNAP_MIRROR, 2, 0, dirty=False, replicas=replicas)
-        return SnapshotOrder(eventid, 1, 1, LVOL, 1, DeviceSpec(SNAP, ("was",), 1, (mirror,)))
+from tests.agents.pool import LVOL, MIRROR, SNAP, Pool, open_device
 
 
 @pytest.fixture
 def pool(make_node: Callable[[], Any]) -> Pool:
     return Pool(make_node)
-
-
-def open_device(head: Any, label: str = "db") -> NbdClient:
-    return NbdClient(head.links / label, timeout=20)
 
 
 def replicas_told(head: Any) -> dict[int, ReplicaState]:

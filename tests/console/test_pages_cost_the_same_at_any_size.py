@@ -7,6 +7,7 @@ from django.test.utils import CaptureQueriesContext
 
 from benchmarks.seed import Size, fill
 from tests.console.conftest import PART, SMALL
+from tests.seeded import empty
 from volumes.models import LogicalVolume
 
 LARGE = Size(servers=12, disks=6, disk_gb=1500, heads=5, volumes=120, racks=5)
@@ -87,7 +88,7 @@ def test_a_page_asks_as_often_for_few_rows_as_for_many(console: Client, state: s
     trouble = state == "ill"
     fill(SMALL, trouble=trouble)
     few = _queries(console)
-    _empty()
+    empty()
 
     fill(LARGE, trouble=trouble)
     many = _queries(console)
@@ -118,25 +119,3 @@ def test_what_does_not_exist_is_not_found(
     console: Client, well: None, kind: str, number: str
 ) -> None:
     assert console.get(f"/admin/{kind}/{number}/change/").status_code == 404
-
-
-def _empty() -> None:
-    """Remove what `fill` recorded, children first."""
-    with connection.cursor() as cursor:
-        for table in (
-            "volumes_jobline",
-            "volumes_job",
-            "volumes_attachment",
-            "volumes_replica",
-            "volumes_mirror",
-            "volumes_logicalvolume",
-            "inventory_extent",
-            "inventory_disk",
-            "inventory_address",
-            "inventory_storageserver",
-            "inventory_headserver",
-        ):
-            order = " WHERE origin_id IS NOT NULL" if table == "volumes_logicalvolume" else ""
-            if order:
-                cursor.execute(f"DELETE FROM {table}{order}")  # noqa: S608  constants
-            cursor.execute(f"DELETE FROM {table}")  # noqa: S608  constants

@@ -8,6 +8,8 @@ import errno
 import json
 import re
 import shutil
+import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from agents.engines.userspace.mirror.live_replica import LiveState
 from agents.engines.userspace.mirror.missed_chunks import MissedChunks
 from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.process import dialogue, spawn
+from agents.engines.userspace.storage.storage_engine import UserspaceStorage
 from agents.protocol import Reason, ReplicaState
 from agents.structs import to_struct
 from deploy.local.nbd import NbdClient
@@ -245,10 +248,11 @@ def test_answers_are_those_of_9b700b5_both_ways(verb: str, kind: type) -> None:
     reply: object = dialogue.unpack_reply(kind, struct)
 
     # To the member: agents of 9b700b5 take replicas and leases as they are, with no member more.
-    # Of devices they ignore what they do not know.
+    # Of devices, and of a group's whole answer, they ignore what they do not know.
     told = dialogue.value_reply(reply)
     if isinstance(reply, dialogue.GroupReply):
         assert {device.pop("waiting") for device in told["value"]["devices"]} == {0}
+        assert told["value"].pop("figures") == []
     assert told == struct
 
 
@@ -281,6 +285,30 @@ def test_what_is_no_order_is_refused() -> None:
         with pytest.raises(EngineError) as refused:
             dialogue.unpack_order(struct)
         assert refused.value.errno == errno.EINVAL
+
+
+def test_a_data_server_that_counts_nothing_says_so(make_folder: MakeFolder) -> None:
+    """To an order that 9b700b5 does not know, the verb of ours, it answers EINVAL."""
+    folder = make_folder()
+    refusal = json.dumps({"errno": errno.EINVAL, "message": "no such order: 'figures'"})
+    heard: list[bytes] = []
+
+    def answer(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            heard.append(connection.recv(1 << 16))
+            connection.sendall(refusal.encode() + b"\n")
+
+    engine = UserspaceStorage(folder, folder, ["127.0.0.1"], 0)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "data.ctl"))
+        listener.listen()
+        old = threading.Thread(target=answer, args=(listener,))
+        old.start()
+        assert engine.figures() is None
+        old.join()
+
+    assert heard == [b'{"do": "figures"}\n']
 
 
 def test_a_head_process_is_started_with_what_9b700b5_starts_one_with() -> None:

@@ -297,17 +297,22 @@ def test_whoever_drops_a_lease_again_waits_for_what_is_still_being_written(
         await server.perform(dialogue.DropLeases(("x",)))
         ended.append(slow.is_set())
 
+    async def look() -> None:
+        told = await server.perform(dialogue.TellLeases())
+        assert isinstance(told, list)
+        seen.extend(told)
+
     async def act() -> None:
         await server.perform(dialogue.ServeLeases((lease,)))
         device = server.exports.find("x")
         assert device is not None
         device.submit(messages.WRITE_ZEROES, 0, MIB, None, 0, lambda *_: None)
         drops = [LoopTask(drop()), LoopTask(drop())]
-        seen.extend(await server.perform(dialogue.TellLeases()) or ())
+        await look()
         reactor.after(0.1, slow.set)
         for one in drops:
             await one
-        seen.extend(await server.perform(dialogue.TellLeases()) or ())
+        await look()
         reactor.stop()
 
     LoopTask(act())

@@ -2,8 +2,9 @@
 
 import base64
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -38,6 +39,8 @@ class Caller:
 
 
 LOOPBACK = Caller("loopback", Role.ADMIN, Way.RPC)
+NEIGHBOUR = Caller("neighbour", Role.READER, Way.RPC)
+Networks = Iterable[IPv4Network | IPv6Network]
 
 
 class Denied(Exception):
@@ -48,9 +51,10 @@ class Denied(Exception):
         self.status = status
 
 
-def identify(request: HttpRequest) -> Caller:
+def identify(request: HttpRequest, readers: Networks = ()) -> Caller:
     """Tell who calls; Denied if we do not know. A token that is presented has to be right.
 
+    Without one, who is at an address of `readers` is a reader.
     A page in a browser never calls: the browser would send the token for every page it shows.
     """
     if any(name in request.headers for name in BROWSER_HEADERS):
@@ -59,8 +63,11 @@ def identify(request: HttpRequest) -> Caller:
     authorization = request.headers.get("Authorization")
     if authorization is not None:
         return _by_token(authorization, neighbourhood(peer))
-    if _is_trusted(peer) and not _is_proxied(request) and _is_our_host(request):
-        return LOOPBACK
+    if not _is_proxied(request) and _is_our_host(request):
+        if _is_in(peer, settings.VASTSKY_RPC_TRUSTED_NETWORKS):
+            return LOOPBACK
+        if _is_in(peer, readers):
+            return NEIGHBOUR
     raise Denied(UNAUTHORIZED, "a token is needed: http://NAME:TOKEN@HOST:PORT/RPC2")
 
 
@@ -107,10 +114,8 @@ def neighbourhood(peer: IPv4Address | IPv6Address | None) -> str:
     return str(peer or "")
 
 
-def _is_trusted(peer: IPv4Address | IPv6Address | None) -> bool:
-    return peer is not None and any(
-        peer in network for network in settings.VASTSKY_RPC_TRUSTED_NETWORKS
-    )
+def _is_in(peer: IPv4Address | IPv6Address | None, networks: Networks) -> bool:
+    return peer is not None and any(peer in network for network in networks)
 
 
 def _is_our_host(request: HttpRequest) -> bool:

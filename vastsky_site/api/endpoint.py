@@ -27,6 +27,7 @@ from vastsky_site.access import authorization
 from vastsky_site.access.authentication import Caller, Denied, identify
 from vastsky_site.api import bodies, signatures
 from vastsky_site.api.bodies import PATH
+from vastsky_site.api.call_counts import counted, counts
 from vastsky_site.api.xml import ECHOED
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def _answer(request: HttpRequest) -> HttpResponse:
     try:
         caller = _ride_out(partial(identify, request), repeatable=True)
     except Denied as denied:
+        counts.deny(denied.status)
         refusal = _fault(EACCES, str(denied), denied.status)
         refusal["WWW-Authenticate"] = 'Basic realm="vastsky"'
         return refusal
@@ -264,7 +266,8 @@ def build_server() -> RpcServer:
 
 
 def _register(registry: RpcServer, name: str, answer: Callable[..., Any]) -> None:
-    registry.register_procedure(guarded(name, answer), name=name, protocol=Protocol.XML_RPC)
+    method = counted(name, guarded(name, answer))
+    registry.register_procedure(method, name=name, protocol=Protocol.XML_RPC)
 
 
 server = build_server()

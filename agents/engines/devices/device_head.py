@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from agents.engines.base import EngineError, HeadEngine
+from agents.engines.base import DeviceFigures, EngineError, HeadEngine
 from agents.engines.devices.block_device import BlockDevice, is_ours
 from agents.engines.devices.device_identity import DeviceIdentity
 from agents.engines.devices.devices import Devices
@@ -71,6 +71,10 @@ class DeviceHead:
         groups = self._engine.groups()
         self._look_after(groups)
         return groups
+
+    def figures(self) -> list[DeviceFigures]:
+        """Tell what was counted of devices when the groups were told last."""
+        return self._engine.figures()
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and show its devices; the same epoch again changes nothing."""

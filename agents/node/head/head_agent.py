@@ -1,13 +1,17 @@
 """A head agent: the parts that only a head has, and how they hang together."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 from agents.boot import boot_id
 from agents.engines.base import HeadEngine
+from agents.exposition import Sample
+from agents.node import node_metrics
 from agents.node.config import HeadConfig
 from agents.node.daemon import AgentCore
+from agents.node.head import head_metrics
 from agents.node.head.births import Births
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
@@ -82,6 +86,13 @@ class HeadRole:
         self._engine.start()
         self._orders.resume(self._parts.journal)
         self._registration.start()
+
+    def metrics(self) -> Iterator[Sample]:
+        """Tell a monitoring system what it does."""
+        number, parts = self._registration.server_id, self._parts
+        yield from node_metrics.tell("head", number, parts.orders, parts.outbox)
+        groups = self._groups.tell(STATE_SECONDS)
+        yield from head_metrics.tell(groups, self._engine.figures())
 
     def tick(self) -> None:
         """Watch the groups."""

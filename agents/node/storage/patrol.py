@@ -18,7 +18,7 @@ READ_BYTES = MIB
 
 
 class Patrol:
-    """Reads all that is written on every disk, slowly, for ever."""
+    """Reads all that is written on every disk, slowly, for ever, and counts what it read."""
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Patrol:
         self._bad_blocks = bad_blocks
         self._rate = rate
         self._stop = threading.Event()
+        self.read_bytes = self.bad_blocks = 0
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
@@ -53,6 +54,7 @@ class Patrol:
             if disk.in_use and not self._is_readable(disk, block)
         ]
         if bad:
+            self.bad_blocks += len(bad)
             logger.error("disk %s: GB %s cannot be read", disk.uuid, bad)
             self._bad_blocks(disk, bad)
 
@@ -63,6 +65,7 @@ class Patrol:
                     size = min(READ_BYTES, stop - offset)
                     self._rate.pay(size, self._stop)
                     read_medium(disk.fd, offset, size)
+                    self.read_bytes += size
         except OSError as error:
             if error.errno == errno.EIO:
                 return False

@@ -3,16 +3,19 @@
 import errno
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from agents.boot import boot_id
 from agents.engines.base import StorageEngine
 from agents.errors import AgentError
+from agents.exposition import Sample
+from agents.node import node_metrics
 from agents.node.config import StorageConfig
 from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
 from agents.node.registration import STORAGE, Registration
+from agents.node.storage import storage_metrics
 from agents.node.storage.checksum_answers import ChecksumAnswers
 from agents.node.storage.disk_registration import register_disks
 from agents.node.storage.disk_watch import DiskWatch
@@ -107,6 +110,12 @@ class StorageRole:
         self._orders.resume(self._parts.journal)
         self._registration.start()
         self._patrol.start()
+
+    def metrics(self) -> Iterator[Sample]:
+        """Tell a monitoring system what it does."""
+        number, parts = self._registration.server_id, self._parts
+        yield from node_metrics.tell("storage", number, parts.orders, parts.outbox)
+        yield from storage_metrics.tell(self._disks, self._engine, self._patrol)
 
     def tick(self) -> None:
         """Watch the data server and the disks."""

@@ -10,9 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from inventory import clock as cluster_clock
 from inventory.models import Disk, HeadServer, Priority, StorageServer
-from volumes import acknowledgements
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
@@ -29,13 +27,22 @@ from volumes.console.frame.pills import (
 )
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import activity, capacity, care, problems, progress, protection
-from volumes.reports.problems import Risk, causes
+from volumes.reports import activity, capacity, care, progress, protection, verdict
+from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
+from volumes.reports.verdict import Verdict
 
 SHOWN = 6
 VOLUMES = "admin:volumes_logicalvolume_changelist"
 JOBS = "admin:volumes_job_changelist"
+VERDICTS = {
+    Verdict.SAFE: (OK, "All data is safe"),
+    Verdict.ATTENTION: (WARN, "Data is safe, something needs attention"),
+    Verdict.RECOVERING: (WARN, "Recovering: what runs goes on, nothing new is done"),
+    Verdict.SNAPSHOT_LOST: (BAD, "A snapshot is lost, all other data is safe"),
+    Verdict.AT_RISK: (BAD, "Data is at risk"),
+    Verdict.OUT_OF_REACH: (BAD, "Data is out of reach"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +54,7 @@ class VerdictReason:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ShownVerdict:
     """One line on the state of the cluster's data."""
 
     tone: str
@@ -79,10 +86,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _context() -> dict[str, Any]:
     weak = protection.weak_volumes()
-    cards = causes.by_cause(problems.find(weak))
-    told, known = causes.split(cards, acknowledgements.current(cluster_clock.now()))
-    # What is known is not told here, but for what data is at stake by.
-    wrong = told + [card for card, _ in known if card.risk <= Risk.BROKEN]
+    found = verdict.find(weak)
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
@@ -91,9 +95,9 @@ def _context() -> dict[str, Any]:
     heads = _by_priority(HeadServer.objects.all(), "inventory_headserver")
     return {
         "is_empty": not storages and not heads,
-        "verdict": _verdict(weak, wrong, rebuild),
-        "problem_count": len(told),
-        "known_count": len(known),
+        "verdict": _verdict(weak, found.wrong, rebuild),
+        "problem_count": len(found.told),
+        "known_count": len(found.known),
         "usage": usage,
         "histogram": _histogram(weak),
         "states": [
@@ -117,29 +121,17 @@ def _context() -> dict[str, Any]:
 
 def _verdict(
     weak: dict[int, protection.Weak], wrong: list[Card], rebuild: progress.Work
-) -> Verdict:
+) -> ShownVerdict:
     """Say how the data is, and name the reasons, worst first."""
     reasons = list(_reasons(weak, wrong))
     if rebuild.count:
         left = f", {clock(rebuild.progress.left)} left" if rebuild.progress.left is not None else ""
         url = f"{reverse(JOBS)}?state__exact=open&kind__exact=rebuild"
         reasons.append(VerdictReason(f"rebuild {rebuild.progress.percent} %{left}", url))
-    worst = min((card.risk for card in wrong), default=None)
-    if worst == Risk.UNREACHABLE:
-        return Verdict(BAD, "Data is out of reach", reasons)
-    if worst == Risk.LAST_REPLICA:
-        return Verdict(BAD, "Data is at risk", reasons)
-    if worst == Risk.BROKEN:
-        return Verdict(BAD, "A snapshot is lost, all other data is safe", reasons)
-    if worst is None:
-        return Verdict(
-            OK,
-            "All data is safe",
-            reasons or [VerdictReason("every volume has all its replicas", reverse(VOLUMES))],
-        )
-    if any(card.key == "recovery" for card in wrong):
-        return Verdict(WARN, "Recovering: what runs goes on, nothing new is done", reasons)
-    return Verdict(WARN, "Data is safe, something needs attention", reasons)
+    tone, text = VERDICTS[verdict.judge(wrong)]
+    if tone == OK and not reasons:
+        reasons = [VerdictReason("every volume has all its replicas", reverse(VOLUMES))]
+    return ShownVerdict(tone, text, reasons)
 
 
 def _reasons(weak: dict[int, protection.Weak], wrong: list[Card]) -> Iterable[VerdictReason]:

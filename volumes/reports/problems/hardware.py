@@ -1,10 +1,11 @@
 """What is wrong with servers, disks and networks, and with nodes that may not be servers."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Model, Sum
+from django.db.models import Model
 
 from inventory import clock, refused_nodes
 from inventory.models import (
@@ -140,7 +141,10 @@ def find_refused_disks() -> Iterator[Problem]:
 
 def find_bad_blocks() -> Iterator[Problem]:
     bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
-    counts = dict(bad.values_list("disk").annotate(Sum("size_gb")).order_by("disk"))
+    # Summed up here: to group them, the database would read all extents in the order of disks.
+    counts = Counter[int]()
+    for disk, gb in bad.order_by().values_list("disk", "size_gb"):
+        counts[disk] += gb
     for row in Disk.objects.filter(pk__in=counts).select_related("server").order_by("pk"):
         yield Problem(
             Risk.WEAR,

@@ -137,9 +137,16 @@ def find_orphans() -> Iterator[Problem]:
         )
 
 
+def worker_silence() -> float:
+    """For how many seconds this process has seen no sign of a worker.
+
+    The worker that looks after the nodes raises a number, which we saw before.
+    """
+    return _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
+
+
 def find_worker() -> Iterator[Problem]:
-    """The worker that looks after the nodes raises a number, which we saw before."""
-    still = _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
+    still = worker_silence()
     if still > SILENCE:
         yield Problem(
             Risk.STOPPED,

@@ -175,8 +175,10 @@ class Group:
         """Carry out one order of the agent."""
         match order:
             case dialogue.TellState():
-                devices = tuple(device.state() for device in self._devices if device.published)
-                return dialogue.GroupReply(devices, self.reports())
+                shown = [device for device in self._devices if device.published]
+                states = tuple(device.state() for device in shown)
+                figures = tuple(device.figures() for device in shown)
+                return dialogue.GroupReply(states, self.reports(), figures)
             case dialogue.TakeDown():
                 return await self._detach()
             case dialogue.VerifyBlocks():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agents.engines.base import DeviceFigures
 from agents.engines.userspace.head.state_file import (
     SavedDevice,
     SavedMirror,
@@ -89,6 +90,10 @@ class GroupDevice:
         held = self.snapshot.held * COW_CHUNK // MIB if self.snapshot is not None else 0
         waiting = max((mirror.outage.seconds for mirror in self.volume.mirrors), default=0)
         return DeviceState(self.lvolid, self.clients, held, self.broken, waiting)
+
+    def figures(self) -> DeviceFigures:
+        """Tell what its clients asked of it."""
+        return DeviceFigures(self.lvolid, self.published.tally.figures() if self.published else ())
 
     def saved(self) -> SavedDevice:
         """Describe it so that it can be made again: what is not in use, as it was saved before."""

@@ -12,7 +12,7 @@ from types import NoneType
 from typing import TypeVar
 
 from agents.boot import boot_id
-from agents.engines.base import Access, EngineError
+from agents.engines.base import Access, DeviceFigures, EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
 from agents.engines.userspace.head.hang_watch import HUNG_SECONDS, HangWatch
@@ -63,6 +63,7 @@ class UserspaceHead:
         self._storage_wait = storage_wait
         self._access = access or Access()
         self._changing: dict[int, threading.RLock] = {}
+        self._figures: dict[int, tuple[DeviceFigures, ...]] = {}
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:
             raise EngineError(errno.ENAMETOOLONG, f"run_dir is too long for sockets: {run_dir}")
         for folder in (self._groups, self._run_dir, self._links_dir):
@@ -79,17 +80,22 @@ class UserspaceHead:
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
-        found = []
+        found, figures = [], dict[int, tuple[DeviceFigures, ...]]()
         for folder in sorted(self._groups.iterdir()):
             saved = state_file.read_state(str(folder))
             if saved is None:
                 continue
             alive = self._is_alive(saved.lvolid)
             if alive or not saved.ended:
-                found.append(self._state(saved, alive=alive))
+                found.append(self._state(saved, figures, alive=alive))
             elif _age(folder) > KEPT_SECONDS:
                 self._forget(saved.lvolid)
+        self._figures = figures
         return found
+
+    def figures(self) -> list[DeviceFigures]:
+        """Tell what was counted of devices when the groups were told last."""
+        return [one for devices in self._figures.values() for one in devices]
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its devices; the same epoch again changes nothing."""
@@ -265,7 +271,9 @@ class UserspaceHead:
         except control.NoProcess:
             raise EngineError(errno.ENOENT, f"group {lvolid} does not run here") from None
 
-    def _state(self, saved: SavedGroup, *, alive: bool) -> GroupState:
+    def _state(
+        self, saved: SavedGroup, figures: dict[int, tuple[DeviceFigures, ...]], *, alive: bool
+    ) -> GroupState:
         lvolid = saved.lvolid
         devices = tuple(DeviceState(one.lvolid, 0, broken=one.broken) for one in saved.devices)
         replicas = state_file.replica_reports(saved, alive=alive)
@@ -274,6 +282,7 @@ class UserspaceHead:
             reply = self._tell_state(lvolid)
             if reply is not None:
                 devices, replicas = reply.devices, reply.replicas
+                figures[lvolid] = reply.figures
         return GroupState(lvolid, saved.epoch, alive, devices, replicas)
 
     def _tell_state(self, lvolid: int) -> dialogue.GroupReply | None:

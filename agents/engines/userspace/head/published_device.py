@@ -10,6 +10,7 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
+from agents.engines.userspace.nbd.tally import Tally
 
 
 def socket_path(run_dir: str, lvolid: int) -> str:
@@ -42,8 +43,11 @@ class PublishedDevice:
         self._path = path
         self._labels = labels
         names = {"", epoch_export(epoch), *labels}
+        self.tally = Tally()
         self._exports = ExportTable(
-            lambda name: device if name in names else None, partial(list, labels)
+            lambda name: device if name in names else None,
+            partial(list, labels),
+            tally=lambda _device: self.tally,
         )
         self._listener = Listener(reactor, path, self._exports, access)
 

@@ -11,6 +11,7 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.stream import Stream
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.budget import Budget
+from agents.engines.userspace.nbd.tally import Tally
 
 MAX_OPTION = 16 << 10
 GREETING = messages.GREETING.pack(
@@ -36,7 +37,8 @@ class ExportTable:
     `bounded`: what the clients of a device hold is bounded. A data server's need not be: they are
     heads, which bound what they have under way. `instance` names the process to them, so that they
     know one that was started anew, and one that serves them no more, from one that was away. To
-    ask for what is `lost` is to hear neither: that was taken from nobody.
+    ask for what is `lost` is to hear neither: that was taken from nobody. `tally` finds where the
+    requests of a device are counted.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class ExportTable:
         *,
         bounded: bool = True,
         instance: str = "",
+        tally: Callable[[messages.ServedDevice], Tally] | None = None,
     ) -> None:
         self.find = find
+        self.tally = tally or (lambda _device: Tally())
         self.names = names
         self.instance = instance.encode()
         self.lost: set[str] = set()

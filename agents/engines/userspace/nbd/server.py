@@ -13,6 +13,7 @@ from agents.engines.userspace.loop.reactor import IN, Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.budget import REQUEST_BYTES, Budget
 from agents.engines.userspace.nbd.handshake import ExportTable, Handshake
+from agents.engines.userspace.nbd.tally import TIMED, Tally
 
 MODIFIES = frozenset((messages.WRITE, messages.TRIM, messages.WRITE_ZEROES))
 SERVED = frozenset(
@@ -98,6 +99,7 @@ class ServerConnection(Handshake):
     def __init__(self, reactor: Reactor, sock: socket.socket, exports: ExportTable) -> None:
         self.held = 0
         self._budget: Budget | None = None
+        self._tally = Tally()
         self._request: Request = (0, 0, 0, 0, 0, 0)
         self._payload = bytearray()
         self._owed = 0
@@ -111,6 +113,7 @@ class ServerConnection(Handshake):
         self._budget = self._exports.budget(self.reactor, self.device)
         if self._budget is not None:
             self._budget.enter(self)
+        self._tally = self._exports.tally(self.device)
         self._flags = {command: self._flags_of(self.device, command) for command in SERVED}
         self.want(messages.REQUEST.size, self._on_request)
 
@@ -172,10 +175,16 @@ class ServerConnection(Handshake):
         flags, command, cookie, offset, length, size = request
         error = self._refusal(device, flags, command, offset, length)
         answer = partial(self._answer, command, cookie, offset, size)
+        tally = self._tally
         if error:
+            tally.refused[command] += 1
             answer(error, None)
-        else:
-            device.submit(command, offset, length, data, flags, answer)
+            return
+        number = tally.requests[command] = tally.requests[command] + 1
+        tally.bytes[command] += length
+        if number & TIMED == 1:
+            answer = partial(self._answer_timed, answer, command, self.reactor.now)
+        device.submit(command, offset, length, data, flags, answer)
 
     def _refusal(
         self, device: messages.ServedDevice, flags: int, command: int, offset: int, length: int
@@ -202,9 +211,17 @@ class ServerConnection(Handshake):
             flags &= ~messages.FUA
         return flags if self.structured else flags & ~messages.WITHOUT_FRAGMENTS
 
+    def _answer_timed(
+        self, answer: messages.Done, command: int, began: float, error: int, data: Any
+    ) -> None:
+        self._tally.time(command, self.reactor.now - began)
+        answer(error, data)
+
     def _answer(
         self, command: int, cookie: int, offset: int, size: int, error: int, data: Any
     ) -> None:
+        if error:
+            self._tally.failed[command] += 1
         if self.closed:
             self._give(size)
             return

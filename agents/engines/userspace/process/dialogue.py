@@ -11,7 +11,7 @@ import errno
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from agents.engines.base import Access, EngineError, Lease
+from agents.engines.base import Access, DeviceFigures, EngineError, Lease
 from agents.errors import AgentError
 from agents.protocol import DeviceSpec, DeviceState, ReplicaReport, ReplicaSpec, VerifyOrder
 from agents.structs import WIRE, Malformed, from_struct, to_struct
@@ -113,10 +113,11 @@ class VerifyBlocks:
 
 @dataclass(frozen=True, slots=True)
 class GroupReply:
-    """Devices and replicas of a group that runs."""
+    """Devices and replicas of a group that runs; older processes have no `figures`."""
 
     devices: tuple[DeviceState, ...]
     replicas: tuple[ReplicaReport, ...] = field(metadata={WIRE: "copies"})
+    figures: tuple[DeviceFigures, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,11 @@ class TakenDown:
 @dataclass(frozen=True, slots=True)
 class TellLeases:
     """Tell what is served; the answer is a list of ServedLease."""
+
+
+@dataclass(frozen=True, slots=True)
+class TellFigures:
+    """Tell what was counted; the answer is a DataServerFigures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,7 @@ class ServedLease(Lease):
 GroupOrder = (
     TellState | TakeDown | TakeSnapshot | RemoveSnapshot | StartRebuild | StopRebuild | VerifyBlocks
 )
-DataServerOrder = TellLeases | ServeLeases | DropLeases | EndServer
+DataServerOrder = TellLeases | TellFigures | ServeLeases | DropLeases | EndServer
 Order = GroupOrder | DataServerOrder
 
 VERB = "do"
@@ -183,6 +189,7 @@ KINDS: dict[str, type[Order]] = {
     "cancel": StopRebuild,
     "verify": VerifyBlocks,
     "leases": TellLeases,
+    "figures": TellFigures,
     "export": ServeLeases,
     "drop": DropLeases,
     "stop": EndServer,

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 
-from agents.engines.base import EngineError, Lease
+from agents.engines.base import DataServerFigures, DiskFigures, EngineError, Lease
 from agents.engines.userspace.loop.coroutines import Future, LoopTask
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd.handshake import ExportTable
+from agents.engines.userspace.nbd.messages import ServedDevice
 from agents.engines.userspace.nbd.server import Listener
+from agents.engines.userspace.nbd.tally import Tally
 from agents.engines.userspace.process import dialogue, memory, spawn
 from agents.engines.userspace.process.control import ControlSocket
 from agents.engines.userspace.storage.leased_range import LeasedRange
@@ -30,16 +32,23 @@ class DataServer:
         self._devices: dict[str, LeasedRange] = {}
         self._ending: dict[str, LeasedRange] = {}
         self._disks: dict[str, ServedDisk] = {}
+        self._tallies: dict[str, Tally] = {}
         # Names are secrets: none is ever listed.
-        self.exports = ExportTable(self._devices.get, list, bounded=False, instance=instance)
+        self.exports = ExportTable(
+            self._devices.get, list, bounded=False, instance=instance, tally=self._tally
+        )
         reactor.every(CHECK_SECONDS, self._check_disks)
 
-    async def perform(self, order: dialogue.Order) -> list[dialogue.ServedLease] | None:
+    async def perform(
+        self, order: dialogue.Order
+    ) -> list[dialogue.ServedLease] | DataServerFigures | None:
         """Carry out one order of the agent."""
         self._check_disks()  # what was put at a disk's path a moment ago is meant by the order
         match order:
             case dialogue.TellLeases():
                 return [self._served(lease) for lease in self._leases.values()]
+            case dialogue.TellFigures():
+                return self._figures()
             case dialogue.ServeLeases():
                 for lease in order.leases:
                     self._export(lease)
@@ -66,6 +75,15 @@ class DataServer:
             lease.epoch,
             clients,
         )
+
+    def _tally(self, device: ServedDevice) -> Tally:
+        """Count by disk: a server has few of them, and thousands of leases."""
+        path = device.disk.path if isinstance(device, LeasedRange) else ""
+        return self._tallies.setdefault(path, Tally())
+
+    def _figures(self) -> DataServerFigures:
+        disks = (DiskFigures(path, tally.figures()) for path, tally in self._tallies.items())
+        return DataServerFigures(len(self.exports.connections), tuple(disks))
 
     def _export(self, lease: Lease) -> None:
         name = lease.name

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TypeVar
 
-from agents.engines.base import EngineError, Lease, LeaseUse
+from agents.engines.base import DataServerFigures, EngineError, Lease, LeaseUse
 from agents.engines.userspace.process import control, dialogue, spawn
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,15 @@ class UserspaceStorage:
         """Tell what is served right now; EngineError when the data server does not answer."""
         served = self._ask(dialogue.TellLeases(), tuple[dialogue.ServedLease, ...])
         return [LeaseUse(lease.lease(), lease.clients) for lease in served]
+
+    def figures(self) -> DataServerFigures | None:
+        """Tell what the data server counted; None where it is older than this question."""
+        try:
+            return self._ask(dialogue.TellFigures(), DataServerFigures)
+        except EngineError as error:
+            if error.errno == errno.EINVAL:  # what an older process says to any new order
+                return None
+            raise
 
     def export(self, leases: Sequence[Lease]) -> None:
         """Serve these too; a lease that is served already stays as it is."""

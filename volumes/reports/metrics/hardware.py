@@ -1,0 +1,83 @@
+"""How servers, disks and networks are."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count
+
+from agents.exposition import Sample, gauge
+from inventory import clock
+from inventory.models import ALIVE, Disk, HeadServer, Priority, RefusedDisk, StorageServer
+from volumes.models import Orphan
+from volumes.reports import networks
+from volumes.reports.care import Resting
+
+SERVERS = gauge("vastsky_servers", "Servers by kind and state.", "kind", "state")
+UP = gauge(
+    "vastsky_server_up",
+    "1 for a server that answers and is in service, 0 for one that is silent or out.",
+    "kind",
+    "server",
+    "name",
+)
+RELEASES = gauge(
+    "vastsky_server_releases", "Servers by the release of their agent.", "kind", "version"
+)
+DISKS = gauge("vastsky_disks", "Disks by state.", "state")
+REFUSED = gauge("vastsky_disks_refused", "Disks that storage servers have and do not use.")
+ADDRESSES = gauge(
+    "vastsky_addresses_silent",
+    "Servers that do not answer on this network, but on the other.",
+    "network",
+)
+ORPHANS = gauge("vastsky_orphans", "What nodes hold that the database does not know.", "kind")
+
+MAINTENANCE, SILENT = "maintenance", "silent"
+STATES = (*(priority.name.lower() for priority in Priority), MAINTENANCE)
+
+Row = tuple[int, str, int, str, datetime | None]
+
+
+def tell(resting: Resting) -> Iterator[Sample]:
+    """Count the hardware; in a fixed number of queries."""
+    columns = ("pk", "name", "priority", "version", "silent_since")
+    heads = list(HeadServer.objects.order_by("pk").values_list(*columns))
+    storages = list(StorageServer.objects.order_by("pk").values_list(*columns))
+    yield from _servers("head", "hsvr", heads, ())
+    yield from _servers("storage", "ssvr", storages, resting.servers)
+    yield from _disks(resting)
+    yield REFUSED.of(RefusedDisk.objects.count())
+    silent = Counter(networks.half_silent().values_list("position", flat=True))
+    for position, name in enumerate(networks.NAMES):
+        yield ADDRESSES.of(silent[position], name)
+    orphans = Counter(Orphan.objects.values_list("kind", flat=True))
+    for kind in Orphan.Kind:
+        yield ORPHANS.of(orphans[kind], kind)
+
+
+def _servers(kind: str, prefix: str, rows: list[Row], resting: Iterable[int]) -> Iterator[Sample]:
+    limit, resting = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS), {*resting}
+    counts, releases = Counter[str](), Counter[str]()
+    for pk, name, priority, version, silent_since in rows:
+        silent = silent_since is not None and silent_since < limit
+        state = Priority(priority).name.lower()
+        if priority in ALIVE and silent:
+            state = SILENT
+        counts[MAINTENANCE if pk in resting else state] += 1
+        releases[version or "older"] += 1
+        yield UP.of(int(priority in ALIVE and not silent), kind, f"{prefix}-{pk:08x}", name)
+    for state in (*STATES, SILENT):
+        yield SERVERS.of(counts[state], kind, state)
+    for version, count in sorted(releases.items()):
+        yield RELEASES.of(count, kind, version)
+
+
+def _disks(resting: Resting) -> Iterator[Sample]:
+    others = Disk.objects.exclude(pk__in=resting.disks).exclude(server__in=resting.servers)
+    counts = dict(others.order_by().values_list("priority").annotate(Count("pk")))
+    whole = Disk.objects.count()
+    for priority in Priority:
+        yield DISKS.of(counts.get(priority, 0), priority.name.lower())
+    yield DISKS.of(max(whole - sum(counts.values()), 0), MAINTENANCE)
