@@ -126,6 +126,10 @@ class Watch(models.Model):
         help_text="the next number of volumes and extents when nodes were asked last and knew of"
         " none beyond; an older copy of the database may give out others a second time",
     )
+    broker = models.CharField(
+        max_length=200, blank=True, help_text="why the broker does not answer, if it does not"
+    )
+    broker_since = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints: ClassVar = [models.CheckConstraint(condition=Q(id=1), name="watch_is_one_row")]

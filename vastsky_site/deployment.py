@@ -11,18 +11,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import kombu
 from cryptography import x509
 from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, InterfaceError, connection
-from kombu.exceptions import OperationalError
 
 from agents.identity import Identity
 from vastsky_site import health
+from volumes.jobs import broker
 
 GIB = 1 << 30
-BROKER_SECONDS = 3
 SKEW_SECONDS = 1.0
 ENDS_SOON = timedelta(days=30)
 FULL = 0.95
@@ -80,12 +78,9 @@ def _skew() -> float:
 
 
 def _broker() -> Findings:
-    try:
-        with kombu.Connection(settings.REDIS_URL, connect_timeout=BROKER_SECONDS) as broker:
-            broker.ensure_connection(max_retries=1, timeout=BROKER_SECONDS)
-    except (OperationalError, OSError, KeyError, ValueError) as error:
+    if why := broker.why_silent():
         yield checks.Error(
-            f"The broker does not answer: {_line(error)}",
+            f"The broker does not answer: {why}.",
             hint="Start Redis, or mend REDIS_URL: redis://:password@host:6379/0.",
             id="vastsky.E014",
         )

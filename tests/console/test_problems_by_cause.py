@@ -4,13 +4,16 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
+from pytest_django import Settings
 
 from inventory import clock
-from inventory.models import Disk, Priority, StorageServer
+from inventory.models import Disk, Priority, StorageServer, Watch
 from tests.console.conftest import PART
+from tests.jobs.simulator import free_port
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.reports import problems
 from volumes.reports.problems import Risk, causes
+from volumes.worker import broker_watch
 
 PROBLEMS = "/admin/console/problems/"
 
@@ -122,3 +125,23 @@ def test_the_page_tells_causes_not_victims(well: None, console: Client, path: st
     page = console.get(path, headers=PART if "live" in path else {}).content.decode()
 
     assert page.count("<article") == 1
+
+
+def test_a_broker_that_does_not_answer_is_told_until_it_does(
+    console: Client, well: None, settings: Settings
+) -> None:
+    Watch.objects.get_or_create(pk=1)
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    broker_watch.look()
+    broker_watch.look()
+
+    (card,) = _cards()
+    page = console.get(PROBLEMS).content.decode()
+
+    assert card.key == "broker"
+    assert "start Redis, or mend REDIS_URL" in page
+    assert problems.is_anything_wrong()
+
+    settings.REDIS_URL = "memory://"
+    broker_watch.look()
+    assert _cards() == []

@@ -270,11 +270,11 @@ def test_the_console_tells_that_no_worker_lives(
     for _ in range(90):
         worker.renew()
         passing.passed += 1
-        assert not list(work.find_worker())
+        assert not list(work.find_workers())
 
     passing.passed += work.SILENCE + 1
 
-    (found,) = work.find_worker()
+    (found,) = work.find_workers()
     assert found.title.startswith("No worker takes steps")
 
 

@@ -1,7 +1,8 @@
 """The heart of a worker: time, steps and the watch over nodes go on without beat and broker.
 
-Three threads, so that none waits for another: one moves the cluster's clock and renews the lead,
-one begins the steps that are due, one looks after the nodes when this worker leads.
+Four threads, so that none waits for another: one moves the cluster's clock and renews the lead,
+one begins the steps that are due, one looks after the nodes when this worker leads, and one asks
+the broker then.
 """
 
 import logging
@@ -15,12 +16,13 @@ from django.db import close_old_connections, connection
 
 from inventory import clock
 from volumes.recovery import sweep
-from volumes.worker import backups, reconcile, runner
+from volumes.worker import backups, broker_watch, reconcile, runner
 from volumes.worker.leadership import Leadership
 
 logger = logging.getLogger(__name__)
 
 BEAT = 1.0
+BROKER_PAUSE = 4.0
 HUNG = 60.0
 """Seconds that one part of reconciling may take; then another worker leads."""
 
@@ -37,7 +39,7 @@ class Heart:
     def start(self) -> None:
         """Begin to beat; what was found on nodes is not taken down at once."""
         sweep.begin_grace()
-        for work in (self._beat, self._tick, self._watch):
+        for work in (self._beat, self._tick, self._watch, self._ask_broker):
             thread = threading.Thread(
                 target=self._every_beat, args=(work,), name=f"heart{work.__name__}", daemon=True
             )
@@ -88,6 +90,11 @@ class Heart:
                 self._progress = None
             pause = began + settings.VASTSKY_RECONCILE_SECONDS - time.monotonic()
             self._over.wait(max(0.0, pause))
+
+    def _ask_broker(self) -> None:
+        if self._leadership.is_ours:
+            broker_watch.look()
+            self._over.wait(BROKER_PAUSE)
 
     def _goes_on(self) -> bool:
         self._progress = time.monotonic()

@@ -18,6 +18,7 @@ from inventory.models import (
     IdSpace,
     RefusedDisk,
     StorageServer,
+    Watch,
 )
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
 from volumes.reports import networks, progress, protection
@@ -39,7 +40,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += volumes.find_weak(weak, degraded)
     found += volumes.find_unequal()
     found += volumes.find_broken()
-    found += work.find_worker()
+    found += work.find_workers()
     found += work.find_brake(what_is_out)
     found += work.find_halted(cluster)
     found += work.find_recovery(cluster)
@@ -81,6 +82,7 @@ def is_anything_wrong() -> bool:
         Orphan.objects.all(),
         Cluster.objects.filter(~Q(recovery="") | _backup_is_old()),
         Job.objects.filter(progress.needs_attention(now) | unequal),
+        Watch.objects.exclude(broker=""),
     )
     # One question for all: the row of a number space is always there to ask it of.
     any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))

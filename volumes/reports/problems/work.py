@@ -142,11 +142,17 @@ def worker_silence() -> float:
 
     The worker that looks after the nodes raises a number, which we saw before.
     """
-    return _workers.still(Watch.objects.filter(pk=1).values_list("holder", "beat").first())
+    return _still(Watch.objects.filter(pk=1).first())
 
 
-def find_worker() -> Iterator[Problem]:
-    still = worker_silence()
+def _still(watch: Watch | None) -> float:
+    return _workers.still((watch.holder, watch.beat) if watch else None)
+
+
+def find_workers() -> Iterator[Problem]:
+    """Tell that nobody works, or that who does hears of nothing: what he wrote down of that."""
+    watch = Watch.objects.filter(pk=1).first()
+    still = _still(watch)
     if still > SILENCE:
         yield Problem(
             Risk.STOPPED,
@@ -155,6 +161,15 @@ def find_worker() -> Iterator[Problem]:
             "no worker runs, or it hangs: see its log",
             timezone.now() - timedelta(seconds=still),
             key="worker",
+        )
+    elif watch is not None and watch.broker:
+        yield Problem(
+            Risk.NETWORK,
+            None,
+            "The broker does not answer: workers begin what is new a second late",
+            f"{watch.broker}; start Redis, or mend REDIS_URL",
+            clock.on_the_wall(watch.broker_since) if watch.broker_since else None,
+            key="broker",
         )
 
 
