@@ -252,7 +252,7 @@ def given_up_it_fails_and_comes_back_as_another_device() -> str:
         with NAME.open("rb") as again:
             assert again.read(4096) == bytes(4096)
         head.detach()
-        assert is_left() == []
+        wait_until(lambda: not is_left(), "the first device is gone as well")
         return f"EIO after {took:.0f} s; back by itself once its storage was"
 
 
