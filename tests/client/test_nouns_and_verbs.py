@@ -1,0 +1,259 @@
+"""What `vastsky` does: names before ids, tables for people, JSON of a form that stays."""
+
+import re
+from collections.abc import Callable
+from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
+
+import pytest
+
+from inventory.models import Disk, HeadServer, Priority, StorageServer
+from tests.client.conftest import Run
+from tests.conftest import AddServer
+from tests.contract.api import Api, put_down
+from vastsky_client.command.nouns import COMMANDS
+from vastsky_site.api import endpoint
+from volumes.models import Attachment, LogicalVolume
+
+Told = Callable[..., Any]
+
+
+@pytest.fixture
+def cluster(add_server: AddServer, call: Api) -> int:
+    """Three storage servers and a head with names, and a volume db with a snapshot; its id."""
+    for number in range(3):
+        add_server(node_uuid=f"s{number}", host_name=f"store-{number}", site="north")
+    call("registerHeadServer", ip_data=["10.7.0.1"], node_uuid="h", host_name="head-1")
+    lvolid = int(call("createLogicalVolume", lvolname="db", capacity=5))
+    call("createSnapshot", origin_lvolid=lvolid, snapshot_lvolname="db-monday")
+    return lvolid
+
+
+def bind(lvolid: int) -> None:
+    """What an attach leaves behind."""
+    Attachment.objects.create(
+        volume=LogicalVolume.objects.get(pk=lvolid),
+        head=HeadServer.objects.get(),
+        state=Attachment.State.BOUND,
+    )
+
+
+def conforms(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of the type that the table declares: no member more or less."""
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(conforms(one, get_args(kind)[0]) for one in value)
+    if is_typeddict(kind):
+        hints = get_type_hints(kind)
+        return set(value) == set(hints) and all(conforms(value[k], hints[k]) for k in hints)
+    if kind is None:
+        return value is None
+    return isinstance(value, get_origin(kind) or kind)
+
+
+def lines(run: Run, *words: str) -> list[str]:
+    done = run(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+# -- names before ids -----------------------------------------------------------------------------
+
+
+def test_lists_name_what_they_list_and_write_ids_beside(vastsky: Run, cluster: int) -> None:
+    bind(cluster)
+
+    head, db, snapshot = lines(vastsky, "volume", "list")
+
+    assert re.split("  +", head) == [
+        "NAME", "ID", "CAPACITY", "REPLICAS", "HEAD", "DEGRADED", "CREATED",
+    ]  # fmt: skip
+    assert re.split("  +", db)[:6] == ["db", f"lvol-{cluster:08x}", "5 GB", "3", "head-1", "-"]
+    assert snapshot.startswith("db-monday ")
+
+
+def test_servers_and_disks_are_listed_by_their_names(vastsky: Run, cluster: int) -> None:
+    servers = lines(vastsky, "server", "list")
+    assert [line.split()[0] for line in servers[1:]] == ["head-1", "store-0", "store-1", "store-2"]
+    assert len(lines(vastsky, "server", "list", "--kind", "head")) == 2
+
+    (_, disk) = lines(vastsky, "disk", "list", "store-1")
+
+    assert disk.split()[:2] == ["store-1", "/dev/disk/by-id/2-0"]
+
+
+@pytest.mark.parametrize("word", ["store-1", "ssvr-00000002", "ssvr-2", "00000002"])
+def test_a_storage_server_is_meant_by_name_or_id(told: Told, cluster: int, word: str) -> None:
+    assert [disk["ssvrid"] for disk in told("disk", "list", word)] == [2]
+
+
+@pytest.mark.parametrize(
+    "word", ["/dev/disk/by-id/2-0", "store-1:/dev/disk/by-id/2-0", "pdsk-00000002"]
+)
+def test_a_disk_is_meant_by_path_or_id(told: Told, cluster: int, word: str) -> None:
+    told("disk", "fail", word, "--reason", "smoke")
+
+    assert Disk.objects.get(priority=Priority.FAULTY).pk == 2
+
+
+def test_a_name_of_a_head_and_a_storage_server_is_refused_until_told_which(
+    vastsky: Run, told: Told, cluster: int, call: Api
+) -> None:
+    call("registerHeadServer", ip_data=["10.7.0.9"], node_uuid="both", host_name="store-1")
+
+    done = vastsky("server", "rename", "store-1", "blue")
+    assert done.returncode == 2
+    assert done.stderr == ("vastsky: store-1 may be hsvr-00000002 or ssvr-00000002: say which\n")
+
+    told("server", "rename", "store-1", "blue", "--kind", "storage")
+    assert StorageServer.objects.get(name="blue").pk == 2
+
+
+def test_a_rename_shows_at_once_and_is_taken_back_by_no_name(told: Told, cluster: int) -> None:
+    told("server", "rename", "store-1", "blue")
+    assert [row["name"] for row in told("server", "list", "--kind", "storage")][1] == "blue"
+
+    told("server", "rename", "blue", "")
+
+    assert [row["name"] for row in told("server", "list", "--kind", "storage")][1] == "store-1"
+
+
+def test_the_snapshots_of_one_volume_can_be_listed(told: Told, cluster: int, call: Api) -> None:
+    call("createLogicalVolume", lvolname="other", capacity=1)
+    assert [row["lvolname"] for row in told("snapshot", "list")] == ["db-monday"]
+    assert told("snapshot", "list", "other") == []
+
+
+# -- what is changed ------------------------------------------------------------------------------
+
+
+def test_a_volume_is_created_shown_and_deleted(vastsky: Run, told: Told, cluster: int) -> None:
+    (lvolid,) = lines(vastsky, "volume", "create", "new", "12", "--redundancy", "2")
+    assert told("volume", "list", "new")[0]["redundancy"] == 2
+    assert lines(vastsky, "volume", "show", lvolid)[0].startswith(
+        f"lvolid: {lvolid} lvol_name: new"
+    )
+
+    assert lines(vastsky, "volume", "delete", "new") == []
+
+    assert vastsky("volume", "list", "new").returncode == 3
+
+
+def test_care_of_a_place_is_begun_listed_and_ended_by_the_places_name(
+    told: Told, cluster: int
+) -> None:
+    assert told("maintenance", "start", "store-1", "--minutes", "5")["ssvrname"] == "store-1"
+    assert [job["ssvrid"] for job in told("maintenance", "list")] == [2]
+    told("maintenance", "stop", "store-1")
+    assert told("maintenance", "list") == []
+
+    told("evacuation", "start", "store-1")
+    told("evacuation", "pause", "store-1")
+    assert [job["paused"] for job in told("evacuation", "list")] == [True]
+    told("evacuation", "resume", "store-1")
+    told("evacuation", "stop", "store-1")
+    assert told("evacuation", "list") == []
+
+
+def test_what_is_down_is_deleted_by_name(told: Told, cluster: int) -> None:
+    put_down(HeadServer, 1, Priority.OFFLINE)
+
+    told("server", "delete", "head-1")
+
+    assert not HeadServer.objects.exists()
+
+
+def test_any_method_may_be_called_by_its_name(told: Told, cluster: int) -> None:
+    assert told("cluster", "call", "vastsky.planEvacuation", "ssvrid:=1")["copies"] == 2
+    assert told("cluster", "call", "listLogicalVolumes", "lvolname=db")[0]["lvolid"] == cluster
+    assert told("cluster", "call", "notifyBadBlocks", "pdskid:=1", "blocks:=1,2") == 0
+
+
+def test_a_plan_changes_nothing_and_tells_why_not(vastsky: Run, told: Told, cluster: int) -> None:
+    assert len(told("plan", "volume", "25")["mirrors"]) == 3
+    assert len(told("volume", "list")) == 2
+
+    done = vastsky("plan", "volume", "1000")
+    assert done.returncode == 10
+    assert "no room for 1000 GB in 3 replicas" in done.stderr
+
+
+def test_what_if_a_server_dies_is_told_in_words(vastsky: Run, cluster: int) -> None:
+    bind(cluster)
+
+    text = "\n".join(lines(vastsky, "plan", "failure", "head-1"))
+    assert re.search("CUT OFF +db\n", text)
+
+    text = "\n".join(lines(vastsky, "plan", "failure", "store-1"))
+    assert re.search("LOST FOR EVER +-\n", text)
+    assert "no room for 6 GB" in text
+
+
+# -- --json ---------------------------------------------------------------------------------------
+
+SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
+    ("volume", "list"): (),
+    ("volume", "show"): ("db",),
+    ("volume", "create"): ("new", "1"),
+    ("volume", "detach"): ("db",),
+    ("volume", "waiting"): (),
+    ("snapshot", "list"): (),
+    ("snapshot", "create"): ("db", "db-tuesday"),
+    ("snapshot", "delete"): ("db-monday",),
+    ("server", "list"): (),
+    ("server", "rename"): ("store-1", "blue"),
+    ("disk", "list"): (),
+    ("job", "list"): (),
+    ("job", "show"): ("5",),
+    ("job", "history"): (),
+    ("plan", "volume"): ("10",),
+    ("plan", "failure"): ("store-1",),
+    ("plan", "evacuation"): ("store-1",),
+    ("plan", "capacity"): (),
+    ("evacuation", "start"): ("store-2",),
+    ("evacuation", "list"): (),
+    ("maintenance", "start"): ("store-2",),
+    ("maintenance", "list"): (),
+    ("scrub", "start"): ("db",),
+    ("scrub", "list"): (),
+    ("scrub", "pause"): (),
+    ("scrub", "resume"): (),
+    ("scrub", "differences"): (),
+    ("token", "list"): (),
+    ("token", "create"): ("watch", "reader"),
+    ("backup", "show"): (),
+    ("cluster", "show"): (),
+    ("cluster", "orphans"): (),
+    ("cluster", "resume"): (),
+    ("completion", "bash"): (),
+}
+
+
+@pytest.fixture
+def busy(cluster: int, add_server: AddServer, call: Api) -> None:
+    """There is something to be shown of each kind."""
+    add_server()
+    call("vastsky.maintenance", ssvrid=1)
+    call("vastsky.createToken", name="there", role="reader")
+    call("vastsky.scrubVolume", lvolname="db-monday")
+
+
+@pytest.mark.usefixtures("busy")
+@pytest.mark.parametrize(("noun", "verb"), SHOWN)
+def test_json_is_of_the_form_that_the_docs_tell(told: Told, noun: str, verb: str) -> None:
+
+    answer = told(noun, verb, *SHOWN[noun, verb])
+
+    assert conforms(answer, COMMANDS[noun, verb].returns)
+
+
+@pytest.mark.usefixtures("busy")
+@pytest.mark.parametrize(("noun", "verb"), SHOWN)
+def test_every_answer_can_be_shown_to_people(vastsky: Run, noun: str, verb: str) -> None:
+    done = vastsky(noun, verb, *SHOWN[noun, verb])
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_commands_reach_every_method_of_the_api() -> None:
+    called = {method for command in COMMANDS.values() for method in command.methods}
+
+    assert set(endpoint.PROCEDURES) - called == set()
