@@ -80,6 +80,27 @@ def test_servers_and_disks_are_listed_by_their_names(vastsky: Run, cluster: int)
     assert disk.split()[:2] == ["store-1", "/dev/disk/by-id/2-0"]
 
 
+def test_a_tree_names_the_servers_of_its_replicas(vastsky: Run, cluster: int) -> None:
+    title, stretch, *replicas, snapshot = lines(vastsky, "volume", "show", "db")
+
+    assert title == f"db (lvol-{cluster:08x}), 5 GB in 3 replicas"
+    assert stretch == "  0 to 5 GB"
+    assert sorted(line.split()[0] for line in replicas) == ["store-0", "store-1", "store-2"]
+    assert replicas[0].endswith("  ALLOCATED")
+    assert snapshot.startswith("  has the snapshot db-monday (lvol-")
+    assert lines(vastsky, "volume", "show", "db-monday")[-1].startswith("  snapshot of db (lvol-")
+
+
+def test_jobs_tell_names_in_place_of_ids(vastsky: Run, told: Told, cluster: int) -> None:
+    told("maintenance", "start", "store-1")
+    told("scrub", "start", "db")
+
+    (_, maintenance, scrub) = lines(vastsky, "job", "list")
+
+    assert re.split("  +", maintenance.strip())[1:3] == ["maintenance", "store-1"]
+    assert re.search("  mirr-[0-9a-f]{8} of db  ", scrub)
+
+
 @pytest.mark.parametrize("word", ["store-1", "ssvr-00000002", "ssvr-2", "00000002"])
 def test_a_storage_server_is_meant_by_name_or_id(told: Told, cluster: int, word: str) -> None:
     assert [disk["ssvrid"] for disk in told("disk", "list", word)] == [2]
@@ -128,9 +149,7 @@ def test_the_snapshots_of_one_volume_can_be_listed(told: Told, cluster: int, cal
 def test_a_volume_is_created_shown_and_deleted(vastsky: Run, told: Told, cluster: int) -> None:
     (lvolid,) = lines(vastsky, "volume", "create", "new", "12", "--redundancy", "2")
     assert told("volume", "list", "new")[0]["redundancy"] == 2
-    assert lines(vastsky, "volume", "show", lvolid)[0].startswith(
-        f"lvolid: {lvolid} lvol_name: new"
-    )
+    assert lines(vastsky, "volume", "show", lvolid)[0] == f"new ({lvolid}), 12 GB in 2 replicas"
 
     assert lines(vastsky, "volume", "delete", "new") == []
 

@@ -1,5 +1,6 @@
 """Names before ids: how servers are called, and what a word on the line means."""
 
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
@@ -53,6 +54,14 @@ class Names:
     def label(self, kind: str, number: int) -> str:
         """Name a server, or else write its id; "" for none."""
         return (self.of(kind, number) or written(kind, number)) if number else ""
+
+    def instead_of_ids(self, text: str) -> str:
+        """Write names in place of ids: where one stands beside its id, and those of servers."""
+        text = re.sub(r"lvol-[0-9a-f]{8} (?!(?:to|from|of) |$)", "", text)
+        return re.sub(r"(hsvr|ssvr)-([0-9a-f]{8})", self._name_of, text)
+
+    def _name_of(self, found: re.Match[str]) -> str:
+        return self.of(f"{found[1]}id", int(found[2], 16)) or found[0]
 
     def everyone(self, kind: str) -> list[str]:
         """Give the names, or else the ids, of all servers of a kind."""

@@ -4,18 +4,19 @@ from argparse import Namespace
 from typing import Any
 
 from vastsky_client.api import structs
-from vastsky_client.command import cells, words
+from vastsky_client.command import cells, rows, words
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Column, Command, Noun
 
 
-def plan_volume(session: Session, given: Namespace) -> structs.VolumePlan:
+def plan_volume(session: Session, given: Namespace) -> Any:
     """Tell where a volume would lie."""
-    return session.ask(
+    plan = session.ask(
         lambda: session.manager.plan_volume(
             capacity=given.gb, redundancy=given.redundancy, tags=given.tags
         )
     )
+    return rows.named(session.names, plan)
 
 
 def plan_failure(session: Session, given: Namespace) -> structs.FailurePlan:
@@ -40,7 +41,10 @@ def laid(plan: Any) -> str:
     """Show where mirrors would lie."""
     return "\n".join(
         f"{cells.gb(mirror['capacity'])} on "
-        + " ".join(f"pdsk-{replica['pdskid']:08x}" for replica in mirror["replicas"])
+        + ", ".join(
+            f"{cells.server(replica)} pdsk-{replica['pdskid']:08x}"
+            for replica in mirror["replicas"]
+        )
         for mirror in plan["mirrors"]
     )
 
@@ -72,7 +76,7 @@ PLAN = Noun(
             "plan", "volume", "Show where a volume would lie if it were created now.",
             "plan volume 100 --redundancy 2", plan_volume,
             (words.GB, words.REDUNDANCY, words.TAGS),
-            returns=structs.VolumePlan, line=laid, methods=("vastsky.planVolume",),
+            returns=rows.PlanRow, line=laid, methods=("vastsky.planVolume",),
         ),
         Command(
             "plan", "failure", "Show what would be lost, cut off, or built anew if it died now.",

@@ -32,9 +32,49 @@ class DiskRow(structs.Disk):
 
 
 class JobRow(structs.Job):
-    """A job."""
+    """A job; `about` is its subject with names in place of ids."""
 
     ssvrname: str
+    about: str
+
+
+class ReplicaRow(structs.PlannedReplica):
+    """Where a replica would lie."""
+
+    ssvrname: str
+
+
+class MirrorRow(TypedDict):
+    """A mirror of a volume that might be created."""
+
+    capacity: int
+    replicas: list[ReplicaRow]
+
+
+class PlanRow(TypedDict):
+    """Where a volume would lie."""
+
+    mirrors: list[MirrorRow]
+
+
+class ContentRow(structs.Content):
+    """What one replica has where replicas differ."""
+
+    ssvrname: str
+
+
+class BlockRow(TypedDict):
+    """What differs between replicas."""
+
+    blockid: int
+    eventid: int
+    lvolid: int
+    lvolname: str
+    mirrorid: int
+    offset: str
+    length: int
+    source: int
+    contents: list[ContentRow]
 
 
 class ServerRow(TypedDict):
@@ -81,13 +121,16 @@ def structs_of(found: Iterable[Any]) -> list[dict[str, Any]]:
     return [dict(row) for row in found]
 
 
-def named(names: Names, found: Iterable[Any]) -> list[Any]:
-    """Put the name of the server beside each id of one."""
-    return [_named(names, dict(row)) for row in found]
-
-
-def _named(names: Names, row: dict[str, Any]) -> dict[str, Any]:
+def named(names: Names, value: Any) -> Any:
+    """Put the name of the server beside each id of one, and into what a job is about."""
+    if isinstance(value, list):
+        return [named(names, one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    row = {key: named(names, member) for key, member in value.items()}
     for kind in ("hsvrid", "ssvrid"):
         if kind in row:
             row[f"{kind[:4]}name"] = names.of(kind, row[kind])
+    if "subject" in row:
+        row["about"] = names.instead_of_ids(row["subject"])
     return row

@@ -45,7 +45,7 @@ def _servers(session: Session, kind: str, found: Any) -> list[Any]:
 def list_disks(session: Session, given: Namespace) -> list[Any]:
     """List the disks of one server, or all."""
     where = session.names.server(given.server, ["ssvrid"]) if given.server else {}
-    return rows.named(session.names, session.manager.list_physical_disks(**where))
+    return list(rows.named(session.names, session.manager.list_physical_disks(**where)))
 
 
 def _which(session: Session, given: Namespace) -> dict[str, int]:

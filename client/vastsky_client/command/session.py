@@ -1,5 +1,6 @@
 """What a command works with: the manager, the names of servers, and how long it may wait."""
 
+import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,14 +48,16 @@ class Session:
     def patiently(self, call: Callable[[int], T]) -> T:
         """Make a call; with `--wait` again and again while it is refused for now.
 
-        The call is given whether it comes again: its `converge`.
+        The call is given whether it comes again: its `converge`, with which EBUSY is no longer
+        said of what only has to end first.
         """
         pause, again = FIRST_PAUSE, 0
         while True:
             try:
                 return call(again)
             except Refused as refusal:
-                if not (self.wait and refusal.again_later):
+                unsure = not again and refusal.faultCode == errno.EBUSY
+                if not (self.wait and (refusal.again_later or unsure)):
                     raise
                 self._sleep(pause, str(refusal))
             pause, again = min(pause * 1.5, LONGEST_PAUSE), 1
@@ -69,8 +72,8 @@ class Session:
                 return job
             if job["state"] != "open":
                 why = job["error"] or "nobody says why"
-                raise JobFailed(f"{job['kind']} of {job['subject']} {job['state']}: {why}")
-            self._sleep(pause, f"{job['kind']} of {job['subject']} goes on as job {eventid}")
+                raise JobFailed(f"{self._title(job)} {job['state']}: {why}")
+            self._sleep(pause, f"{self._title(job)} goes on as job {eventid}")
             pause = min(pause * 1.5, LONGEST_PAUSE)
 
     def maybe_follow(self, eventid: int) -> Job:
@@ -87,6 +90,9 @@ class Session:
             if refusal.faultCode == NO_SUCH_METHOD:
                 raise Unsupported(f"the manager is too old for this: {refusal}") from None
             raise
+
+    def _title(self, job: Job) -> str:
+        return f"{job['kind']} of {self.names.instead_of_ids(job['subject'])}"
 
     def _sleep(self, pause: float, doing: str) -> None:
         if time.monotonic() + pause > self._until:

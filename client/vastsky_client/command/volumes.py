@@ -24,7 +24,7 @@ COLUMNS = (
 def list_volumes(session: Session, given: Namespace) -> list[Any]:
     """List one volume, or all."""
     which = session.names.volume(given.volume) if given.volume else {}
-    return rows.named(session.names, session.manager.list_logical_volumes(**which))
+    return list(rows.named(session.names, session.manager.list_logical_volumes(**which)))
 
 
 def list_snapshots(session: Session, given: Namespace) -> list[Any]:
@@ -33,12 +33,13 @@ def list_snapshots(session: Session, given: Namespace) -> list[Any]:
     if given.volume:
         (origin,) = session.manager.list_logical_volumes(**session.names.volume(given.volume))
         found = [row for row in found if row["associated_to"][0]["lvolid"] == origin["lvolid"]]
-    return rows.named(session.names, found)
+    return list(rows.named(session.names, found))
 
 
-def show_volume(session: Session, given: Namespace) -> structs.Node:
-    """Show the tree of a volume."""
-    return session.manager.show_logical_volume(**session.names.volume(given.volume))
+def show_volume(session: Session, given: Namespace) -> Any:
+    """Show the tree of a volume; the replicas' lvolspec has the names of their servers, too."""
+    tree = session.manager.show_logical_volume(**session.names.volume(given.volume))
+    return rows.named(session.names, tree)
 
 
 def create_volume(session: Session, given: Namespace) -> rows.Id:
@@ -104,9 +105,29 @@ def list_waiting(session: Session, _: Namespace) -> list[structs.Waiting]:
     return session.manager.list_waiting()
 
 
-def tree(node: Any) -> str:
-    """Show a tree as lvol_show does."""
-    return "\n".join(line.rstrip() for line in trees.volume(node))
+def tree(volume: Any) -> str:
+    """Show the mirrors of a volume, each with its replicas, and the other volumes of its group."""
+    spec, (node,) = volume["lvolspec"], volume["components"]
+    stored = f"{cells.gb(volume['capacity'])} in {spec['redundancy']} replicas"
+    lines = [f"{_name(volume)}, {stored}"]
+    offset = 0
+    for mirror in node["components"][0]["components"]:
+        lines.append(f"  {offset} to {offset + mirror['capacity']} GB")
+        lines += [f"    {_replica(replica)}" for replica in mirror["components"]]
+        offset += mirror["capacity"]
+    relation = "snapshot of" if node["lvoltype"] == trees.SNAPSHOT else "has the snapshot"
+    return "\n".join([*lines, *(f"  {relation} {_name(other)}" for other in spec["assoc"])])
+
+
+def _replica(replica: Any) -> str:
+    spec = replica["lvolspec"]
+    state = cells.sync(replica["mirror_status"])
+    disk = written("pdskid", spec["pdskid"])
+    return f"{cells.server(spec):24} {disk} at {spec['offset']} GB  {state}"
+
+
+def _name(volume: Any) -> str:
+    return f"{volume['lvolspec']['lvolname']} ({written('lvolid', volume['lvolid'])})"
 
 
 def made(row: rows.Id) -> str:

@@ -15,7 +15,7 @@ from vastsky_client.command.table import Argument, Column, Command, Noun
 COLUMNS = (
     Column("JOB", lambda row: row["eventid"], right=True),
     Column("KIND", lambda row: row["kind"]),
-    Column("SUBJECT", lambda row: row.get("ssvrname") or row["subject"]),
+    Column("SUBJECT", lambda row: row["about"]),
     Column("DONE", cells.progress, right=True),
     Column("WAITS FOR", lambda row: row["error"] or row["waiting"] or "-"),
     Column("ASKED BY", lambda row: row["actor"] or "-"),
@@ -26,19 +26,16 @@ EVENTS = {1: "unequal blocks", 2: "rebuild", 3: "shred"}
 Steer = Callable[[Session, Namespace], None]
 
 
-def _jobs(session: Session, found: list[Any]) -> list[Any]:
-    return rows.named(session.names, found)
-
-
 def list_jobs(session: Session, given: Namespace) -> list[Any]:
     """List the open jobs."""
     found = session.manager.list_jobs()
-    return _jobs(session, [job for job in found if not given.kind or job["kind"] == given.kind])
+    chosen = [job for job in found if not given.kind or job["kind"] == given.kind]
+    return list(rows.named(session.names, chosen))
 
 
 def show_job(session: Session, given: Namespace) -> Any:
     """Show a job."""
-    return _jobs(session, [session.maybe_follow(given.job)])[0]
+    return rows.named(session.names, session.maybe_follow(given.job))
 
 
 def history(session: Session, _: Namespace) -> list[structs.Event]:
@@ -62,7 +59,7 @@ def evacuate(session: Session, given: Namespace) -> Any:
     """Move every replica away from a place."""
     which = session.names.place(given.place)
     eventid = session.patiently(lambda again: session.manager.evacuate(**which, converge=again))
-    return _jobs(session, [session.maybe_follow(eventid)])[0]
+    return rows.named(session.names, session.maybe_follow(eventid))
 
 
 def maintain(session: Session, given: Namespace) -> Any:
@@ -71,7 +68,7 @@ def maintain(session: Session, given: Namespace) -> Any:
     eventid = session.patiently(
         lambda again: session.manager.maintenance(**which, minutes=given.minutes, converge=again)
     )
-    return _jobs(session, [session.maybe_follow(eventid)])[0]
+    return rows.named(session.names, session.maybe_follow(eventid))
 
 
 def listing(kind: str) -> Callable[[Session, Namespace], list[Any]]:
@@ -79,7 +76,7 @@ def listing(kind: str) -> Callable[[Session, Namespace], list[Any]]:
 
     def run(session: Session, _: Namespace) -> list[Any]:
         found = session.manager.list_jobs()
-        return _jobs(session, [job for job in found if job["kind"] == kind])
+        return list(rows.named(session.names, [job for job in found if job["kind"] == kind]))
 
     return run
 
@@ -106,13 +103,13 @@ def scrub(session: Session, given: Namespace) -> Any:
     which = session.names.volume(given.volume)
     last = session.manager.scrub_volume(**which)
     if not session.wait:
-        return _jobs(session, [session.maybe_follow(last)])[0]
+        return rows.named(session.names, session.maybe_follow(last))
     (volume,) = session.manager.list_logical_volumes(**which)
     mark = f"of {written('lvolid', volume['lvolid'])} "
     for job in session.manager.list_jobs():
         if job["kind"] == "scrub" and mark in job["subject"]:
             session.follow(job["eventid"])
-    return _jobs(session, [session.follow(last)])[0]
+    return rows.named(session.names, session.follow(last))
 
 
 def pause_scrubs(session: Session, _: Namespace) -> None:
@@ -125,15 +122,15 @@ def resume_scrubs(session: Session, _: Namespace) -> None:
     session.manager.resume_scrubs()
 
 
-def differences(session: Session, _: Namespace) -> list[structs.UnequalBlock]:
+def differences(session: Session, _: Namespace) -> list[Any]:
     """List what differs between replicas."""
-    return session.manager.list_unequal_blocks()
+    return list(rows.named(session.names, session.manager.list_unequal_blocks()))
 
 
 def mend(session: Session, given: Namespace) -> Any:
     """Give the other replicas what one has."""
     eventid = session.manager.mend_block(blockid=given.block, dextid=given.replica)
-    return _jobs(session, [session.maybe_follow(eventid)])[0]
+    return rows.named(session.names, session.maybe_follow(eventid))
 
 
 JOB = Noun(
@@ -257,14 +254,15 @@ SCRUB = Noun(
         ),
         Command(
             "scrub", "differences", "List what differs between replicas now.",
-            "scrub differences", differences, returns=list[structs.UnequalBlock],
+            "scrub differences", differences, returns=list[rows.BlockRow],
             columns=(
                 Column("BLOCK", lambda row: row["blockid"], right=True),
                 Column("VOLUME", lambda row: row["lvolname"]),
                 Column("OFFSET", lambda row: row["offset"], right=True),
                 Column("LENGTH", lambda row: row["length"], right=True),
                 Column("REPLICAS", lambda row: " ".join(
-                    f"dext-{content['dextid']:08x}={content['digest'][:8] or 'zeros'}"
+                    f"{cells.server(content)}:dext-{content['dextid']:08x}="
+                    f"{content['digest'][:8] or 'zeros'}"
                     for content in row["contents"]
                 )),
             ),
