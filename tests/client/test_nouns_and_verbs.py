@@ -272,6 +272,19 @@ def test_every_answer_can_be_shown_to_people(vastsky: Run, noun: str, verb: str)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_an_older_manager_does_what_it_can(
+    vastsky: Run, told: Told, cluster: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for method in ("showJob", "listNodes", "capacity"):
+        monkeypatch.delitem(endpoint.server.procedures, f"vastsky.{method}")
+
+    assert told("maintenance", "start", "ssvr-00000001")["state"] == "open"
+    assert [row["ssvrname"] for row in told("disk", "list")] == ["", "", ""]
+    done = vastsky("plan", "capacity")
+    assert done.returncode == 1
+    assert done.stderr.startswith("vastsky: the manager is too old for this: ")
+
+
 def test_the_commands_reach_every_method_of_the_api() -> None:
     called = {method for command in COMMANDS.values() for method in command.methods}
 

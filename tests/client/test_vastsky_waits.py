@@ -14,6 +14,7 @@ from tests.client.conftest import Done, Run
 from tests.jobs.conftest import Cluster, racing_four
 from tests.jobs.simulator import Head
 from vastsky_client.command.statuses import Status
+from volumes.lifecycle import convergence
 from volumes.models import Job, LogicalVolume, Replica
 
 __all__ = ["racing_four"]
@@ -118,8 +119,16 @@ def test_who_has_waited_long_enough_is_told_that_it_goes_on(vastsky: Run, four: 
 
 
 def test_an_attach_waits_for_the_detach_that_is_under_way(
-    vastsky: Run, start: Start, four: Cluster, head: Head
+    vastsky: Run, start: Start, four: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    head, asked = four.world.heads[1], threading.Event()
+    attach = convergence.attach_volume
+
+    def noted(volume: LogicalVolume, head_id: int) -> Job | None:
+        asked.set()
+        return attach(volume, head_id)
+
+    monkeypatch.setattr(convergence, "attach_volume", noted)
     volume = four.create()
     four.attach(volume, head)
     four.begin_detach(volume)
@@ -127,6 +136,7 @@ def test_an_attach_waits_for_the_detach_that_is_under_way(
     assert vastsky(*words).returncode == Status.IN_THE_WAY
 
     running = start(*words, "--wait")
+    wait_for(lambda: asked.is_set() or running.done())
     with working(four):
         done = running.result(timeout=60)
 

@@ -6,6 +6,7 @@ from inventory.models import HeadServer, Priority, StorageServer
 from tests.conftest import Race
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulator import Head
+from volumes.lifecycle import snapshots
 from volumes.models import Attachment, Job, LogicalVolume
 
 EAGAIN, EBUSY, EEXIST, EINVAL = 11, 16, 17, 22
@@ -48,6 +49,22 @@ def test_a_snapshot_that_comes_again_is_the_one_that_is_there(
     four.create("other")
     other = {**asked, "origin_lvolid": 0, "origin_lvolname": "other"}
     assert four.call.fault("createSnapshot", **other) == EEXIST
+
+
+def test_a_snapshot_and_a_deletion_under_way_are_joined(
+    four: Cluster, volume: LogicalVolume, head: Head
+) -> None:
+    made, job = snapshots.create_snapshot(origin=volume, name="monday")
+    asked = {"origin_lvolid": volume.pk, "snapshot_lvolname": "monday", **AGAIN}
+    assert four.call("createSnapshot", **asked) == made.pk
+    assert job
+    assert Job.objects.get(pk=job.pk).state == Job.State.DONE
+
+    snapshots.delete_snapshot(made)
+    assert four.call("deleteLogicalVolume", lvolname="monday", **AGAIN) == 0
+
+    assert not LogicalVolume.objects.filter(pk=made.pk).exists()
+    assert (len(head.told("snapshot")), len(head.told("unsnapshot"))) == (1, 1)
 
 
 def test_a_snapshot_of_what_is_on_its_way_is_for_later(four: Cluster, head: Head) -> None:

@@ -66,7 +66,7 @@ class Session:
         """Wait until a job is over, and tell how far it is; JobFailed unless it ends well."""
         pause = FIRST_PAUSE
         while True:
-            job = self.ask(lambda: self.manager.show_job(eventid=eventid))
+            job = self.look(eventid)
             self.tell(job)
             if job["state"] == "done":
                 return job
@@ -80,7 +80,20 @@ class Session:
         """Show a job; with `--wait` once it is over."""
         if self.wait:
             return self.follow(eventid)
-        return self.ask(lambda: self.manager.show_job(eventid=eventid))
+        return self.look(eventid)
+
+    def look(self, eventid: int) -> Job:
+        """Show a job as it is now; an older manager tells of open ones alone."""
+        try:
+            return self.manager.show_job(eventid=eventid)
+        except Refused as refusal:
+            if refusal.faultCode != NO_SUCH_METHOD:
+                raise
+        for job in self.manager.list_jobs():
+            if job["eventid"] == eventid:
+                job.setdefault("state", "open")
+                return job
+        raise Unsupported(f"job {eventid} is over; the manager is too old to tell how it ended")
 
     def ask(self, call: Callable[[], T]) -> T:
         """Make a call that an older manager does not know."""
