@@ -10,6 +10,8 @@ from inventory.models import Disk, HeadServer, Priority, StorageServer
 from tests.client.conftest import Run
 from tests.conftest import AddServer
 from tests.contract.api import Api, put_down
+from vastsky_client.api import Access, Manager
+from vastsky_client.command.names import Names
 from vastsky_client.command.nouns import COMMANDS
 from vastsky_site.api import endpoint
 from volumes.models import Attachment, LogicalVolume
@@ -270,6 +272,27 @@ def test_every_answer_can_be_shown_to_people(vastsky: Run, noun: str, verb: str)
     done = vastsky(noun, verb, *SHOWN[noun, verb])
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_refusal_names_what_it_is_about(vastsky: Run, cluster: int) -> None:
+    bind(cluster)
+    put_down(HeadServer, 1, Priority.OFFLINE)
+
+    deleted = vastsky("volume", "delete", "db")
+    attached = vastsky("volume", "attach", "db", "head-1")
+
+    assert deleted.stderr == "vastsky: db has 1 snapshots (EBUSY)\n"
+    assert attached.stderr == "vastsky: head server head-1 is Offline (EINVAL)\n"
+
+
+def test_a_name_that_is_told_with_its_id_is_told_once() -> None:
+    names = Names(Manager(Access()))
+    names.__dict__["_nodes"] = [{"hsvrid": 1, "name": "head-1"}]
+
+    assert names.instead_of_ids("head-1 (hsvr-00000001) or hsvr-00000001") == (
+        "head-1 (hsvr-00000001) or head-1"
+    )
+    assert names.instead_of_ids("lvol-00000007 db from hsvr-00000002") == "db from hsvr-00000002"
 
 
 def test_an_older_manager_does_what_it_can(

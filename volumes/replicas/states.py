@@ -74,6 +74,4 @@ def mark_in_sync(dextids: list[int]) -> None:
 def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
     """Mark replicas as behind, with the reason; in a transaction."""
     replicas, now = Replica.objects.filter(pk__in=dextids), clock.now()
-    return sum(
-        replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD
-    )
+    return sum(replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD)

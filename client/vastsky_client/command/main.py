@@ -42,7 +42,7 @@ ENDS: dict[type[Exception], Status] = {
 }
 FAILURES = tuple(ENDS)
 SILENT: tuple[type[Exception], ...] = (Refused, *ENDS)
-"""What completion ends with in silence: it suggests nothing."""
+"""What is passed over in silence where names would merely be nicer."""
 
 
 def main() -> int:
@@ -78,6 +78,7 @@ def _command(given: Sequence[str]) -> tuple[Command | None, list[str]]:
 def run(command: Command, words: Sequence[str]) -> int:
     """Run one command; the exit status."""
     given = parser(command).parse_args(words)
+    session: Session | None = None
     try:
         with ProgressBar() as bar:
             session = Session(
@@ -88,7 +89,8 @@ def run(command: Command, words: Sequence[str]) -> int:
             )
             answer = command.run(session, given)
     except Refused as refusal:
-        return _complain(of_fault(refusal.faultCode), str(refusal), refusal.faultCode, given)
+        text = _in_names(session, str(refusal))
+        return _complain(of_fault(refusal.faultCode), text, refusal.faultCode, given)
     except FAILURES as failure:
         status = next(status for kind, status in ENDS.items() if isinstance(failure, kind))
         return _complain(status, str(failure), 0, given)
@@ -96,6 +98,14 @@ def run(command: Command, words: Sequence[str]) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     show(command, answer, as_json=given.json)
     return Status.DONE
+
+
+def _in_names(session: Session | None, text: str) -> str:
+    """Say what a manager says with names in place of ids, if it tells them now."""
+    try:
+        return session.names.instead_of_ids(text) if session else text
+    except SILENT:
+        return text
 
 
 def _access(given: argparse.Namespace) -> Access:

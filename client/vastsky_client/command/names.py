@@ -12,6 +12,9 @@ from vastsky_client.commands import Ambiguous, find_volume
 
 NO_SUCH_METHOD = -32601
 PREFIXES = {"hsvrid": "hsvr", "ssvrid": "ssvr", "pdskid": "pdsk", "lvolid": "lvol"}
+KINDS = {"hsvrid": "head server", "ssvrid": "storage server", "pdskid": "disk"}
+KINDS_OF = {"head": ("hsvrid",), "storage": ("ssvrid",), "": ("hsvrid", "ssvrid")}
+"""What `--kind` allows."""
 READERS = {
     "hsvrid": written_ids.head,
     "ssvrid": written_ids.storage,
@@ -56,9 +59,12 @@ class Names:
         return (self.of(kind, number) or written(kind, number)) if number else ""
 
     def instead_of_ids(self, text: str) -> str:
-        """Write names in place of ids: where one stands beside its id, and those of servers."""
+        """Write names in place of ids: of volumes where they stand beside them, and of servers.
+
+        What stands in brackets is the id of what is named before them.
+        """
         text = re.sub(r"lvol-[0-9a-f]{8} (?!(?:to|from|of) |$)", "", text)
-        return re.sub(r"(hsvr|ssvr)-([0-9a-f]{8})", self._name_of, text)
+        return re.sub(r"(?<!\()(hsvr|ssvr)-([0-9a-f]{8})", self._name_of, text)
 
     def _name_of(self, found: re.Match[str]) -> str:
         return self.of(f"{found[1]}id", int(found[2], 16)) or found[0]
@@ -132,6 +138,3 @@ def _by_written_id(word: str, kinds: Iterable[str]) -> dict[str, int]:
         if word.startswith(f"{PREFIXES[kind]}-") or (len(given) == 1 and written_ids.is_bare(word)):
             return {kind: READERS[kind](word)}
     raise Unknown(f"there is no {' or '.join(KINDS[kind] for kind in given)} {word}")
-
-
-KINDS = {"hsvrid": "head server", "ssvrid": "storage server", "pdskid": "disk"}

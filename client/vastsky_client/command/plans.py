@@ -5,6 +5,7 @@ from typing import Any
 
 from vastsky_client.api import structs
 from vastsky_client.command import cells, rows, words
+from vastsky_client.command.names import KINDS_OF
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Column, Command, Noun
 
@@ -21,7 +22,7 @@ def plan_volume(session: Session, given: Namespace) -> Any:
 
 def plan_failure(session: Session, given: Namespace) -> structs.FailurePlan:
     """Tell what a death would do."""
-    which = session.names.place(given.place, ["hsvrid", "ssvrid"])
+    which = session.names.place(given.place, KINDS_OF[given.kind])
     return session.ask(lambda: session.manager.plan_failure(**which))
 
 
@@ -80,7 +81,7 @@ PLAN = Noun(
         ),
         Command(
             "plan", "failure", "Show what would be lost, cut off, or built anew if it died now.",
-            "plan failure node-1", plan_failure, (words.MORTAL,),
+            "plan failure node-1 --kind storage", plan_failure, (words.MORTAL, words.KIND),
             returns=structs.FailurePlan,
             columns=(
                 Column("LOST FOR EVER", lambda plan: cells.names(plan["lost"])),

@@ -5,7 +5,7 @@ from typing import Any
 
 from vastsky_client import words as old_words
 from vastsky_client.command import cells, rows, words
-from vastsky_client.command.names import written
+from vastsky_client.command.names import KINDS_OF, written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -13,12 +13,11 @@ HEAD, STORAGE, DISK = 1, 2, 3
 """The wire's targets of a failure."""
 TOLD = ("name", "host_name", "version")
 TARGETS = {"hsvrid": HEAD, "ssvrid": STORAGE, "pdskid": DISK}
-KINDS = {"head": ("hsvrid",), "storage": ("ssvrid",), "": ("hsvrid", "ssvrid")}
 
 
 def list_servers(session: Session, given: Namespace) -> list[Any]:
     """List servers of one kind, or of both."""
-    manager, kinds = session.manager, KINDS[given.kind]
+    manager, kinds = session.manager, KINDS_OF[given.kind]
     found: list[Any] = []
     if "hsvrid" in kinds:
         found += _servers(session, "hsvrid", manager.list_head_servers())
@@ -49,7 +48,7 @@ def list_disks(session: Session, given: Namespace) -> list[Any]:
 
 
 def _which(session: Session, given: Namespace) -> dict[str, int]:
-    return session.names.server(given.server, KINDS[given.kind])
+    return session.names.server(given.server, KINDS_OF[given.kind])
 
 
 def rename(session: Session, given: Namespace) -> None:
