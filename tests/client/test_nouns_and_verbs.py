@@ -1,13 +1,14 @@
 """What `vastsky` does: names before ids, tables for people, JSON of a form that stays."""
 
 import re
+import xmlrpc.client
 from collections.abc import Callable
 from typing import Any, get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
 
 from inventory.models import Disk, HeadServer, Priority, StorageServer
-from tests.client.conftest import Run
+from tests.client.conftest import Impostor, Run, run_vastsky
 from tests.conftest import AddServer
 from tests.contract.api import Api, put_down
 from vastsky_client.api import Access, Manager
@@ -293,6 +294,33 @@ def test_a_name_that_is_told_with_its_id_is_told_once() -> None:
         "head-1 (hsvr-00000001) or head-1"
     )
     assert names.instead_of_ids("lvol-00000007 db from hsvr-00000002") == "db from hsvr-00000002"
+
+
+def test_events_are_shown_with_whatever_members_a_manager_tells(impostor: Impostor) -> None:
+    told = [{"id": 7, "what": "a disk failed"}, {"id": 12, "what": "it is back", "job": 3}]
+    impostor.body = xmlrpc.client.dumps((told,), methodresponse=True).encode()
+
+    done = run_vastsky("event", "list", "kind=disk", "--after", "6", managers=impostor.url)
+
+    assert done.stdout.splitlines() == [
+        "ID  WHAT           JOB",
+        "7   a disk failed",
+        "12  it is back     3",
+    ]
+    (struct,), _ = xmlrpc.client.loads(impostor.bodies[0])
+    assert struct == {"ver": 5, "after": 6, "limit": 100, "kind": "disk"}
+
+
+def test_a_manager_that_keeps_no_events_is_told_in_a_sentence(impostor: Impostor) -> None:
+    fault = xmlrpc.client.Fault(-32601, "there is no vastsky.listEvents")
+    impostor.body = xmlrpc.client.dumps(fault, methodresponse=True).encode()
+
+    done = run_vastsky("event", "list", managers=impostor.url)
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        "vastsky: the manager is too old for this: there is no vastsky.listEvents\n"
+    )
 
 
 def test_an_older_manager_does_what_it_can(

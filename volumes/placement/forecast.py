@@ -42,11 +42,18 @@ def domains(rooms: Iterable[Room]) -> list[DomainRoom]:
 def largest_gb(
     rooms: Sequence[Room], replicas: int, *, tags: Collection[str] = (), most_gb: int
 ) -> int:
-    """Find the largest volume that would find a place now; 0 if there is room for none."""
+    """Find the largest volume that would find a place now; 0 if there is room for none.
+
+    Nearly always it is as large as it can be at all, or a little smaller: look from there.
+    """
     low, high = 0, min(most_gb, _bound_gb(rooms, replicas, tags))
+    step, tried = 1, high
     while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if _fits(rooms, middle, replicas, tags) else (low, middle - 1)
+        if _fits(rooms, tried, replicas, tags):
+            low = tried
+        else:
+            high, step = tried - 1, step * 2
+        tried = (low + high + 1) // 2 if low else max(high - step, 1)
     return low
 
 

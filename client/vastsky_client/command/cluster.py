@@ -1,6 +1,6 @@
 """The nouns cluster, token, backup and event, and any method by its name."""
 
-from argparse import ArgumentTypeError, Namespace
+from argparse import Namespace
 from collections.abc import Iterable
 from typing import Any
 
@@ -39,20 +39,6 @@ def orphans(session: Session, _: Namespace) -> list[structs.Orphan]:
 def call(session: Session, given: Namespace) -> Any:
     """Call a method of the API by its name."""
     return session.manager.call(given.method, **dict(given.member or ()))
-
-
-def member(word: str) -> tuple[str, Any]:
-    """Read NAME=TEXT or NAME:=VALUE, where VALUE is a whole number or a list of them."""
-    name, sign, text = word.partition("=")
-    if not sign or not name.rstrip(":").isidentifier():
-        raise ArgumentTypeError(f"{word!r} is neither NAME=TEXT nor NAME:=NUMBER")
-    if not name.endswith(":"):
-        return name, text
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no whole number") from None
-    return name[:-1], numbers if "," in text else numbers[0]
 
 
 # -- tokens, backups ------------------------------------------------------------------------------
@@ -137,7 +123,8 @@ CLUSTER = Noun(
             "cluster call notifyShredFinished dextid:=20", call,
             (
                 Argument("METHOD", "the name of a method", old_words.name, methods),
-                Argument("MEMBER", "NAME=TEXT, NAME:=NUMBER or NAME:=NUMBER,NUMBER", member,
+                Argument("MEMBER", "NAME=TEXT, NAME:=NUMBER or NAME:=NUMBER,NUMBER",
+                         words.member,
                          optional=True, many=True),
             ),
             returns=object,

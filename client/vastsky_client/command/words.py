@@ -1,7 +1,9 @@
 """The arguments that several commands share: how each is read and what completes it."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from vastsky_client import words
 from vastsky_client.command.session import Session
@@ -97,3 +99,17 @@ CONVERGE = Argument(
 def maybe(argument: Argument) -> Argument:
     """Let an argument be left out."""
     return replace(argument, optional=True, help=f"{argument.help}; all if not given")
+
+
+def member(word: str) -> tuple[str, Any]:
+    """Read NAME=TEXT or NAME:=VALUE, where VALUE is a whole number or a list of them."""
+    name, sign, text = word.partition("=")
+    if not sign or not name.rstrip(":").isidentifier():
+        raise ArgumentTypeError(f"{word!r} is neither NAME=TEXT nor NAME:=NUMBER")
+    if not name.endswith(":"):
+        return name, text
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no whole number") from None
+    return name[:-1], numbers if "," in text else numbers[0]
