@@ -87,8 +87,8 @@ def attach_logical_volume(
     hsvrname names the head in place of hsvrid: its name, or its host's. converge: a volume that is
     attached there is attached; one that is on its way there is waited for.
     """
-    volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     head = hsvrid or _head_named(hsvrname)
+    volume = find_volume(lvolid=lvolid, lvolname=lvolname)
     if converge:
         return _wait(convergence.attach_volume(volume, head))
     return runner.wait(attach.request_attach(volume, head))
