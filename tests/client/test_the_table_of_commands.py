@@ -47,7 +47,7 @@ def test_help_names_every_noun_and_a_noun_its_verbs() -> None:
     assert everything.returncode == 0
     assert all(f"\n  {noun.name} " in everything.stdout for noun in NOUNS)
 
-    one = run_vastsky("volume", "--help", managers="")
+    one = run_vastsky("volume", "-h", managers="")
     assert one.returncode == 0
     assert all(f"\n  {verb} " in one.stdout for noun, verb in COMMANDS if noun == "volume")
     assert "\n  vastsky volume create NAME GB " in one.stdout

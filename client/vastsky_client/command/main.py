@@ -29,6 +29,7 @@ from vastsky_client.commands import Ambiguous
 from vastsky_client.version import VERSION
 
 COMPLETION_SECONDS = 2.0
+HELP = {"-h", "--help"}
 ENDS: dict[type[Exception], Status] = {
     NoManager: Status.NO_MANAGER,
     AnswerLost: Status.ANSWER_LOST,
@@ -55,14 +56,23 @@ def main() -> int:
     if given == ["--version"]:
         print(f"vastsky {VERSION}")
         return Status.DONE
-    if not given or given[0] in {"-h", "--help"}:
-        print(overview(), file=sys.stdout if given else sys.stderr)
-        return Status.DONE if given else Status.USAGE
     command, words = _command(given)
     if command is None:
-        print(overview(given[0]), file=sys.stdout if "--help" in given else sys.stderr)
-        return Status.DONE if "--help" in given else Status.USAGE
+        return _overview(given)
     return run(command, words)
+
+
+def _overview(given: Sequence[str]) -> int:
+    """Show what there is: to who asks for it, or who meant something else."""
+    asked = bool(HELP & {*given})
+    _end_with_the_reader()
+    print(overview(given[0] if given else ""), file=sys.stdout if asked else sys.stderr)
+    return Status.DONE if asked else Status.USAGE
+
+
+def _end_with_the_reader() -> None:
+    """Nothing is asked any more: whoever reads us may stop early (`| head`) and kill us with it."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 
 def _command(given: Sequence[str]) -> tuple[Command | None, list[str]]:
@@ -94,8 +104,7 @@ def run(command: Command, words: Sequence[str]) -> int:
     except FAILURES as failure:
         status = next(status for kind, status in ENDS.items() if isinstance(failure, kind))
         return _complain(status, str(failure), 0, given)
-    # All calls are made: whoever reads us may stop early (`| head`) and kill us with it.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    _end_with_the_reader()
     show(command, answer, as_json=given.json)
     return Status.DONE
 
