@@ -1,21 +1,14 @@
 """`vastsky` and a manager that is served as in production: over TLS, with a token in a file."""
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.client.conftest import VASTSKY, Done, run_vastsky
+from tests.client.conftest import Done, run_vastsky
+from tests.client.own_manager import OwnManager
 from vastsky_client.command.statuses import Status
-
-ROOT = VASTSKY.parents[1]
 
 
 @dataclass
@@ -39,54 +32,15 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A manager of its own, with a new database, an authority and a certificate."""
     home = tmp_path_factory.mktemp("served")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    env = {
-        **{name: value for name, value in os.environ.items() if "VASTSKY" not in name},
-        "VASTSKY_HOME": str(home),
-        "VASTSKY_RPC_TRUSTED_NETWORKS": "192.0.2.0/24",
-        "DATABASE_URL": "",
-    }
-
-    def manage(*words: str) -> str:
-        command = [sys.executable, "manage.py", *words]
-        done = subprocess.run(
-            command, cwd=ROOT, env=env, check=True, timeout=120, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    manage("migrate", "--verbosity=0")
-    manage("certificate", "manager", "127.0.0.1", "--manager")
+    manager = OwnManager(home, f"sqlite:///{home}/vastsky.sqlite3")
+    manager.manage("migrate", "--verbosity=0")
+    manager.manage("certificate", "manager", "127.0.0.1", "--manager")
     token = home / "token"
-    token.write_text(manage("token", "create", "watch", "--role", "reader"))
+    token.write_text(manager.manage("token", "create", "watch", "--role", "reader"))
     token.chmod(0o600)
     files = ["--certificate", str(home / "tls/manager.pem"), "--key", str(home / "tls/manager.key")]
-    with (home / "log").open("w") as log:
-        web = subprocess.Popen(
-            [sys.executable, "-m", "vastsky_site.serve", "--port", str(port), *files],
-            cwd=ROOT,
-            env=env,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            _wait_until_up(port, web)
-            yield Served(f"https://127.0.0.1:{port}", home / "tls/authority.pem", token)
-        finally:
-            web.send_signal(signal.SIGTERM)
-            web.wait(timeout=20)
-
-
-def _wait_until_up(port: int, web: subprocess.Popen[bytes]) -> None:
-    for _ in range(600):
-        assert web.poll() is None
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the web server did not come up")
+    with manager.serving(*files, VASTSKY_RPC_TRUSTED_NETWORKS="192.0.2.0/24"):
+        yield Served(f"https://127.0.0.1:{manager.port}", home / "tls/authority.pem", token)
 
 
 def test_the_authority_and_the_token_let_in(served: Served) -> None:
