@@ -1,5 +1,6 @@
 """What `vastsky` does: names before ids, tables for people, JSON of a form that stays."""
 
+import json
 import re
 import xmlrpc.client
 from collections.abc import Callable
@@ -296,19 +297,25 @@ def test_a_name_that_is_told_with_its_id_is_told_once() -> None:
     assert names.instead_of_ids("lvol-00000007 db from hsvr-00000002") == "db from hsvr-00000002"
 
 
-def test_events_are_shown_with_whatever_members_a_manager_tells(impostor: Impostor) -> None:
-    told = [{"id": 7, "what": "a disk failed"}, {"id": 12, "what": "it is back", "job": 3}]
-    impostor.body = xmlrpc.client.dumps((told,), methodresponse=True).encode()
+def test_events_are_chosen_and_shown_with_their_causes(impostor: Impostor) -> None:
+    event = {
+        "id": "7", "time": "2026-11-28T06:00:00.000000Z", "severity": "warning",
+        "kind": "degraded", "object": "volume", "objectid": 17, "name": "db",
+        "cause": "store-1 is silent", "eventid": 0, "actor": "system", "audit": "",
+    }  # fmt: skip
+    page = {"events": [event], "cursor": ""}
+    impostor.body = xmlrpc.client.dumps((page,), methodresponse=True).encode()
+    words = ("event", "list", "--volume", "lvol-11", "--severity", "warning", "--limit", "5")
 
-    done = run_vastsky("event", "list", "kind=disk", "--after", "6", managers=impostor.url)
+    shown = run_vastsky(*words, managers=impostor.url).stdout.splitlines()
+    told = json.loads(run_vastsky(*words, "--json", managers=impostor.url).stdout)
 
-    assert done.stdout.splitlines() == [
-        "ID  WHAT           JOB",
-        "7   a disk failed",
-        "12  it is back     3",
-    ]
-    (struct,), _ = xmlrpc.client.loads(impostor.bodies[0])
-    assert struct == {"ver": 5, "after": 6, "limit": 100, "kind": "disk"}
+    assert re.split("  +", shown[1]) == [
+        "2026-11-28T06:00:00", "warning", "degraded", "db", "store-1 is silent", "-", "system",
+    ]  # fmt: skip
+    assert told == [event]
+    asked: Any = xmlrpc.client.loads(impostor.bodies[0])[0][0]
+    assert (asked["lvolid"], asked["severity"], asked["limit"]) == (17, "warning", 5)
 
 
 def test_a_manager_that_keeps_no_events_is_told_in_a_sentence(impostor: Impostor) -> None:

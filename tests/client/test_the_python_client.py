@@ -17,8 +17,14 @@ from vastsky_site.api import endpoint, signatures
 ENOENT, EEXIST = 2, 17
 
 
+OTHERWISE = {"vastsky.listEvents": "events"}
+"""The methods that have another name in Python: version 5 has a listEvents, too."""
+
+
 def snake(method: str) -> str:
     """The Python name of a method: listLogicalVolumes is list_logical_volumes."""
+    if method in OTHERWISE:
+        return OTHERWISE[method]
     return re.sub(r"(?<!^)([A-Z])", r"_\1", method.removeprefix("vastsky.")).lower()
 
 

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from tests.client.conftest import Done, Run
 from tests.jobs.conftest import Cluster, racing_four
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from vastsky_client.command.statuses import Status
 from volumes.lifecycle import convergence
 from volumes.models import Job, LogicalVolume, Replica

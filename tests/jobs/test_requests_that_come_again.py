@@ -5,7 +5,7 @@ import pytest
 from inventory.models import HeadServer, Priority, StorageServer
 from tests.conftest import Race
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.lifecycle import snapshots
 from volumes.models import Attachment, Job, LogicalVolume
 

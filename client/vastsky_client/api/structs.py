@@ -84,6 +84,29 @@ class Event(TypedDict):
     event_status: int
 
 
+class EventEntry(TypedDict):
+    """Something that happened; `id` and `audit` are texts, for they may have more than 31 bits."""
+
+    id: str
+    time: str
+    severity: str
+    kind: str
+    object: str
+    objectid: int
+    name: str
+    cause: str
+    eventid: int
+    actor: str
+    audit: str
+
+
+class EventPage(TypedDict):
+    """What vastsky.listEvents answers; with an empty cursor nothing is left."""
+
+    events: list[EventEntry]
+    cursor: str
+
+
 class ReplicaStatus(TypedDict):
     """An element of notifyRebuildMirrorFinished's dexts."""
 

@@ -4,7 +4,7 @@
 # As in volume_calls.
 
 from vastsky_client.api.calls import Calls
-from vastsky_client.api.structs import EvacuationPlan, Event, Job
+from vastsky_client.api.structs import EvacuationPlan, Event, EventPage, Job
 
 
 class WorkCalls(Calls):
@@ -21,6 +21,39 @@ class WorkCalls(Calls):
     def list_events(self, *, event_status: int = 0, all: int = 0) -> list[Event]:  # noqa: A002  wire
         """List rebuilds, shreds and unequal blocks by their status, or all."""
         return self._call("listEvents", event_status=event_status, all=all)
+
+    def events(
+        self,
+        *,
+        lvolid: int = 0,
+        hsvrid: int = 0,
+        ssvrid: int = 0,
+        pdskid: int = 0,
+        eventid: int = 0,
+        severity: str = "info",
+        kind: str = "",
+        since: str = "",
+        until: str = "",
+        limit: int = 100,
+        cursor: str = "",
+        follow: int = 0,
+    ) -> EventPage:
+        """Tell what happened, newest first, and the cursor of the next page: vastsky.listEvents."""
+        return self._call(
+            "vastsky.listEvents",
+            lvolid=lvolid,
+            hsvrid=hsvrid,
+            ssvrid=ssvrid,
+            pdskid=pdskid,
+            eventid=eventid,
+            severity=severity,
+            kind=kind,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+            follow=follow,
+        )
 
     def pause_job(self, *, eventid: int) -> None:
         """Let an evacuation or a scrub rest."""

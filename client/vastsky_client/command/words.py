@@ -113,3 +113,10 @@ def member(word: str) -> tuple[str, Any]:
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is no whole number") from None
     return name[:-1], numbers if "," in text else numbers[0]
+
+
+def some(word: str) -> int:
+    """Read how many: one at least."""
+    if not (number := words.whole_number(word)):
+        raise ArgumentTypeError("1 is the least")
+    return number
