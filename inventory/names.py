@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import TypeVar
 
-from django.db.models import Count
+from django.db.models import Count, Q
 
 from inventory import audit
 from inventory.audit import Action
@@ -12,6 +13,8 @@ from inventory.errors import Exists, Invalid, NotFound
 from inventory.models import HeadServer, StorageServer
 from inventory.servers import KINDS, SERVERS
 from inventory.write_lock import write_lock
+
+Kind = TypeVar("Kind", HeadServer, StorageServer)
 
 NAME = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,63}")
 LIKE_AN_ID = re.compile(r"(hsvr|ssvr|pdsk|lvol)-[0-9a-f]+", re.IGNORECASE)
@@ -37,6 +40,16 @@ def rename(server: HeadServer | StorageServer, name: str) -> None:
     new = name or first_for(row)
     if type(row).objects.filter(pk=row.pk, name=row.name).exclude(name=new).update(name=new):
         audit.record(Action.RENAME_SERVER, row, f"from {row.name or 'none'} to {new or 'none'}")
+
+
+def find(kind: type[Kind], name: str) -> Kind:
+    """Find the server that is called so, or whose host is; where two are, none is guessed."""
+    found = list(kind.objects.filter(Q(name=name) | Q(host_name=name)).order_by("pk")[:2])
+    if not found:
+        raise NotFound(f"there is no {KINDS[kind]} server {name}")
+    if len(found) > 1:
+        raise Invalid(f"{name} may be {found[0].label} or {found[1].label}: say which by its id")
+    return found[0]
 
 
 def everyone() -> Iterator[tuple[str, HeadServer | StorageServer]]:

@@ -32,6 +32,7 @@ def cluster_info() -> dict[str, Any]:
     `recovery` tells why the cluster is in recovery mode, "" while it is not; `reasons` all that was
     noticed. `version` is the manager's release, `agents` counts agents by theirs: "" is older.
     `tells_nodes_apart`: a node that says who it is never has to report its own restart.
+    `backed_up` is when the last backup was written, in UTC.
     """
     cluster = servers.cluster()
     return {
@@ -41,6 +42,7 @@ def cluster_info() -> dict[str, Any]:
         "tells_nodes_apart": True,
         "reasons": recovery.reasons(),
         "version": settings.VASTSKY_RELEASE,
+        "backed_up": f"{cluster.backed_up:%Y-%m-%dT%H:%M:%SZ}",
         "agents": [
             {"version": version, "count": count}
             for version, count in sorted(names.count_versions().items())

@@ -39,7 +39,8 @@ def install(folder: Path) -> None:
 
 
 def _build_archive(scratch: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", Path(__file__).name)
+    # The command `vastsky` is not part of it: it needs rich, which is no part of Python.
+    ignored = shutil.ignore_patterns("__pycache__", Path(__file__).name, "command")
     shutil.copytree(SOURCE, scratch / "tree" / SOURCE.name, ignore=ignored)
     (scratch / "tree" / "__main__.py").write_text(MAIN)
     zipapp.create_archive(scratch / "tree", scratch / "vas", INTERPRETER, compressed=True)

@@ -13,7 +13,7 @@ from tests.access.conftest import FAR, MakeToken, basic, outcome, post
 from vastsky_site.access import authorization, tokens
 from vastsky_site.api import endpoint
 from vastsky_site.models import ApiToken
-from volumes.api import register_rpc
+from volumes.api import register_rpc, volume_rpc
 from volumes.api import rpc as volumes_rpc
 
 EACCES, EPROTO, EINVAL, UNAUTHORIZED = 13, 71, 22, 401
@@ -28,10 +28,12 @@ DOCUMENT = {
     *inventory_rpc.PROCEDURES,
     *register_rpc.PROCEDURES,
     *volumes_rpc.PROCEDURES,
+    *volume_rpc.PROCEDURES,
 } - {
     "vastsky.clusterInfo",
     "vastsky.listNodes",
     "vastsky.listJobs",
+    "vastsky.showJob",
     "vastsky.listOrphans",
     "vastsky.listWaiting",
     "vastsky.forceAttach",
@@ -47,9 +49,13 @@ READS = {
     "vastsky.clusterInfo",
     "vastsky.listNodes",
     "vastsky.listJobs",
+    "vastsky.showJob",
     "vastsky.listOrphans",
     "vastsky.listWaiting",
     "vastsky.planEvacuation",
+    "vastsky.planFailure",
+    "vastsky.planVolume",
+    "vastsky.capacity",
     "vastsky.listUnequalBlocks",
     "system.listMethods",
     "system.methodHelp",
@@ -154,6 +160,9 @@ def test_the_matrix_knows_the_22_methods_of_the_document() -> None:
         "vastsky.moveServer",
         "vastsky.renameServer",
         "vastsky.forgetNode",
+        "vastsky.listTokens",
+        "vastsky.createToken",
+        "vastsky.revokeToken",
     }
 
 

@@ -1,5 +1,6 @@
 """The real commands as processes of their own, against a manager that listens on loopback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,11 +8,13 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import pytest
 from pytest_django.live_server_helper import LiveServer
 
 VAS = Path(__file__).resolve().parents[2] / "client" / "vas"
+VASTSKY = VAS.with_name("vastsky")
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 
@@ -46,6 +49,46 @@ def vas(run: Run) -> Callable[..., list[str]]:
         done = run(*words)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.splitlines()
+
+    return command
+
+
+def run_vastsky(*words: str, managers: str, **more: str) -> Done:
+    """Run the command `vastsky` with a home of nobody; how it ended."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": "/nonexistent",
+        "VASTSKY_MANAGERS": managers,
+        **more,
+    }
+    return subprocess.run(
+        [sys.executable, str(VASTSKY), *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.fixture
+def vastsky(live_server: LiveServer) -> Run:
+    """Run the command `vastsky` against a manager; how it ended."""
+
+    def command(*words: str, **more: str) -> Done:
+        return run_vastsky(*words, **{"managers": live_server.url, **more})
+
+    return command
+
+
+@pytest.fixture
+def told(vastsky: Run) -> Callable[..., Any]:
+    """Run `vastsky` so that it must succeed; its answer, read from `--json`."""
+
+    def command(*words: str) -> Any:
+        done = vastsky(*words, "--json")
+        assert (done.returncode, done.stderr) == (0, "")
+        return json.loads(done.stdout)
 
     return command
 

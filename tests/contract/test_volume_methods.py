@@ -288,3 +288,8 @@ def test_to_detach_what_is_on_its_way_is_eagain(
     attach_behind(volume, head, state)
 
     assert api.fault("detachLogicalVolume", lvolid=volume) == EAGAIN
+
+
+def test_an_attach_that_names_no_head_is_einval_whatever_the_volume(api: Api) -> None:
+    for missing in ({}, {"hsvrid": 0}, {"hsvrname": ""}):
+        assert api.fault("attachLogicalVolume", lvolname="nobody", **missing) == EINVAL

@@ -18,14 +18,16 @@ from modernrpc.xmlrpc.handler import XmlRpcHandler
 
 import inventory.rpc
 import volumes.api.operator_rpc
+import volumes.api.plan_rpc
 import volumes.api.register_rpc
 import volumes.api.rpc
 import volumes.api.scrub_rpc
+import volumes.api.volume_rpc
 from inventory import calls, outages
 from inventory.errors import Invalid, Refused, TimedOut, TryAgain
 from vastsky_site.access import authorization
 from vastsky_site.access.authentication import Caller, Denied, identify
-from vastsky_site.api import bodies, signatures
+from vastsky_site.api import bodies, signatures, token_rpc
 from vastsky_site.api.bodies import PATH
 from vastsky_site.api.call_counts import counted, counts
 from vastsky_site.api.xml import ECHOED
@@ -240,9 +242,12 @@ def _system(function: Callable[..., Any], *, count: int) -> Callable[..., Any]:
 PROCEDURES: dict[str, Callable[..., Any]] = {
     **inventory.rpc.PROCEDURES,
     **volumes.api.rpc.PROCEDURES,
+    **volumes.api.volume_rpc.PROCEDURES,
     **volumes.api.operator_rpc.PROCEDURES,
     **volumes.api.register_rpc.PROCEDURES,
     **volumes.api.scrub_rpc.PROCEDURES,
+    **volumes.api.plan_rpc.PROCEDURES,
+    **token_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],

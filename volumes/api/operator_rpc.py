@@ -46,14 +46,26 @@ def plan_evacuation(*, ssvrid: int = 0, pdskid: int = 0) -> dict[str, Any]:
     return {"copies": plan.replicas, "gb": gb, "stuck": plan.stuck, "reason": plan.reason}
 
 
-def evacuate(*, ssvrid: int = 0, pdskid: int = 0) -> int:
-    """Begin to move every replica away from a server or disk; the job's eventid."""
-    return drain.start_evacuation(_find_place(ssvrid, pdskid)).pk
+def evacuate(*, ssvrid: int = 0, pdskid: int = 0, converge: int = 0) -> int:
+    """Begin to move every replica away from a server or disk; the job's eventid.
+
+    converge: that of the evacuation that has begun already.
+    """
+    place = _find_place(ssvrid, pdskid)
+    if converge and (job := drain.standing(place, Job.Kind.EVACUATE)):
+        return job.pk
+    return drain.start_evacuation(place).pk
 
 
-def maintain(*, ssvrid: int = 0, pdskid: int = 0, minutes: int = 60) -> int:
-    """Leave a server or disk alone for some minutes; the job's eventid."""
-    return drain.start_maintenance(_find_place(ssvrid, pdskid), minutes).pk
+def maintain(*, ssvrid: int = 0, pdskid: int = 0, minutes: int = 60, converge: int = 0) -> int:
+    """Leave a server or disk alone for some minutes; the job's eventid.
+
+    converge: that of the maintenance that has begun already, whenever it ends.
+    """
+    place = _find_place(ssvrid, pdskid)
+    if converge and (job := drain.standing(place, Job.Kind.MAINTENANCE)):
+        return job.pk
+    return drain.start_maintenance(place, minutes).pk
 
 
 def pause_job(*, eventid: int) -> None:

@@ -1,4 +1,4 @@
-"""The methods of the API about volumes, work and lists; a signature is the wire contract."""
+"""The methods of the API about lists, reports and work; a signature is the wire contract."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -11,13 +11,9 @@ from agents.xmlrpc import INT_MAX
 from inventory import clock
 from inventory.errors import Invalid, NotFound
 from volumes.api import structs
-from volumes.attach import attach, detach
-from volumes.lifecycle import snapshots, volumes
-from volumes.lifecycle.volumes import find_volume
-from volumes.models import Job, LogicalVolume, Orphan, Replica
+from volumes.models import Job, Orphan, Replica
 from volumes.repair import arrivals, failures, rebuild, shred
 from volumes.reports import tree
-from volumes.worker import runner
 
 Struct = dict[str, Any]
 Name = Annotated[str, 64]
@@ -25,6 +21,8 @@ Name = Annotated[str, 64]
 NEWEST = 10_000
 """Events that listEvents looks through, latest first."""
 
+MOST = 1000
+"""In one page of a list, if pages are asked for."""
 
 ORPHANS = 500
 """In one answer of vastsky.listOrphans."""
@@ -67,75 +65,16 @@ class CopyReport(TypedDict):
     dext_status: int
 
 
-# -- volumes --------------------------------------------------------------------------------------
-
-
-def create_logical_volume(
-    *, lvolname: Name, capacity: int, redundancy: int = 3, tags: Annotated[str, 256] = ""
-) -> int:
-    """Create a volume of capacity GB in redundancy replicas and return its id."""
-    volume = volumes.create_volume(
-        name=lvolname, capacity_gb=capacity, redundancy=redundancy, tags=tags
-    )
-    return volume.pk
-
-
-def create_snapshot(
-    *, snapshot_lvolname: Name, origin_lvolid: int = 0, origin_lvolname: Name = ""
-) -> int:
-    """Create a snapshot and return its id; it is on the origin's head when this returns."""
-    origin = _find_origin(origin_lvolid, origin_lvolname)
-    snapshot, job = snapshots.create_snapshot(origin=origin, name=snapshot_lvolname)
-    if job is not None:
-        runner.wait(job)
-    return snapshot.pk
-
-
-def _find_origin(lvolid: int, lvolname: str) -> LogicalVolume:
-    """Find the origin of a new snapshot; the document knows no ENOENT for it."""
-    try:
-        return find_volume(lvolid=lvolid, lvolname=lvolname)
-    except NotFound as refusal:
-        raise Invalid(str(refusal)) from None
-
-
-def delete_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> None:
-    """Delete a volume; EBUSY while it is attached (unless it is a snapshot) or has snapshots."""
-    volume = find_volume(lvolid=lvolid, lvolname=lvolname)
-    if not volume.origin_id:
-        return volumes.delete_volume(volume)
-    job = snapshots.delete_snapshot(volume)
-    return None if job is None else runner.wait(job)
-
-
-def attach_logical_volume(*, hsvrid: int, lvolid: int = 0, lvolname: Name = "") -> None:
-    """Attach a volume with its snapshots to a head server; returns when it can be used there."""
-    volume = find_volume(lvolid=lvolid, lvolname=lvolname)
-    runner.wait(attach.request_attach(volume, hsvrid))
-
-
-def detach_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> None:
-    """Detach a volume with its snapshots; returns when no head can write to it any more."""
-    volume = find_volume(lvolid=lvolid, lvolname=lvolname)
-    job = detach.request_detach(volume)
-    if job is not None:
-        runner.wait(job)
-
-
-def force_attach(*, hsvrid: int, lvolid: int = 0, lvolname: Name = "") -> None:
-    """Attach although a replica that cannot be read might be the newest: the operator's word."""
-    volume = find_volume(lvolid=lvolid, lvolname=lvolname)
-    runner.wait(attach.request_attach(volume, hsvrid, force=True))
-
-
 # -- lists ----------------------------------------------------------------------------------------
 
 
-def list_logical_volumes(*, lvolid: int = 0, lvolname: Name = "") -> list[Struct]:
-    """Return one volume, or all."""
+def list_logical_volumes(
+    *, lvolid: int = 0, lvolname: Name = "", after: int = 0, limit: int = 0
+) -> list[Struct]:
+    """Return one volume, or all; limit of them whose ids are beyond after."""
     if lvolid or lvolname:
         return [structs.volume_entry(lvolid=lvolid, lvolname=lvolname)]
-    return structs.volume_list()
+    return structs.volume_list(_page(after, limit))
 
 
 def show_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> Struct:
@@ -143,19 +82,25 @@ def show_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> Struct:
     return structs.volume_tree(lvolid=lvolid, lvolname=lvolname)
 
 
-def list_head_servers(*, hsvrid: int = 0) -> list[Struct]:
-    """Return one head server, or all."""
-    return structs.head_list(hsvrid)
+def list_head_servers(*, hsvrid: int = 0, after: int = 0, limit: int = 0) -> list[Struct]:
+    """Return one head server, or all; limit of them whose ids are beyond after."""
+    return structs.head_list(hsvrid, _page(after, limit))
 
 
-def list_storage_servers(*, ssvrid: int = 0) -> list[Struct]:
-    """Return one storage server, or all, with their room in GB."""
-    return structs.storage_list(ssvrid)
+def list_storage_servers(*, ssvrid: int = 0, after: int = 0, limit: int = 0) -> list[Struct]:
+    """Return one storage server, or all, with their room in GB; limit of them beyond after."""
+    return structs.storage_list(ssvrid, _page(after, limit))
 
 
-def list_physical_disks(*, ssvrid: int = 0) -> list[Struct]:
-    """Return the disks of one storage server, or all."""
-    return structs.disk_list(ssvrid)
+def list_physical_disks(*, ssvrid: int = 0, after: int = 0, limit: int = 0) -> list[Struct]:
+    """Return the disks of one storage server, or all; limit of them whose ids are beyond after."""
+    return structs.disk_list(ssvrid, _page(after, limit))
+
+
+def _page(after: int, limit: int) -> tree.Page:
+    if after < 0 or limit < 0:
+        raise Invalid("after and limit are 0 or more")
+    return tree.Page(after, min(limit, MOST))
 
 
 # -- what nodes and monitors tell -----------------------------------------------------------------
@@ -237,9 +182,22 @@ def list_events(*, event_status: int = 0, all: int = 0) -> list[Struct]:  # noqa
     return [event for event in events if event["event_status"] == event_status or all]
 
 
-def list_jobs() -> list[Struct]:
-    """Return the work that is under way or waiting, oldest first, with its progress."""
-    return [_job(job) for job in Job.objects.filter(state=Job.State.OPEN).order_by("pk")]
+def list_jobs(*, after: int = 0, limit: int = 0) -> list[Struct]:
+    """Return the work that is under way or waiting, oldest first, with its progress.
+
+    limit of it, whose eventids are beyond after.
+    """
+    page = _page(after, limit)
+    rows = Job.objects.filter(state=Job.State.OPEN, pk__gt=page.after).order_by("pk")
+    return [_job(job) for job in rows[: page.limit or None]]
+
+
+def show_job(*, eventid: int) -> Struct:
+    """Return a job as vastsky.listJobs does, be it over or not; ENOENT once it is forgotten."""
+    job = Job.objects.filter(pk=eventid).first()
+    if job is None:
+        raise NotFound(f"there is no job {eventid}")
+    return _job(job)
 
 
 def list_orphans(*, after: int = 0) -> list[Struct]:
@@ -297,6 +255,7 @@ def _job(job: Job) -> Struct:
     return {
         "eventid": job.pk,
         "kind": job.kind,
+        "state": job.state,
         "subject": job.subject,
         "step": job.asked,
         "waiting": job.waiting,
@@ -313,11 +272,6 @@ def _job(job: Job) -> Struct:
 
 
 PROCEDURES: dict[str, Callable[..., Any]] = {
-    "createLogicalVolume": create_logical_volume,
-    "createSnapshot": create_snapshot,
-    "deleteLogicalVolume": delete_logical_volume,
-    "attachLogicalVolume": attach_logical_volume,
-    "detachLogicalVolume": detach_logical_volume,
     "listLogicalVolumes": list_logical_volumes,
     "showLogicalVolume": show_logical_volume,
     "listHeadServers": list_head_servers,
@@ -330,8 +284,8 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     "notifyShredFinished": notify_shred_finished,
     "notifyRebuildMirrorFinished": notify_rebuild_mirror_finished,
     "shutdownAll": shutdown_all,
-    "vastsky.forceAttach": force_attach,
     "vastsky.listJobs": list_jobs,
+    "vastsky.showJob": show_job,
     "vastsky.listOrphans": list_orphans,
     "vastsky.listWaiting": list_waiting,
 }

@@ -12,7 +12,7 @@ from agents.xmlrpc import INT_MAX
 from inventory.errors import NotFound
 from volumes.models import Attachment, Replica
 from volumes.reports import tree
-from volumes.reports.tree import DiskRow, MirrorReplicaRow, VolumeRow
+from volumes.reports.tree import ALL, DiskRow, MirrorReplicaRow, Page, VolumeRow
 
 Struct = dict[str, Any]
 
@@ -41,12 +41,17 @@ BIND: dict[str, tuple[int, int]] = {
 DETACHED = ("", 0)
 
 
-def volume_list() -> list[Struct]:
-    """Describe all volumes, as listLogicalVolumes answers."""
-    rows = tree.volumes(Q())
-    attachments, faulty = tree.attachments(Q()), tree.faulty_volumes(Q())
+def volume_list(page: Page = ALL) -> list[Struct]:
+    """Describe all volumes, or a page of them, as listLogicalVolumes answers."""
+    rows = tree.volumes(Q(), page)
+    ids = [row.id for row in rows]
+    group, mirror, snapshots = Q(), Q(), rows
+    if page.limit:
+        group = Q(volume__in={row.origin_id or row.id for row in rows})
+        mirror, snapshots = Q(mirror__volume__in=ids), tree.volumes(Q(origin__in=ids))
+    attachments, faulty = tree.attachments(group), tree.faulty_volumes(mirror)
     children: dict[int, list[Struct]] = defaultdict(list)
-    for row in rows:
+    for row in snapshots:
         if row.origin_id:
             children[row.origin_id].append(_association(row.id))
     return [
@@ -90,9 +95,9 @@ def volume_tree(*, lvolid: int = 0, lvolname: str = "") -> Struct:
     return root
 
 
-def head_list(head_id: int) -> list[Struct]:
+def head_list(head_id: int, page: Page = ALL) -> list[Struct]:
     """Describe one head server, or all, as listHeadServers answers."""
-    rows = tree.heads(Q(pk=head_id) if head_id else Q())
+    rows = tree.heads(Q(pk=head_id)) if head_id else tree.heads(Q(), page)
     if head_id and not rows:
         raise NotFound(f"there is no head server {head_id}")
     addresses, rebuilds = tree.addresses("head"), tree.rebuilds_by_head()
@@ -107,9 +112,9 @@ def head_list(head_id: int) -> list[Struct]:
     ]
 
 
-def storage_list(storage_id: int) -> list[Struct]:
+def storage_list(storage_id: int, page: Page = ALL) -> list[Struct]:
     """Describe one storage server, or all, as listStorageServers answers."""
-    rows = tree.storages(Q(pk=storage_id) if storage_id else Q())
+    rows = tree.storages(Q(pk=storage_id)) if storage_id else tree.storages(Q(), page)
     if storage_id and not rows:
         raise NotFound(f"there is no storage server {storage_id}")
     addresses, rebuilds = tree.addresses("storage"), tree.rebuilds_by_storage()
@@ -127,7 +132,7 @@ def storage_list(storage_id: int) -> list[Struct]:
     ]
 
 
-def disk_list(storage_id: int) -> list[Struct]:
+def disk_list(storage_id: int, page: Page = ALL) -> list[Struct]:
     """Describe the disks of one storage server, or all, as listPhysicalDisks answers."""
     if storage_id and not tree.storages(Q(pk=storage_id)):
         raise NotFound(f"there is no storage server {storage_id}")
@@ -144,7 +149,7 @@ def disk_list(storage_id: int) -> list[Struct]:
             "available": min(available.get(row.id, 0), INT_MAX),
             "capacity": min(row.capacity_gb, INT_MAX),
         }
-        for row in tree.disks(Q(server=storage_id) if storage_id else Q())
+        for row in tree.disks(Q(server=storage_id) if storage_id else Q(), page)
     ]
 
 

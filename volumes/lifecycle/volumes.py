@@ -27,6 +27,14 @@ def check_name(name: str) -> None:
         raise Invalid(f"{name!r} has another meaning and cannot name a volume")
 
 
+def check_size(capacity_gb: int, redundancy: int) -> None:
+    """Refuse a size or a redundancy that no volume may have."""
+    if capacity_gb not in CAPACITY_GB:
+        raise Invalid(f"a volume has 1 to {CAPACITY_GB[-1]} GB, not {capacity_gb}")
+    if redundancy not in REDUNDANCY:
+        raise Invalid(f"a volume is kept in 2 to {REDUNDANCY[-1]} replicas, not {redundancy}")
+
+
 @write_lock()
 def create_volume(
     *, name: str, capacity_gb: int, redundancy: int = 3, tags: str = ""
@@ -34,10 +42,7 @@ def create_volume(
     """Reserve room for every replica and record the volume; all or nothing."""
     recovery.refuse(f"creating {name[:80]}")
     check_name(name)
-    if capacity_gb not in CAPACITY_GB:
-        raise Invalid(f"a volume has 1 to {CAPACITY_GB[-1]} GB, not {capacity_gb}")
-    if redundancy not in REDUNDANCY:
-        raise Invalid(f"a volume is kept in 2 to {REDUNDANCY[-1]} replicas, not {redundancy}")
+    check_size(capacity_gb, redundancy)
     volume = LogicalVolume(
         name=name,
         capacity_gb=capacity_gb,

@@ -74,6 +74,16 @@ def start_evacuation(place: Place) -> Job:
     return job
 
 
+def standing(place: Place, kind: Job.Kind) -> Job | None:
+    """Find the evacuation or maintenance of a place that nobody has ended; what is empty stays."""
+    here = Q(disk=place) if isinstance(place, Disk) else Q(server=place)
+    latest = Job.objects.filter(here, kind=kind).order_by("-pk").first()
+    if latest is None or latest.state == Job.State.OPEN:
+        return latest
+    emptied = kind == Job.Kind.EVACUATE and place.priority == Priority.EVACUATE
+    return latest if emptied and latest.state == Job.State.DONE else None
+
+
 @write_lock()
 def start_maintenance(place: Place, minutes: int) -> Job:
     """Leave a place alone for a while: nothing new lands there, and its silence replaces nothing.

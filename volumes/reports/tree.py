@@ -58,10 +58,25 @@ class DiskRow(NamedTuple):
     capacity_gb: int
 
 
-def volumes(which: Q) -> list[VolumeRow]:
+class Page(NamedTuple):
+    """A part of a list that is in the order of ids: those beyond one, so many; 0: all."""
+
+    after: int = 0
+    limit: int = 0
+
+    @property
+    def rows(self) -> slice:
+        """How many rows it has at most."""
+        return slice(self.limit or None)
+
+
+ALL = Page()
+
+
+def volumes(which: Q, page: Page = ALL) -> list[VolumeRow]:
     """Read volumes in the order of their ids."""
-    rows = LogicalVolume.objects.filter(which).order_by("id").values_list(*VolumeRow._fields)
-    return list(map(VolumeRow._make, rows))
+    rows = LogicalVolume.objects.filter(which, id__gt=page.after).order_by("id")
+    return list(map(VolumeRow._make, rows.values_list(*VolumeRow._fields)[page.rows]))
 
 
 def with_snapshots(*, lvolid: int = 0, lvolname: str = "") -> list[VolumeRow]:
@@ -117,22 +132,22 @@ def faulty_volumes(which: Q) -> set[int]:
     return set(rows.distinct())
 
 
-def heads(which: Q) -> list[ServerRow]:
+def heads(which: Q, page: Page = ALL) -> list[ServerRow]:
     """Read head servers."""
-    rows = HeadServer.objects.filter(which).order_by("id").values_list(*ServerRow._fields)
-    return list(map(ServerRow._make, rows))
+    rows = HeadServer.objects.filter(which, id__gt=page.after).order_by("id")
+    return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)[page.rows]))
 
 
-def storages(which: Q) -> list[ServerRow]:
+def storages(which: Q, page: Page = ALL) -> list[ServerRow]:
     """Read storage servers."""
-    rows = StorageServer.objects.filter(which).order_by("id").values_list(*ServerRow._fields)
-    return list(map(ServerRow._make, rows))
+    rows = StorageServer.objects.filter(which, id__gt=page.after).order_by("id")
+    return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)[page.rows]))
 
 
-def disks(which: Q) -> list[DiskRow]:
+def disks(which: Q, page: Page = ALL) -> list[DiskRow]:
     """Read disks."""
-    rows = Disk.objects.filter(which).order_by("id").values_list(*DiskRow._fields)
-    return list(map(DiskRow._make, rows))
+    rows = Disk.objects.filter(which, id__gt=page.after).order_by("id")
+    return list(map(DiskRow._make, rows.values_list(*DiskRow._fields)[page.rows]))
 
 
 def addresses(kind: str) -> dict[int, list[str]]:

@@ -1,0 +1,90 @@
+"""The noun event: what happened in the cluster."""
+
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from vastsky_client import words as old_words
+from vastsky_client.api import structs
+from vastsky_client.command import words
+from vastsky_client.command.names import KINDS_OF
+from vastsky_client.command.session import Session
+from vastsky_client.command.table import Argument, Column, Command, Noun
+
+PAGE = 1000
+
+
+def list_events(session: Session, given: Namespace) -> list[structs.EventEntry]:
+    """List what happened, newest first."""
+    about = {
+        **_object(session, given),
+        "eventid": given.job or 0,
+        "severity": given.severity,
+        "kind": given.event_kind,
+        "since": given.since,
+        "until": given.until,
+    }
+    return list(islice(_pages(session, about, min(given.limit, PAGE)), given.limit))
+
+
+def _pages(session: Session, about: dict[str, Any], limit: int) -> Iterator[structs.EventEntry]:
+    cursor = ""
+    while True:
+        asked = {**about, "limit": limit, "cursor": cursor}
+        page = session.ask(lambda asked=asked: session.manager.events(**asked))  # type: ignore[misc]
+        yield from page["events"]
+        cursor = page["cursor"]
+        if not cursor:
+            return
+
+
+def _object(session: Session, given: Namespace) -> dict[str, int]:
+    """Tell what the events are to be about."""
+    if given.volume:
+        which = session.names.volume(given.volume)
+        if "lvolid" not in which:
+            (volume,) = session.manager.list_logical_volumes(**which)
+            which = {"lvolid": volume["lvolid"]}
+        return which
+    if given.place:
+        return session.names.place(given.place, KINDS_OF[given.kind])
+    return {}
+
+
+EVENT = Noun(
+    "event",
+    "what happened in the cluster",
+    (
+        Command(
+            "event", "list", "List what happened, newest first.",
+            "event list --volume db --severity warning --since 2026-11-28T06:00:00Z", list_events,
+            (
+                Argument("--volume", "only what happened to this volume", words.VOLUME.read,
+                         words.volumes),
+                Argument("--place", "only what happened to this server or disk",
+                         words.MORTAL.read, words.everything),
+                words.KIND,
+                Argument("--job", "only events of this job", old_words.whole_number, words.jobs),
+                Argument("--severity", "the least", choices=("info", "warning", "error"),
+                         default="info"),
+                Argument("--event-kind", "such as degraded, healed, offline", default=""),
+                Argument("--since", "from this moment on, such as 2026-11-28T06:00:00Z",
+                         default=""),
+                Argument("--until", "before this moment", default=""),
+                Argument("--limit", "at most so many; 100 if not given", words.some, default=100),
+            ),
+            returns=list[structs.EventEntry],
+            columns=(
+                Column("TIME", lambda event: event["time"][:19]),
+                Column("SEVERITY", lambda event: event["severity"]),
+                Column("KIND", lambda event: event["kind"]),
+                Column("WHAT", lambda event: event["name"] or event["object"]),
+                Column("CAUSE", lambda event: event["cause"] or "-"),
+                Column("JOB", lambda event: event["eventid"] or "-", right=True),
+                Column("BY", lambda event: event["actor"]),
+            ),
+            methods=("vastsky.listEvents",),
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,136 @@
+"""What `--json` prints: the API's structs, with the names of servers beside their ids."""
+
+from collections.abc import Iterable
+from typing import Any, TypedDict
+
+from vastsky_client.api import structs
+from vastsky_client.command.names import Names
+
+
+class VolumeRow(structs.Volume):
+    """A volume."""
+
+    hsvrname: str
+
+
+class HeadRow(structs.Head):
+    """A head server."""
+
+    hsvrname: str
+
+
+class StorageRow(structs.Storage):
+    """A storage server."""
+
+    ssvrname: str
+
+
+class DiskRow(structs.Disk):
+    """A disk."""
+
+    ssvrname: str
+
+
+class JobRow(structs.Job):
+    """A job; `about` is its subject with names in place of ids."""
+
+    ssvrname: str
+    about: str
+
+
+class ReplicaRow(structs.PlannedReplica):
+    """Where a replica would lie."""
+
+    ssvrname: str
+
+
+class MirrorRow(TypedDict):
+    """A mirror of a volume that might be created."""
+
+    capacity: int
+    replicas: list[ReplicaRow]
+
+
+class PlanRow(TypedDict):
+    """Where a volume would lie."""
+
+    mirrors: list[MirrorRow]
+
+
+class ContentRow(structs.Content):
+    """What one replica has where replicas differ."""
+
+    ssvrname: str
+
+
+class BlockRow(TypedDict):
+    """What differs between replicas."""
+
+    blockid: int
+    eventid: int
+    lvolid: int
+    lvolname: str
+    mirrorid: int
+    offset: str
+    length: int
+    source: int
+    contents: list[ContentRow]
+
+
+class ServerRow(TypedDict):
+    """A server of either kind: the id of the other is 0."""
+
+    hsvrid: int
+    ssvrid: int
+    name: str
+    host_name: str
+    version: str
+    priority: int
+    resync: int
+    ip_data: list[str]
+
+
+class Id(TypedDict):
+    """What was made."""
+
+    lvolid: int
+    lvolname: str
+
+
+class Secret(TypedDict):
+    """A token that was made."""
+
+    name: str
+    token: str
+
+
+class Backup(TypedDict):
+    """When the last backup of the database was written."""
+
+    backed_up: str
+
+
+class Resumed(TypedDict):
+    """How many servers may register again."""
+
+    servers: int
+
+
+def structs_of(found: Iterable[Any]) -> list[dict[str, Any]]:
+    """Take typed structs for what they are on the wire, where a key is computed."""
+    return [dict(row) for row in found]
+
+
+def named(names: Names, value: Any) -> Any:
+    """Put the name of the server beside each id of one, and into what a job is about."""
+    if isinstance(value, list):
+        return [named(names, one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    row = {key: named(names, member) for key, member in value.items()}
+    for kind in ("hsvrid", "ssvrid"):
+        if kind in row:
+            row[f"{kind[:4]}name"] = names.of(kind, row[kind])
+    if "subject" in row:
+        row["about"] = names.instead_of_ids(row["subject"])
+    return row
