@@ -58,6 +58,7 @@ class AgentCore:
         self.orders = Orders(self.journal, self.fences)
         self.manager = ManagerClient(config.manager_endpoint, config.token_name, config.token_file)
         self.outbox = Outbox(self.manager)
+        self.identity = config.identity
 
     def methods(self) -> dict[str, Method]:
         """Name what every agent can be told."""

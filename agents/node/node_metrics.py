@@ -1,19 +1,29 @@
 """What agents of both kinds tell: who they are, what they do, what they could not say yet."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterator
 
 from agents import own_process
+from agents.certificate_end import end_of
 from agents.engines.base import OperationFigures
 from agents.exposition import Distribution, Family, Sample, counter, gauge, histogram
+from agents.identity import Identity
 from agents.node.orders import Orders
 from agents.node.outbox import Outbox
 from agents.ondisk import MIB
 from agents.version import VERSION
 
+logger = logging.getLogger(__name__)
+
 AGENT = gauge("vastsky_agent_info", "1; the labels tell which agent answers.", "kind", "version")
 SERVER = gauge(
     "vastsky_agent_server_id", "The number that the manager gave this node; 0: none yet."
+)
+CERTIFICATE = gauge(
+    "vastsky_agent_certificate_end_timestamp_seconds",
+    "When a certificate of this node ends, in Unix time.",
+    "certificate",
 )
 UNTOLD = gauge(
     "vastsky_agent_notifications_waiting", "Notifications that the manager has not taken yet."
@@ -27,7 +37,9 @@ SIZE = gauge(
 )
 
 
-def tell(kind: str, server_id: int, orders: Orders, outbox: Outbox) -> Iterator[Sample]:
+def tell(
+    kind: str, server_id: int, orders: Orders, outbox: Outbox, identity: Identity | None
+) -> Iterator[Sample]:
     """Tell of the agent itself."""
     yield AGENT.of(1, kind, VERSION)
     yield SERVER.of(server_id)
@@ -42,7 +54,18 @@ def tell(kind: str, server_id: int, orders: Orders, outbox: Outbox) -> Iterator[
         yield ORDERS.of(count, order)
         yield DONE.of(done[order] * MIB, order)
         yield SIZE.of(size[order] * MIB, order)
+    yield from _certificates(identity)
     yield from own_process.tell()
+
+
+def _certificates(identity: Identity | None) -> Iterator[Sample]:
+    """Read the files anew: they may be replaced while we run. What cannot be read has no sample."""
+    files = {"node": identity.certificate, "authority": identity.authority} if identity else {}
+    for name, path in files.items():
+        try:
+            yield CERTIFICATE.of(end_of(path).timestamp(), name)
+        except (OSError, ValueError) as error:
+            logger.warning("%s: %s", path, error)
 
 
 class RequestFamilies:

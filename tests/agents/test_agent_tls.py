@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
+from agents.certificate_end import end_of
 from agents.client import AgentUnreachable, HeadAgent
 from agents.identity import Identity, trusting
 from agents.node.config import ConfigError, HeadConfig, load_config
@@ -56,6 +58,23 @@ def serve(
     yield start
     for server in servers:
         server.stop()
+
+
+@pytest.mark.parametrize("name", ["node", "authority"])
+def test_a_node_reads_when_its_certificates_end(folder: Path, name: str) -> None:
+    path = folder / f"{name}.pem"
+    known = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+
+    assert end_of(path) == known
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "-----BEGIN CERTIFICATE-----\nMAA=\n"])
+def test_what_is_no_certificate_has_no_end(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "node.pem"
+    path.write_text(text)
+
+    with pytest.raises(ValueError, match=r"PEM|no certificate"):
+        end_of(path)
 
 
 def test_the_manager_is_obeyed_on_every_address(

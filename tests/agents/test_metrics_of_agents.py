@@ -1,7 +1,9 @@
 """Agents tell a monitoring system what they serve, on a port of its own, to whom they are told."""
 
 import http.client
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from agents.client import StorageAgent
 from agents.engines.base import DURATIONS
 from agents.exposition import families_of
+from agents.identity import Identity
 from agents.node import node_metrics
 from agents.node.head import head_metrics
 from agents.node.storage import storage_metrics
@@ -18,6 +21,7 @@ from agents.version import VERSION
 from deploy.local.nbd import NbdClient, NbdError
 from tests.agents.pool import LVOL, SNAP, Pool, open_device
 from tests.metrics.scrape import Scrape
+from vastsky_site.access import certificates
 
 GB = 1 << 30
 READERS = ["127.0.0.0/8"]
@@ -176,6 +180,25 @@ def test_what_a_device_refuses_is_no_error_of_a_disk(
         told = scrape(head)
 
     assert told.value("vastsky_head_request_errors_total", lvolid=LVOL, operation="read") == 0
+
+
+def test_a_node_with_certificates_tells_their_ends_in_the_clear(
+    node: Any, free_port: Callable[[], int], tmp_path: Path
+) -> None:
+    """Who reads metrics needs none, and could not command the node with what it has."""
+    folder, addresses = tmp_path / "tls", node.settings["addresses"]
+    certificates.issue(folder, "manager", ["localhost"], may_call=True)
+    certificates.issue(folder, "node", addresses)
+    names = {"certificate": "node.pem", "key": "node.key", "authority": "authority.pem"}
+    tls = {f"tls_{what}": str(folder / name) for what, name in names.items()}
+    manager = Identity(folder / "manager.pem", folder / "manager.key", folder / "authority.pem")
+    node.agent = StorageAgent(addresses, node.settings["port"], identity=manager)
+    tell_metrics(node, free_port(), **tls)
+
+    ends = scrape(node).values("vastsky_agent_certificate_end_timestamp_seconds", "certificate")
+
+    assert ends["node"] == pytest.approx(time.time() + 3650 * 86400, abs=2 * 86400)
+    assert set(ends) == {"node", "authority"}
 
 
 def test_counts_outlive_the_agent(scraped: Any, free_port: Callable[[], int]) -> None:

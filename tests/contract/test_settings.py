@@ -36,6 +36,8 @@ def python(home: Path, *command: str, **env: str) -> subprocess.CompletedProcess
         ("VASTSKY_HEAD_AGENT_PORT", "65536"),
         ("VASTSKY_RECONCILE_SECONDS", "0"),
         ("VASTSKY_DEBUG", "perhaps"),
+        ("VASTSKY_METRICS_NETWORKS", "10.0.0.0/8,everybody"),
+        ("VASTSKY_METRICS_VOLUMES", "20001"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "sqlite://"),
         ("VASTSKY_HOME", "/dev/null/x"),

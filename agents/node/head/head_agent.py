@@ -90,7 +90,7 @@ class HeadRole:
     def metrics(self) -> Iterator[Sample]:
         """Tell a monitoring system what it does."""
         number, parts = self._registration.server_id, self._parts
-        yield from node_metrics.tell("head", number, parts.orders, parts.outbox)
+        yield from node_metrics.tell("head", number, parts.orders, parts.outbox, parts.identity)
         groups = self._groups.tell(STATE_SECONDS)
         yield from head_metrics.tell(groups, self._engine.figures())
 

@@ -114,7 +114,7 @@ class StorageRole:
     def metrics(self) -> Iterator[Sample]:
         """Tell a monitoring system what it does."""
         number, parts = self._registration.server_id, self._parts
-        yield from node_metrics.tell("storage", number, parts.orders, parts.outbox)
+        yield from node_metrics.tell("storage", number, parts.orders, parts.outbox, parts.identity)
         yield from storage_metrics.tell(self._disks, self._engine, self._patrol)
 
     def tick(self) -> None:
