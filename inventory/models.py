@@ -413,3 +413,52 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor}: {self.verb} {self.subject}"
+
+
+class Member(models.Model):
+    """A machine that was invited to the cluster or has joined it; it may be a head and a storage.
+
+    An invitation is used by the first key that comes with its secret, and by no other one.
+    """
+
+    class Roles(models.TextChoices):
+        """What a machine may join as."""
+
+        HEAD = "head", "head"
+        STORAGE = "storage", "storage"
+        BOTH = "head,storage", "head and storage"
+
+    name = models.CharField(max_length=63, unique=True)
+    roles = models.CharField(max_length=12, choices=Roles, default=Roles.BOTH)
+    secret_hash = models.CharField(max_length=64, blank=True, help_text="of the join string")
+    invited_until = models.DateTimeField(null=True, blank=True)
+    used_by = models.CharField(max_length=64, blank=True, help_text="the key that used it")
+    public_key = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the node's key")
+    addresses = models.CharField(max_length=31, blank=True, help_text="one or two, with commas")
+    token_name = models.CharField(max_length=64, blank=True)
+    certificate_ends = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        verbose_name = "member"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(roles__in=["head", "storage", "head,storage"]),
+                name="member_roles_known",
+            ),
+            models.UniqueConstraint(
+                fields=["secret_hash"],
+                condition=~Q(secret_hash=""),
+                name="member_secret_is_one_members",
+            ),
+            models.CheckConstraint(
+                condition=Q(secret_hash="") | Q(invited_until__isnull=False),
+                name="member_invitation_ends",
+            ),
+            models.CheckConstraint(
+                condition=Q(public_key="") | (~Q(addresses="") & ~Q(token_name="")),
+                name="member_that_joined_is_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"node {self.name}"

@@ -168,6 +168,8 @@ VASTSKY_HEAD_AGENT_PORT = _whole("VASTSKY_HEAD_AGENT_PORT", 8882, highest=65535)
 VASTSKY_STORAGE_AGENT_PORT = _whole("VASTSKY_STORAGE_AGENT_PORT", 8883, highest=65535)
 VASTSKY_IDENTITY = _identity()
 """Without it only agents on this machine obey (docs/access.md)."""
+VASTSKY_MANAGER_URLS = _words("VASTSKY_MANAGER_URLS", "")
+"""Where nodes reach the managers, as https://10.1.0.1:8881: what a join string says."""
 VASTSKY_AGENT_TIMEOUT = _whole("VASTSKY_AGENT_TIMEOUT", 2)
 """Seconds that a node has to answer reconcile's question."""
 VASTSKY_RECONCILE_SECONDS = _whole("VASTSKY_RECONCILE_SECONDS", _whole("VASTSKY_SWEEP_SECONDS", 5))
@@ -233,6 +235,7 @@ MIDDLEWARE = [
     "vastsky_site.api.endpoint.rpc_first",
     "vastsky_site.health.health_first",
     "vastsky_site.metrics.metrics_first",
+    "vastsky_site.join_door.join_first",
     "django.middleware.security.SecurityMiddleware",
     "vastsky_site.access.middleware.restrict_browser",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -79,6 +79,7 @@ class NodeConfig:
     tls_authority: Path = Path()
     metrics_port: int = METRICS_OFF
     metrics_networks: tuple[str, ...] = ("127.0.0.0/8",)
+    other_managers: tuple[str, ...] = ()
 
     @property
     def identity(self) -> Identity | None:
@@ -88,9 +89,14 @@ class NodeConfig:
         return Identity(self.tls_certificate, self.tls_key, self.tls_authority)
 
     @property
-    def manager_endpoint(self) -> Endpoint:
-        """Where the manager listens; ConfigError unless `manager` is an http or https URL."""
-        return _endpoint(self.manager, self.tls_authority)
+    def managers(self) -> tuple[str, ...]:
+        """All URLs of managers, in the order in which they are tried."""
+        return (self.manager, *self.other_managers)
+
+    @property
+    def manager_endpoints(self) -> tuple[Endpoint, ...]:
+        """Where managers listen; ConfigError unless each is an http or https URL."""
+        return tuple(_endpoint(url, self.tls_authority) for url in self.managers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +238,7 @@ def _value(kind: Any, value: object, where: str) -> Any:
 
 def _check(config: NodeConfig) -> None:
     known = [member.name for member in fields(config)]
-    _ = config.manager_endpoint
+    _ = config.manager_endpoints
     if len(config.addresses) not in (1, 2):
         raise ConfigError("addresses: one or two are wanted")
     for n, address in enumerate(config.addresses):

@@ -56,7 +56,7 @@ class AgentCore:
         self.fences = Fences(self.store)
         self.journal = Journal(self.store)
         self.orders = Orders(self.journal, self.fences)
-        self.manager = ManagerClient(config.manager_endpoint, config.token_name, config.token_file)
+        self.manager = ManagerClient(config.manager_endpoints, config.token_name, config.token_file)
         self.outbox = Outbox(self.manager)
         self.identity = config.identity
 

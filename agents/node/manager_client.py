@@ -2,6 +2,7 @@
 
 import base64
 import errno
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,40 @@ class NoManager(Exception):
 class ManagerClient:
     """Calls the manager's methods, with this node's token if it has one."""
 
-    def __init__(self, peer: Endpoint, token_name: str = "", token_file: Path = Path()) -> None:
-        self._peer = peer
+    def __init__(
+        self, peers: Sequence[Endpoint], token_name: str = "", token_file: Path = Path()
+    ) -> None:
+        self._peers = tuple(peers)
+        self._first = 0
         self._token_name = token_name
         self._token_file = token_file
 
     def call(self, method: str, /, **struct: Any) -> Any:
-        """Call one method; its refusal is a Fault, anything that may pass is NoManager."""
+        """Call one method; its refusal is a Fault, anything that may pass is NoManager.
+
+        Of several managers, or addresses of one, the one that answered last is asked first. The
+        next may be asked what the last one did already: all that agents call may come twice.
+        """
+        reasons: list[str] = []
+        first = self._first
+        for turn in range(len(self._peers)):
+            number = (first + turn) % len(self._peers)
+            try:
+                answer = self._ask(self._peers[number], method, struct)
+            except NoManager as error:
+                reasons.append(str(error))
+                continue
+            except Fault:
+                self._first = number
+                raise
+            self._first = number
+            return answer
+        raise NoManager("; ".join(reasons))
+
+    def _ask(self, peer: Endpoint, method: str, struct: dict[str, Any]) -> Any:
         try:
             return call(
-                self._authorized(),
+                self._authorized(peer),
                 method,
                 {"ver": VERSION, **struct},
                 deadline=Deadline(CALL_SECONDS),
@@ -43,13 +68,13 @@ class ManagerClient:
         except (Unreachable, Malformed, ConfigError) as error:
             raise NoManager(str(error)) from None
 
-    def _authorized(self) -> Endpoint:
+    def _authorized(self, peer: Endpoint) -> Endpoint:
         """Read the token anew for each call, so that it can be replaced while the agent runs."""
         if not self._token_name:
-            return self._peer
+            return peer
         pair = f"{self._token_name}:{read_token(self._token_file)}"
         encoded = base64.b64encode(pair.encode()).decode()
-        return replace(self._peer, authorization=f"Basic {encoded}")
+        return replace(peer, authorization=f"Basic {encoded}")
 
     def number(self, method: str, /, **struct: Any) -> int:
         """Call a method that answers an id."""

@@ -206,13 +206,13 @@ def web(folder: Path) -> Iterator[int]:
 
 def test_an_agent_calls_a_manager_that_its_authority_knows(folder: Path, web: int) -> None:
     known = partial(trusting, folder / "authority.pem")
-    manager = ManagerClient(Endpoint("localhost", web, secure=known))
+    manager = ManagerClient([Endpoint("localhost", web, secure=known)])
 
     assert manager.number("registerHeadServer") == 7
 
 
 def test_an_agent_tells_its_token_to_no_manager_that_it_cannot_know(web: int) -> None:
-    manager = ManagerClient(Endpoint("localhost", web, secure=partial(trusting, None)))
+    manager = ManagerClient([Endpoint("localhost", web, secure=partial(trusting, None))])
 
     with pytest.raises(NoManager, match="certificate"):
         manager.number("registerHeadServer")
@@ -238,7 +238,10 @@ def test_an_identity_is_three_files(folder: Path) -> None:
     config = load(folder, certificate="node.pem", key="node.key", authority="authority.pem")
 
     assert config.identity == identity(folder, "node")
-    assert (config.manager_endpoint.port, config.manager_endpoint.secure is None) == (443, False)
+    assert (config.manager_endpoints[0].port, config.manager_endpoints[0].secure is None) == (
+        443,
+        False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -269,4 +272,4 @@ def test_the_authority_alone_is_for_knowing_the_manager(folder: Path) -> None:
     config = load(folder, authority="authority.pem")
 
     assert config.identity is None
-    assert config.manager_endpoint.secure is not None
+    assert config.manager_endpoints[0].secure is not None

@@ -70,7 +70,7 @@ def load(tmp_path: Path, more: str) -> HeadConfig:
 
 
 def test_the_token_goes_with_every_call_and_may_be_replaced(door: Door, token_file: Path) -> None:
-    manager = ManagerClient(door.peer, "node-1", token_file)
+    manager = ManagerClient([door.peer], "node-1", token_file)
 
     assert manager.number("registerHeadServer") == 7
     token_file.write_text("other")
@@ -82,12 +82,12 @@ def test_the_token_goes_with_every_call_and_may_be_replaced(door: Door, token_fi
 
 def test_without_a_token_none_is_sent_and_401_may_pass(door: Door) -> None:
     with pytest.raises(NoManager, match="401"):
-        ManagerClient(door.peer).call("vastsky.clusterInfo")
+        ManagerClient([door.peer]).call("vastsky.clusterInfo")
     assert door.heard == [None]
 
 
 def test_a_token_that_went_away_may_come_back(door: Door, token_file: Path) -> None:
-    manager = ManagerClient(door.peer, "node-1", token_file)
+    manager = ManagerClient([door.peer], "node-1", token_file)
     token_file.unlink()
 
     with pytest.raises(NoManager, match="token_file"):

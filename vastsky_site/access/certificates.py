@@ -1,5 +1,6 @@
 """The cluster's own certificates: an authority's, the manager's, and one for each node."""
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -19,9 +21,12 @@ AUTHORITY = "authority"
 NAME = re.compile(r"[a-zA-Z0-9][-.a-zA-Z0-9]{0,62}")
 LIFETIME = timedelta(days=3650)
 """As long for all: against a key that got lost helps a new authority, with new certificates."""
+RENEWED_LIFETIME = timedelta(days=730)
+"""Of the certificates of nodes that joined: they renew them by themselves."""
 SERVER, CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
 Key = ec.EllipticCurvePrivateKey
+PublicKey = ec.EllipticCurvePublicKey
 
 
 def issue(folder: Path, name: str, addresses: Sequence[str], *, may_call: bool = False) -> None:
@@ -38,20 +43,71 @@ def issue(folder: Path, name: str, addresses: Sequence[str], *, may_call: bool =
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / f"{AUTHORITY}.pem").exists():
         _make_authority(folder)
-    authority, authority_key = _read_authority(folder)
     key = ec.generate_private_key(ec.SECP256R1())
+    usage = [SERVER, CLIENT] if may_call else [SERVER]
+    certificate = _certify(
+        folder, name, addresses, key.public_key(), usage=usage, lifetime=LIFETIME
+    )
+    _write(folder, name, key, certificate)
+
+
+def read_request(pem: str) -> PublicKey:
+    """Read a certificate request: the key that it was made with; Invalid if it is none of ours.
+
+    What else it says is not looked at: the manager decides what a certificate says.
+    """
+    try:
+        request = x509.load_pem_x509_csr(pem.encode())
+        key = request.public_key()
+        valid = request.is_signature_valid
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise Invalid("the certificate request cannot be read") from None
+    if not valid or not isinstance(key, PublicKey) or key.curve.name != ec.SECP256R1.name:
+        raise Invalid("a certificate request is signed with a key of its own, on secp256r1")
+    return key
+
+
+def sign(folder: Path, name: str, addresses: Sequence[str], key: PublicKey) -> x509.Certificate:
+    """Certify a node's own key by the folder's authority; it may answer there, and never call."""
+    try:
+        return _certify(folder, name, addresses, key, usage=[SERVER], lifetime=RENEWED_LIFETIME)
+    except OSError as error:
+        text = f"this manager cannot sign certificates: {AUTHORITY}.key: {error.strerror}"
+        raise Invalid(text) from None
+
+
+def digest(key: PublicKey) -> str:
+    """Name a key, by the SHA-256 of what anybody may know of it."""
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return hashlib.sha256(key.public_bytes(serialization.Encoding.DER, form)).hexdigest()
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """Write a certificate as text."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _certify(
+    folder: Path,
+    name: str,
+    addresses: Sequence[str],
+    key: PublicKey,
+    *,
+    usage: Sequence[x509.ObjectIdentifier],
+    lifetime: timedelta,
+) -> x509.Certificate:
+    authority, authority_key = _read_authority(folder)
     its_key = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     signer = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(its_key)
-    draft = (
-        _draft(_subject(name), authority.subject, key)
+    end = min(datetime.now(UTC) + lifetime, authority.not_valid_after_utc)
+    return (
+        _draft(_subject(name), authority.subject, key, end)
         .add_extension(signer, critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_alternatives(addresses), critical=False)
-        .add_extension(
-            x509.ExtendedKeyUsage([SERVER, CLIENT] if may_call else [SERVER]), critical=True
-        )
+        .add_extension(x509.ExtendedKeyUsage(usage), critical=True)
+        .sign(authority_key, SHA256())
     )
-    _write(folder, name, key, draft.sign(authority_key, SHA256()))
 
 
 def _make_authority(folder: Path) -> None:
@@ -69,7 +125,7 @@ def _make_authority(folder: Path) -> None:
         decipher_only=False,
     )
     draft = (
-        _draft(subject, subject, key)
+        _draft(subject, subject, key.public_key(), datetime.now(UTC) + LIFETIME)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
     )
@@ -84,18 +140,20 @@ def _read_authority(folder: Path) -> tuple[x509.Certificate, Key]:
     return x509.load_pem_x509_certificate((folder / f"{AUTHORITY}.pem").read_bytes()), key
 
 
-def _draft(subject: x509.Name, issuer: x509.Name, key: Key) -> x509.CertificateBuilder:
+def _draft(
+    subject: x509.Name, issuer: x509.Name, key: PublicKey, end: datetime
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         # An hour ago: the nodes' clocks may be behind.
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + LIFETIME)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .not_valid_after(end)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

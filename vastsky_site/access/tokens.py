@@ -23,9 +23,12 @@ USE_NOTED = timedelta(minutes=1)
 
 @transaction.atomic
 def create_token(
-    *, name: str, role: str, head: int | None = None, storage: int | None = None
+    *, name: str, role: str, head: int | None = None, storage: int | None = None, text: str = ""
 ) -> tuple[ApiToken, str]:
-    """Make a token; what is returned beside the row is its text, which nobody can see again."""
+    """Make a token; what is returned beside the row is its text, which nobody can see again.
+
+    A `text` that is given is as hard to guess as the one that is made otherwise.
+    """
     if not NAME.fullmatch(name):
         raise Invalid(f"a token's name is 1 to 64 of -._a-zA-Z0-9, not {name[:80]!r}")
     if role not in Role.values:
@@ -36,7 +39,7 @@ def create_token(
         raise Invalid(f"there is no {HeadServer(pk=head)}")
     if storage and not StorageServer.objects.filter(pk=storage).exists():
         raise Invalid(f"there is no {StorageServer(pk=storage)}")
-    text = PREFIX + secrets.token_urlsafe(32)
+    text = text or PREFIX + secrets.token_urlsafe(32)
     row = ApiToken(
         name=name,
         role=role,

@@ -56,6 +56,24 @@ def open_disk(
         raise
 
 
+def look_at(path: str, cluster: str) -> Label | None:
+    """Look at a disk that is to be taken, and write nothing: its label, None where it is blank.
+
+    UnusableDisk if an agent of this cluster would not take it.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = size_of(fd)
+        if size < SMALLEST_DISK_GB * GB:
+            raise UnusableDisk(_beyond(size), errno.EINVAL)
+        label = _find_label(fd, size, DiskConfig(path), "", search_path)
+    finally:
+        os.close(fd)
+    if label is not None and label.cluster != cluster:
+        raise UnusableDisk(f"it belongs to cluster {label.cluster}", errno.EEXIST)
+    return label
+
+
 def remembered(store: StateStore, path: str) -> str:
     """Recall which disk was seen at a path, and of how many bytes; "" if none was."""
     return store.fact(_memory(path))

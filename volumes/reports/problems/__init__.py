@@ -49,6 +49,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += volumes.find_attachments(what_is_out)
     found += work.find_jobs(now, what_is_out, degraded)
     found += hardware.find_refused_nodes()
+    found += hardware.find_certificates()
     found += hardware.find_servers(what_is_out)
     found += hardware.find_networks()
     found += hardware.find_disks(what_is_out)
@@ -77,6 +78,7 @@ def is_anything_wrong() -> bool:
         networks.half_silent(),
         Disk.objects.filter(priority__in=OUT),
         RefusedDisk.objects.all(),
+        hardware.ending_certificates(),
         StorageServer.objects.filter(halted=True),
         LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False)),
         Orphan.objects.all(),

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Model
+from django.db.models import Model, QuerySet
+from django.utils import timezone
 
 from inventory import clock, refused_nodes
 from inventory.models import (
@@ -13,6 +14,7 @@ from inventory.models import (
     Disk,
     Extent,
     HeadServer,
+    Member,
     Priority,
     RefusedDisk,
     StorageServer,
@@ -25,6 +27,7 @@ from volumes.reports.problems.problem import Kind, Problem, Risk, key_of
 
 GONE = "is not there any more: put it in again, there or in another server, or delete it here"
 FAILED = "failed: replace it; on its page it is taken back, or deleted"
+CERTIFICATE_ENDS = timedelta(days=30)
 SERVERS = Kind("server is out of service or silent", "servers are out of service or silent")
 
 
@@ -39,6 +42,24 @@ def find_refused_nodes() -> Iterator[Problem]:
             f"it is node {row.node_uuid}: {row.reason}",
             clock.on_the_wall(row.since),
             key=f"node-{row.node_uuid}",
+        )
+
+
+def ending_certificates() -> QuerySet[Member]:
+    """Select the nodes whose certificates end soon: they should have renewed them by now."""
+    soon = timezone.now() + CERTIFICATE_ENDS
+    return Member.objects.filter(certificate_ends__lt=soon).order_by("certificate_ends")
+
+
+def find_certificates() -> Iterator[Problem]:
+    """Tell of nodes that do not renew their certificates: once one ends, its node is silent."""
+    for row in ending_certificates():
+        yield Problem(
+            Risk.FAILED,
+            None,
+            f"The certificate of node {row.name} ends on {row.certificate_ends:%Y-%m-%d}",
+            "a node renews it 60 days before: run `vastsky-node renew` there and see what it says",
+            key=f"member-{row.pk}",
         )
 
 

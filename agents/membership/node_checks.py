@@ -1,0 +1,140 @@
+"""What a machine needs to be a node: each finding says what is wrong and how to mend it."""
+
+import ipaddress
+import os
+import socket
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from agents.engines.devices import kernel
+from agents.errors import AgentError
+from agents.membership import manager_door, node_key
+from agents.membership.node_files import HEAD
+from agents.node.storage.recognition import look_at
+
+SKEW_SECONDS = 2.0
+REACH_SECONDS = 3.0
+ENDS_SOON = timedelta(days=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong here."""
+
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        return f"{self.what}\n    {self.mend}"
+
+
+def check_clock(theirs: float, ours: float | None = None) -> Iterator[Finding]:
+    """Compare the clocks: certificates and logs depend on them."""
+    skew = (time.time() if ours is None else ours) - theirs
+    if abs(skew) > SKEW_SECONDS:
+        mend = "have both follow a time server (chrony or systemd-timesyncd)"
+        yield Finding(f"the clock is {skew:+.0f} s off the manager's", mend)
+
+
+def check_own_addresses(addresses: Sequence[str]) -> Iterator[Finding]:
+    """See that the addresses are this machine's."""
+    for address in addresses:
+        try:
+            with socket.socket() as probe:
+                probe.bind((address, 0))
+        except OSError:
+            yield Finding(
+                f"{address} is no address of this machine", "configure it, or say another --address"
+            )
+
+
+def check_networks(addresses: Sequence[str]) -> Iterator[Finding]:
+    """See that the addresses are in two networks."""
+    networks = {ipaddress.ip_network(f"{address}/24", strict=False) for address in addresses}
+    if len(networks) < 2:  # noqa: PLR2004
+        yield Finding(
+            "there is one network only: while it is down, so is the node",
+            "say --address twice, with addresses in two networks",
+        )
+
+
+def check_managers(urls: Iterable[str]) -> Iterator[Finding]:
+    """Try every manager's address: one that does not answer now is no help when it is needed."""
+    for url in urls:
+        parts = urlsplit(url)
+        place = parts.hostname or "", parts.port or manager_door.PORT
+        try:
+            socket.create_connection(place, REACH_SECONDS).close()
+        except OSError as error:
+            yield Finding(
+                f"{url} cannot be reached: {error.strerror or error}",
+                "start the manager there, or open its port in the firewalls between",
+            )
+
+
+def check_ports(addresses: Iterable[str], ports: Iterable[int]) -> Iterator[Finding]:
+    """See that nobody else has an agent's ports."""
+    places = [(address, port) for address in addresses for port in ports]
+    for address, port in places:
+        try:
+            socket.create_server((address, port)).close()
+        except OSError as error:
+            yield Finding(
+                f"port {port} of {address} cannot be had: {error.strerror}",
+                f"see who has it: ss -ltnp 'sport = :{port}'",
+            )
+
+
+def check_kernel(roles: Iterable[str]) -> Iterator[Finding]:
+    """See that a head can make block devices."""
+    if HEAD in roles and (why := kernel.why_unusable()):
+        mend = "modprobe nbd, as root; without it volumes are sockets (device = 'socket')"
+        yield Finding(why, mend)
+
+
+def check_disks(paths: Iterable[str], cluster: str) -> Iterator[Finding]:
+    """Look at disks, and write nothing: one that holds anything that is not this cluster's."""
+    for path in paths:
+        try:
+            look_at(path, cluster)
+        except (AgentError, OSError) as error:
+            yield Finding(
+                f"{path}: {getattr(error, 'strerror', '') or error}",
+                "choose another disk; if its data is not needed: wipefs --all, blkdiscard -z",
+            )
+
+
+def check_certificate(path: Path) -> Iterator[Finding]:
+    """See how long the node's certificate is still good for."""
+    left = node_key.ends(path) - datetime.now(UTC)
+    if left < ENDS_SOON:
+        yield Finding(
+            f"{path} ended" if left < timedelta() else f"{path} ends in {left.days} days",
+            "vastsky-node renew; if it ended: manage.py node rekey NAME, and join again",
+        )
+
+
+def check_private(paths: Iterable[Path]) -> Iterator[Finding]:
+    """See that nobody else reads what is secret."""
+    for path in paths:
+        try:
+            readable = path.stat().st_mode & 0o077
+        except OSError as error:
+            yield Finding(f"{path}: {error.strerror}", "join again, or write it anew")
+            continue
+        if readable or not os.access(path, os.R_OK):
+            yield Finding(f"{path} is not for its owner alone", f"chmod 600 {path}")
+
+
+def check_trust(url: str, authority: Path) -> Iterator[Finding]:
+    """See that the manager is who the node's authority vouches for, and what time it is there."""
+    try:
+        told = manager_door.learn(url, manager_door.fingerprint(authority.read_text()))
+    except (AgentError, OSError, ValueError) as error:
+        yield Finding(str(error), "see whether it is the manager of this cluster, and its log")
+    else:
+        yield from check_clock(told.time)

@@ -1,0 +1,94 @@
+"""`manage.py node add|list|rename|rekey|remove`: the machines that may join, and that joined."""
+
+import getpass
+from argparse import ArgumentParser
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from inventory import audit
+from inventory.errors import Refused
+from inventory.models import Member
+from vastsky_site.access import members
+
+HOURS = 24
+TOLD = """\
+On the machine, within {hours} h:
+
+vastsky-node join {string} {example}
+"""
+EXAMPLES = {
+    "head": "--head",
+    "storage": "--storage --disk /dev/disk/by-id/...",
+    "head,storage": "--head --storage --disk /dev/disk/by-id/...",
+}
+
+
+class Command(BaseCommand):
+    """Invites nodes and keeps the list of them."""
+
+    help = "Invite nodes with join strings; list, rename, re-key and remove them."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare what may be done with a node."""
+        what = parser.add_subparsers(dest="what", required=True)
+        add = what.add_parser("add", help="print a join string for a new node; it works once")
+        rekey = what.add_parser("rekey", help="print a join string for a node that joined already")
+        for one in (add, rekey):
+            one.add_argument("name")
+            one.add_argument("--hours", type=int, default=HOURS, help="for so long it can be used")
+            one.add_argument("--url", action="append", help="where the node reaches a manager")
+        add.add_argument("--roles", choices=members.Roles.values, default=members.Roles.BOTH)
+        what.add_parser("list", help="list all nodes")
+        rename = what.add_parser("rename", help="call a node otherwise")
+        rename.add_argument("name")
+        rename.add_argument("new")
+        what.add_parser("remove", help="refuse a node's calls from now on").add_argument("name")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Do it in the name of whoever is logged in on this machine."""
+        try:
+            with audit.acting_as(f"{getpass.getuser()} at a shell", audit.Way.SYSTEM):
+                self._do(options)
+        except (Refused, OSError) as refusal:
+            raise CommandError(str(refusal)) from None
+
+    def _do(self, options: dict[str, Any]) -> None:
+        match options["what"]:
+            case "add" | "rekey":
+                self._invite(options)
+            case "rename":
+                members.rename(options["name"], options["new"])
+            case "remove":
+                members.remove(options["name"])
+            case _:
+                for row in Member.objects.order_by("name"):
+                    self.stdout.write(_line(row))
+
+    def _invite(self, options: dict[str, Any]) -> None:
+        name, hours = options["name"], options["hours"]
+        urls, valid = options["url"] or settings.VASTSKY_MANAGER_URLS, timedelta(hours=hours)
+        if options["what"] == "add":
+            string = members.invite(name, options["roles"], urls, valid)
+        else:
+            string = members.rekey(name, urls, valid)
+        example = EXAMPLES[members.find(name).roles]
+        self.stdout.write(TOLD.format(hours=hours, string=string, example=example))
+
+
+def _line(row: Member) -> str:
+    return f"{row.name:24} {row.roles:12} {row.addresses or '-':31} {_state(row)}"
+
+
+def _state(row: Member) -> str:
+    waits = row.secret_hash and not row.used_by and row.invited_until
+    invited = ""
+    if waits:
+        over = waits <= timezone.now()
+        invited = f"invited until {waits:%Y-%m-%d %H:%M}" + (", which is over" if over else "")
+    if not row.certificate_ends:
+        return invited or "-"
+    return f"certificate until {row.certificate_ends:%Y-%m-%d}" + (f"; {invited}" if waits else "")
