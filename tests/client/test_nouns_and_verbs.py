@@ -301,7 +301,7 @@ def test_events_are_chosen_and_shown_with_their_causes(impostor: Impostor) -> No
     event = {
         "id": "7", "time": "2026-11-28T06:00:00.000000Z", "severity": "warning",
         "kind": "degraded", "object": "volume", "objectid": 17, "name": "db",
-        "cause": "store-1 is silent", "eventid": 0, "actor": "system", "audit": "",
+        "cause": "of lvol-00000007 db", "eventid": 0, "actor": "system", "audit": "",
     }  # fmt: skip
     page = {"events": [event], "cursor": ""}
     impostor.body = xmlrpc.client.dumps((page,), methodresponse=True).encode()
@@ -311,9 +311,9 @@ def test_events_are_chosen_and_shown_with_their_causes(impostor: Impostor) -> No
     told = json.loads(run_vastsky(*words, "--json", managers=impostor.url).stdout)
 
     assert re.split("  +", shown[1]) == [
-        "2026-11-28T06:00:00", "warning", "degraded", "db", "store-1 is silent", "-", "system",
+        "2026-11-28T06:00:00", "warning", "degraded", "db", "of db", "-", "system",
     ]  # fmt: skip
-    assert told == [event]
+    assert told == [{**event, "about": "of db"}]
     asked: Any = xmlrpc.client.loads(impostor.bodies[0])[0][0]
     assert (asked["lvolid"], asked["severity"], asked["limit"]) == (17, "warning", 5)
 

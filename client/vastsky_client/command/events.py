@@ -7,7 +7,7 @@ from typing import Any
 
 from vastsky_client import words as old_words
 from vastsky_client.api import structs
-from vastsky_client.command import words
+from vastsky_client.command import rows, words
 from vastsky_client.command.names import KINDS_OF
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
@@ -15,7 +15,7 @@ from vastsky_client.command.table import Argument, Column, Command, Noun
 PAGE = 1000
 
 
-def list_events(session: Session, given: Namespace) -> list[structs.EventEntry]:
+def list_events(session: Session, given: Namespace) -> list[Any]:
     """List what happened, newest first."""
     about = {
         **_object(session, given),
@@ -25,7 +25,8 @@ def list_events(session: Session, given: Namespace) -> list[structs.EventEntry]:
         "since": given.since,
         "until": given.until,
     }
-    return list(islice(_pages(session, about, min(given.limit, PAGE)), given.limit))
+    events = islice(_pages(session, about, min(given.limit, PAGE)), given.limit)
+    return list(rows.named(session.names, list(events)))
 
 
 def _pages(session: Session, about: dict[str, Any], limit: int) -> Iterator[structs.EventEntry]:
@@ -74,13 +75,13 @@ EVENT = Noun(
                 Argument("--until", "before this moment", default=""),
                 Argument("--limit", "at most so many; 100 if not given", words.some, default=100),
             ),
-            returns=list[structs.EventEntry],
+            returns=list[rows.EventRow],
             columns=(
                 Column("TIME", lambda event: event["time"][:19]),
                 Column("SEVERITY", lambda event: event["severity"]),
                 Column("KIND", lambda event: event["kind"]),
                 Column("WHAT", lambda event: event["name"] or event["object"]),
-                Column("CAUSE", lambda event: event["cause"] or "-"),
+                Column("CAUSE", lambda event: event["about"] or "-"),
                 Column("JOB", lambda event: event["eventid"] or "-", right=True),
                 Column("BY", lambda event: event["actor"]),
             ),

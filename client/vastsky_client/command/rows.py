@@ -38,6 +38,12 @@ class JobRow(structs.Job):
     about: str
 
 
+class EventRow(structs.EventEntry):
+    """Something that happened; `about` is its cause with names in place of ids."""
+
+    about: str
+
+
 class ReplicaRow(structs.PlannedReplica):
     """Where a replica would lie."""
 
@@ -122,7 +128,7 @@ def structs_of(found: Iterable[Any]) -> list[dict[str, Any]]:
 
 
 def named(names: Names, value: Any) -> Any:
-    """Put the name of the server beside each id of one, and into what a job is about."""
+    """Put the name of the server beside each id of one, and into what jobs and events say."""
     if isinstance(value, list):
         return [named(names, one) for one in value]
     if not isinstance(value, dict):
@@ -131,6 +137,7 @@ def named(names: Names, value: Any) -> Any:
     for kind in ("hsvrid", "ssvrid"):
         if kind in row:
             row[f"{kind[:4]}name"] = names.of(kind, row[kind])
-    if "subject" in row:
-        row["about"] = names.instead_of_ids(row["subject"])
+    for text in ("subject", "cause"):
+        if text in row:
+            row["about"] = names.instead_of_ids(row[text])
     return row
