@@ -17,7 +17,7 @@ from inventory.events import Kind, Severity
 from inventory.models import Disk, EventEntry, HeadServer, Priority, StorageServer
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulator import Head
+from tests.jobs.simulated_head import Head
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import drain, failures
 
