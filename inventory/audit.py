@@ -1,16 +1,16 @@
 """The audit log: who changed what and by which way, written in the transaction of the change."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
 
 from django.db import transaction
 
-from inventory.models import AuditEntry
+from inventory import events
+from inventory.actors import SYSTEM, Actor, Way, acting_as, actor
+from inventory.models import AuditEntry, EventEntry
 
-Way = AuditEntry.Way
+__all__ = ["EVENTS", "SYSTEM", "Action", "Actor", "Way", "acting_as", "actor", "record"]
+
+Kind, Severity = EventEntry.Kind, EventEntry.Severity
 
 
 class Action(StrEnum):
@@ -77,39 +77,71 @@ class Action(StrEnum):
     DELETE_USER = "delete_user"
 
 
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who acts, and by which way in."""
+EVENTS: dict[Action, tuple[EventEntry.Kind, EventEntry.Severity]] = {
+    Action.REGISTER_HEAD: (Kind.UP, Severity.INFO),
+    Action.REGISTER_STORAGE: (Kind.UP, Severity.INFO),
+    Action.REGISTER_DISK: (Kind.UP, Severity.INFO),
+    Action.MOVE_SERVER: (Kind.CHANGED, Severity.INFO),
+    Action.RENAME_SERVER: (Kind.CHANGED, Severity.INFO),
+    Action.FORGET_NODE: (Kind.CHANGED, Severity.INFO),
+    Action.DELETE_HEAD: (Kind.DELETED, Severity.INFO),
+    Action.DELETE_STORAGE: (Kind.DELETED, Severity.INFO),
+    Action.DELETE_DISK: (Kind.DELETED, Severity.INFO),
+    Action.CREATE_VOLUME: (Kind.CREATED, Severity.INFO),
+    Action.DELETE_VOLUME: (Kind.DELETED, Severity.INFO),
+    Action.CREATE_SNAPSHOT: (Kind.CREATED, Severity.INFO),
+    Action.DELETE_SNAPSHOT: (Kind.DELETED, Severity.INFO),
+    Action.BREAK_SNAPSHOT: (Kind.BROKEN, Severity.ERROR),
+    Action.ATTACH: (Kind.ATTACHING, Severity.INFO),
+    Action.DETACH: (Kind.DETACHING, Severity.INFO),
+    Action.FENCE: (Kind.FENCING, Severity.WARNING),
+    Action.FAIL_HEAD: (Kind.FAILED, Severity.ERROR),
+    Action.LOSE_HEAD: (Kind.OFFLINE, Severity.ERROR),
+    Action.FAIL_STORAGE: (Kind.OFFLINE, Severity.ERROR),
+    Action.FAIL_DISK: (Kind.FAILED, Severity.ERROR),
+    Action.LOSE_DISK: (Kind.OFFLINE, Severity.ERROR),
+    Action.TAKE_BACK_FAILURE: (Kind.TAKEN_BACK, Severity.INFO),
+    Action.REPORT_BAD_BLOCKS: (Kind.BAD_BLOCKS, Severity.WARNING),
+    Action.SHUT_DOWN: (Kind.SHUT_DOWN, Severity.WARNING),
+    Action.RESUME: (Kind.RESUMED, Severity.INFO),
+    Action.BEGIN_RECOVERY: (Kind.RECOVERY_BEGUN, Severity.ERROR),
+    Action.END_RECOVERY: (Kind.RECOVERY_ENDED, Severity.INFO),
+    Action.RECOVER_VOLUME: (Kind.RECOVERED, Severity.INFO),
+    Action.EXCLUDE_NODES: (Kind.CHANGED, Severity.WARNING),
+    Action.RELEASE: (Kind.RELEASED, Severity.WARNING),
+    Action.RESTORE: (Kind.RESTORED, Severity.WARNING),
+    Action.START_EVACUATION: (Kind.DRAINING, Severity.INFO),
+    Action.START_MAINTENANCE: (Kind.MAINTENANCE_BEGUN, Severity.INFO),
+    Action.PAUSE_JOB: (Kind.JOB_STEERED, Severity.INFO),
+    Action.RESUME_JOB: (Kind.JOB_STEERED, Severity.INFO),
+    Action.RETRY_JOB: (Kind.JOB_STEERED, Severity.INFO),
+    Action.CANCEL_JOB: (Kind.JOB_STEERED, Severity.INFO),
+    Action.FORCE_JOB: (Kind.JOB_STEERED, Severity.WARNING),
+    Action.PAUSE_SCRUBS: (Kind.CHANGED, Severity.INFO),
+    Action.RESUME_SCRUBS: (Kind.CHANGED, Severity.INFO),
+    Action.MEND_BLOCK: (Kind.MENDING, Severity.INFO),
+}
+"""What the audited changes are as events. Of replicas it is told by their volumes."""
 
-    name: str
-    way: Way
 
+def record(action: Action, subject: object, detail: str = "", *, job: int | None = None) -> None:
+    """Write one row that exists exactly when the change does: in the caller's transaction.
 
-SYSTEM = Actor("system", Way.SYSTEM)
-
-_acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
-
-
-@contextmanager
-def acting_as(name: str, way: Way) -> Iterator[None]:
-    """Let everything that is done in here be written down under this name."""
-    before = _acting.set(Actor(name, way))
-    try:
-        yield
-    finally:
-        _acting.reset(before)
-
-
-def actor() -> Actor:
-    """Tell for whom this thread works; the system itself unless an edge said otherwise."""
-    return _acting.get()
-
-
-def record(action: Action, subject: object, detail: str = "") -> None:
-    """Write one row that exists exactly when the change does: in the caller's transaction."""
+    What changes the state of something is an event as well, in the same transaction.
+    """
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError(f"{action} is written down in no transaction")
-    who = _acting.get()
-    AuditEntry.objects.create(
+    who = actor()
+    entry = AuditEntry.objects.create(
         actor=who.name[:150], way=who.way, verb=action, subject=str(subject)[:200], detail=detail
     )
+    if told := EVENTS.get(action):
+        events.tell(*told, subject, _cause(told[0], action, detail), job=job, audit=entry)
+
+
+def _cause(kind: EventEntry.Kind, action: Action, detail: str) -> str:
+    """Say what was done where neither the kind of the event nor the detail does."""
+    words = action.replace("_", " ")
+    if kind in {Kind.CHANGED, Kind.JOB_STEERED} and detail:
+        return f"{words}: {detail}"
+    return detail or words

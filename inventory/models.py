@@ -462,3 +462,141 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"node {self.name}"
+
+
+class EventEntry(models.Model):
+    """What happened to something, and why; rows are only added, and forgotten (inventory.events).
+
+    The object is named as it was then, and by plain numbers: the event outlives what it is about.
+    """
+
+    class Severity(models.IntegerChoices):
+        INFO = 1, "info"
+        WARNING = 2, "warning"
+        ERROR = 3, "error"
+
+    class Kind(models.TextChoices):
+        CREATED = "created", "created"
+        DELETED = "deleted", "deleted"
+        CHANGED = "changed", "changed"
+        UP = "up", "in service"
+        OFFLINE = "offline", "offline"
+        FAILED = "failed", "failed"
+        TAKEN_BACK = "taken_back", "failure taken back"
+        BAD_BLOCKS = "bad_blocks", "bad blocks"
+        DRAINING = "draining", "draining"
+        DRAINED = "drained", "drained"
+        MAINTENANCE_BEGUN = "maintenance_begun", "maintenance begun"
+        MAINTENANCE_ENDED = "maintenance_ended", "maintenance ended"
+        SHUT_DOWN = "shut_down", "shut down"
+        RESUMED = "resumed", "resumed"
+        ATTACHING = "attaching", "attach asked"
+        ATTACHED = "attached", "attached"
+        DETACHING = "detaching", "detach asked"
+        DETACHED = "detached", "detached"
+        FENCING = "fencing", "fence asked"
+        FENCED = "fenced", "fenced off"
+        DEGRADED = "degraded", "replicas lost"
+        REPLICAS_BACK = "replicas_back", "replicas back"
+        HEALED = "healed", "whole again"
+        WAITING = "waiting", "waits for storage"
+        GOES_ON = "goes_on", "goes on"
+        BROKEN = "broken", "snapshot broken"
+        UNEQUAL = "unequal", "replicas differ"
+        MENDING = "mending", "mending asked"
+        JOB_FAILED = "job_failed", "job failed"
+        JOB_WAITS = "job_waits", "job waits"
+        JOB_STEERED = "job_steered", "job steered"
+        RECOVERY_BEGUN = "recovery_begun", "recovery mode begun"
+        RECOVERY_ENDED = "recovery_ended", "recovery mode ended"
+        RECOVERED = "recovered", "recovered from nodes"
+        RELEASED = "released", "quarantine released"
+        RESTORED = "restored", "database restored"
+
+    class Object(models.TextChoices):
+        CLUSTER = "cluster", "cluster"
+        VOLUME = "volume", "volume"
+        HEAD = "head", "head server"
+        STORAGE = "storage", "storage server"
+        DISK = "disk", "disk"
+        JOB = "job", "job"
+
+    id = models.BigAutoField(primary_key=True)
+    at = models.DateTimeField(default=timezone.now, db_index=True)
+    severity = models.PositiveSmallIntegerField(choices=Severity)
+    kind = models.CharField(max_length=20, choices=Kind)
+    object_kind = models.CharField("object", max_length=8, choices=Object)
+    object_id = models.BigIntegerField(default=0, help_text="0: the cluster")
+    object_name = models.CharField(max_length=160, blank=True, help_text="as it was called then")
+    cause = models.CharField(max_length=500, blank=True)
+    job = models.IntegerField(null=True, blank=True, help_text="its eventid")
+    actor = models.CharField(max_length=150)
+    audit = models.ForeignKey(
+        AuditEntry, models.SET_NULL, related_name="+", null=True, blank=True, db_index=False
+    )
+
+    class Meta:
+        verbose_name = "event"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(severity__in=[1, 2, 3]), name="event_severity_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    kind__in=[
+                        "created",
+                        "deleted",
+                        "changed",
+                        "up",
+                        "offline",
+                        "failed",
+                        "taken_back",
+                        "bad_blocks",
+                        "draining",
+                        "drained",
+                        "maintenance_begun",
+                        "maintenance_ended",
+                        "shut_down",
+                        "resumed",
+                        "attaching",
+                        "attached",
+                        "detaching",
+                        "detached",
+                        "fencing",
+                        "fenced",
+                        "degraded",
+                        "replicas_back",
+                        "healed",
+                        "waiting",
+                        "goes_on",
+                        "broken",
+                        "unequal",
+                        "mending",
+                        "job_failed",
+                        "job_waits",
+                        "job_steered",
+                        "recovery_begun",
+                        "recovery_ended",
+                        "recovered",
+                        "released",
+                        "restored",
+                    ]
+                ),
+                name="event_kind_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    object_kind__in=["cluster", "volume", "head", "storage", "disk", "job"]
+                ),
+                name="event_object_known",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["object_kind", "object_id", "-id"], name="event_by_object"),
+            models.Index(fields=["severity", "-id"], name="event_by_severity"),
+            models.Index(fields=["kind", "-id"], name="event_by_kind"),
+            models.Index(fields=["job", "-id"], name="event_by_job"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.object_kind} {self.object_name}: {self.kind}"

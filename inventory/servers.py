@@ -33,18 +33,18 @@ DELETABLE = (Priority.OFFLINE, Priority.FAULTY)
 @transaction.atomic
 def delete_head(head_id: int) -> None:
     """Forget a head server that is down and has nothing attached."""
-    _claim_deletable(HeadServer, head_id)
+    name = _claim_deletable(HeadServer, head_id)
     _delete(HeadServer(pk=head_id), "has volumes attached")
-    audit.record(Action.DELETE_HEAD, HeadServer(pk=head_id))
+    audit.record(Action.DELETE_HEAD, HeadServer(pk=head_id, name=name))
 
 
 @transaction.atomic
 def delete_storage(storage_id: int) -> None:
     """Forget a storage server that is down, and its disks, if no volume has a replica on them."""
-    _claim_deletable(StorageServer, storage_id)
+    name = _claim_deletable(StorageServer, storage_id)
     _delete_disks(Disk.objects.filter(server=storage_id))
     _delete(StorageServer(pk=storage_id), "holds replicas of volumes")
-    audit.record(Action.DELETE_STORAGE, StorageServer(pk=storage_id))
+    audit.record(Action.DELETE_STORAGE, StorageServer(pk=storage_id, name=name))
 
 
 @transaction.atomic
@@ -146,8 +146,8 @@ def _record_silence(failures: Mapping[int, str], now: datetime) -> None:
     Address.objects.bulk_update(changed, ["silent_since", "silence"])
 
 
-def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> None:
-    """Hold the row until the transaction ends, if it may be deleted."""
+def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> str:
+    """Hold the row until the transaction ends, if it may be deleted; its name."""
     recovery.refuse(f"deleting {kind(pk=pk)}")
     # In the order of set_priority: first the lock, then the row.
     ids.lock("volume")
@@ -156,6 +156,7 @@ def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> 
         raise NotFound(f"{kind(pk=pk)} does not exist")
     if row.priority not in DELETABLE:
         raise Busy(f"{row} is {row.get_priority_display()}, neither OFFLINE nor FAULTY")
+    return str(getattr(row, "name", ""))
 
 
 def _delete_disks(disks: QuerySet[Disk]) -> None:

@@ -200,6 +200,10 @@ VASTSKY_SCRUBS_PER_SERVER = _whole("VASTSKY_SCRUBS_PER_SERVER", 2)
 VASTSKY_SCRUBS_TOTAL = _whole("VASTSKY_SCRUBS_TOTAL", 8)
 VASTSKY_KEEP_JOBS_DAYS = _whole("VASTSKY_KEEP_JOBS_DAYS", 90)
 """Finished jobs, with their stories, are forgotten after so long; the audit log is kept."""
+VASTSKY_KEEP_EVENTS_DAYS = _whole("VASTSKY_KEEP_EVENTS_DAYS", 90)
+"""Events are forgotten after so long (docs/events.md)."""
+VASTSKY_KEEP_EVENTS = _whole("VASTSKY_KEEP_EVENTS", 500_000)
+"""So many events are kept at most, the latest."""
 VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 270)
 """Within so long every call is answered: old clients hang up after 300 s."""
 VASTSKY_WAITING_CALLS = _whole("VASTSKY_WAITING_CALLS", 48)

@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.db.models import Model
 from unfold.admin import ModelAdmin
 
-from inventory.models import Disk, Extent, HeadServer, StorageServer
+from inventory.models import Disk, EventEntry, Extent, HeadServer, StorageServer
+from volumes.console.lists.event_lists import EventList
 from volumes.console.lists.hardware_lists import DiskList, ExtentList, HeadList, StorageList
 from volumes.console.lists.job_lists import JobList
 from volumes.console.lists.orphan_lists import OrphanList
@@ -31,6 +32,7 @@ LISTS: dict[type[Model], type[ModelAdmin]] = {
     Disk: DiskList,
     Extent: ExtentList,
     Job: JobList,
+    EventEntry: EventList,
     UnequalBlock: UnequalBlockList,
     BlockContent: BlockContentList,
     Orphan: OrphanList,

@@ -48,6 +48,7 @@ READS = {
     "listEvents",
     "vastsky.clusterInfo",
     "vastsky.listNodes",
+    "vastsky.listEvents",
     "vastsky.listJobs",
     "vastsky.showJob",
     "vastsky.listOrphans",

@@ -32,6 +32,8 @@ PAGES = [
     "/admin/volumes/replica/?status__exact=4",
     "/admin/volumes/job/",
     "/admin/volumes/job/?attention=needed",
+    "/admin/inventory/evententry/",
+    "/admin/inventory/evententry/?least=2&object_kind__exact=volume&object_id=1",
     "/admin/volumes/unequalblock/",
     "/admin/volumes/unequalblock/?state__exact=open",
     "/admin/volumes/blockcontent/",

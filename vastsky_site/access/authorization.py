@@ -58,6 +58,7 @@ METHODS: dict[str, frozenset[Role]] = {
     "vastsky.capacity": READ,
     "vastsky.planVolume": READ,
     "vastsky.planFailure": READ,
+    "vastsky.listEvents": READ,
     "vastsky.listOrphans": READ,
     "vastsky.listWaiting": READ,
     "vastsky.forceAttach": OPERATE,

@@ -17,6 +17,7 @@ from modernrpc.exceptions import RPCException, RPCMethodNotFound, RPCParseError
 from modernrpc.xmlrpc.handler import XmlRpcHandler
 
 import inventory.rpc
+import volumes.api.event_rpc
 import volumes.api.operator_rpc
 import volumes.api.plan_rpc
 import volumes.api.register_rpc
@@ -248,6 +249,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     **volumes.api.scrub_rpc.PROCEDURES,
     **volumes.api.plan_rpc.PROCEDURES,
     **token_rpc.PROCEDURES,
+    **volumes.api.event_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],

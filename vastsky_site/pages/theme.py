@@ -104,7 +104,8 @@ UNFOLD: dict[str, Any] = {
                 "title": "Work",
                 "separator": True,
                 "items": [
-                    _item("Jobs and events", "checklist", "admin:volumes_job_changelist"),
+                    _item("Jobs", "checklist", "admin:volumes_job_changelist"),
+                    _item("Events", "event_note", "admin:inventory_evententry_changelist"),
                     _item("Scrubs", "compare", "admin:volumes_unequalblock_changelist"),
                 ],
             },

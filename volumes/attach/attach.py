@@ -48,14 +48,15 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
         raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
     _raise_epoch(volume)
     detail = f"{volume.name} to {head}" + (", forced" if force else "")
-    audit.record(audit.Action.ATTACH, volume, detail)
-    return queue.submit(
+    job = queue.submit(
         Job.Kind.ATTACH,
         subject=f"{volume} {volume.name} to {head}",
         volume=volume,
         forced=force,
         deadline=queue.deadline(),
     )
+    audit.record(audit.Action.ATTACH, volume, detail, job=job.pk)
+    return job
 
 
 def _raise_epoch(volume: LogicalVolume) -> None:

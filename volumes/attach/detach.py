@@ -44,8 +44,10 @@ def request_detach(volume: LogicalVolume) -> Job | None:
         raise TryAgain(f"{volume} {volume.name}: {busy} is under way")
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, attachment.error):
         raise TryAgain(f"{volume} {volume.name} has just changed")
-    audit.record(audit.Action.DETACH, volume, f"{volume.name} from {attachment.head}")
-    return _submit_detach(Job.Kind.DETACH, volume, attachment.head)
+    job = _submit_detach(Job.Kind.DETACH, volume, attachment.head)
+    detail = f"{volume.name} from {attachment.head}"
+    audit.record(audit.Action.DETACH, volume, detail, job=job.pk)
+    return job
 
 
 def request_fence(attachment: Attachment, cause: str) -> Job | None:
@@ -60,8 +62,10 @@ def request_fence(attachment: Attachment, cause: str) -> Job | None:
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, cause):
         return None
     volume = attachment.volume
-    audit.record(audit.Action.FENCE, volume, f"{volume.name} from {attachment.head}: {cause}")
-    return _submit_detach(Job.Kind.FENCE, volume, attachment.head)
+    job = _submit_detach(Job.Kind.FENCE, volume, attachment.head)
+    detail = f"{volume.name} from {attachment.head}: {cause}"
+    audit.record(audit.Action.FENCE, volume, detail, job=job.pk)
+    return job
 
 
 def _stop_other_work(volume: LogicalVolume, cause: str) -> None:

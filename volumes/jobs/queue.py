@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from inventory import audit, clock, ids, outages
 from inventory.errors import Busy
-from volumes.jobs import wakeup
+from volumes.jobs import job_events, wakeup
 from volumes.models import Job, JobLine, LogicalVolume
 
 logger = logging.getLogger(__name__)
@@ -189,9 +189,13 @@ def postpone(job: Job, again: Again) -> None:
     waiting = again.waiting[:250]
     moved = {"moved": clock.now()} if again.in_line else {}
     due = clock.now() + again.after
-    given = _owned(job).update(due=due, waiting=waiting, holder="", **moved)
-    if given and waiting and _gist(waiting) != _gist(job.waiting):
-        tell(job, waiting)
+    is_news = waiting and _gist(waiting) != _gist(job.waiting)
+    with transaction.atomic() if is_news else nullcontext():
+        given = _owned(job).update(due=due, waiting=waiting, holder="", **moved)
+        if given and is_news:
+            tell(job, waiting)
+            if not again.in_line:
+                job_events.tell_of_waiting(job, waiting)
 
 
 def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
@@ -201,6 +205,7 @@ def retry(job: Job, error: str, *, slowest: int = 30) -> Again:
     return Again(timedelta(seconds=min(2 ** min(job.attempts - 1, 10), slowest)), error)
 
 
+@transaction.atomic
 def finish(job: Job, errno: int = 0, error: str = "") -> None:
     """End the job in the caller's transaction; LeaseLost rolls it back.
 
@@ -217,6 +222,7 @@ def finish(job: Job, errno: int = 0, error: str = "") -> None:
         finished=timezone.now(),
     )
     tell(job, f"{state}: {error}" if error else str(state))
+    job_events.tell_of_end(job)
     logger.info("job %s %s %s: %s %s", job.pk, job.kind, job.subject, state, error)
 
 

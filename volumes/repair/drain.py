@@ -70,7 +70,7 @@ def start_evacuation(place: Place) -> Job:
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     requests.request(_replicas_on(place).values_list("mirror", flat=True))
-    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GB")
+    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GB", job=job.pk)
     return job
 
 
@@ -97,8 +97,10 @@ def start_maintenance(place: Place, minutes: int) -> Job:
     alone = _replicas_on(place).exclude(mirror__replicas__in=_good_elsewhere(place))
     if last := alone.filter(status__in=GOOD).count():
         raise Busy(f"{place} holds the only good replica of {last} mirrors")
-    audit.record(audit.Action.START_MAINTENANCE, place, f"for {minutes} minutes")
-    return _submit(Job.Kind.MAINTENANCE, place, deadline=clock.now() + timedelta(minutes=minutes))
+    until = clock.now() + timedelta(minutes=minutes)
+    job = _submit(Job.Kind.MAINTENANCE, place, deadline=until)
+    audit.record(audit.Action.START_MAINTENANCE, place, f"for {minutes} minutes", job=job.pk)
+    return job
 
 
 @write_lock()

@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
 from agents.protocol import LOST, Reason, Target
-from inventory import audit, clock, recovery, servers, space
+from inventory import audit, clock, events, recovery, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
+from inventory.events import Kind, Severity
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Priority, StorageServer
 from inventory.write_lock import write_lock
 from volumes.attach import detach
@@ -91,6 +93,7 @@ def fail_storage(storage_id: int, reason: Reason = Reason.FAILED, words: str = "
         return
     for disk in Disk.objects.filter(server=server, priority__in=UP):
         servers.set_priority(disk, Priority.OFFLINE)
+        events.tell(Kind.OFFLINE, Severity.WARNING, disk, f"with its server {server.label}")
     _drop(Replica.objects.filter(server=server), reason)
     audit.record(Action.FAIL_STORAGE, server, words or _told(reason))
 
@@ -193,20 +196,30 @@ def forget_cut_off(groups: Collection[int], cut_off: Collection[int]) -> None:
     back.filter(reason=Reason.CONNECTION).exclude(pk__in=cut_off).update(reason=Reason.NONE)
 
 
+@transaction.atomic
 def note_waiting(seconds: Mapping[int, int]) -> None:
     """Take a head's word for how long volumes have waited for storage; 0: they do not."""
     waiting = {pk: clock.now() - timedelta(seconds=told) for pk, told in seconds.items() if told}
     told = LogicalVolume.objects.filter(pk__in=seconds)
-    told.exclude(waiting_since=None).exclude(pk__in=waiting).update(waiting_since=None)
+    _go_on(told.exclude(waiting_since=None).exclude(pk__in=waiting))
     for volume in told.filter(pk__in=waiting, waiting_since=None):
         LogicalVolume.objects.filter(pk=volume.pk).update(waiting_since=waiting[volume.pk])
+        cause = "its head reaches no good replica of some part of it"
+        events.tell(Kind.WAITING, Severity.ERROR, volume, cause)
 
 
+@transaction.atomic
 def forget_waiting() -> None:
     """Nothing waits that is attached nowhere."""
     waiting = LogicalVolume.objects.exclude(waiting_since=None)
     attached = Q(attachment__isnull=False) | Q(origin__attachment__isnull=False)
-    waiting.exclude(attached).update(waiting_since=None)
+    _go_on(waiting.exclude(attached))
+
+
+def _go_on(volumes: QuerySet[LogicalVolume]) -> None:
+    for volume in volumes:
+        LogicalVolume.objects.filter(pk=volume.pk).update(waiting_since=None)
+        events.tell(Kind.GOES_ON, Severity.INFO, volume, "it waits for storage no more")
 
 
 @write_lock()

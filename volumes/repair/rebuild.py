@@ -22,7 +22,7 @@ from volumes.models import Attachment, Job, Mirror, Replica
 from volumes.placement import allocation
 from volumes.repair import grace, needs, requests, transfer
 from volumes.repair.situation import Situation, read
-from volumes.replicas import rows, states
+from volumes.replicas import replica_events, rows, states
 from volumes.replicas.rows import ReplicaRow
 
 POLL = timedelta(milliseconds=900)
@@ -226,28 +226,38 @@ def _settle(job: Job, mirror: Mirror, used: Collection[int]) -> None:
             raise queue.LeaseLost(str(job))
         queue.record(job, done_mib=F("total_mib"))
         queue.finish(job)
+        heals = _is_degraded(mirror)
         if used:
             gone = mirror.replicas.exclude(pk__in=used).values_list("pk", flat=True)
-            states.mark_out_of_sync(list(gone), Reason.STALE)
-        _count_as_good(job, mirror)
+            moved = [dextid for dextid in gone if dextid == job.replaces]
+            states.mark_out_of_sync(moved, Reason.STALE, is_loss=False)
+            states.mark_out_of_sync([d for d in gone if d not in moved], Reason.STALE)
+        _count_as_good(job, mirror, heals=heals)
     if any(not replica.good or needs.is_leaving(replica) for replica in rows.of_mirror(mirror.pk)):
         requests.request([mirror.pk])
 
 
-def _count_as_good(job: Job, mirror: Mirror) -> None:
+def _is_degraded(mirror: Mirror) -> bool:
+    return mirror.replicas.filter(status__in=rows.GOOD).count() < mirror.volume.redundancy
+
+
+def _count_as_good(job: Job, mirror: Mirror, *, heals: bool) -> None:
     """Record a replica as in sync, as new as the others, and drop one that was moving away.
 
     A head has dropped the replica that was to be replaced, whatever else has changed since.
+    A replica that moved while nothing was lacking `heals` nothing.
     """
     newest = mirror.replicas.filter(status=Status.INSYNC).aggregate(events=Max("events"))["events"]
     replicas = Replica.objects.filter(pk=job.extent_id)
-    replicas.move(Status.SPARE, Status.INSYNC)
+    came = replicas.move(Status.SPARE, Status.INSYNC)
     replicas.update(reason=Reason.NONE, since=clock.now(), events=newest or 0)
     if job.copier == Job.CopyingNode.HEAD and job.replaces != job.extent_id:
         for replica in rows.load(Q(pk=job.replaces, mirror=mirror)):
             allocation.discard(replica)
     for replica in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):
         allocation.discard(replica)
+    if came and heals and job.extent_id:
+        replica_events.tell_of_return([job.extent_id])
 
 
 # -- told by a node -------------------------------------------------------------------------------
@@ -275,7 +285,7 @@ def finish_rebuild(mirror_id: int, reported: Collection[tuple[int, int]], eventi
         running = running.filter(pk=eventid)
     told = [job for job in running if transfer.is_current(job)]
     for job in told:
-        _count_as_good(job, mirror)
+        _count_as_good(job, mirror, heals=_is_degraded(mirror))
         running.filter(pk=job.pk).update(
             state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
         )

@@ -4,9 +4,10 @@ from itertools import groupby
 
 from django.db.models import Count, Q
 
-from agents.protocol import LOST, Reason, ReplicaReport, ReplicaState
+from agents.protocol import LOST, MEANINGS, Reason, ReplicaReport, ReplicaState
 from inventory import clock
-from volumes.models import Mirror, Replica
+from volumes.models import Mirror, Replica, ReplicaQuerySet
+from volumes.replicas import replica_events
 from volumes.replicas.broken import break_snapshots
 from volumes.replicas.rows import GOOD
 
@@ -65,13 +66,26 @@ def mark_in_sync(dextids: list[int]) -> None:
     """Count replicas as good that were not: a head, or an operator, knows better; under the write
     lock."""
     replicas = Replica.objects.filter(pk__in=dextids)
+    news = _those(replicas.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]))
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
     replicas.move(
         Replica.Status.SPARE, Replica.Status.INSYNC, reason=Reason.NONE, since=clock.now()
     )
+    replica_events.tell_of_return(news)
 
 
-def mark_out_of_sync(dextids: list[int], reason: Reason) -> int:
-    """Mark replicas as behind, with the reason; in a transaction."""
+def mark_out_of_sync(dextids: list[int], reason: Reason, *, is_loss: bool = True) -> int:
+    """Mark replicas as behind, with the reason; in a transaction.
+
+    It is no loss where another one has just taken the place of each.
+    """
     replicas, now = Replica.objects.filter(pk__in=dextids), clock.now()
-    return sum(replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD)
+    news = _those(replicas.filter(status__in=GOOD))
+    left = sum(replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD)
+    if is_loss:
+        replica_events.tell_of_loss(news, MEANINGS.get(reason, str(reason)))
+    return left
+
+
+def _those(replicas: ReplicaQuerySet) -> list[int]:
+    return list(replicas.values_list("pk", flat=True))

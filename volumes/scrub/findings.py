@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
+from inventory import events
 from inventory.errors import NotFound
+from inventory.events import Kind, Severity
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import BlockContent, Job, UnequalBlock
@@ -107,6 +109,7 @@ def _add(situation: Situation, offset_mib: int, run: Run) -> None:
         extent_id=min(wrong or run.contents),
     )
     block.save(force_insert=True)
+    events.tell(Kind.UNEQUAL, Severity.ERROR, volume, f"replicas differ: {block}", job=block.job.pk)
     _describe(block, situation, run)
 
 

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from agents.protocol import GroupState, HeadState, Reason, RelocateOrder, ReplicaState, StorageState
 from agents.structs import Malformed
-from inventory import clock, ids, outages, recovery, servers
+from inventory import clock, events, ids, outages, recovery, servers
 from inventory.models import ALIVE, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
 from volumes import nodes
@@ -302,5 +302,6 @@ MENDING = (
     shred.request_missing,
     passes.request_due,
     queue.forget_old,
+    events.forget_old,
 )
 """What asks for work; in recovery mode nothing is asked for."""

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory import clock
-from inventory.models import Extent, Priority
+from inventory.models import EventEntry, Extent, Priority
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.reports.activity import Activity
 
@@ -61,6 +61,12 @@ ATTACHMENTS = {
     Attachment.State.ERROR: Pill("error", BAD),
 }
 WAITING = Pill("waiting for storage", BAD, "its head reaches no good replica of some part")
+EVENTS = {
+    EventEntry.Severity.INFO: IDLE,
+    EventEntry.Severity.WARNING: WARN,
+    EventEntry.Severity.ERROR: BAD,
+}
+"""The tone of each severity."""
 ACTIVITIES = {
     Activity.RECOVERING: Pill("recovering", BUSY, "replicas are being copied"),
     Activity.TO_RECOVER: Pill("waiting to recover", IDLE, "no replica is being copied yet"),

@@ -9,7 +9,7 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from inventory.models import Disk, Extent, HeadServer, Priority, StorageServer
+from inventory.models import Disk, EventEntry, Extent, HeadServer, Priority, StorageServer
 from volumes.console.frame import address_states, gone
 from volumes.console.frame.formats import span
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
@@ -22,7 +22,7 @@ from volumes.console.frame.pills import (
     server_pill,
 )
 from volumes.console.pages import disk_map as maps
-from volumes.console.pages import job_page
+from volumes.console.pages import events_here, job_page
 from volumes.console.pages.disk_map import Cell
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
@@ -164,6 +164,7 @@ def _head(request: HttpRequest, head: HeadServer) -> dict[str, Any]:
         "attached": [(row, ATTACHMENTS[Attachment.State(row.state)]) for row in rows[:SHOWN]],
         "attached_count": rows.count(),
         "buttons": run.buttons(request, head),
+        "events": events_here.about(EventEntry.Object.HEAD, head.pk),
     }
 
 
@@ -179,6 +180,7 @@ def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
         "news": job_page.news(request, Q(server=server)),
         "jobs": _open_jobs(Q(extent__disk__server=server)),
         "buttons": run.buttons(request, server),
+        "events": events_here.about(EventEntry.Object.STORAGE, server.pk),
         "disks": disk_lines([server.pk]),
     }
 
@@ -195,6 +197,7 @@ def _disk(request: HttpRequest, disk: Disk) -> dict[str, Any]:
         "news": job_page.news(request, Q(disk=disk)),
         "jobs": _open_jobs(Q(extent__disk=disk)),
         "buttons": run.buttons(request, disk),
+        "events": events_here.about(EventEntry.Object.DISK, disk.pk),
     }
 
 

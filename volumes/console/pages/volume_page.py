@@ -8,6 +8,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
+from inventory.models import EventEntry
 from volumes.console.frame import gone
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import (
@@ -19,7 +20,7 @@ from volumes.console.frame.pills import (
     protection_pill,
     replicas_pill,
 )
-from volumes.console.pages import job_page, scrub_page
+from volumes.console.pages import events_here, job_page, scrub_page
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -141,6 +142,7 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
         "parts": range(-(-len(mirrors) // PART)),
         "scrub": scrub_page.of_volume(volume),
         "jobs": _jobs(group),
+        "events": events_here.about(EventEntry.Object.VOLUME, volume.pk),
     }
 
 

@@ -1,0 +1,113 @@
+"""Events: what happened to what, when and why, written in the transaction of the change."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max, Min
+from django.utils import timezone
+
+from inventory.actors import actor
+from inventory.models import AuditEntry, EventEntry
+
+Kind, Severity, Object = EventEntry.Kind, EventEntry.Severity, EventEntry.Object
+
+OBJECTS = {
+    "logicalvolume": Object.VOLUME,
+    "headserver": Object.HEAD,
+    "storageserver": Object.STORAGE,
+    "disk": Object.DISK,
+    "job": Object.JOB,
+}
+"""Whose rows events are told about, by the names of their models."""
+SLICE = 5000
+"""Events that are forgotten at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What happened to one of many objects of a kind."""
+
+    severity: EventEntry.Severity
+    object_id: int
+    object_name: str
+    cause: str
+
+
+def tell(
+    kind: EventEntry.Kind,
+    severity: EventEntry.Severity,
+    about: object,
+    cause: str = "",
+    *,
+    job: int | None = None,
+    audit: AuditEntry | None = None,
+) -> None:
+    """Write an event about a row, or about the cluster; in the caller's transaction.
+
+    `about` is a row of one of OBJECTS, or a text: "job 7", or whatever is the whole cluster's.
+    """
+    _require_transaction(kind)
+    of, number, name = _describe(about)
+    EventEntry.objects.create(
+        kind=kind,
+        severity=severity,
+        object_kind=of,
+        object_id=number,
+        object_name=name[:160],
+        cause=cause[:500],
+        job=job or (number if of == Object.JOB else None),
+        actor=actor().name[:150],
+        audit=audit,
+    )
+
+
+def tell_all(kind: EventEntry.Kind, of: EventEntry.Object, what: Iterable[Happening]) -> None:
+    """Write what happened to many objects at once; in the caller's transaction."""
+    _require_transaction(kind)
+    who, now = actor().name[:150], timezone.now()
+    EventEntry.objects.bulk_create(
+        EventEntry(
+            at=now,
+            kind=kind,
+            severity=one.severity,
+            object_kind=of,
+            object_id=one.object_id,
+            object_name=one.object_name,
+            cause=one.cause[:500],
+            actor=who,
+        )
+        for one in what
+    )
+
+
+def forget_old() -> int:
+    """Forget what is older than it is kept, or more than is kept; a slice at a time."""
+    ends = EventEntry.objects.aggregate(first=Min("pk"), last=Max("pk"))
+    if ends["first"] is None:
+        return 0
+    kept_since = timezone.now() - timedelta(days=settings.VASTSKY_KEEP_EVENTS_DAYS)
+    first = EventEntry.objects.filter(pk__lt=ends["first"] + SLICE)
+    old = first.filter(at__lt=kept_since) | first.filter(
+        pk__lte=ends["last"] - settings.VASTSKY_KEEP_EVENTS
+    )
+    return old.delete()[0]
+
+
+def _require_transaction(kind: EventEntry.Kind) -> None:
+    if not transaction.get_connection().in_atomic_block:
+        raise transaction.TransactionManagementError(f"{kind} is told in no transaction")
+
+
+def _describe(about: object) -> tuple[EventEntry.Object, int, str]:
+    """Tell the kind, the number and the name of what an event is about."""
+    meta = getattr(about, "_meta", None)
+    if meta is not None and meta.model_name in OBJECTS:
+        named = getattr(about, "subject", "") or getattr(about, "name", "")
+        return OBJECTS[meta.model_name], int(getattr(about, "pk", 0)), str(named or about)
+    kind, _, number = str(about).partition(" ")
+    if kind == "job" and number.isdigit():
+        return Object.JOB, int(number), str(about)
+    return Object.CLUSTER, 0, "" if str(about) == "cluster" else str(about)
