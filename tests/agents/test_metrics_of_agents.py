@@ -121,7 +121,11 @@ def test_a_storage_server_tells_of_its_disks(scraped: Any) -> None:
         client.read(0, 4096)
         told = scrape(scraped)
 
-    names = {"pdskid": disk.pdskid, "path": disk.local_path}
+    # This manager gives a new number whenever a disk is registered, as after the agent's restart.
+    ((_, labels),) = told.families["vastsky_storage_disk_up"].samples
+    names = dict(labels)
+    assert names["path"] == disk.local_path
+    assert int(names["pdskid"]) >= disk.pdskid
     assert told.value("vastsky_agent_info", kind="storage", version=VERSION) == 1
     assert told.value("vastsky_storage_disk_up", **names) == 1
     assert told.value("vastsky_storage_disk_capacity_bytes", **names) == 4 * GB
