@@ -35,7 +35,13 @@ ONCE = (
 """They use no database, one of their own, or it is not the database that they are about."""
 
 
-WISHES = {"chromium": "chromium", "qemu-utils": "qemu-img", "iproute2": "ip"}
+WISHES = {
+    "chromium": "chromium",
+    "fish": "fish",
+    "iproute2": "ip",
+    "qemu-utils": "qemu-img",
+    "zsh": "zsh",
+}
 """Packages, by a program of theirs, without which some tests are skipped."""
 
 
