@@ -82,6 +82,16 @@ def test_the_list_is_filtered_by_what_is_bad_at_least(console: Client) -> None:
     assert "merely told" in text(console, f"{LIST}?least=x")
 
 
+def test_an_event_leads_to_what_it_is_about(console: Client) -> None:
+    number = happens(Disk, "one")
+    event = EventEntry.objects.latest("pk")
+
+    answer = console.get(f"{LIST}{event.pk}/change/")
+    assert answer["Location"] == PAGES[Disk].format(number)
+    for nothing in (event.pk + 1, 10**30, "x"):
+        assert console.get(f"{LIST}{nothing}/change/").status_code == 404
+
+
 def test_the_list_is_live(console: Client) -> None:
     happens(Disk, "just now")
 

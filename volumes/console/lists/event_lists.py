@@ -4,7 +4,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,7 +14,7 @@ from unfold.admin import ModelAdmin
 from inventory.models import EventEntry
 from volumes.console.frame import csv_export
 from volumes.console.frame.formats import NOTHING, since
-from volumes.console.frame.page import viewing
+from volumes.console.frame.page import number, viewing
 from volumes.console.frame.pills import Pill
 from volumes.console.lists.listing import Listing
 from volumes.console.pages.events_here import pill
@@ -59,7 +60,6 @@ class EventList(Listing):
     """Events, newest first."""
 
     list_display = ("moment", "what", "about", "cause", "work", "by", "asked")
-    list_display_links = None
     list_filter = (
         BySeverity,
         "kind",
@@ -89,6 +89,11 @@ class EventList(Listing):
         cells = rows.values_list(*COLUMNS).iterator(csv_export.CHUNK)
         return csv_export.stream("events", COLUMNS, (_worded(row) for row in cells))
 
+    def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
+        """Lead from an event to what it is about."""
+        row = get_object_or_404(EventEntry, pk=number(object_id))
+        return redirect(_page_of(row) or "admin:inventory_evententry_changelist")
+
     @admin.display(description="When", ordering="pk")
     def moment(self, row: EventEntry) -> SafeString:
         return since(row.at)
@@ -101,10 +106,8 @@ class EventList(Listing):
     def about(self, row: EventEntry) -> SafeString | str:
         """Lead to its page, which says so if it is gone."""
         kind = row.get_object_kind_display()
-        page = OBJECTS.get(EventEntry.Object(row.object_kind))
-        if page is None:
+        if not (url := _page_of(row)):
             return row.object_name or kind
-        url = reverse(page, args=[row.object_id])
         return format_html(
             '<span class="vs-name"><a class="vs-link" href="{}">{}</a><small>{}</small></span>',
             url,
@@ -129,6 +132,11 @@ class EventList(Listing):
             return NOTHING
         url = reverse("admin:inventory_auditentry_change", args=[row.audit_id])
         return format_html('<a class="vs-link" href="{}">entry</a>', url)
+
+
+def _page_of(row: EventEntry) -> str:
+    page = OBJECTS.get(EventEntry.Object(row.object_kind))
+    return reverse(page, args=[row.object_id]) if page else ""
 
 
 def _worded(row: tuple[Any, ...]) -> tuple[Any, ...]:
