@@ -32,7 +32,6 @@ def forbids(told: Told, wanted: Wanted, ports: Sequence[int]) -> list[Finding]:
         *node_checks.check_clock(told.time),
         *node_checks.check_own_addresses(wanted.addresses),
         *node_checks.check_ports(wanted.addresses, ports),
-        *node_checks.check_kernel(wanted.roles),
         *node_checks.check_disks(wanted.disks, told.cluster),
     ]
 
@@ -42,6 +41,7 @@ def advises(string: JoinString, wanted: Wanted) -> list[Finding]:
     return [
         *node_checks.check_networks(wanted.addresses),
         *node_checks.check_managers(string.urls),
+        *node_checks.check_kernel(wanted.roles),
     ]
 
 
