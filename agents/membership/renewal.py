@@ -1,6 +1,5 @@
 """A node renews its certificate: the same key, certified anew, before the last one ends."""
 
-import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +26,5 @@ def renew(urls: Sequence[str], files: NodeFiles, token_name: str) -> datetime:
         urls,
         lambda url: manager_door.post(url, "/join/renew", authority, content, (token_name, token)),
     )
-    ssl.PEM_cert_to_DER_cert(str(answer["certificate"]))
-    files.write(files.certificate, str(answer["certificate"]), PUBLIC)
+    files.write(files.certificate, manager_door.text(answer, "certificate"), PUBLIC)
     return end_of(files.certificate)
