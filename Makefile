@@ -12,7 +12,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench thrash lab lab-all lab-login planted clean power-off power-on install-commands venv venv-dev
+.PHONY: help demo run test check bench thrash lab lab-all lab-login planted clean power-off power-on install-commands deb venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -67,6 +67,9 @@ power-off:      ## cut the power of NODE=storage-2 (kill -9 of all its processes
 
 power-on:       ## start NODE=storage-2 again
 	@$(BIN)/python -m deploy.local power-on $(NODE)
+
+deb:            ## build/vastsky-node_VERSION_all.deb: the agents, their units, vastsky-node
+	@$(PYTHON) deploy/packages/build.py
 
 install-commands: ## put lvol_create, lvol_list and the others into DESTDIR=/usr/local
 	@PYTHONPATH=client $(PYTHON) -m vastsky_client.install $(DESTDIR)

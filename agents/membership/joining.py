@@ -32,7 +32,6 @@ def forbids(told: Told, wanted: Wanted, ports: Sequence[int]) -> list[Finding]:
         *node_checks.check_clock(told.time),
         *node_checks.check_own_addresses(wanted.addresses),
         *node_checks.check_ports(wanted.addresses, ports),
-        *node_checks.check_kernel(wanted.roles),
         *node_checks.check_disks(wanted.disks, told.cluster),
     ]
 
@@ -42,6 +41,7 @@ def advises(string: JoinString, wanted: Wanted) -> list[Finding]:
     return [
         *node_checks.check_networks(wanted.addresses),
         *node_checks.check_managers(string.urls),
+        *node_checks.check_kernel(wanted.roles),
     ]
 
 
@@ -58,10 +58,13 @@ def join(string: JoinString, told: Told, wanted: Wanted, files: NodeFiles) -> st
     answer = in_turn(
         string.urls, lambda url: manager_door.post(url, "/join", told.authority, content)
     )
+    name, certificate, token = (
+        manager_door.text(answer, what) for what in ("name", "certificate", "token")
+    )
     files.write(files.authority, told.authority, PUBLIC)
-    files.write(files.certificate, str(answer["certificate"]), PUBLIC)
-    files.write(files.token, f"{answer['token']}\n")
+    files.write(files.certificate, certificate, PUBLIC)
+    files.write(files.token, f"{token}\n")
     for role in wanted.roles:
         text = settings_text(files, role, wanted, string.urls, answer)
         files.write(files.settings(role), text)
-    return str(answer["name"])
+    return name

@@ -94,6 +94,14 @@ def post(
     return _ask(url, "POST", path, trusting_only(authority), body=body, headers=headers)
 
 
+def text(answer: Mapping[str, Any], name: str) -> str:
+    """Take a text out of an answer; NoAnswer if it is not there."""
+    value = answer.get(name)
+    if not isinstance(value, str) or not value:
+        raise NoAnswer(f"the manager's answer has no {name}")
+    return value
+
+
 def trusting_only(authority: str) -> ssl.SSLContext:
     """Trust the cluster's authority; not those of the machine, who vouch for anybody."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

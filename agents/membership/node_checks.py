@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from agents.certificate_end import end_of
 from agents.engines.devices import kernel
 from agents.errors import AgentError
-from agents.membership import manager_door, node_key
+from agents.membership import manager_door
 from agents.membership.node_files import HEAD
 from agents.node.storage.recognition import look_at
 
@@ -110,7 +111,11 @@ def check_disks(paths: Iterable[str], cluster: str) -> Iterator[Finding]:
 
 def check_certificate(path: Path) -> Iterator[Finding]:
     """See how long the node's certificate is still good for."""
-    left = node_key.ends(path) - datetime.now(UTC)
+    try:
+        left = end_of(path) - datetime.now(UTC)
+    except (OSError, ValueError) as error:
+        yield Finding(f"the certificate cannot be read: {error}", "join again, or write it anew")
+        return
     if left < ENDS_SOON:
         yield Finding(
             f"{path} ended" if left < timedelta() else f"{path} ends in {left.days} days",

@@ -1,4 +1,4 @@
-"""A node's key, its certificate requests and its certificate's end, by the openssl command.
+"""A node's key and its certificate requests, by the openssl command.
 
 Python's standard library makes no requests, and a node has nothing beyond it.
 """
@@ -6,12 +6,9 @@ Python's standard library makes no requests, and a node has nothing beyond it.
 import errno
 import os
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 
 from agents.errors import AgentError
-
-ENDS = "%b %d %H:%M:%S %Y GMT"
 
 
 def make_key(path: Path) -> None:
@@ -29,12 +26,6 @@ def make_key(path: Path) -> None:
 def request(key: Path) -> str:
     """Make a certificate request; the manager decides what the certificate says."""
     return _openssl("req", "-new", "-key", key, "-subj", "/CN=node")
-
-
-def ends(certificate: Path) -> datetime:
-    """Tell until when a certificate is valid."""
-    told = _openssl("x509", "-noout", "-enddate", "-in", certificate)
-    return datetime.strptime(told.strip().partition("=")[2], ENDS).replace(tzinfo=UTC)
 
 
 def _openssl(*words: str | Path) -> str:

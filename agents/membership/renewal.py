@@ -1,10 +1,10 @@
 """A node renews its certificate: the same key, certified anew, before the last one ends."""
 
-import ssl
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from agents.certificate_end import end_of
 from agents.membership import manager_door, node_key
 from agents.membership.manager_door import in_turn
 from agents.membership.node_files import PUBLIC, NodeFiles
@@ -15,7 +15,7 @@ BEFORE = timedelta(days=60)
 
 def is_due(certificate: Path) -> bool:
     """Tell whether the certificate ends soon."""
-    return node_key.ends(certificate) - datetime.now(UTC) < BEFORE
+    return end_of(certificate) - datetime.now(UTC) < BEFORE
 
 
 def renew(urls: Sequence[str], files: NodeFiles, token_name: str) -> datetime:
@@ -26,6 +26,5 @@ def renew(urls: Sequence[str], files: NodeFiles, token_name: str) -> datetime:
         urls,
         lambda url: manager_door.post(url, "/join/renew", authority, content, (token_name, token)),
     )
-    ssl.PEM_cert_to_DER_cert(str(answer["certificate"]))
-    files.write(files.certificate, str(answer["certificate"]), PUBLIC)
-    return node_key.ends(files.certificate)
+    files.write(files.certificate, manager_door.text(answer, "certificate"), PUBLIC)
+    return end_of(files.certificate)

@@ -269,7 +269,11 @@ class _Relay:
                 return
             try:
                 with self._context.wrap_socket(raw, server_side=True) as sock:
-                    self.heard += sock.recv(65536).decode()
+                    sock.settimeout(1)
+                    request = sock.recv(65536)
+                    if request.startswith(b"POST"):
+                        request += sock.recv(65536)  # the body comes apart from the headers
+                    self.heard += request.decode()
                     sock.sendall(self._answer)
             except OSError:
                 continue

@@ -1,0 +1,1 @@
+"""Debian packages of what runs on nodes."""
