@@ -65,6 +65,27 @@ def test_the_scripts_of_the_package_are_shell(tree: Path) -> None:
         subprocess.run(["sh", "-n", str(path)], check=True, timeout=10)
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_systemd_finds_nothing_in_the_units(tree: Path, tmp_path: Path) -> None:
+    command = tmp_path / "vastsky-node"
+    shutil.copy(tree / "usr/bin/vastsky-node", command)
+    for unit in (tree / "lib/systemd/system").iterdir():
+        # The command is where the package has it only once that is installed.
+        text = unit.read_text().replace("/usr/bin/vastsky-node", str(command))
+        (tmp_path / unit.name).write_text(text)
+    units = sorted(map(str, tmp_path.glob("*.*")))
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *units],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
 def test_nothing_is_in_the_package_that_others_could_change(tree: Path) -> None:
     assert not [path for path in tree.rglob("*") if path.stat().st_mode & 0o022]
     assert not list(tree.rglob("__pycache__"))
