@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max, Min
 from django.utils import timezone
 
@@ -24,6 +24,8 @@ OBJECTS = {
 """Whose rows events are told about, by the names of their models."""
 SLICE = 5000
 """Events that are forgotten at once."""
+DIFFERENT = ("severity", "object_id", "object_name", "cause")
+"""In what events that are written together differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,27 @@ def tell(
 
 
 def tell_all(kind: EventEntry.Kind, of: EventEntry.Object, what: Iterable[Happening]) -> None:
-    """Write what happened to many objects at once; in the caller's transaction."""
+    """Write what happened to many objects at once; in the caller's transaction.
+
+    One prepared statement for all: a server that fails takes replicas of thousands of volumes with
+    it, and whoever waits for the write lock meanwhile should not wait for thousands of instances.
+    """
     _require_transaction(kind)
-    who, now = actor().name[:150], timezone.now()
-    EventEntry.objects.bulk_create(
-        EventEntry(
-            at=now,
-            kind=kind,
-            severity=one.severity,
-            object_kind=of,
-            object_id=one.object_id,
-            object_name=one.object_name,
-            cause=one.cause[:500],
-            actor=who,
-        )
-        for one in what
-    )
+    rows = [(int(one.severity), one.object_id, one.object_name, one.cause[:500]) for one in what]
+    if not rows:
+        return
+    alike = EventEntry(kind=kind, object_kind=of, actor=actor().name[:150])
+    table = EventEntry._meta  # noqa: SLF001 - Django documents it as an API
+    columns = {
+        field.column: field.get_db_prep_save(field.pre_save(alike, add=True), connection)
+        for field in table.concrete_fields
+        if not field.primary_key and field.name not in DIFFERENT
+    }
+    names = ", ".join(map(connection.ops.quote_name, [*columns, *DIFFERENT]))
+    marks = ", ".join(["%s"] * (len(columns) + len(DIFFERENT)))
+    insert = f"INSERT INTO {table.db_table} ({names}) VALUES ({marks})"  # noqa: S608 - all of it is ours
+    with connection.cursor() as cursor:
+        cursor.executemany(insert, [(*columns.values(), *row) for row in rows])
 
 
 def forget_old() -> int:
@@ -97,7 +104,7 @@ def forget_old() -> int:
 
 
 def _require_transaction(kind: EventEntry.Kind) -> None:
-    if not transaction.get_connection().in_atomic_block:
+    if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(f"{kind} is told in no transaction")
 
 
