@@ -18,8 +18,10 @@ from inventory.models import Disk, EventEntry, HeadServer, Priority, StorageServ
 from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
+from volumes.jobs import queue
 from volumes.models import Job, LogicalVolume, Replica
 from volumes.repair import drain, failures
+from volumes.scrub import passes
 
 EINVAL = 22
 Listed = list[dict[str, Any]]
@@ -150,6 +152,36 @@ def test_what_is_deleted_keeps_its_name(four: Cluster) -> None:
 
     event = told(four, ssvrid=server.pk)[-1]
     assert (event["kind"], event["name"]) == ("deleted", "rosa")
+
+
+def test_a_head_that_is_deleted_keeps_its_name(four: Cluster, head: Head) -> None:
+    HeadServer.objects.filter(pk=head.server_id).update(name="hugo")
+    put_down(HeadServer, head.server_id, Priority.OFFLINE)
+    servers.delete_head(head.server_id)
+
+    assert told(four, hsvrid=head.server_id)[-1]["name"] == "hugo"
+
+
+def test_replicas_that_differ_are_told_with_the_job_that_mends_them(four: Cluster) -> None:
+    volume = four.create()
+    one, other, _ = four.replicas(volume)
+    four.world.write(one.pk, 3, 0, ["x"])
+    four.world.write(other.pk, 3, 0, ["y"])
+    passes.request_scrub(volume)
+    four.work(2)
+
+    (found,) = told(four, lvolid=volume.pk, kind="unequal")
+    assert found["severity"] == "error"
+    assert found["eventid"] == four.job(Job.Kind.MEND).pk
+
+
+def test_work_that_fails_is_told_with_its_reason(four: Cluster) -> None:
+    job = four.begin_attach(four.create(), four.add_head())
+    queue.finish(job, EINVAL, "the head has no room")
+
+    (failed,) = told(four, eventid=job.pk, severity="error")
+    assert failed["kind"] == "job_failed"
+    assert failed["cause"].endswith("the head has no room")
 
 
 def test_volumes_that_wait_for_storage_are_told_and_so_is_their_end(
