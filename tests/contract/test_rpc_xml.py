@@ -4,6 +4,7 @@ import gzip
 import logging
 import xml.etree.ElementTree as ET
 import xmlrpc.client
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -213,6 +214,7 @@ class Pretender:
 
     def __init__(self, uuid: object, incarnation: object = 1) -> None:
         self.uuid, self.incarnation, self.recovery = uuid, incarnation, ""
+        self.backed_up = datetime(2026, 11, 28, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("unsendable", [1 << 31, -(1 << 31) - 1, object(), {1: 2}])
