@@ -27,6 +27,8 @@ SERVED = frozenset(
     )
 )
 
+NOTHING = Tally()
+"""Of a connection that has not asked for a device yet, and is not counted."""
 FILLS = frozenset((messages.WRITE, messages.WRITE_ZEROES))
 """Beyond the end there is no space for these; the others are invalid there."""
 FLAGS = {
@@ -99,7 +101,7 @@ class ServerConnection(Handshake):
     def __init__(self, reactor: Reactor, sock: socket.socket, exports: ExportTable) -> None:
         self.held = 0
         self._budget: Budget | None = None
-        self._tally = Tally()
+        self._tally = NOTHING
         self._request: Request = (0, 0, 0, 0, 0, 0)
         self._payload = bytearray()
         self._owed = 0
