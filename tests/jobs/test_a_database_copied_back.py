@@ -4,6 +4,7 @@ import errno
 import xmlrpc.client
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -16,6 +17,19 @@ from tests.jobs.conftest import Cluster
 from tests.jobs.recovering import copy_back, places_of, recover, settle, used, write_dump
 from tests.jobs.simulated_head import Head
 from volumes.models import LogicalVolume
+
+
+def newer_than_the_dump(
+    four: Cluster, head: Head, dump: Path, *names: str, **more: Any
+) -> list[LogicalVolume]:
+    """Write a dump of a cluster whose nodes were asked, then make and use volumes."""
+    Watch.objects.get_or_create(pk=1)
+    four.reconcile()
+    write_dump(dump)
+    newer = [used(four, head, name, **more) for name in names]
+    for volume in newer:
+        four.detach(volume)
+    return newer
 
 
 def test_it_gives_out_nothing_once_that_was_said(four: Cluster, head: Head, dump: Path) -> None:
@@ -41,12 +55,7 @@ def test_it_gives_out_nothing_once_that_was_said(four: Cluster, head: Head, dump
 def test_what_it_gives_out_before_it_notices_costs_nothing_that_is_newer(
     four: Cluster, head: Head, dump: Path
 ) -> None:
-    Watch.objects.get_or_create(pk=1)
-    four.reconcile()
-    write_dump(dump)
-    newer = [used(four, head, name) for name in ("one", "two", "three")]
-    for volume in newer:
-        four.detach(volume)
+    newer = newer_than_the_dump(four, head, dump, "one", "two", "three")
     places = {volume.name: places_of(four, volume) for volume in newer}
     copy_back(four, dump)
 
@@ -70,11 +79,7 @@ def test_what_it_gives_out_before_it_notices_costs_nothing_that_is_newer(
 def test_a_server_that_was_silent_then_keeps_what_is_newer(
     four: Cluster, head: Head, dump: Path
 ) -> None:
-    Watch.objects.get_or_create(pk=1)
-    four.reconcile()
-    write_dump(dump)
-    newer = used(four, head, "newer", redundancy=2)
-    four.detach(newer)
+    (newer,) = newer_than_the_dump(four, head, dump, "newer", redundancy=2)
     places = places_of(four, newer)
     holders = [four.world.storages[server] for _, server in places]
     copy_back(four, dump)
@@ -102,12 +107,7 @@ def test_a_server_that_was_silent_then_keeps_what_is_newer(
 def test_the_snapshot_of_a_volume_whose_number_names_another_one_there_goes_with_it(
     four: Cluster, head: Head, dump: Path
 ) -> None:
-    Watch.objects.get_or_create(pk=1)
-    four.reconcile()
-    write_dump(dump)
-    newer = [used(four, head, name) for name in ("one", "two", "three")]
-    for volume in newer:
-        four.detach(volume)
+    newer = newer_than_the_dump(four, head, dump, "one", "two", "three")
     places = {volume.name: places_of(four, volume) for volume in newer}
     copy_back(four, dump)
     again = four.create("again", redundancy=2)
