@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vastsky_client.commands import COMMANDS, Ambiguous, Argument, Command
-from vastsky_client.manager_calls import DEFAULT_URL, Unanswered, manager
+from vastsky_client.manager_address import DEFAULT_URL
+from vastsky_client.manager_calls import Unanswered, manager
 from vastsky_client.version import VERSION
 
 REFUSED, USAGE = 1, 2

@@ -7,11 +7,13 @@ import xmlrpc.client
 from collections.abc import Callable
 from contextlib import closing
 from typing import Any
-from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+from urllib.parse import SplitResult
 from xml.parsers.expat import ExpatError
 
+from vastsky_client import manager_address
+from vastsky_client.manager_address import DEFAULT_URL
+
 VERSION = 5
-DEFAULT_URL = "http://127.0.0.1:8881/RPC2"
 CONNECT_SECONDS = 10
 CALL_SECONDS = 330
 """Attach and detach answer when the nodes are done, which may take 300 s."""
@@ -25,9 +27,10 @@ class Unanswered(Exception):
 
 def manager() -> Call:
     """Make `call("listHeadServers", hsvrid=1)`; a refusal is an xmlrpc.client.Fault."""
-    address = _address(os.environ.get("VAS_URL") or DEFAULT_URL)
-    # A token in the address never appears in a message.
-    shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+    address = manager_address.parse(os.environ.get("VAS_URL") or DEFAULT_URL)
+    if address is None:
+        raise Unanswered(f"VAS_URL is no address of a manager; one looks like {DEFAULT_URL}")
+    shown = manager_address.shown(address)
 
     def call(method: str, **members: object) -> Any:
         body = xmlrpc.client.dumps(({"ver": VERSION, **members},), method).encode()
@@ -41,17 +44,6 @@ def manager() -> Call:
         return _read(answer, f"what answers at {shown} is no manager: HTTP {status}")
 
     return call
-
-
-def _address(url: str) -> SplitResult:
-    wrong = Unanswered(f"VAS_URL is no address of a manager; one looks like {DEFAULT_URL}")
-    try:
-        address = urlsplit(url)
-        if address.scheme not in {"http", "https"} or not address.hostname or address.port == 0:
-            raise wrong
-    except ValueError:
-        raise wrong from None
-    return address._replace(path=address.path.rstrip("/") or "/RPC2")
 
 
 def _post(address: SplitResult, body: bytes) -> tuple[int, bytes]:
@@ -77,7 +69,7 @@ def _read(answer: bytes, otherwise: str) -> Any:
 
 
 def _credentials(address: SplitResult) -> dict[str, str]:
-    given, at, _ = address.netloc.rpartition("@")
-    if not at:
+    if "@" not in address.netloc:
         return {}
-    return {"Authorization": "Basic " + base64.b64encode(unquote_to_bytes(given)).decode()}
+    given = manager_address.credentials(address)
+    return {"Authorization": "Basic " + base64.b64encode(given).decode()}

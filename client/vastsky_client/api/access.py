@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
-DEFAULT_URL = "http://127.0.0.1:8881/RPC2"
+from vastsky_client import manager_address
+from vastsky_client.manager_address import DEFAULT_URL
+
 KEYS = ("managers", "authority_file", "token_name", "token_file")
 """Of the configuration file, and, as VASTSKY_MANAGERS and so on, of the environment."""
 READABLE_BY_OTHERS = 0o007
@@ -62,14 +64,11 @@ def load(environment: Mapping[str, str] = os.environ, file: str = "") -> Access:
 
 def address(url: str) -> SplitResult:
     """Read a manager's address, which may do without /RPC2."""
-    wrong = BadAccess(f"{_hidden(url)!r} is no address of a manager; one looks like {DEFAULT_URL}")
-    try:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-            raise wrong
-    except ValueError:
-        raise wrong from None
-    return parts._replace(path=parts.path.rstrip("/") or "/RPC2")
+    found = manager_address.parse(url)
+    if found is None:
+        text = f"{_hidden(url)!r} is no address of a manager; one looks like {DEFAULT_URL}"
+        raise BadAccess(text)
+    return found
 
 
 def _hidden(url: str) -> str:

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, unquote_to_bytes
+from urllib.parse import SplitResult
 from xml.parsers.expat import ExpatError
 
 from vastsky_client.api.access import Access, BadAccess
 from vastsky_client.api.resending import GONE, Again, how
+from vastsky_client.manager_address import credentials, shown
 
 VERSION = 5
 CONNECT_SECONDS = 5.0
@@ -123,10 +124,10 @@ class Connection:
             answer = _tell(address, way.getresponse, _Lost)
             content = _tell(address, answer.read, _Lost)
         if answer.status == UNAVAILABLE:
-            raise _Unavailable(f"the manager at {_shown(address)} is not ready")
+            raise _Unavailable(f"the manager at {shown(address)} is not ready")
         if not _is_xmlrpc(content):
             failure = _Lost if answer.status >= BROKEN else _Unavailable
-            raise failure(f"what answers at {_shown(address)} is no manager: HTTP {answer.status}")
+            raise failure(f"what answers at {shown(address)} is no manager: HTTP {answer.status}")
         return content
 
     def _way(self, address: SplitResult) -> http.client.HTTPConnection:
@@ -142,11 +143,11 @@ class Connection:
 
     def _credentials(self, address: SplitResult) -> dict[str, str]:
         """Say who we are: as the address says, or else by the token's file."""
-        given, at, _ = address.netloc.rpartition("@")
+        at = "@" in address.netloc
         token = self._access.token()
         if not at and token is None:
             return {}
-        pair = unquote_to_bytes(given) if at else ":".join(token or ()).encode()
+        pair = credentials(address) if at else ":".join(token or ()).encode()
         return {"Authorization": "Basic " + b64encode(pair).decode()}
 
 
@@ -155,12 +156,12 @@ def _tell(address: SplitResult, act: Callable[[], T], failure: type[Exception]) 
         return act()
     except ssl.SSLError as error:
         text = getattr(error, "verify_message", "") or error.reason or str(error)
-        raise failure(f"no trust in the manager at {_shown(address)}: {text}") from None
+        raise failure(f"no trust in the manager at {shown(address)}: {text}") from None
     except OSError as error:
         reason = error.strerror or error
-        raise failure(f"cannot reach the manager at {_shown(address)}: {reason}") from None
+        raise failure(f"cannot reach the manager at {shown(address)}: {reason}") from None
     except (http.client.HTTPException, ValueError):
-        raise failure(f"what answers at {_shown(address)} is no manager") from None
+        raise failure(f"what answers at {shown(address)} is no manager") from None
 
 
 def _trust(access: Access) -> ssl.SSLContext:
@@ -170,11 +171,6 @@ def _trust(access: Access) -> ssl.SSLContext:
     except OSError as failure:
         reason = failure.strerror or failure
         raise BadAccess(f"authority_file {file} cannot be used: {reason}") from None
-
-
-def _shown(address: SplitResult) -> str:
-    """Leave a token in the address out of every message."""
-    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
 
 
 def _is_xmlrpc(content: bytes) -> bool:
