@@ -1,5 +1,8 @@
 """A worker writes a backup a day and keeps the last ones; the console complains where it cannot."""
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
+from deploy.local.place import ROOT
 from inventory import servers
 from inventory.models import Cluster as ClusterRow
 from tests.jobs.conftest import Cluster
@@ -75,3 +79,15 @@ def test_who_wants_none_hears_no_complaint(folder: Path, settings: Settings) -> 
     assert backups.keep() is None
     assert not _complaints()
     assert not folder.exists()
+
+
+def test_a_cluster_that_nobody_has_used_yet_is_backed_up_and_restored(tmp_path: Path) -> None:
+    environment = {**os.environ, "DATABASE_URL": "", "VASTSKY_HOME": str(tmp_path)}
+    dump = str(tmp_path / "dump")
+
+    for words in (["migrate", "-v0"], ["backup", dump], ["restore", dump], ["fsck"]):
+        command = [sys.executable, "manage.py", *words]
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr

@@ -34,6 +34,7 @@ ROWS = 500
 
 def write(path: Path) -> str:
     """Write a backup; what it is of. A file that is there stays until the new one is whole."""
+    servers.cluster()  # nothing can be written within `one_moment`, not even a new cluster's row
     new = path.with_name(path.name + ".new")
     digest = hashlib.sha256()
     with one_moment(), _private(new) as raw, gzip.open(raw, "wt", encoding="utf-8") as file:
