@@ -68,8 +68,8 @@ power-off:      ## cut the power of NODE=storage-2 (kill -9 of all its processes
 power-on:       ## start NODE=storage-2 again
 	@$(BIN)/python -m deploy.local power-on $(NODE)
 
-deb:            ## build/vastsky-node_VERSION_all.deb: the agents, their units, vastsky-node
-	@$(PYTHON) deploy/packages/build.py
+deb: venv       ## Debian packages under build/: vastsky-manager, -node, -client
+	@$(BIN)/python deploy/packages/build.py
 
 install-commands: ## put lvol_create, lvol_list and the others into DESTDIR=/usr/local
 	@PYTHONPATH=client $(PYTHON) -m vastsky_client.install $(DESTDIR)

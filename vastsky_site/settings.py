@@ -121,6 +121,9 @@ SECRET_KEY = _secret_key(VASTSKY_HOME, production=VASTSKY_PRODUCTION)
 ALLOWED_HOSTS = environment.words("VASTSKY_ALLOWED_HOSTS")
 DATABASES = {"default": _database(environment.text("DATABASE_URL"))}
 REDIS_URL = CELERY_BROKER_URL = environment.text("REDIS_URL")
+VASTSKY_WEB_ADDRESS = environment.text("VASTSKY_WEB_ADDRESS")
+VASTSKY_WEB_PORT = environment.whole("VASTSKY_WEB_PORT")
+VASTSKY_WEB_TLS = environment.flag("VASTSKY_WEB_TLS")
 VASTSKY_WEB_PROCESSES = environment.whole("VASTSKY_WEB_PROCESSES")
 
 # -- nodes ----------------------------------------------------------------------------------------

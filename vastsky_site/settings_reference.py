@@ -29,6 +29,25 @@ FILE = """\
 # NAME=value, one a line, without quotes; a line with # says the default. After a change:
 # systemctl restart vastsky-web vastsky-worker vastsky-beat
 """
+IN_A_PACKAGE = {
+    "VASTSKY_HOME": "/var/lib/vastsky/manager",
+    "VASTSKY_PRODUCTION": "1",
+    "VASTSKY_SECRET_KEY": "@SECRET_KEY@",
+    "DATABASE_URL": "postgresql:///vastsky?host=/run/postgresql",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "VASTSKY_ALLOWED_HOSTS": "@HOST@",
+    "VASTSKY_WEB_ADDRESS": "0.0.0.0",  # noqa: S104  nodes come from other machines
+    "VASTSKY_WEB_TLS": "1",
+    **{
+        f"VASTSKY_TLS_{what}": f"/var/lib/vastsky/manager/tls/{name}"
+        for what, name in (
+            ("CERTIFICATE", "manager.pem"),
+            ("KEY", "manager.key"),
+            ("AUTHORITY", "authority.pem"),
+        )
+    },
+}
+"""What the package sets; @...@ is filled in when it is installed."""
 
 
 def page() -> str:
@@ -93,4 +112,7 @@ def _wrap(text: str) -> str:
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page())
+    if sys.argv[1] == "--environment":
+        sys.stdout.write(environment_file(IN_A_PACKAGE))
+    else:
+        Path(sys.argv[1]).write_text(page())

@@ -136,6 +136,29 @@ SETTINGS = (
     ),
     Setting(
         Subject.SITE,
+        "VASTSKY_WEB_ADDRESS",
+        Kind.TEXT,
+        "127.0.0.1",
+        "The address at which the web server listens; 0.0.0.0: all of this machine's.",
+    ),
+    Setting(
+        Subject.SITE,
+        "VASTSKY_WEB_PORT",
+        Kind.WHOLE,
+        "8881",
+        "The port at which the web server listens.",
+        highest=65535,
+    ),
+    Setting(
+        Subject.SITE,
+        "VASTSKY_WEB_TLS",
+        Kind.FLAG,
+        "0",
+        "1: the web server speaks TLS 1.3, with VASTSKY_TLS_CERTIFICATE: nodes can join then. 0"
+        " where a proxy on the same machine ends TLS.",
+    ),
+    Setting(
+        Subject.SITE,
         "VASTSKY_WEB_PROCESSES",
         Kind.WHOLE,
         "1",
