@@ -57,6 +57,11 @@ def _networks(name: str, default: str) -> list[IPv4Network | IPv6Network]:
         _refuse(name, "networks such as 127.0.0.0/8,::1")
 
 
+def _file(name: str) -> str:
+    path = _text(name)
+    return path if not path or os.access(path, os.R_OK) else _refuse(name, "a file to be read")
+
+
 def _home(default: Path) -> Path:
     home = Path(_text("VASTSKY_HOME", str(default))).absolute()
     try:
@@ -204,6 +209,8 @@ VASTSKY_KEEP_EVENTS_DAYS = _whole("VASTSKY_KEEP_EVENTS_DAYS", 90)
 """Events are forgotten after so long (docs/events.md)."""
 VASTSKY_KEEP_EVENTS = _whole("VASTSKY_KEEP_EVENTS", 500_000)
 """So many events are kept at most, the latest."""
+VASTSKY_WEBHOOK_AUTHORITY = _file("VASTSKY_WEBHOOK_AUTHORITY")
+"""A file of an authority of your own that the certificates of webhooks' receivers may be of."""
 VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 270)
 """Within so long every call is answered: old clients hang up after 300 s."""
 VASTSKY_WAITING_CALLS = _whole("VASTSKY_WAITING_CALLS", 48)

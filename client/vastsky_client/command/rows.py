@@ -110,6 +110,13 @@ class Secret(TypedDict):
     token: str
 
 
+class SigningSecret(TypedDict):
+    """A webhook that was added, and what its messages are signed with."""
+
+    name: str
+    secret: str
+
+
 class Backup(TypedDict):
     """When the last backup of the database was written."""
 
