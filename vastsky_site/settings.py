@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import django_stubs_ext
 
+from agents import log_lines
 from agents.identity import Identity
 from agents.version import VERSION
 from vastsky_site.pages import theme
@@ -36,6 +37,12 @@ def _flag(name: str) -> bool:
     if value in {"1", "true", "yes", "on"}:
         return True
     return False if value in {"0", "false", "no", "off"} else _refuse(name, "0 or 1")
+
+
+def _choice(name: str, *choices: str) -> str:
+    """Read one of some words; the first one where nothing is said."""
+    word = _text(name, choices[0])
+    return word if word in choices else _refuse(name, " or ".join(choices))
 
 
 def _whole(name: str, default: int, lowest: int = 1, highest: int = 0x7FFFFFFF) -> int:
@@ -243,6 +250,7 @@ INSTALLED_APPS = [
     "vastsky_site",
 ]
 MIDDLEWARE = [
+    "vastsky_site.request_ids.name_requests",
     "vastsky_site.api.endpoint.rpc_first",
     "vastsky_site.health.health_first",
     "vastsky_site.metrics.metrics_first",
@@ -322,12 +330,12 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 # -- logs -----------------------------------------------------------------------------------------
 
+VASTSKY_LOG_FORMAT = _choice("VASTSKY_LOG_FORMAT", *log_lines.FORMS)
+"""Log lines are text for people, or JSON for programs (docs/logs.md)."""
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-    },
+    "formatters": {"line": {"()": log_lines.FORMS[VASTSKY_LOG_FORMAT]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {
