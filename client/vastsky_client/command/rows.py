@@ -146,5 +146,5 @@ def named(names: Names, value: Any) -> Any:
             row[f"{kind[:4]}name"] = names.of(kind, row[kind])
     for text in ("subject", "cause"):
         if text in row:
-            row["about"] = names.instead_of_ids(row[text])
+            row["about"] = names.without_ids(row[text])
     return row
