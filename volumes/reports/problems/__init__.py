@@ -22,7 +22,7 @@ from inventory.models import (
 )
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
 from volumes.reports import networks, progress, protection
-from volumes.reports.problems import hardware, out, volumes, work
+from volumes.reports.problems import hardware, out, releases, volumes, work
 from volumes.reports.problems.out import OUT
 from volumes.reports.problems.problem import Problem, Risk
 
@@ -56,6 +56,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += hardware.find_refused_disks()
     found += hardware.find_bad_blocks()
     found += work.find_webhooks()
+    found += releases.find()
     return sorted(found, key=lambda problem: problem.risk)
 
 
@@ -87,6 +88,8 @@ def is_anything_wrong() -> bool:
         Job.objects.filter(progress.needs_attention(now) | unequal),
         Watch.objects.exclude(broker=""),
         webhooks.failing(now),
+        releases.others(StorageServer),
+        releases.others(HeadServer),
     )
     # One question for all: the row of a number space is always there to ask it of.
     any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))
