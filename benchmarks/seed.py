@@ -27,6 +27,7 @@ if __name__ == "__main__":
 from django.db import transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from agents.version import VERSION  # noqa: E402
 from inventory.models import (  # noqa: E402
     Address,
     Cluster,
@@ -87,7 +88,7 @@ class _Builder:
     def add_iron(self) -> None:
         size = self.size
         Cluster.objects.get_or_create(pk=1, defaults={"uuid": uuid.uuid4()})
-        common = {"last_answer": self.now, "boot_id": "seeded"}
+        common = {"last_answer": self.now, "boot_id": "seeded", "version": VERSION}
         StorageServer.objects.bulk_create(
             StorageServer(
                 id=n,

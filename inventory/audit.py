@@ -72,6 +72,8 @@ class Action(StrEnum):
     CREATE_TOKEN = "create_token"  # noqa: S105  the name of an action
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
     BIND_TOKEN = "bind_token"  # noqa: S105
+    ADD_WEBHOOK = "add_webhook"
+    REMOVE_WEBHOOK = "remove_webhook"
     ADD_USER = "add_user"
     CHANGE_USER = "change_user"
     DELETE_USER = "delete_user"

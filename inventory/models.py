@@ -600,3 +600,45 @@ class EventEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.object_kind} {self.object_name}: {self.kind}"
+
+
+class Webhook(models.Model):
+    """A receiver that is told of events over HTTP, and how far it is (see inventory.webhooks).
+
+    Its secret is made of `salt` and SECRET_KEY: who reads the database can sign nothing.
+    """
+
+    name = models.CharField(max_length=64, unique=True)
+    url = models.CharField(max_length=500)
+    severity = models.PositiveSmallIntegerField(
+        choices=EventEntry.Severity, default=EventEntry.Severity.INFO, help_text="the least"
+    )
+    kinds = models.CharField(max_length=500, blank=True, help_text="with commas; none: all")
+    salt = models.CharField(max_length=32)
+    cursor = models.BigIntegerField(help_text="the last event that is behind it")
+    due = models.DateTimeField(
+        help_text="when it may be sent to next, or until when somebody does; the cluster's clock"
+    )
+    failures = models.IntegerField(default=0, help_text="in a row")
+    failing_since = models.DateTimeField(null=True, blank=True, help_text="by the cluster's clock")
+    error = models.CharField(max_length=200, blank=True, help_text="of the last failure")
+    sent = models.DateTimeField(null=True, blank=True, help_text="when it took something last")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(url__startswith="http://") | Q(url__startswith="https://"),
+                name="webhook_over_http",
+            ),
+            models.CheckConstraint(
+                condition=Q(severity__in=[1, 2, 3]), name="webhook_severity_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(failures=0, failing_since=None)
+                | Q(failures__gte=1, failing_since__isnull=False),
+                name="webhook_fails_since_its_first_failure",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"webhook {self.name}"

@@ -14,6 +14,7 @@ from django.db.models.signals import post_migrate
 from django.test import Client
 from django.utils import timezone
 
+from agents.version import VERSION
 from inventory import clock, ids
 from inventory.models import IdSpace
 from inventory.pulse import Pulse
@@ -68,6 +69,7 @@ def add_server(call: Api) -> AddServer:
     def add(disks: int = 1, gb: int = 100, **about: str) -> int:
         number = next(numbers)
         addresses = [f"10.8.0.{number}", f"10.9.0.{number}"]
+        about.setdefault("version", VERSION)
         ssvrid = call("registerStorageServer", ip_data=addresses, **about)
         for disk in range(disks):
             # One GB more than what can be allocated: the SUPER extent.

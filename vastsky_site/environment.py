@@ -1,6 +1,7 @@
 """Settings as the environment gives them, or as the table says; a bad one ends us in one line."""
 
 import os
+from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import NoReturn
@@ -52,6 +53,18 @@ def networks(name: str) -> list[IPv4Network | IPv6Network]:
         return [ip_network(word) for word in _split(text(_of(name, Kind.NETWORKS)))]
     except ValueError:
         refuse(name, Kind.NETWORKS)
+
+
+def choice(name: str, choices: Collection[str]) -> str:
+    """Read one of some words."""
+    word = text(name)
+    return word if word in choices else refuse(name, " or ".join(choices))
+
+
+def file(name: str) -> str:
+    """Read the path of a file that is there to be read, or nothing."""
+    path = text(_of(name, Kind.FILE))
+    return path if not path or os.access(path, os.R_OK) else refuse(name, "a file to be read")
 
 
 def refuse(name: str, wanted: str) -> NoReturn:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import django_stubs_ext
 
+from agents import log_lines
 from agents.identity import Identity
 from agents.version import VERSION
 from vastsky_site import environment
@@ -155,6 +156,7 @@ VASTSKY_SCRUBS_TOTAL = environment.whole("VASTSKY_SCRUBS_TOTAL")
 VASTSKY_KEEP_JOBS_DAYS = environment.whole("VASTSKY_KEEP_JOBS_DAYS")
 VASTSKY_KEEP_EVENTS_DAYS = environment.whole("VASTSKY_KEEP_EVENTS_DAYS")
 VASTSKY_KEEP_EVENTS = environment.whole("VASTSKY_KEEP_EVENTS")
+VASTSKY_WEBHOOK_AUTHORITY = environment.file("VASTSKY_WEBHOOK_AUTHORITY")
 VASTSKY_ATTACH_SECONDS = environment.whole("VASTSKY_ATTACH_SECONDS")
 VASTSKY_WAITING_CALLS = environment.whole("VASTSKY_WAITING_CALLS")
 
@@ -180,6 +182,7 @@ INSTALLED_APPS = [
     "vastsky_site",
 ]
 MIDDLEWARE = [
+    "vastsky_site.request_ids.name_requests",
     "vastsky_site.api.endpoint.rpc_first",
     "vastsky_site.health.health_first",
     "vastsky_site.metrics.metrics_first",
@@ -259,12 +262,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 # -- logs -----------------------------------------------------------------------------------------
 
+VASTSKY_LOG_FORMAT = environment.choice("VASTSKY_LOG_FORMAT", log_lines.FORMS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-    },
+    "formatters": {"line": {"()": log_lines.FORMS[VASTSKY_LOG_FORMAT]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {

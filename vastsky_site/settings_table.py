@@ -31,7 +31,7 @@ class Subject(StrEnum):
     WORK = "Work at once"
     SCRUB = "Scrub"
     KEPT = "What is kept"
-    METRICS = "Metrics"
+    SEEN = "Metrics, logs and webhooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,14 +384,28 @@ SETTINGS = (
     ),
     # -- metrics ----------------------------------------------------------------------------------
     Setting(
-        Subject.METRICS,
+        Subject.SEEN,
         "VASTSKY_METRICS_NETWORKS",
         Kind.NETWORKS,
         "",
         "Programs at these addresses read /metrics without a token; never through a proxy.",
     ),
     Setting(
-        Subject.METRICS,
+        Subject.SEEN,
+        "VASTSKY_LOG_FORMAT",
+        Kind.TEXT,
+        "text",
+        "Log lines are `text` for people, or `json` for programs: [logs](logs.md).",
+    ),
+    Setting(
+        Subject.SEEN,
+        "VASTSKY_WEBHOOK_AUTHORITY",
+        Kind.FILE,
+        "",
+        "An authority of your own that the certificates of webhooks' receivers may be of.",
+    ),
+    Setting(
+        Subject.SEEN,
         "VASTSKY_METRICS_VOLUMES",
         Kind.WHOLE,
         "0",

@@ -81,6 +81,8 @@ USES = {
     "vastsky.pauseScrubs",
     "vastsky.resumeScrubs",
     "vastsky.mendBlock",
+    "vastsky.listWebhooks",
+    "vastsky.testWebhook",
 }
 AGENTS = {
     "registerHeadServer",

@@ -242,6 +242,8 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("scrub", "differences"): (),
     ("token", "list"): (),
     ("token", "create"): ("watch", "reader"),
+    ("webhook", "list"): (),
+    ("webhook", "add"): ("log", "https://log.example/", "--event-kind", "degraded"),
     ("backup", "show"): (),
     ("cluster", "show"): (),
     ("cluster", "orphans"): (),
@@ -256,6 +258,7 @@ def busy(cluster: int, add_server: AddServer, call: Api) -> None:
     add_server()
     call("vastsky.maintenance", ssvrid=1)
     call("vastsky.createToken", name="there", role="reader")
+    call("vastsky.addWebhook", name="pager", url="http://127.0.0.1:9/")
     call("vastsky.scrubVolume", lvolname="db-monday")
 
 

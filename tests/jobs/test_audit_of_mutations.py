@@ -36,6 +36,8 @@ ELSEWHERE = {
     Action.RENEW_NODE,
     Action.RENAME_MEMBER,
     Action.REMOVE_MEMBER,
+    Action.ADD_WEBHOOK,
+    Action.REMOVE_WEBHOOK,
     Action.ADD_USER,
     Action.CHANGE_USER,
     Action.DELETE_USER,
@@ -44,7 +46,7 @@ ELSEWHERE = {
     Action.RELEASE,
     Action.RESTORE,
 }
-"""Tested where they live: tests/access, and test_recovery_from_what_nodes_know.py."""
+"""Tested where they live: tests/access, test_webhooks.py, test_recovery_from_what_nodes_know.py."""
 
 
 # -- what makes each mutation possible ------------------------------------------------------------

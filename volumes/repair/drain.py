@@ -12,6 +12,7 @@ from inventory import audit, clock, recovery, servers
 from inventory.errors import Busy, Invalid, NoSpace
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.write_lock import write_lock
+from volumes import labels
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Job, Replica
@@ -196,8 +197,8 @@ def _why_stuck(rooms: list[policy.Room], size_gb: int, tags: str, avoid_servers:
 
 def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
     if isinstance(place, Disk):
-        return queue.submit(kind, subject=str(place), disk=place, **about)
-    return queue.submit(kind, subject=str(place), server=place, **about)
+        return queue.submit(kind, subject=labels.of_disk(place), disk=place, **about)
+    return queue.submit(kind, subject=place.label, server=place, **about)
 
 
 def _replicas_on(place: Place) -> QuerySet[Replica]:

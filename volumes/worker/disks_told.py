@@ -7,6 +7,7 @@ from datetime import datetime
 from agents.protocol import DiskState, Reason, StorageState
 from inventory import whereabouts
 from inventory.models import Disk
+from volumes import labels
 from volumes.repair import arrivals, failures
 
 logger = logging.getLogger(__name__)
@@ -28,10 +29,10 @@ def take_over(states: Mapping[int, StorageState], asked: datetime) -> None:
     before = asked - whereabouts.SETTLED
     whereabouts.note_paths(_paths(states))
     for disk in whereabouts.missing(_paths(states), before):
-        logger.warning("pdsk-%08x is not told of by its server", disk)
+        logger.warning("%s is not told of by its server", labels.disk(disk))
         failures.lose_disk(disk)
     for row in whereabouts.returned(_paths(states, working=True), before):
-        logger.warning("%s works again", row)
+        logger.warning("%s works again", labels.of_disk(row))
         arrivals.register_again(row)
     for server, state in states.items():
         for told in state.disks:
@@ -42,10 +43,10 @@ def take_over(states: Mapping[int, StorageState], asked: datetime) -> None:
 def _fail(server: int, told: DiskState, before: datetime) -> None:
     row = Disk.objects.filter(pk=told.pdskid, server=server)
     if told.gone and row.filter(priority_since__lt=before).exists():
-        logger.warning("pdsk-%08x is gone: %s", told.pdskid, told.error)
+        logger.warning("%s is gone: %s", labels.disk(told.pdskid), told.error)
         failures.lose_disk(told.pdskid)
     elif not told.gone and row.exists():
-        logger.warning("pdsk-%08x failed: %s", told.pdskid, told.error)
+        logger.warning("%s failed: %s", labels.disk(told.pdskid), told.error)
         failures.fail_disk(told.pdskid, Reason.DISK, told.error[:500])
 
 

@@ -1,8 +1,8 @@
 """The heart of a worker: time, steps and the watch over nodes go on without beat and broker.
 
-Four threads, so that none waits for another: one moves the cluster's clock and renews the lead,
-one begins the steps that are due, one looks after the nodes when this worker leads, and one asks
-the broker then.
+Five threads, so that none waits for another: one moves the cluster's clock and renews the lead,
+one begins the steps that are due, one looks after the nodes when this worker leads, one asks the
+broker then, and one sends events to webhooks.
 """
 
 import logging
@@ -16,6 +16,7 @@ from django.db import close_old_connections, connection
 
 from inventory import clock
 from volumes.recovery import sweep
+from volumes.webhooks.delivery import Sender
 from volumes.worker import backups, broker_watch, reconcile, runner
 from volumes.worker.leadership import Leadership
 
@@ -33,13 +34,14 @@ class Heart:
     def __init__(self) -> None:
         self._over = threading.Event()
         self._leadership = Leadership()
+        self._sender = Sender()
         self._progress: float | None = None
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Begin to beat; what was found on nodes is not taken down at once."""
         sweep.begin_grace()
-        for work in (self._beat, self._tick, self._watch, self._ask_broker):
+        for work in (self._beat, self._tick, self._watch, self._ask_broker, self._sender.look):
             thread = threading.Thread(
                 target=self._every_beat, args=(work,), name=f"heart{work.__name__}", daemon=True
             )
@@ -51,6 +53,7 @@ class Heart:
         self._over.set()
         for thread in self._threads:
             thread.join(BEAT)
+        self._sender.stop()
         self._leadership.resign()
 
     def _every_beat(self, work: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import close_old_connections
 
+from agents import log_lines
 from agents.client import AgentUnreachable, Fault
 from agents.structs import Malformed
 from inventory import audit, calls, clock, outages, recovery
@@ -70,7 +71,7 @@ def run_job(job_id: int) -> None:
     What follows from a step is the system's own doing, even in the thread of a caller that waits.
     An error of the database that passes is no failure of the job: it comes again.
     """
-    with audit.acting_as(audit.SYSTEM.name, audit.SYSTEM.way):
+    with audit.acting_as(audit.SYSTEM.name, audit.SYSTEM.way), log_lines.about(job=job_id):
         try:
             _run(job_id)
         except DatabaseFailure as error:

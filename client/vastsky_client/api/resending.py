@@ -29,7 +29,14 @@ CONVERGING = frozenset(
         "vastsky.maintenance",
     }
 )
-UNTIL_GONE = frozenset({"deleteHeadServer", "deleteStorageServer", "deletePhysicalDisk"})
+UNTIL_GONE = frozenset(
+    {
+        "deleteHeadServer",
+        "deleteStorageServer",
+        "deletePhysicalDisk",
+        "vastsky.removeWebhook",
+    }
+)
 HARMLESS = frozenset(
     {
         "showLogicalVolume",
@@ -51,6 +58,7 @@ HARMLESS = frozenset(
         "vastsky.pauseScrubs",
         "vastsky.resumeScrubs",
         "vastsky.revokeToken",
+        "vastsky.testWebhook",
     }
 )
 GONE = errno.ENOENT

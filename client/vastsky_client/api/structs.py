@@ -288,3 +288,17 @@ class Token(TypedDict):
     created_by: str
     last_used: str
     revoked: str
+
+
+class Webhook(TypedDict):
+    """An element of vastsky.listWebhooks."""
+
+    name: str
+    url: str
+    severity: str
+    kinds: list[str]
+    cursor: str
+    sent: str
+    failures: int
+    failing_since: str
+    error: str

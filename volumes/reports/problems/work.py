@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Window
 from django.utils import timezone
 
-from inventory import clock, recovery, servers
+from inventory import clock, recovery, servers, webhooks
 from inventory.models import Cluster, Watch
 from inventory.pulse import Pulse
 from volumes.models import Job, Orphan
@@ -134,6 +134,20 @@ def find_orphans() -> Iterator[Problem]:
             clock.on_the_wall(first.since),
             key="orphans",
             count=first.count,
+        )
+
+
+def find_webhooks() -> Iterator[Problem]:
+    """Tell of receivers that take nothing: what happened is kept for them, as events are."""
+    for row in webhooks.failing(clock.now()):
+        yield Problem(
+            Risk.WEAR,
+            None,
+            f"Webhook {row.name} takes no events",
+            f"{row.url}: {row.error}, {row.failures} times in a row; mend its receiver, or remove"
+            f" it with `vastsky webhook remove {row.name}`",
+            clock.on_the_wall(row.failing_since) if row.failing_since else None,
+            key=f"webhook-{row.pk}",
         )
 
 
