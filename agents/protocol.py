@@ -569,6 +569,17 @@ class StorageState:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFigures:
+    """What was asked of a head's volumes, or of a storage server's disks: a line each.
+
+    `agents.io_figures` writes and reads lines. A struct for each would cost the manager a second
+    of CPU a minute where 20,000 volumes are attached.
+    """
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DiskQuestion:
     """Ask what lies on a disk, from this GB on."""
 
