@@ -1,5 +1,6 @@
-"""What was asked of a volume or disk, as a line of text: so little that many are told at once."""
+"""What a node tells of a volume or disk, as a line of text: so little that many can be told."""
 
+from enum import StrEnum
 from typing import NamedTuple
 
 
@@ -32,3 +33,31 @@ def read_line(line: str) -> IoFigures:
     if len(numbers) < len(IoFigures._fields) or min(numbers) < 0:
         raise ValueError(f"{line[:80]!r} tells no figures")
     return IoFigures._make(numbers)
+
+
+class Way(StrEnum):
+    """How users reach a volume on its head."""
+
+    BLOCK = "block"
+    SOCKET = "socket"
+    NONE = "none"
+
+
+class Shown(NamedTuple):
+    """A volume as its head shows it: who has it open, and of a snapshot what it keeps."""
+
+    number: int
+    clients: int
+    held_mib: int
+    way: Way
+
+
+def write_shown(shown: Shown) -> str:
+    """Write it as a line."""
+    return " ".join(map(str, shown))
+
+
+def read_shown(line: str) -> Shown:
+    """Read a line; ValueError where it is none."""
+    number, clients, held, way, *_ = [*line.split(), "", "", "", ""]
+    return Shown(int(number), int(clients), int(held), Way(way))

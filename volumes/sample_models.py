@@ -1,4 +1,4 @@
-"""What was measured over time: rows that are written once and forgotten after a day, or a year."""
+"""What was measured, and is forgotten after a day, or a year; what heads told last of volumes."""
 
 from typing import ClassVar
 
@@ -68,3 +68,30 @@ class ClusterSample(models.Model):
 
     def __str__(self) -> str:
         return f"the cluster at {self.at}"
+
+
+class ShownVolume(models.Model):
+    """What its head told last of a volume, up to a minute ago; what a snapshot keeps stays true."""
+
+    class Way(models.TextChoices):
+        BLOCK = "block", "a block device"
+        SOCKET = "socket", "a socket"
+        NONE = "none", "nothing yet"
+
+    volume = models.OneToOneField(
+        "volumes.LogicalVolume", models.CASCADE, primary_key=True, related_name="shown"
+    )
+    folder = models.CharField(max_length=250, help_text="where its head shows volumes")
+    way = models.CharField(max_length=6, choices=Way)
+    clients = models.IntegerField(help_text="how many have it open")
+    held_mib = models.IntegerField(help_text="of a snapshot: what its origin has overwritten since")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(way__in=["block", "socket", "none"]), name="shown_way_known"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"lvol-{self.pk:08x} in {self.folder}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
-from agents.io_figures import IoFigures, write_line
+from agents.io_figures import IoFigures, Shown, write_line, write_shown
 from agents.protocol import (
     NODE,
     AttachOrder,
@@ -81,6 +81,7 @@ class Node:
     server_id: int = 0
     node_uuid: str = ""
     figures: list[IoFigures] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
     _server: _Server | None = None
     _hung: socket.socket | None = None
 
@@ -116,7 +117,8 @@ class Node:
         return 0 if answer is None else to_struct(answer)
 
     def on_figures(self, _: None) -> NodeFigures:
-        return NodeFigures(tuple(map(write_line, self.figures)))
+        shown = tuple(map(write_shown, self.shown))
+        return NodeFigures(tuple(map(write_line, self.figures)), "/dev/vas", shown)
 
     def die(self) -> None:
         if self._server:

@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agents.io_figures import IoFigures
+from agents.io_figures import IoFigures, Shown, Way
 from inventory.models import Disk
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
 from volumes.models import LogicalVolume
-from volumes.sample_models import ClusterSample, IoSample, Step
+from volumes.sample_models import ClusterSample, IoSample, ShownVolume, Step
 from volumes.samples import packing, sampler
 from volumes.samples.packing import Io
 from volumes.samples.sampler import Sampler
@@ -156,6 +156,27 @@ def test_an_hour_is_the_mean_of_its_minutes_and_minutes_go_after_a_day(
     ours.look()
     assert not IoSample.objects.filter(step=Step.MINUTE, at__lt=MINUTE + 60).exists()
     assert IoSample.objects.filter(step=Step.HOUR, at=MINUTE).exists()
+
+
+def test_the_head_tells_what_snapshots_keep_and_who_has_volumes_open(
+    used: tuple[Head, LogicalVolume], four: Cluster, clock: Clock
+) -> None:
+    head, volume = used
+    snapshot = four.call("createSnapshot", origin_lvolid=volume.pk, snapshot_lvolname="s")
+    head.shown = [Shown(volume.pk, 1, 0, Way.BLOCK), Shown(snapshot, 0, 7, Way.BLOCK)]
+    head.shown.append(Shown(999, 1, 0, Way.SOCKET))  # another life's
+    ours = Sampler()
+    ours.look()
+
+    clock.passed = 60
+    head.shown[1] = Shown(snapshot, 2, 12, Way.BLOCK)
+    ours.look()
+
+    told = ShownVolume.objects.values_list("volume", "folder", "way", "clients", "held_mib")
+    assert set(told) == {
+        (volume.pk, "/dev/vas", "block", 1, 0),
+        (snapshot, "/dev/vas", "block", 2, 12),
+    }
 
 
 def test_what_is_shredded_in_a_minute_is_told_in_mib_a_second(four: Cluster, clock: Clock) -> None:

@@ -38,6 +38,21 @@ class Io(NamedTuple):
     read_wait: float = 0.0
     write_wait: float = 0.0
 
+    @property
+    def read_ms(self) -> float | None:
+        """How long a read took, in milliseconds; None where none was timed."""
+        return 1000 * self.read_wait / self.reads if self.reads and self.read_wait else None
+
+    @property
+    def write_ms(self) -> float | None:
+        """How long a write took, in milliseconds; None where none was timed."""
+        return 1000 * self.write_wait / self.writes if self.writes and self.write_wait else None
+
+    @property
+    def queue(self) -> float:
+        """How many requests were under way on the average."""
+        return self.read_wait + self.write_wait
+
 
 NOTHING = Io()
 Kind = IoSample.Kind

@@ -13,7 +13,7 @@ from inventory.models import ALIVE, HeadServer, StorageServer
 from volumes import nodes
 from volumes.reports import capacity
 from volumes.sample_models import ClusterSample, IoSample, Step
-from volumes.samples import hours, packing, rates, recording, work_done
+from volumes.samples import hours, packing, rates, recording, shown, work_done
 from volumes.samples.packing import Io
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Sampler:
     def __init__(self) -> None:
         self._minute = 0
         self._told: dict[Node, tuple[float, dict[int, IoFigures]]] = {}
+        self._shown: shown.Told = {}
         self._done: work_done.Done | None = None
         self._looked: tuple[float, datetime] = (0.0, datetime.min.replace(tzinfo=UTC))
 
@@ -51,7 +52,9 @@ class Sampler:
     def _measure(self) -> dict[Kind, dict[int, Io]]:
         """Ask all nodes; who does not answer, or is too old to know, has no sample."""
         found: dict[Kind, dict[int, Io]] = {kind: {} for kind in Kind}
-        answers = _ask()
+        told = _ask()
+        self._take_over(figures for (kind, _), (_, figures) in told.items() if kind == Kind.HEAD)
+        answers = {node: (moment, _read(figures)) for node, (moment, figures) in told.items()}
         for node in self._told.keys() - answers.keys():
             del self._told[node]
         for (kind, server), now in answers.items():
@@ -69,6 +72,10 @@ class Sampler:
             found[Kind.CLUSTER][0] = packing.total(heads.values())
         return found
 
+    def _take_over(self, heads: Iterable[NodeFigures]) -> None:
+        before, self._shown = self._shown, shown.read(heads)
+        shown.take_over(before, self._shown)
+
     def _work(self, now: datetime) -> dict[str, float]:
         """Measure work in MiB a second."""
         (before, since), moment = self._looked, time.monotonic()
@@ -78,8 +85,8 @@ class Sampler:
         return {kind: mib / (moment - before) for kind, mib in sums.items() if moment > before}
 
 
-def _ask() -> dict[Node, tuple[float, dict[int, IoFigures]]]:
-    """Ask all at once; each answer by the moment it came, and its figures by their number."""
+def _ask() -> dict[Node, tuple[float, NodeFigures]]:
+    """Ask all at once; each answer with the moment it came."""
     heads = HeadServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
     storages = StorageServer.objects.filter(priority__in=ALIVE).values_list("pk", flat=True)
     reached = {(Kind.HEAD, pk): agent for pk, agent in nodes.heads(list(heads)).items()} | {
@@ -94,7 +101,7 @@ def _ask() -> dict[Node, tuple[float, dict[int, IoFigures]]]:
     for kind, server in reached:
         answer = answers[f"{kind} {server}"]
         if isinstance(answer, tuple):
-            found[kind, server] = answer[1], _read(answer[0])
+            found[kind, server] = answer[1], answer[0]
     return found
 
 

@@ -11,7 +11,7 @@ from agents.exposition import Sample
 from agents.node import io_lines, node_metrics
 from agents.node.config import HeadConfig
 from agents.node.daemon import AgentCore
-from agents.node.head import head_metrics
+from agents.node.head import head_metrics, shown_devices
 from agents.node.head.births import Births
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
@@ -46,6 +46,7 @@ class HeadRole:
 
     def __init__(self, config: HeadConfig, engine: HeadEngine, parts: AgentCore) -> None:
         self._engine = engine
+        self._links_dir = config.links_dir
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(
@@ -137,9 +138,9 @@ class HeadRole:
 
     def _figures(self, _: Nothing) -> NodeFigures:
         """Ask the groups first: what was counted is as old as their last answer."""
-        self._groups.tell(STATE_SECONDS)
+        groups, folder = self._groups.tell(STATE_SECONDS), self._links_dir
         told = (io_lines.line(one.lvolid, one.operations) for one in self._engine.figures())
-        return NodeFigures(tuple(told))
+        return NodeFigures(tuple(told), str(folder), tuple(shown_devices.lines(groups, folder)))
 
 
 def _remarkable(group: GroupState) -> GroupState:
