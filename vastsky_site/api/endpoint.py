@@ -22,6 +22,7 @@ import volumes.api.operator_rpc
 import volumes.api.plan_rpc
 import volumes.api.register_rpc
 import volumes.api.rpc
+import volumes.api.sample_rpc
 import volumes.api.scrub_rpc
 import volumes.api.volume_rpc
 from inventory import calls, outages
@@ -250,6 +251,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     **volumes.api.plan_rpc.PROCEDURES,
     **token_rpc.PROCEDURES,
     **volumes.api.event_rpc.PROCEDURES,
+    **volumes.api.sample_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],
