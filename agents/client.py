@@ -22,6 +22,7 @@ from agents.protocol import (
     GroupFences,
     HeadState,
     MendOrder,
+    NodeFigures,
     PullOrder,
     RebuildOrder,
     RelocateOrder,
@@ -87,6 +88,10 @@ class _Agent:
     def fences(self, question: FenceQuestion) -> GroupFences:
         """Ask for a page of the lowest epochs that the node allows."""
         return self._ask(GroupFences, "fences", question, SYNCHRONOUS)
+
+    def figures(self) -> NodeFigures:
+        """Ask what was asked of its volumes or disks; ENOSYS of an agent older than 5.1."""
+        return self._ask(NodeFigures, "figures", {}, QUICK)
 
     def cancel(self, order: CancelOrder) -> None:
         """Stop a running rebuild, pull or shred."""

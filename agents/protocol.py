@@ -569,6 +569,20 @@ class StorageState:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeFigures:
+    """What was asked of a head's volumes, or of a storage server's disks: a line each.
+
+    `agents.io_figures` writes and reads lines. A struct for each would cost the manager a second
+    of CPU a minute where 20,000 volumes are attached. `shown`, of a head: in which `folder` its
+    users find devices, and a line for each.
+    """
+
+    lines: tuple[str, ...]
+    folder: str = ""
+    shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DiskQuestion:
     """Ask what lies on a disk, from this GB on."""
 

@@ -11,6 +11,7 @@ from agents.ondisk import GB
 from agents.protocol import MEANINGS, Reason
 from inventory import clock
 from inventory.models import Disk, Extent, HeadServer, StorageServer
+from volumes import sample_models  # noqa: F401 - Django finds its models by this one's
 
 
 class LogicalVolume(models.Model):

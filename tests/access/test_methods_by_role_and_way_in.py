@@ -49,6 +49,7 @@ READS = {
     "vastsky.clusterInfo",
     "vastsky.listNodes",
     "vastsky.listEvents",
+    "vastsky.samples",
     "vastsky.listJobs",
     "vastsky.showJob",
     "vastsky.listOrphans",

@@ -75,6 +75,7 @@ def test_every_method_is_there_with_its_members_and_defaults(method: str) -> Non
         ("list_webhooks", {}),
         ("cluster_info", {}),
         ("capacity", {}),
+        ("samples", {"span": "day"}),
         ("plan_volume", {"capacity": 25}),
         ("plan_failure", {"ssvrid": 1}),
         ("plan_evacuation", {"ssvrid": 1}),

@@ -48,6 +48,8 @@ PAGES = [
     "/admin/inventory/headserver/1/change/",
     "/admin/inventory/storageserver/1/change/",
     "/admin/inventory/disk/1/change/",
+    "/admin/console/figures/volume/1/?span=year",
+    "/admin/console/figures/cluster/0/",
     "/admin/console/do/fail-storage/?on=2",
     "/admin/console/do/delete-volume/?on=1",
 ]

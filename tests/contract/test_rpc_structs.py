@@ -104,6 +104,7 @@ METHODS: dict[str, dict[str, Any]] = {
         "cursor": "1",
         "follow": 0,
     },
+    "vastsky.samples": {"lvolid": 1, "hsvrid": 0, "ssvrid": 0, "pdskid": 0, "span": "day"},
     "vastsky.listOrphans": {"after": 1},
     "vastsky.listWaiting": {},
     "vastsky.moveServer": {"hsvrid": 1, "ssvrid": 1, "ip_data": ["10.0.0.1"]},

@@ -59,6 +59,7 @@ METHODS: dict[str, frozenset[Role]] = {
     "vastsky.planVolume": READ,
     "vastsky.planFailure": READ,
     "vastsky.listEvents": READ,
+    "vastsky.samples": READ,
     "vastsky.listOrphans": READ,
     "vastsky.listWaiting": READ,
     "vastsky.forceAttach": OPERATE,

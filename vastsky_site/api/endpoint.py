@@ -22,6 +22,7 @@ import volumes.api.operator_rpc
 import volumes.api.plan_rpc
 import volumes.api.register_rpc
 import volumes.api.rpc
+import volumes.api.sample_rpc
 import volumes.api.scrub_rpc
 import volumes.api.volume_rpc
 import volumes.api.webhook_rpc
@@ -252,6 +253,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     **token_rpc.PROCEDURES,
     **volumes.api.event_rpc.PROCEDURES,
     **volumes.api.webhook_rpc.PROCEDURES,
+    **volumes.api.sample_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],

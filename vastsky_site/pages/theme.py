@@ -33,8 +33,15 @@ UNFOLD: dict[str, Any] = {
             "href": lambda _: static("vastsky/favicon.svg"),
         }
     ],
-    "STYLES": [lambda _: static("vastsky/console.css")],
-    "SCRIPTS": [lambda _: static("vastsky/console.js")],
+    "STYLES": [
+        lambda _: static("vastsky/console.css"),
+        lambda _: static("vastsky/charts.css"),
+    ],
+    "SCRIPTS": [
+        lambda _: static("vastsky/console.js"),
+        lambda _: static("vastsky/charts.js"),
+        lambda _: static("vastsky/copy.js"),
+    ],
     "LOGIN": {
         "image": lambda _: static("vastsky/login.svg"),
         "form": "vastsky_site.access.login.LoginForm",

@@ -4,6 +4,7 @@ from django.urls import path, register_converter
 
 from volumes.console.frame.page import IdConverter
 from volumes.console.pages import (
+    charts,
     cluster_tree,
     create_volume,
     hardware_pages,
@@ -33,6 +34,8 @@ urlpatterns = [
     path("volumes/new/", create_volume.create, name="create"),
     path("volumes/new/preview/", create_volume.preview, name="create-preview"),
     path("volumes/<id:volume_id>/live/", volume_page.live, name="volume-live"),
+    path("volumes/<id:volume_id>/layers/", volume_page.layers, name="volume-layers"),
     path("jobs/<id:job_id>/live/", job_page.live, name="job-live"),
+    path("figures/<slug:kind>/<id:number>/", charts.figures, name="figures"),
     path("do/<slug:verb>/", run.act, name="act"),
 ]

@@ -1,8 +1,9 @@
 """The heart of a worker: time, steps and the watch over nodes go on without beat and broker.
 
 Five threads, so that none waits for another: one moves the cluster's clock and renews the lead,
-one begins the steps that are due, one looks after the nodes when this worker leads, one asks the
-broker then, and one sends events to webhooks.
+Six threads, so that none waits for another: one moves the cluster's clock and renews the lead,
+one begins the steps that are due, one sends events to webhooks, and when this worker leads one
+looks after the nodes, one asks the broker, and one takes samples.
 """
 
 import logging
@@ -29,9 +30,10 @@ HUNG = 60.0
 
 
 class Heart:
-    """Beats from start() to stop()."""
+    """Beats from start() to stop(). `sample` is done in every beat in which this worker leads."""
 
-    def __init__(self) -> None:
+    def __init__(self, sample: Callable[[], None] = lambda: None) -> None:
+        self._take_sample = sample
         self._over = threading.Event()
         self._leadership = Leadership()
         self._sender = Sender()
@@ -41,7 +43,8 @@ class Heart:
     def start(self) -> None:
         """Begin to beat; what was found on nodes is not taken down at once."""
         sweep.begin_grace()
-        for work in (self._beat, self._tick, self._watch, self._ask_broker, self._sender.look):
+        looks = (self._beat, self._tick, self._watch, self._ask_broker, self._sample)
+        for work in (*looks, self._sender.look):
             thread = threading.Thread(
                 target=self._every_beat, args=(work,), name=f"heart{work.__name__}", daemon=True
             )
@@ -98,6 +101,10 @@ class Heart:
         if self._leadership.is_ours:
             broker_watch.look()
             self._over.wait(BROKER_PAUSE)
+
+    def _sample(self) -> None:
+        if self._leadership.is_ours:
+            self._take_sample()
 
     def _goes_on(self) -> bool:
         self._progress = time.monotonic()

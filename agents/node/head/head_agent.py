@@ -8,10 +8,10 @@ from functools import partial
 from agents.boot import boot_id
 from agents.engines.base import HeadEngine
 from agents.exposition import Sample
-from agents.node import node_metrics
+from agents.node import io_lines, node_metrics
 from agents.node.config import HeadConfig
 from agents.node.daemon import AgentCore
-from agents.node.head import head_metrics
+from agents.node.head import head_metrics, shown_devices
 from agents.node.head.births import Births
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
@@ -23,6 +23,7 @@ from agents.protocol import (
     DetachOrder,
     GroupState,
     HeadState,
+    NodeFigures,
     Reason,
     RebuildOrder,
     RelocateOrder,
@@ -45,6 +46,7 @@ class HeadRole:
 
     def __init__(self, config: HeadConfig, engine: HeadEngine, parts: AgentCore) -> None:
         self._engine = engine
+        self._links_dir = config.links_dir
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(
@@ -71,6 +73,7 @@ class HeadRole:
         """Name what only a head can be told."""
         return {
             "vastsky.state": Method(Nothing, self._state),
+            "vastsky.figures": Method(Nothing, self._figures),
             "vastsky.attach": Method(AttachOrder, self._orders.attach),
             "vastsky.detach": Method(DetachOrder, self._orders.detach),
             "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
@@ -132,6 +135,12 @@ class HeadRole:
             self._parts.seen(),
             self._parts.node_uuid,
         )
+
+    def _figures(self, _: Nothing) -> NodeFigures:
+        """Ask the groups first: what was counted is as old as their last answer."""
+        groups, folder = self._groups.tell(STATE_SECONDS), self._links_dir
+        told = (io_lines.line(one.lvolid, one.operations) for one in self._engine.figures())
+        return NodeFigures(tuple(told), str(folder), tuple(shown_devices.lines(groups, folder)))
 
 
 def _remarkable(group: GroupState) -> GroupState:

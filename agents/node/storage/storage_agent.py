@@ -10,7 +10,7 @@ from agents.boot import boot_id
 from agents.engines.base import StorageEngine
 from agents.errors import AgentError
 from agents.exposition import Sample
-from agents.node import node_metrics
+from agents.node import io_lines, node_metrics
 from agents.node.config import StorageConfig
 from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
@@ -33,6 +33,7 @@ from agents.protocol import (
     EvictOrder,
     ExportOrder,
     MendOrder,
+    NodeFigures,
     PullOrder,
     ShredOrder,
     StorageState,
@@ -94,6 +95,7 @@ class StorageRole:
         """Name what only a storage server can be told."""
         return {
             "vastsky.state": Method(Nothing, self._state),
+            "vastsky.figures": Method(Nothing, self._figures),
             "vastsky.export": Method(ExportOrder, self._orders.export),
             "vastsky.evict": Method(EvictOrder, self._orders.evict),
             "vastsky.shred": Method(ShredOrder, self._orders.shred),
@@ -176,6 +178,17 @@ class StorageRole:
             self._disks.refused,
             self._parts.node_uuid,
         )
+
+    def _figures(self, _: Nothing) -> NodeFigures:
+        """Tell of the disks that the manager knows; a data server that is older counts nothing."""
+        counted = self._engine.figures()
+        numbers = {d.config.path: d.label.pdskid for d in self._disks if d.in_use and d.registered}
+        told = (
+            io_lines.line(numbers[one.path], one.operations)
+            for one in (counted.disks if counted else ())
+            if one.path in numbers
+        )
+        return NodeFigures(tuple(told))
 
     def _highest_extent(self) -> int:
         """Tell the highest number of an extent that was ever described on a disk of ours."""

@@ -47,6 +47,7 @@ HARMLESS = frozenset(
         "shutdownAll",
         "vastsky.clusterInfo",
         "vastsky.showJob",
+        "vastsky.samples",
         "vastsky.capacity",
         "vastsky.planVolume",
         "vastsky.planFailure",

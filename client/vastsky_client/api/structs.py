@@ -107,6 +107,19 @@ class EventPage(TypedDict):
     cursor: str
 
 
+class Sample(TypedDict):
+    """What was asked a second in the minutes that begin at `time`; 0.0 ms: none was timed."""
+
+    time: str
+    reads: float
+    writes: float
+    read_bytes: float
+    write_bytes: float
+    read_ms: float
+    write_ms: float
+    queue: float
+
+
 class ReplicaStatus(TypedDict):
     """An element of notifyRebuildMirrorFinished's dexts."""
 

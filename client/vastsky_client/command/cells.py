@@ -9,6 +9,7 @@ from vastsky_client.trees import STATUS
 Row = dict[str, Any]
 BEING = {1: "being attached", 2: "being detached"}
 GB_PER_TB = 1024
+UNIT = 1024
 
 
 def server(row: Row) -> str:
@@ -34,6 +35,20 @@ def gb(number: int) -> str:
     if number >= 10 * GB_PER_TB:
         return f"{number / GB_PER_TB:.1f} TB"
     return f"{number} GB"
+
+
+def figure(number: float) -> str:
+    """Write three digits of a number, and all before the point."""
+    return f"{number:.0f}" if number >= 100 or not number else f"{number:.3g}"  # noqa: PLR2004
+
+
+def much(number: float) -> str:
+    """Write how many bytes."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    place = 0
+    while number >= UNIT and place < len(units) - 1:
+        number, place = number / UNIT, place + 1
+    return f"{figure(number)} {units[place]}"
 
 
 def used(row: Row) -> str:

@@ -10,6 +10,7 @@ from vastsky_client.command.names import written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
+SPAN = Argument("--span", "how far back", choices=("hour", "day", "month", "year"), default="hour")
 COLUMNS = (
     Column("NAME", lambda row: row["lvolname"]),
     Column("ID", lambda row: written("lvolid", row["lvolid"])),
@@ -25,6 +26,12 @@ def list_volumes(session: Session, given: Namespace) -> list[Any]:
     """List one volume, or all."""
     which = session.names.volume(given.volume) if given.volume else {}
     return list(rows.named(session.names, session.manager.list_logical_volumes(**which)))
+
+
+def list_samples(session: Session, given: Namespace) -> list[structs.Sample]:
+    """Tell what was asked of one volume."""
+    (volume,) = session.manager.list_logical_volumes(**session.names.volume(given.volume))
+    return session.manager.samples(lvolid=volume["lvolid"], span=given.span)
 
 
 def list_snapshots(session: Session, given: Namespace) -> list[Any]:
@@ -176,6 +183,23 @@ VOLUME = Noun(
             "Detach a volume, with its snapshots; no head can write to it any more then.",
             "volume detach db", detach_volume, (words.ORIGIN, words.CONVERGE),
             methods=("detachLogicalVolume",), waits=True,
+        ),
+        Command(
+            "volume", "stats",
+            "Tell what was asked of a volume while it was attached, oldest first.",
+            "volume stats db --span day", list_samples, (words.VOLUME, SPAN),
+            returns=list[structs.Sample],
+            columns=(
+                Column("TIME", lambda row: row["time"]),
+                Column("READS/s", lambda row: cells.figure(row["reads"]), right=True),
+                Column("WRITES/s", lambda row: cells.figure(row["writes"]), right=True),
+                Column("READ/s", lambda row: cells.much(row["read_bytes"]), right=True),
+                Column("WRITTEN/s", lambda row: cells.much(row["write_bytes"]), right=True),
+                Column("READ ms", lambda row: cells.figure(row["read_ms"]), right=True),
+                Column("WRITE ms", lambda row: cells.figure(row["write_ms"]), right=True),
+                Column("QUEUE", lambda row: cells.figure(row["queue"]), right=True),
+            ),
+            methods=("vastsky.samples",),
         ),
         Command(
             "volume", "waiting", "List the volumes that wait for storage, longest first.",

@@ -20,8 +20,9 @@ from volumes.console.frame.pills import (
     activity_pills,
     protection_pill,
 )
+from volumes.console.frame.spark import spark
 from volumes.console.lists.listing import Listing, previewed
-from volumes.console.pages import volume_page
+from volumes.console.pages import charts, volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
 from volumes.reports import activity, protection
 from volumes.reports.activity import Activity
@@ -156,7 +157,16 @@ class ByKind(admin.SimpleListFilter):
 class VolumeList(Listing):
     """Volumes with their protection and where they are attached."""
 
-    list_display = ("name_and_id", "replicas", "attached", "where", "gb", "snapshot_of", "made")
+    list_display = (
+        "name_and_id",
+        "replicas",
+        "attached",
+        "where",
+        "busy",
+        "gb",
+        "snapshot_of",
+        "made",
+    )
     list_filter = (ByReplicas, ByState, ByActivity, ByLoss, ByKind, "redundancy")
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
@@ -170,7 +180,9 @@ class VolumeList(Listing):
     def prepare(self, rows: Sequence[Any]) -> None:
         volumes = [row.pk for row in rows]
         weak, done = protection.weak_volumes(volumes), activity.of_volumes(volumes)
+        sparks = charts.sparks(charts.Kind.VOLUME, volumes)
         for row in rows:
+            row.spark = sparks.get(row.pk)
             row.activities = activity_pills(done.get(row.pk, []), whole=row.pk not in weak)
             row.fewest = weak[row.pk].fewest if row.pk in weak else row.redundancy
 
@@ -198,6 +210,10 @@ class VolumeList(Listing):
     def where(self, row: LogicalVolume) -> SafeString | str:
         attached = _attachment(row)
         return link(attached.head, attached.head.label) if attached else NOTHING
+
+    @admin.display(description="Requests, last hour")
+    def busy(self, row: Any) -> SafeString | str:
+        return spark(row.spark)
 
     @admin.display(description="Capacity", ordering="capacity_gb")
     def gb(self, row: LogicalVolume) -> str:
