@@ -16,6 +16,7 @@ PAGES = [
     "/admin/console/problems/",
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
+    "/admin/console/find/?q=mail",
     "/admin/volumes/logicalvolume/",
     "/admin/volumes/logicalvolume/?replicas=fewer",
     "/admin/volumes/logicalvolume/?replicas=1",
@@ -52,6 +53,8 @@ PAGES = [
     "/admin/console/do/delete-volume/?on=1",
 ]
 PARTS = [
+    "/admin/console/find/?q=0",
+    "/admin/console/find/?q=10.",
     "/admin/console/overview/live/",
     "/admin/console/problems/live/",
     "/admin/console/cluster/live/?open=1&open=2&open=3",

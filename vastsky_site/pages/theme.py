@@ -34,7 +34,10 @@ UNFOLD: dict[str, Any] = {
         }
     ],
     "STYLES": [lambda _: static("vastsky/console.css")],
-    "SCRIPTS": [lambda _: static("vastsky/console.js")],
+    "SCRIPTS": [
+        lambda _: static("vastsky/console.js"),
+        lambda _: static("vastsky/find.js"),
+    ],
     "LOGIN": {
         "image": lambda _: static("vastsky/login.svg"),
         "form": "vastsky_site.access.login.LoginForm",
@@ -59,6 +62,7 @@ UNFOLD: dict[str, Any] = {
         },
     },
     "SIDEBAR": {
+        "show_search": False,
         "navigation": [
             {
                 "items": [

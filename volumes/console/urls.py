@@ -6,6 +6,7 @@ from volumes.console.frame.page import IdConverter
 from volumes.console.pages import (
     cluster_tree,
     create_volume,
+    find,
     hardware_pages,
     job_page,
     overview,
@@ -19,6 +20,7 @@ register_converter(IdConverter, "id")
 app_name = "console"
 urlpatterns = [
     path("overview/live/", overview.live, name="overview-live"),
+    path("find/", find.show, name="find"),
     path("problems/", problems_page.show, name="problems"),
     path("problems/live/", problems_page.live, name="problems-live"),
     path("problems/acknowledge/", problems_page.acknowledge, name="acknowledge"),

@@ -3,7 +3,7 @@
 from django import template
 
 from inventory import clock
-from volumes.console.frame import cells, formats
+from volumes.console.frame import cells, formats, permissions
 
 register = template.Library()
 
@@ -16,3 +16,4 @@ register.filter("on_the_wall", clock.on_the_wall)
 register.simple_tag(cells.link, name="link")
 register.simple_tag(cells.bar, name="bar")
 register.simple_tag(cells.used_bar, name="used_bar")
+register.filter("views", permissions.views)
