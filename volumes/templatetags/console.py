@@ -4,6 +4,7 @@ from django import template
 
 from inventory import clock
 from volumes.console.frame import cells, formats, permissions
+from volumes.console.lists import filters
 
 register = template.Library()
 
@@ -17,3 +18,5 @@ register.simple_tag(cells.link, name="link")
 register.simple_tag(cells.bar, name="bar")
 register.simple_tag(cells.used_bar, name="used_bar")
 register.filter("views", permissions.views)
+register.simple_tag(filters.of_list, name="filters")
+register.simple_tag(filters.without_search)

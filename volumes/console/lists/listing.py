@@ -90,6 +90,10 @@ class Listing(ModelAdmin):
 class PreparedList(ChangeList):
     """Reads a page of rows and then, at once, what its columns need."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = str(self.opts.verbose_name_plural).capitalize()
+
     def get_results(self, request: HttpRequest) -> None:
         try:
             super().get_results(request)

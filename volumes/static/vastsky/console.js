@@ -123,3 +123,15 @@ document.addEventListener("htmx:afterSettle", ({ detail: { target } }) => {
   (same || stops[held.place])?.focus({ preventScroll: true });
   held = null;
 });
+
+// A filter's choices are put away by a click elsewhere, or by Escape.
+const openFilter = () => document.querySelector(".vs-filters details[open]");
+document.addEventListener("click", ({ target }) => {
+  if (openFilter() && !openFilter().contains(target)) openFilter().open = false;
+});
+document.addEventListener("keydown", ({ key }) => {
+  const open = key === "Escape" && openFilter();
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});
