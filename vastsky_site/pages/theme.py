@@ -71,7 +71,7 @@ UNFOLD: dict[str, Any] = {
                         "Problems",
                         "warning",
                         "console:problems",
-                        badge="volumes.console.pages.problems_page.badge",
+                        badge="volumes.console.pages.overview.badge",
                         badge_variant="danger",
                     ),
                     _item("Cluster", "account_tree", "console:cluster"),

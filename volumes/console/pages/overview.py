@@ -27,9 +27,10 @@ from volumes.console.frame.pills import (
 )
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import activity, capacity, care, progress, protection, verdict
+from volumes.reports import activity, capacity, care, problems, progress, protection, verdict
 from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
+from volumes.reports.shared import Shared
 from volumes.reports.verdict import Verdict
 
 SHOWN = 6
@@ -74,14 +75,35 @@ class Tally:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows to the admin's own context."""
     allowed = may(request.user, Right.VIEW)
-    return {**context, "title": "Overview", "allowed": allowed, **(_context() if allowed else {})}
+    shown = ANSWER.get() if allowed else {}
+    return {**context, "title": "Overview", "allowed": allowed, **shown}
 
 
 @viewing
 @part_of("admin:index")
 def live(request: HttpRequest) -> HttpResponse:
     """Show the first page's content anew."""
-    return fragment(request, "console/overview_live.html", **_context())
+    return fragment(request, "console/overview_live.html", **ANSWER.get())
+
+
+@viewing
+@part_of("console:problems")
+def badge_live(request: HttpRequest) -> HttpResponse:
+    """Count the problems that nobody has acknowledged, for the sidebar of any page."""
+    return fragment(request, "console/badge.html", badge=_badge(ANSWER.get()["problem_count"]))
+
+
+def badge(request: HttpRequest) -> str:
+    """Mark the sidebar's entry as well as is known at once; `badge_live` tells the number."""
+    if not may(request.user, Right.VIEW):
+        return ""
+    if (known := ANSWER.last()) is not None:
+        return _badge(known["problem_count"])
+    return "!" if problems.is_anything_wrong() else ""
+
+
+def _badge(count: int) -> str:
+    return str(count) if count else ""
 
 
 def _context() -> dict[str, Any]:
@@ -114,6 +136,10 @@ def _context() -> dict[str, Any]:
         "ended": lines(Job.objects.exclude(finished=None).order_by("-finished")[:SHOWN]),
         "now": timezone.now(),
     }
+
+
+ANSWER = Shared(_context)
+"""What all see who may look: no part of it depends on who asks."""
 
 
 # -- the verdict ----------------------------------------------------------------------------------

@@ -135,3 +135,14 @@ document.addEventListener("keydown", ({ key }) => {
   open.open = false;
   open.querySelector("summary").focus();
 });
+
+// The title of every page tells how many problems there are: it is seen on a tab that is not.
+const tellInTitle = () => {
+  const count = document.querySelector("#problem-badge [data-count]")?.dataset.count;
+  const told = count && count !== "!" ? `(${count}) ` : "";
+  document.title = told + document.title.trim().replace(/^\(\d+\) /, "");
+};
+document.addEventListener("DOMContentLoaded", tellInTitle);
+document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => {
+  if (target.id === "problem-badge") tellInTitle();
+});
