@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from tests.console.conftest import PART, SignIn
 from volumes.console.pages import overview
 from volumes.models import Replica
-from volumes.reports import shared
+from volumes.reports import protection, shared, verdict
 from volumes.reports.shared import Shared
 
 LIVE = "/admin/console/overview/live/"
@@ -87,7 +87,7 @@ def test_the_badge_tells_how_many_and_goes_when_all_are_acknowledged(console: Cl
 
     assert b"1 problem<" in console.get(BADGE, headers=PART).content
 
-    key = next(card.key for card in overview.verdict.find(overview.protection.weak_volumes()).told)
+    key = next(card.key for card in verdict.find(protection.weak_volumes()).told)
     console.post(
         "/admin/console/problems/acknowledge/", {"key": key, "reason": "known", "hours": 24}
     )
