@@ -146,3 +146,22 @@ document.addEventListener("DOMContentLoaded", tellInTitle);
 document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => {
   if (target.id === "problem-badge") tellInTitle();
 });
+
+// Who comes to a form begins with what is wrong in it, or with its first field.
+document.addEventListener("DOMContentLoaded", () => {
+  const field = "input:not([type=hidden]):not([type=search]), select, textarea";
+  const wrong = document.querySelector("main [aria-invalid=true]");
+  const first = document.querySelector(`main form.vs :is(${field}), main .vs-form :is(${field})`);
+  (wrong ?? (document.querySelector("[autofocus]") ? null : first))?.focus();
+});
+
+// Icons are drawn by a font out of their names, which are not to be read aloud.
+const hideIcons = (part) => {
+  const icons = part.querySelectorAll(".material-symbols-outlined:not([aria-hidden])");
+  icons.forEach((icon) => icon.setAttribute("aria-hidden", "true"));
+};
+document.addEventListener("DOMContentLoaded", () => {
+  hideIcons(document);
+  document.querySelector("#nav-sidebar a.active")?.setAttribute("aria-current", "page");
+});
+document.addEventListener("htmx:afterSettle", ({ target }) => hideIcons(target));
