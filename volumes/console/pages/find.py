@@ -10,6 +10,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from inventory.models import Disk, HeadServer, StorageServer
+from volumes.console.frame.formats import named_first
 from volumes.console.frame.page import fragment, is_asked_by_page, page, viewing
 from volumes.console.frame.pills import ATTACHMENTS, Pill, place_pill, server_pill
 from volumes.console.pages import job_page
@@ -81,7 +82,12 @@ def _disk(disk: Disk) -> Hit:
 
 
 def _job(job: Job) -> Hit:
-    return _hit(job, f"{job.kind} {job.subject}", [f"job {job.pk}", job.actor], job_page.pill(job))
+    return _hit(
+        job,
+        f"{job.kind} {named_first(job.subject)}",
+        [f"job {job.pk}", job.actor],
+        job_page.pill(job),
+    )
 
 
 def _hit(row: Model, name: str, about: list[str], pill: Pill) -> Hit:
