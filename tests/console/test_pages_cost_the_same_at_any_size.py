@@ -16,6 +16,7 @@ PAGES = [
     "/admin/console/problems/",
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
+    "/admin/console/find/?q=mail",
     "/admin/volumes/logicalvolume/",
     "/admin/volumes/logicalvolume/?replicas=fewer",
     "/admin/volumes/logicalvolume/?replicas=1",
@@ -26,6 +27,9 @@ PAGES = [
     "/admin/volumes/logicalvolume/?attached=no",
     "/admin/volumes/logicalvolume/?kind=snapshot",
     "/admin/volumes/logicalvolume/?q=mail",
+    "/admin/volumes/logicalvolume/?o=2.3.-4",
+    "/admin/inventory/storageserver/?o=2.5",
+    "/admin/inventory/disk/?o=-6.2",
     "/admin/volumes/attachment/",
     "/admin/volumes/mirror/",
     "/admin/volumes/replica/",
@@ -54,6 +58,8 @@ PAGES = [
     "/admin/console/do/delete-volume/?on=1",
 ]
 PARTS = [
+    "/admin/console/find/?q=0",
+    "/admin/console/find/?q=10.",
     "/admin/console/overview/live/",
     "/admin/console/problems/live/",
     "/admin/console/cluster/live/?open=1&open=2&open=3",

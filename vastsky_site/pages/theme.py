@@ -39,6 +39,7 @@ UNFOLD: dict[str, Any] = {
     ],
     "SCRIPTS": [
         lambda _: static("vastsky/console.js"),
+        lambda _: static("vastsky/find.js"),
         lambda _: static("vastsky/charts.js"),
         lambda _: static("vastsky/copy.js"),
     ],
@@ -66,6 +67,7 @@ UNFOLD: dict[str, Any] = {
         },
     },
     "SIDEBAR": {
+        "show_search": False,
         "navigation": [
             {
                 "items": [
@@ -74,7 +76,7 @@ UNFOLD: dict[str, Any] = {
                         "Problems",
                         "warning",
                         "console:problems",
-                        badge="volumes.console.pages.problems_page.badge",
+                        badge="volumes.console.pages.overview.badge",
                         badge_variant="danger",
                     ),
                     _item("Cluster", "account_tree", "console:cluster"),

@@ -7,6 +7,7 @@ from volumes.console.pages import (
     charts,
     cluster_tree,
     create_volume,
+    find,
     hardware_pages,
     job_page,
     overview,
@@ -20,7 +21,9 @@ register_converter(IdConverter, "id")
 app_name = "console"
 urlpatterns = [
     path("overview/live/", overview.live, name="overview-live"),
+    path("find/", find.show, name="find"),
     path("problems/", problems_page.show, name="problems"),
+    path("problems/badge/", overview.badge_live, name="badge"),
     path("problems/live/", problems_page.live, name="problems-live"),
     path("problems/acknowledge/", problems_page.acknowledge, name="acknowledge"),
     path("problems/tell-again/", problems_page.tell_again, name="tell-again"),
