@@ -16,6 +16,8 @@ PAGES = [
     "/admin/console/problems/",
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
+    "/admin/console/placement/?dies=storage-1",
+    "/admin/console/placement/?dies=rack-of-1",
     "/admin/volumes/logicalvolume/",
     "/admin/volumes/logicalvolume/?replicas=fewer",
     "/admin/volumes/logicalvolume/?replicas=1",
@@ -53,6 +55,7 @@ PAGES = [
 ]
 PARTS = [
     "/admin/console/overview/live/",
+    "/admin/console/overview/outlook/",
     "/admin/console/problems/live/",
     "/admin/console/cluster/live/?open=1&open=2&open=3",
     "/admin/console/servers/2/disks/",

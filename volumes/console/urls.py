@@ -9,6 +9,7 @@ from volumes.console.pages import (
     hardware_pages,
     job_page,
     overview,
+    placement_page,
     problems_page,
     volume_page,
 )
@@ -19,6 +20,8 @@ register_converter(IdConverter, "id")
 app_name = "console"
 urlpatterns = [
     path("overview/live/", overview.live, name="overview-live"),
+    path("overview/outlook/", placement_page.outlook, name="outlook"),
+    path("placement/", placement_page.show, name="placement"),
     path("problems/", problems_page.show, name="problems"),
     path("problems/live/", problems_page.live, name="problems-live"),
     path("problems/acknowledge/", problems_page.acknowledge, name="acknowledge"),
