@@ -114,7 +114,7 @@ def test_a_list_names_fifty_rows_and_how_many_there_are(console: Client) -> None
 def test_an_empty_cluster_says_how_to_add_the_first_server(console: Client) -> None:
     page = console.get("/admin/").content.decode()
 
-    assert "no servers yet" in page
+    assert "To the first volume" in page
     assert "http://testserver/RPC2" in page
 
 

@@ -33,7 +33,10 @@ UNFOLD: dict[str, Any] = {
             "href": lambda _: static("vastsky/favicon.svg"),
         }
     ],
-    "STYLES": [lambda _: static("vastsky/console.css")],
+    "STYLES": [
+        lambda _: static("vastsky/console.css"),
+        lambda _: static("vastsky/pages.css"),
+    ],
     "SCRIPTS": [lambda _: static("vastsky/console.js")],
     "LOGIN": {
         "image": lambda _: static("vastsky/login.svg"),
@@ -116,6 +119,12 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Audit log", "history", "admin:inventory_auditentry_changelist"),
                     _item("People", "group", "admin:auth_user_changelist", permission=_ADMINISTERS),
+                    _item(
+                        "Nodes",
+                        "lan",
+                        "admin:inventory_member_changelist",
+                        permission=_ADMINISTERS,
+                    ),
                     _item(
                         "API tokens",
                         "key",

@@ -25,6 +25,7 @@ from volumes.console.frame.pills import (
     WARN,
     Pill,
 )
+from volumes.console.pages import first_run
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
 from volumes.reports import activity, capacity, care, progress, protection, verdict
@@ -74,22 +75,28 @@ class Tally:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows to the admin's own context."""
     allowed = may(request.user, Right.VIEW)
-    return {**context, "title": "Overview", "allowed": allowed, **(_context() if allowed else {})}
+    return {
+        **context,
+        "title": "Overview",
+        "allowed": allowed,
+        **(_context(request) if allowed else {}),
+    }
 
 
 @viewing
 @part_of("admin:index")
 def live(request: HttpRequest) -> HttpResponse:
     """Show the first page's content anew."""
-    return fragment(request, "console/overview_live.html", **_context())
+    return fragment(request, "console/overview_live.html", **_context(request))
 
 
-def _context() -> dict[str, Any]:
+def _context(request: HttpRequest) -> dict[str, Any]:
     weak = protection.weak_volumes()
     found = verdict.find(weak)
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
+    histogram = _histogram(weak)
     resting = care.in_maintenance(care.under_way())
     storages = _by_priority(StorageServer.objects.all(), "inventory_storageserver", resting.servers)
     heads = _by_priority(HeadServer.objects.all(), "inventory_headserver")
@@ -99,7 +106,7 @@ def _context() -> dict[str, Any]:
         "problem_count": len(found.told),
         "known_count": len(found.known),
         "usage": usage,
-        "histogram": _histogram(weak),
+        "histogram": histogram,
         "states": [
             [("Storage servers", storages), ("Head servers", heads)],
             [
@@ -113,6 +120,7 @@ def _context() -> dict[str, Any]:
         "running_count": work.count(),
         "ended": lines(Job.objects.exclude(finished=None).order_by("-finished")[:SHOWN]),
         "now": timezone.now(),
+        **({} if histogram else first_run.context(request)),
     }
 
 

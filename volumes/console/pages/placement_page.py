@@ -20,8 +20,8 @@ from volumes.placement.policy import Placed, Room
 from volumes.reports import room
 from volumes.reports.room import Fit
 
-SHOWN = 60
-"""Candidates that are named; the filters count the others."""
+SHOWN = 20
+"""So many are named of those that were chosen, could have been, or were refused."""
 
 
 class DryRunForm(forms.Form):
@@ -61,7 +61,7 @@ class DryRun:
     domains: int
     raw_gb: int
     why_not: str
-    refused: list[tuple[str, int]]
+    refused: str
     disks: int
     shown: list[tuple[Candidate, StorageServer | None]]
     more: int
@@ -109,7 +109,8 @@ def _dry_run(rooms: list[Room], *, capacity_gb: int, redundancy: int, tags: str)
     for one in judged:
         refused[one.refusal] += len(one.disks)
     del refused[""]
-    names = StorageServer.objects.in_bulk([one.server for one in judged[:SHOWN]])
+    shown = _first_of_each(judged)
+    names = StorageServer.objects.in_bulk([one.server for one in shown])
     used = {one.server: one.domain for one in judged if one.pieces}
     return DryRun(
         mirrors=len(placed),
@@ -117,9 +118,25 @@ def _dry_run(rooms: list[Room], *, capacity_gb: int, redundancy: int, tags: str)
         domains=len(set(used.values())),
         raw_gb=sum(mirror.size_gb * len(mirror.disks) for mirror in placed),
         why_not=why_not,
-        refused=list(refused.items()),
+        refused=", ".join(f"{count} {_are(count)} {name}" for name, count in refused.items()),
         disks=len(rooms),
-        shown=[(one, names.get(one.server)) for one in judged[:SHOWN]],
-        more=len(judged[SHOWN:]),
+        shown=[(one, names.get(one.server)) for one in shown],
+        more=len(judged) - len(shown),
         fit=room.fits(rooms, [redundancy], tags=tags)[0],
     )
+
+
+def _first_of_each(judged: list[Candidate]) -> list[Candidate]:
+    """Leave of each outcome those that come first."""
+    seen = Counter[tuple[bool, bool]]()
+    shown = []
+    for one in judged:
+        outcome = (one.passed, bool(one.pieces))
+        seen[outcome] += 1
+        if seen[outcome] <= SHOWN:
+            shown.append(one)
+    return shown
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
