@@ -16,6 +16,7 @@ PAGES = [
     "/admin/console/problems/",
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
+    "/admin/console/paths/",
     "/admin/console/placement/?dies=storage-1",
     "/admin/console/placement/?dies=rack-of-1",
     "/admin/volumes/logicalvolume/",

@@ -20,6 +20,7 @@ from agents.protocol import (
     ExportOrder,
     FenceQuestion,
     MendOrder,
+    PathQuestion,
     Progress,
     PullOrder,
     RebuildOrder,
@@ -51,6 +52,7 @@ ORDERS: dict[str, Any] = {
     "checksums": ChecksumQuestion,
     "mend": MendOrder,
     "verify": VerifyOrder,
+    "paths": PathQuestion,
 }
 
 

@@ -29,7 +29,7 @@ Roles = Member.Roles
 NOT_VALID = "the join string is wrong, was used, or is too old; make another one"
 
 
-EXAMPLES = {
+EXAMPLES: dict[str, str] = {
     Roles.HEAD: "--head",
     Roles.STORAGE: "--storage --disk /dev/disk/by-id/...",
     Roles.BOTH: "--head --storage --disk /dev/disk/by-id/...",

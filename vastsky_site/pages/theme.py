@@ -100,6 +100,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Head servers", "computer", "admin:inventory_headserver_changelist"),
                     _item("Disks", "album", "admin:inventory_disk_changelist"),
                     _item("Extents", "grid_view", "admin:inventory_extent_changelist"),
+                    _item("Paths", "route", "console:paths"),
                     _item("Placement", "select_all", "console:placement"),
                     _item("Orphans", "help_center", "admin:volumes_orphan_changelist"),
                 ],
