@@ -37,7 +37,10 @@ UNFOLD: dict[str, Any] = {
         lambda _: static("vastsky/console.css"),
         lambda _: static("vastsky/pages.css"),
     ],
-    "SCRIPTS": [lambda _: static("vastsky/console.js")],
+    "SCRIPTS": [
+        lambda _: static("vastsky/console.js"),
+        lambda _: static("vastsky/pages.js"),
+    ],
     "LOGIN": {
         "image": lambda _: static("vastsky/login.svg"),
         "form": "vastsky_site.access.login.LoginForm",

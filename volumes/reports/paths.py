@@ -57,18 +57,16 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """All heads, the storage servers that were asked for, and why a head's paths are unknown."""
+    """All heads and storage servers, and why a head's paths are unknown."""
 
     heads: list[HeadServer]
     rows: list[Reached]
     unknown: dict[int, str]
 
 
-def matrix(servers: Sequence[StorageServer]) -> Matrix:
-    """Ask all heads at once how far these servers are.
-
-    They are asked for all servers, whichever are shown, so that they go on measuring the same.
-    """
+def matrix() -> Matrix:
+    """Ask all heads at once how far all storage servers are."""
+    servers = list(StorageServer.objects.order_by("pk"))
     heads = list(HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"))
     addresses = tree.addresses("storage")
     asked = list(dict.fromkeys(one for server in addresses.values() for one in server))[:MOST_PATHS]

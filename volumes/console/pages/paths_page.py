@@ -34,12 +34,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """A path that is not well."""
+    """A storage server that some heads do not reach well by one network."""
 
-    head: HeadServer
     server: StorageServer
     network: str
     pill: Pill
+    first: HeadServer
+    others: int
 
 
 @viewing
@@ -52,10 +53,10 @@ def show(request: HttpRequest) -> HttpResponse:
 @part_of("console:paths")
 def live(request: HttpRequest) -> HttpResponse:
     """Ask the heads, and show what they tell."""
-    pages = Paginator(StorageServer.objects.order_by("pk"), PER_PAGE)
+    found = paths.matrix()
+    pages = Paginator(found.rows, PER_PAGE)
     part = pages.get_page(request.GET.get("page"))
-    found = paths.matrix(list(part))
-    troubles = sorted(_troubles(found), key=lambda one: one.pill.tone != BAD)
+    troubles = sorted(_troubles(found), key=lambda one: (one.pill.tone != BAD, -one.others))
     return fragment(
         request,
         "console/paths_live.html",
@@ -63,7 +64,7 @@ def live(request: HttpRequest) -> HttpResponse:
         unknown=[
             (head, found.unknown[head.pk]) for head in found.heads if head.pk in found.unknown
         ],
-        rows=[Row(row.server, _cells(row.paths)) for row in found.rows],
+        rows=[Row(row.server, _cells(row.paths)) for row in part],
         part=part,
         counts=_counts(found),
         troubles=troubles[:TOLD],
@@ -73,19 +74,21 @@ def live(request: HttpRequest) -> HttpResponse:
 
 def _troubles(found: Matrix) -> Iterator[Trouble]:
     for row in found.rows:
-        for head, ways in zip(found.heads, row.paths, strict=True):
-            for name, path in zip(NAMES, ways, strict=True):
-                if path.state in {State.SLOW, State.DOWN}:
-                    yield Trouble(head, row.server, name, _pill(path))
+        for position, name in enumerate(NAMES):
+            for state in (State.DOWN, State.SLOW):
+                hit = [
+                    head
+                    for head, ways in zip(found.heads, row.paths, strict=True)
+                    if ways[position].state == state
+                ]
+                if hit:
+                    pill = Pill(state, TONES[state])
+                    yield Trouble(row.server, name, pill, hit[0], len(hit) - 1)
 
 
 def _counts(found: Matrix) -> list[tuple[Pill, int]]:
     counts = Counter(path.state for row in found.rows for ways in row.paths for path in ways)
     return [(Pill(state, tone), counts[state]) for state, tone in TONES.items() if counts[state]]
-
-
-def _pill(path: Path) -> Pill:
-    return Pill(str(path), TONES[path.state])
 
 
 def _cells(ways: list[tuple[Path, ...]]) -> SafeString:
