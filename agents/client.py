@@ -23,6 +23,8 @@ from agents.protocol import (
     HeadState,
     MendOrder,
     NodeFigures,
+    PathQuestion,
+    PathReply,
     PullOrder,
     RebuildOrder,
     RelocateOrder,
@@ -146,6 +148,10 @@ class HeadAgent(_Agent):
     def state(self) -> HeadState:
         """Ask for all that the head runs."""
         return self._ask(HeadState, "state", {}, QUICK)
+
+    def paths(self, question: PathQuestion) -> PathReply:
+        """Ask how far storage servers are from the head; one of an older version: ENOSYS."""
+        return self._ask(PathReply, "paths", question, QUICK)
 
     def attach(self, order: AttachOrder) -> Report:
         """Assemble a group and publish its devices."""

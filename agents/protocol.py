@@ -400,6 +400,33 @@ class VerifyOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class PathQuestion:
+    """Measure from now on how far these addresses are, by their storage agents' port.
+
+    A head goes on for a few minutes after it was asked last.
+    """
+
+    addresses: tuple[str, ...]
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathReply:
+    """How far each address is, in the order of the question, as measured `age` seconds ago.
+
+    In microseconds until it answered; NO_ANSWER, or NOT_MEASURED yet.
+    """
+
+    micros: tuple[int, ...]
+    age: int
+
+
+NO_ANSWER, NOT_MEASURED = -1, -2
+MOST_PATHS = 1024
+"""Addresses in one question: two of each server of a large cluster."""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelOrder:
     """Stop a running rebuild, pull or shred; a rebuild's replica is left faulty."""
 

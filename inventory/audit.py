@@ -23,6 +23,7 @@ class Action(StrEnum):
     RENAME_SERVER = "rename_server"
     FORGET_NODE = "forget_node"
     INVITE_NODE = "invite_node"
+    REVOKE_INVITATION = "revoke_invitation"
     JOIN_NODE = "join_node"
     RENEW_NODE = "renew_node"
     RENAME_MEMBER = "rename_member"

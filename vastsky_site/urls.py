@@ -4,11 +4,13 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from vastsky_site.pages import api_tokens
+from vastsky_site.pages import api_tokens, nodes
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/access/tokens/new/", api_tokens.create, name="token-create"),
+    path("admin/access/nodes/new/", nodes.invite, name="node-invite"),
+    path("admin/access/nodes/<str:name>/rekey/", nodes.rekey, name="node-rekey"),
     path("admin/console/", include("volumes.console.urls")),
     path("admin/", admin.site.urls),
 ]

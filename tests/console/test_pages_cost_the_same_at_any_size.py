@@ -17,6 +17,9 @@ PAGES = [
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
     "/admin/console/find/?q=mail",
+    "/admin/console/paths/",
+    "/admin/console/placement/?dies=storage-1",
+    "/admin/console/placement/?dies=rack-of-1",
     "/admin/volumes/logicalvolume/",
     "/admin/volumes/logicalvolume/?replicas=fewer",
     "/admin/volumes/logicalvolume/?replicas=1",
@@ -61,6 +64,7 @@ PARTS = [
     "/admin/console/find/?q=0",
     "/admin/console/find/?q=10.",
     "/admin/console/overview/live/",
+    "/admin/console/overview/outlook/",
     "/admin/console/problems/live/",
     "/admin/console/cluster/live/?open=1&open=2&open=3",
     "/admin/console/servers/2/disks/",
@@ -119,7 +123,7 @@ def test_a_list_names_fifty_rows_and_how_many_there_are(console: Client) -> None
 def test_an_empty_cluster_says_how_to_add_the_first_server(console: Client) -> None:
     page = console.get("/admin/").content.decode()
 
-    assert "no servers yet" in page
+    assert "To the first volume" in page
     assert "http://testserver/RPC2" in page
 
 

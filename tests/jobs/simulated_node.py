@@ -22,6 +22,7 @@ from agents.protocol import (
     FenceQuestion,
     MendOrder,
     NodeFigures,
+    PathQuestion,
     Progress,
     PullOrder,
     RebuildOrder,
@@ -53,6 +54,7 @@ ORDERS: dict[str, Any] = {
     "checksums": ChecksumQuestion,
     "mend": MendOrder,
     "verify": VerifyOrder,
+    "paths": PathQuestion,
 }
 
 

@@ -32,6 +32,7 @@ ELSEWHERE = {
     Action.REVOKE_TOKEN,
     Action.BIND_TOKEN,
     Action.INVITE_NODE,
+    Action.REVOKE_INVITATION,
     Action.JOIN_NODE,
     Action.RENEW_NODE,
     Action.RENAME_MEMBER,

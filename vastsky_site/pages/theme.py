@@ -35,11 +35,13 @@ UNFOLD: dict[str, Any] = {
     ],
     "STYLES": [
         lambda _: static("vastsky/console.css"),
+        lambda _: static("vastsky/pages.css"),
         lambda _: static("vastsky/charts.css"),
     ],
     "SCRIPTS": [
         lambda _: static("vastsky/console.js"),
         lambda _: static("vastsky/find.js"),
+        lambda _: static("vastsky/pages.js"),
         lambda _: static("vastsky/charts.js"),
         lambda _: static("vastsky/copy.js"),
     ],
@@ -106,6 +108,8 @@ UNFOLD: dict[str, Any] = {
                     _item("Head servers", "computer", "admin:inventory_headserver_changelist"),
                     _item("Disks", "album", "admin:inventory_disk_changelist"),
                     _item("Extents", "grid_view", "admin:inventory_extent_changelist"),
+                    _item("Paths", "route", "console:paths"),
+                    _item("Placement", "select_all", "console:placement"),
                     _item("Orphans", "help_center", "admin:volumes_orphan_changelist"),
                 ],
             },
@@ -124,6 +128,12 @@ UNFOLD: dict[str, Any] = {
                 "items": [
                     _item("Audit log", "history", "admin:inventory_auditentry_changelist"),
                     _item("People", "group", "admin:auth_user_changelist", permission=_ADMINISTERS),
+                    _item(
+                        "Nodes",
+                        "lan",
+                        "admin:inventory_member_changelist",
+                        permission=_ADMINISTERS,
+                    ),
                     _item(
                         "API tokens",
                         "key",

@@ -11,6 +11,8 @@ from volumes.console.pages import (
     hardware_pages,
     job_page,
     overview,
+    paths_page,
+    placement_page,
     problems_page,
     volume_page,
 )
@@ -22,6 +24,10 @@ app_name = "console"
 urlpatterns = [
     path("overview/live/", overview.live, name="overview-live"),
     path("find/", find.show, name="find"),
+    path("overview/outlook/", placement_page.outlook, name="outlook"),
+    path("placement/", placement_page.show, name="placement"),
+    path("paths/", paths_page.show, name="paths"),
+    path("paths/live/", paths_page.live, name="paths-live"),
     path("problems/", problems_page.show, name="problems"),
     path("problems/badge/", overview.badge_live, name="badge"),
     path("problems/live/", problems_page.live, name="problems-live"),

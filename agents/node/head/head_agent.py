@@ -16,6 +16,7 @@ from agents.node.head.births import Births
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
 from agents.node.head.head_orders import HeadOrders
+from agents.node.head.path_watch import PathWatch
 from agents.node.methods import Method, Nothing
 from agents.node.registration import HEAD, Registration
 from agents.protocol import (
@@ -24,6 +25,7 @@ from agents.protocol import (
     GroupState,
     HeadState,
     NodeFigures,
+    PathQuestion,
     Reason,
     RebuildOrder,
     RelocateOrder,
@@ -59,6 +61,7 @@ class HeadRole:
         )
         failed = partial(parts.outbox.failure, Target.REPLICA)
         self._watch = GroupWatch(engine, failed, self._is_of_this_boot)
+        self._paths = PathWatch()
         self._registration = Registration(
             kind=HEAD,
             config=config,
@@ -81,6 +84,7 @@ class HeadRole:
             "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
             "vastsky.relocate": Method(RelocateOrder, self._orders.relocate),
             "vastsky.verify": Method(VerifyOrder, self._orders.verify),
+            "vastsky.paths": Method(PathQuestion, self._paths.tell),
         }
 
     def start(self) -> None:

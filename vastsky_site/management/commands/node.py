@@ -1,4 +1,4 @@
-"""`manage.py node add|list|rename|rekey|remove`: the machines that may join, and that joined."""
+"""`manage.py node add|list|rename|rekey|revoke|remove`: machines that may join, or joined."""
 
 import getpass
 from argparse import ArgumentParser
@@ -20,11 +20,6 @@ On the machine, within {hours} h:
 
 vastsky-node join {string} {example}
 """
-EXAMPLES = {
-    "head": "--head",
-    "storage": "--storage --disk /dev/disk/by-id/...",
-    "head,storage": "--head --storage --disk /dev/disk/by-id/...",
-}
 
 
 class Command(BaseCommand):
@@ -46,6 +41,7 @@ class Command(BaseCommand):
         rename = what.add_parser("rename", help="call a node otherwise")
         rename.add_argument("name")
         rename.add_argument("new")
+        what.add_parser("revoke", help="let nobody use its join string").add_argument("name")
         what.add_parser("remove", help="refuse a node's calls from now on").add_argument("name")
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -62,6 +58,8 @@ class Command(BaseCommand):
                 self._invite(options)
             case "rename":
                 members.rename(options["name"], options["new"])
+            case "revoke":
+                members.revoke_invitation(options["name"])
             case "remove":
                 members.remove(options["name"])
             case _:
@@ -75,7 +73,7 @@ class Command(BaseCommand):
             string = members.invite(name, options["roles"], urls, valid)
         else:
             string = members.rekey(name, urls, valid)
-        example = EXAMPLES[members.find(name).roles]
+        example = members.EXAMPLES[members.find(name).roles]
         self.stdout.write(TOLD.format(hours=hours, string=string, example=example))
 
 

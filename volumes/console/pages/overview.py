@@ -25,6 +25,7 @@ from volumes.console.frame.pills import (
     WARN,
     Pill,
 )
+from volumes.console.pages import first_run
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
 from volumes.reports import activity, capacity, care, problems, progress, protection, verdict
@@ -97,7 +98,7 @@ class Population:
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows to the admin's own context."""
     allowed = may(request.user, Right.VIEW)
-    shown = ANSWER.get() if allowed else {}
+    shown = _shown(request) if allowed else {}
     return {**context, "title": "Overview", "allowed": allowed, **shown}
 
 
@@ -105,7 +106,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
 @part_of("admin:index")
 def live(request: HttpRequest) -> HttpResponse:
     """Show the first page's content anew."""
-    return fragment(request, "console/overview_live.html", **ANSWER.get())
+    return fragment(request, "console/overview_live.html", **_shown(request))
 
 
 @viewing
@@ -126,6 +127,12 @@ def badge(request: HttpRequest) -> str:
 
 def _badge(count: int) -> str:
     return str(count) if count else ""
+
+
+def _shown(request: HttpRequest) -> dict[str, Any]:
+    """Give what all see, and while there is no volume the steps to one, which are the asker's."""
+    answer = ANSWER.get()
+    return answer if answer["histogram"] else {**answer, **first_run.context(request)}
 
 
 def _context() -> dict[str, Any]:
