@@ -63,7 +63,15 @@ MANAGER = Package(
     "vastsky-manager",
     "manager",
     _lay_out,
-    pages=("settings.md", "access.md", "join.md", "health.md", "upgrade.md"),
+    pages=(
+        "install.md",
+        "operate.md",
+        "settings.md",
+        "access.md",
+        "join.md",
+        "health.md",
+        "upgrade.md",
+    ),
     architecture=_ask("dpkg", "--print-architecture"),
     substitutions={"python": PYTHON, "next_python": f"{MAJOR}.{MINOR + 1}"},
 )
