@@ -112,7 +112,4 @@ def _wrap(text: str) -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--environment":
-        sys.stdout.write(environment_file(IN_A_PACKAGE))
-    else:
-        Path(sys.argv[1]).write_text(page())
+    Path(sys.argv[1]).write_text(page())

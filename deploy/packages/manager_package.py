@@ -1,7 +1,6 @@
 """vastsky-manager: the site, a Python environment of its own, the units of web, worker and beat."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 from deploy.packages import pinned
@@ -9,8 +8,7 @@ from deploy.packages.debian import ROOT, Package, put, put_tree, put_units
 
 PLACE = "usr/lib/vastsky/manager"
 ROOMS = ("agents", "inventory", "volumes", "vastsky_site", "templates")
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
-NEXT = f"{sys.version_info.major}.{sys.version_info.minor + 1}"
+VERSION = "import sys; print(*sys.version_info[:2])"
 ENVIRONMENT = """\
 home = /usr/bin
 include-system-site-packages = false
@@ -44,25 +42,36 @@ def _make_environment(folder: Path) -> None:
 
 def _environment_file(place: Path) -> str:
     """Have the site that is packed write the file, by the packages that are packed with it."""
-    site = place / f"venv/lib/python{PYTHON}/site-packages"
-    command = [sys.executable, "-B", "-m", "vastsky_site.settings_reference", "--environment"]
-    environment = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"}
+    program = f"{place}/venv/bin/python"
+    code = "import sys; from vastsky_site.settings_reference import *; "
+    code += "sys.stdout.write(environment_file(IN_A_PACKAGE))"
     done = subprocess.run(
-        command, cwd=place, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        [program, "-B", "-c", code], cwd=place, check=True, stdout=subprocess.PIPE, text=True
     )
     return done.stdout
 
 
-def _architecture() -> str:
-    command = ["dpkg", "--print-architecture"]
+def _ask(*command: str) -> str:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+MAJOR, MINOR = map(int, _ask(pinned.TARGET, "-c", VERSION).split())
+PYTHON = f"{MAJOR}.{MINOR}"
 
 
 MANAGER = Package(
     "vastsky-manager",
     "manager",
     _lay_out,
-    pages=("settings.md", "access.md", "join.md", "health.md", "upgrade.md"),
-    architecture=_architecture(),
-    substitutions={"python": PYTHON, "next_python": NEXT},
+    pages=(
+        "install.md",
+        "operate.md",
+        "settings.md",
+        "access.md",
+        "join.md",
+        "health.md",
+        "upgrade.md",
+    ),
+    architecture=_ask("dpkg", "--print-architecture"),
+    substitutions={"python": PYTHON, "next_python": f"{MAJOR}.{MINOR + 1}"},
 )

@@ -11,8 +11,10 @@ from pathlib import Path
 from deploy.packages.debian import ROOT, SOURCES
 
 CONSTRAINTS = SOURCES / "manager" / "constraints.txt"
-PIP = (sys.executable, "-m", "pip", "install", "--quiet", "--no-input", "--no-compile")
-PLAIN = ("--disable-pip-version-check", "--only-binary", ":all:")
+TARGET = "/usr/bin/python3"
+"""The Python for which is installed: Debian's, as packages ask for its very version."""
+PIP = (sys.executable, "-m", "pip", "--python", TARGET, "install", "--quiet", "--no-input")
+PLAIN = ("--disable-pip-version-check", "--no-compile", "--only-binary", ":all:")
 
 
 class Unpinned(Exception):
