@@ -42,16 +42,25 @@ ADDRESSES = gauge(
 )
 ORPHANS = gauge("vastsky_orphans", "What nodes hold that the database does not know.", "kind")
 
-HEALTH = {
-    name: gauge(f"vastsky_disk_{name}", text, "disk")
-    for name, text in (
-        ("failing", "1 for a disk that says by SMART that it is about to fail, else 0."),
-        ("temperature_celsius", "How warm a disk is, by SMART."),
-        ("reallocated_sectors", "Sectors that a disk replaced by spare ones, by SMART."),
-        ("pending_sectors", "Sectors that a disk could not read, by SMART."),
-        ("wear_ratio", "How much of the life that it was made for a disk has had, by SMART."),
-    )
-}
+FAILING = gauge(
+    "vastsky_disk_failing",
+    "1 for a disk that says by SMART that it is about to fail, else 0.",
+    "disk",
+)
+TEMPERATURE = gauge("vastsky_disk_temperature_celsius", "How warm a disk is, by SMART.", "disk")
+REALLOCATED = gauge(
+    "vastsky_disk_reallocated_sectors",
+    "Sectors that a disk replaced by spare ones, by SMART.",
+    "disk",
+)
+PENDING = gauge(
+    "vastsky_disk_pending_sectors", "Sectors that a disk could not read, by SMART.", "disk"
+)
+WEAR = gauge(
+    "vastsky_disk_wear_ratio",
+    "How much of the life that it was made for a disk has had, by SMART.",
+    "disk",
+)
 
 MAINTENANCE, SILENT = "maintenance", "silent"
 STATES = (*(priority.name.lower() for priority in Priority), MAINTENANCE)
@@ -98,16 +107,16 @@ def _health() -> Iterator[Sample]:
     """Tell what disks say of themselves; what they do not say is no sample."""
     rows = DiskHealth.objects.order_by("disk").values_list("disk", *disk_health.FIGURES)
     for disk, passed, temperature, reallocated, pending, wear in rows:
-        told = {
-            "failing": None if passed is None else int(not passed),
-            "temperature_celsius": temperature,
-            "reallocated_sectors": reallocated,
-            "pending_sectors": pending,
-            "wear_ratio": None if wear is None else wear / 100,
-        }
-        for name, value in told.items():
-            if value is not None:
-                yield HEALTH[name].of(value, f"pdsk-{disk:08x}")
+        told = (
+            (FAILING, None if passed is None else int(not passed)),
+            (TEMPERATURE, temperature),
+            (REALLOCATED, reallocated),
+            (PENDING, pending),
+            (WEAR, None if wear is None else wear / 100),
+        )
+        yield from (
+            family.of(value, f"pdsk-{disk:08x}") for family, value in told if value is not None
+        )
 
 
 def _disks(resting: Resting) -> Iterator[Sample]:
