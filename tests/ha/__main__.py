@@ -4,6 +4,7 @@ import argparse
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from deploy.local import observe
 from deploy.local.nbd import NbdClient
 from tests.ha.load import Client
 from tests.ha.managers import Managers, running
+from tests.ha.receiver import Receiver
 from vastsky_client.api import Access, Manager
 
 HEAL_SECONDS = 120
@@ -33,6 +35,8 @@ def _load(managers: Managers, seconds: int, number: int) -> int:
     # Every other client asks the second manager first.
     urls = managers.urls
     clients = [Client(f"c{n}", urls[:: 1 if n % 2 else -1], links) for n in range(number)]
+    receiver = Receiver()
+    Manager(Access(managers=urls)).add_webhook(name="ha", url=receiver.url)
     began = time.monotonic()
     for client in clients:
         client.start()
@@ -48,6 +52,8 @@ def _load(managers: Managers, seconds: int, number: int) -> int:
     _say(clients, began, killed, over)
     wrong = [failure for client in clients for failure in client.failures]
     wrong += _check(managers, clients)
+    wrong += _untold(managers, receiver)
+    receiver.stop()
     for line in wrong:
         _out(f"WRONG: {line}")
     return 1 if wrong else 0
@@ -91,6 +97,23 @@ def _check(managers: Managers, clients: list[Client]) -> list[str]:
     observe.wait(lambda: not _call(managers)("vastsky.listJobs"), "no open work", HEAL_SECONDS)
     fsck = managers.first.manage("fsck")
     return wrong + [line for line in (fsck.stdout + fsck.stderr).splitlines() if line]
+
+
+def _untold(managers: Managers, receiver: Receiver) -> list[str]:
+    """Wait until the webhook was told all that happened; tell what it was not."""
+    manager = Manager(Access(managers=managers.urls[1:]))
+    ids: list[int] = []
+    cursor = ""
+    while page := manager.events(follow=1, limit=1000, cursor=cursor)["events"]:
+        ids += [int(event["id"]) for event in page]
+        cursor = page[-1]["id"]
+    hook = next((number for number in ids if number in receiver.told), 0)
+    wanted = {number for number in ids if number >= hook}
+    with suppress(observe.Failed):
+        observe.wait(lambda: wanted <= receiver.told.keys(), "", HEAL_SECONDS)
+    twice = sum(count > 1 for count in receiver.told.values())
+    _out(f"{len(wanted)} events were told by webhook, {twice} of them more than once")
+    return [f"event {number} was not told" for number in sorted(wanted - receiver.told.keys())]
 
 
 def _call(managers: Managers) -> observe.Call:
