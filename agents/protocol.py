@@ -551,11 +551,26 @@ class ExportState:
 
 
 @dataclass(frozen=True, slots=True)
+class SmartFigures:
+    """What a disk says of itself; -1 is unknown. `passed` is 0 of one that is about to fail.
+
+    `wear` is in percent of the life that it was made for, `temperature` in degrees Celsius.
+    """
+
+    passed: int = -1
+    temperature: int = -1
+    reallocated: int = -1
+    pending: int = -1
+    wear: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class DiskState:
     """One disk of a storage server. `error` is empty while it can be read.
 
     `generation` is as new as all that was ever ordered on it, once space is zeroed the next one.
     `gone`: it is not there any more; it may have been pulled out, to turn up elsewhere.
+    `smart` comes where smartctl is there, from agents since 5.1.
     """
 
     disk: str
@@ -565,6 +580,7 @@ class DiskState:
     error: str = ""
     generation: int = 0
     gone: bool = False
+    smart: SmartFigures = SmartFigures()
 
 
 @dataclass(frozen=True, slots=True)

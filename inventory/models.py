@@ -138,6 +138,20 @@ class Watch(models.Model):
         return f"{self.holder or 'nobody'}, beat {self.beat}"
 
 
+class Worker(models.Model):
+    """A worker that takes steps; it raises `beat` as it ticks, and its row goes with it."""
+
+    token = models.CharField(primary_key=True, max_length=16)
+    host = models.CharField(max_length=64)
+    version = models.CharField(max_length=64)
+    beat = models.BigIntegerField(default=0)
+    since = models.DateTimeField(help_text="when it began, by the cluster's clock")
+    at = models.DateTimeField(help_text="its last tick, by the cluster's clock")
+
+    def __str__(self) -> str:
+        return f"worker on {self.host}, beat {self.beat}"
+
+
 class Server(models.Model):
     """What head and storage servers have in common."""
 
@@ -326,6 +340,21 @@ class RefusedDisk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.local_path} of ssvr-{self.server_id:08x}"
+
+
+class DiskHealth(models.Model):
+    """What a disk says of itself by SMART, as its server told it last; what is unknown is null."""
+
+    disk = models.OneToOneField(Disk, models.CASCADE, primary_key=True, related_name="health")
+    passed = models.BooleanField(null=True, help_text="false: it says that it is about to fail")
+    temperature = models.IntegerField(null=True, help_text="degrees Celsius")
+    reallocated = models.IntegerField(null=True, help_text="sectors replaced by spare ones")
+    pending = models.IntegerField(null=True, help_text="sectors that could not be read")
+    wear = models.IntegerField(null=True, help_text="percent of the life that it was made for")
+    at = models.DateTimeField(default=timezone.now, help_text="when something of it changed")
+
+    def __str__(self) -> str:
+        return f"SMART of pdsk-{self.disk_id:08x}"
 
 
 class Extent(models.Model):

@@ -82,7 +82,7 @@ PARTS = [
 GOOD = (200, 286)
 
 
-MOST = 48
+MOST = 50
 
 
 def _queries(client: Client) -> dict[str, int]:

@@ -40,6 +40,11 @@ ON_THE_DAY = {
     "vastsky_sweep_age_seconds",
     "vastsky_jobs_ended_last_hour",
     "vastsky_rpc_denied_total",
+    "vastsky_disk_failing",
+    "vastsky_disk_temperature_celsius",
+    "vastsky_disk_reallocated_sectors",
+    "vastsky_disk_pending_sectors",
+    "vastsky_disk_wear_ratio",
 }
 """What a seeded database has no sample of; their own tests do."""
 

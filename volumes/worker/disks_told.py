@@ -4,8 +4,8 @@ import logging
 from collections.abc import Mapping
 from datetime import datetime
 
-from agents.protocol import DiskState, Reason, StorageState
-from inventory import whereabouts
+from agents.protocol import DiskState, Reason, SmartFigures, StorageState
+from inventory import disk_health, whereabouts
 from inventory.models import Disk
 from volumes import labels
 from volumes.repair import arrivals, failures
@@ -28,6 +28,7 @@ def take_over(states: Mapping[int, StorageState], asked: datetime) -> None:
     """Take over where disks are, which failed, which are there no more, or again."""
     before = asked - whereabouts.SETTLED
     whereabouts.note_paths(_paths(states))
+    disk_health.note(_figures(states))
     for disk in whereabouts.missing(_paths(states), before):
         logger.warning("%s is not told of by its server", labels.disk(disk))
         failures.lose_disk(disk)
@@ -38,6 +39,24 @@ def take_over(states: Mapping[int, StorageState], asked: datetime) -> None:
         for told in state.disks:
             if told.error:
                 _fail(server, told, before)
+
+
+def _figures(
+    states: Mapping[int, StorageState],
+) -> dict[int, tuple[int, disk_health.Figures]]:
+    """Read what disks say of themselves; of agents and machines that cannot ask them, nothing."""
+    return {
+        told.pdskid: (server, _known(told.smart))
+        for server, state in states.items()
+        for told in state.disks
+        if told.smart != SmartFigures()
+    }
+
+
+def _known(smart: SmartFigures) -> disk_health.Figures:
+    told = {name: getattr(smart, name) for name in disk_health.FIGURES}
+    known = {name: None if value < 0 else value for name, value in told.items()}
+    return known | {"passed": None if smart.passed < 0 else bool(smart.passed)}
 
 
 def _fail(server: int, told: DiskState, before: datetime) -> None:

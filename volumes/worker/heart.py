@@ -7,6 +7,7 @@ looks after the nodes, one asks the broker, and one takes samples.
 """
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from inventory import clock
+from inventory import clock, workers
 from volumes.recovery import sweep
 from volumes.webhooks.delivery import Sender
 from volumes.worker import backups, broker_watch, reconcile, runner
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 BEAT = 1.0
 BROKER_PAUSE = 4.0
+NOTED = 5.0
 HUNG = 60.0
 """Seconds that one part of reconciling may take; then another worker leads."""
 
@@ -37,6 +39,8 @@ class Heart:
         self._over = threading.Event()
         self._leadership = Leadership()
         self._sender = Sender()
+        self._token = secrets.token_hex(8)
+        self._noted = float("-inf")
         self._progress: float | None = None
         self._threads: list[threading.Thread] = []
 
@@ -58,6 +62,7 @@ class Heart:
             thread.join(BEAT)
         self._sender.stop()
         self._leadership.resign()
+        workers.leave(self._token)
 
     def _every_beat(self, work: Callable[[], None]) -> None:
         try:
@@ -83,7 +88,14 @@ class Heart:
         """Leave a trace as well: whoever starts us anew sees that we live and do not hang."""
         runner.run_due()
         if not self._hangs():
+            self._note_tick()
             (Path(settings.VASTSKY_HOME) / "last-tick").touch()
+
+    def _note_tick(self) -> None:
+        """Let all managers know that this worker ticks, every few seconds."""
+        if time.monotonic() - self._noted >= NOTED:
+            workers.tick(self._token)
+            self._noted = time.monotonic()
 
     def _watch(self) -> None:
         """Look after the nodes at once, then as often as the policy says, while we lead."""

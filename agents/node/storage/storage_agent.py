@@ -25,11 +25,13 @@ from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import content, epochs
 from agents.node.storage.patrol import Patrol
 from agents.node.storage.rate_limit import RateLimit
+from agents.node.storage.smart import SmartWatch
 from agents.node.storage.storage_orders import Events, StorageOrders
 from agents.protocol import (
     ChecksumQuestion,
     DiskContent,
     DiskQuestion,
+    DiskState,
     EvictOrder,
     ExportOrder,
     MendOrder,
@@ -78,6 +80,7 @@ class StorageRole:
         self._patrol = Patrol(
             self._disks, self._tell_bad_blocks, RateLimit(config.patrol_mib_per_s)
         )
+        self._smart = SmartWatch(self._disks)
         self._registration = Registration(
             kind=STORAGE,
             config=config,
@@ -112,6 +115,7 @@ class StorageRole:
         self._orders.resume(self._parts.journal)
         self._registration.start()
         self._patrol.start()
+        self._smart.start()
 
     def metrics(self) -> Iterator[Sample]:
         """Tell a monitoring system what it does."""
@@ -172,7 +176,7 @@ class StorageRole:
             self._registration.cluster,
             self._parts.fences.incarnation,
             self._config.data_port,
-            tuple(disk.state() for disk in self._disks if not disk.refusal),
+            tuple(self._disk_state(disk) for disk in self._disks if not disk.refusal),
             self._exports.tell(self._engine.leases()),
             replace(self._parts.seen(), extent=self._highest_extent()),
             self._disks.refused,
@@ -189,6 +193,9 @@ class StorageRole:
             if one.path in numbers
         )
         return NodeFigures(tuple(told))
+
+    def _disk_state(self, disk: OpenDisk) -> DiskState:
+        return replace(disk.state(), smart=self._smart.of(disk.uuid))
 
     def _highest_extent(self) -> int:
         """Tell the highest number of an extent that was ever described on a disk of ours."""

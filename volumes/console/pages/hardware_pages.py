@@ -9,7 +9,15 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from inventory.models import Disk, EventEntry, Extent, HeadServer, Priority, StorageServer
+from inventory.models import (
+    Disk,
+    DiskHealth,
+    EventEntry,
+    Extent,
+    HeadServer,
+    Priority,
+    StorageServer,
+)
 from volumes.console.frame import address_states, gone
 from volumes.console.frame.formats import span
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
@@ -194,6 +202,7 @@ def _disk(request: HttpRequest, disk: Disk) -> dict[str, Any]:
             server.priority, server.silent_since, care.of_server(cared, server.pk)
         ),
         "usage": capacity.of_disks([disk.pk]).get(disk.pk, capacity.Usage()),
+        "smart": _smart(disk),
         "news": job_page.news(request, Q(disk=disk)),
         "jobs": _open_jobs(Q(extent__disk=disk)),
         "buttons": run.buttons(request, disk),
@@ -241,3 +250,21 @@ def _cell(
 def _open_jobs(which: Q) -> list[JobSummary]:
     jobs = Job.objects.filter(which, state=Job.State.OPEN).select_related("mirror")
     return lines(jobs.order_by("-started", "urgency", "pk")[:SHOWN])
+
+
+def _smart(disk: Disk) -> str:
+    """Say in a row what a disk says of itself; "" where it says nothing."""
+    row = DiskHealth.objects.filter(disk=disk).first()
+    if row is None:
+        return ""
+    verdict = {True: "passed", False: "about to fail", None: ""}[row.passed]
+    told = [
+        (row.temperature, "{} °C"),
+        (row.reallocated, "{} sectors reallocated"),
+        (row.pending, "{} pending"),
+        (row.wear, "{} % worn"),
+    ]
+    return ", ".join(
+        [verdict] * bool(verdict)
+        + [text.format(value) for value, text in told if value is not None]
+    )

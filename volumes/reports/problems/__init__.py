@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from inventory import clock, servers, webhooks
+from inventory import clock, servers, webhooks, workers
 from inventory.models import (
     ALIVE,
     Cluster,
@@ -55,6 +55,8 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += hardware.find_disks(what_is_out)
     found += hardware.find_refused_disks()
     found += hardware.find_bad_blocks()
+    found += hardware.find_failing_by_smart()
+    found += work.find_still_workers()
     found += work.find_webhooks()
     found += releases.find()
     return sorted(found, key=lambda problem: problem.risk)
@@ -88,6 +90,8 @@ def is_anything_wrong() -> bool:
         Job.objects.filter(progress.needs_attention(now) | unequal),
         Watch.objects.exclude(broker=""),
         webhooks.failing(now),
+        workers.standing_still(now),
+        hardware.failing_by_smart(),
         releases.others(StorageServer),
         releases.others(HeadServer),
     )

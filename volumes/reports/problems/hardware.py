@@ -12,6 +12,7 @@ from inventory import clock, refused_nodes
 from inventory.models import (
     ALIVE,
     Disk,
+    DiskHealth,
     Extent,
     HeadServer,
     Member,
@@ -157,6 +158,25 @@ def find_refused_disks() -> Iterator[Problem]:
             row.reason,
             clock.on_the_wall(row.since),
             key=f"refused-{row.pk}",
+        )
+
+
+def failing_by_smart() -> QuerySet[DiskHealth]:
+    """Select the disks in service that say themselves that they are about to fail."""
+    rows = DiskHealth.objects.filter(passed=False, disk__priority__in=ALIVE)
+    return rows.select_related("disk__server").order_by("disk")
+
+
+def find_failing_by_smart() -> Iterator[Problem]:
+    for row in failing_by_smart():
+        yield Problem(
+            Risk.WEAR,
+            row.disk,
+            f"disk {row.disk} on {row.disk.server.label} says that it is about to fail (SMART)",
+            "it works still: move what is on it away while that is so",
+            row.at,
+            "evacuate-disk",
+            key=key_of(row.disk),
         )
 
 

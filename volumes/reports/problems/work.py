@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Window
 from django.utils import timezone
 
-from inventory import clock, recovery, servers, webhooks
+from inventory import clock, recovery, servers, webhooks, workers
 from inventory.models import Cluster, Watch
 from inventory.pulse import Pulse
 from volumes.models import Job, Orphan
@@ -184,6 +184,19 @@ def find_workers() -> Iterator[Problem]:
             f"{watch.broker}; start Redis, or mend REDIS_URL",
             clock.on_the_wall(watch.broker_since) if watch.broker_since else None,
             key="broker",
+        )
+
+
+def find_still_workers() -> Iterator[Problem]:
+    """Tell of single workers that do not tick, while another one does."""
+    for row in workers.standing_still(clock.now()):
+        yield Problem(
+            Risk.NETWORK,
+            None,
+            f"A worker on {row.host} takes no steps any more",
+            "another one does; start it anew, or forget it: after a day this is told no more",
+            clock.on_the_wall(row.at),
+            key=f"worker-{row.pk}",
         )
 
 
