@@ -42,6 +42,11 @@ class Way(StrEnum):
     SOCKET = "socket"
     NONE = "none"
 
+    @classmethod
+    def _missing_(cls, value: object) -> "Way | None":
+        """Take what only a newer node knows for nothing."""
+        return cls.NONE if value else None
+
 
 class Shown(NamedTuple):
     """A volume as its head shows it: who has it open, and of a snapshot what it keeps."""

@@ -34,7 +34,7 @@ def person(browser: Browser, world: World) -> Iterator[Person]:
 def _create_and_attach(page: Page, name: str) -> None:
     page.get_by_role("link", name="New volume").click()
     page.get_by_label("Name").fill(name)
-    page.get_by_label("Capacity in GB").fill("4")
+    page.get_by_label("Capacity in GiB").fill("4")
     expect(page.locator("#preview")).to_contain_text("fits")
     page.get_by_role("button", name="Create").click()
     page.get_by_role("link", name="Attach", exact=True).click()

@@ -72,6 +72,6 @@ def test_snapshots_tell_what_they_keep(well: None, console: Client) -> None:
     page = _page(console, snapshot.origin)
 
     assert snapshot.name in page
-    assert f"of {snapshot.store_gb} G" in page
-    assert "keep 2 G" in page
+    assert f"of {snapshot.store_gb} GiB" in page
+    assert "keep 1.5 GiB" in page
     assert f"mount -o ro,noload /dev/vas/{snapshot.name} /mnt" in _page(console, snapshot)

@@ -48,7 +48,7 @@ def test_a_disk_of_many_extents_is_mapped_in_parts(well: None, console: Client) 
     address = f"/admin/console/disks/{disk.pk}/map/?part={{}}"
     cells = [console.get(address.format(part), headers=PART).content.decode() for part in (0, 1)]
 
-    assert [page.count("to be shredded: 1 GB") for page in cells] == [2000, 200]
+    assert [page.count("to be shredded: 1 GiB") for page in cells] == [2000, 200]
     assert "part 2" in cells[0]
 
 

@@ -171,7 +171,7 @@ def test_fragmented_space_makes_more_mirrors_of_the_same_total() -> None:
 def test_what_must_stay_whole_is_refused_rather_than_halved() -> None:
     rooms = [room(server, server, 4, 4, 4) for server in range(3)]
 
-    with pytest.raises(NoSpace, match="36 GB free, 4 GB in one piece"):
+    with pytest.raises(NoSpace, match="36 GiB free, 4 GiB in one piece"):
         place(rooms, [10], 3, divisible=False)
 
 
@@ -231,9 +231,9 @@ def test_a_refusal_tells_in_numbers_what_each_filter_removed() -> None:
         place(rooms, [10, 10], 2, tags=["ssd"], avoid_servers=[9])
 
     assert str(refusal.value) == (
-        "no room for 20 GB in 2 replicas on separate servers: of 5 disks on 4 servers, "
+        "no room for 20 GiB in 2 replicas on separate servers: of 5 disks on 4 servers, "
         "2 disks (1 whole servers) are not HIGH or LOW, "
         "1 disks (1 whole servers) are without the tags ssd, "
         "1 disks (1 whole servers) are full or not yet zeroed; "
-        "1 disks on 1 servers remain with 70 GB free, 40 GB in one piece"
+        "1 disks on 1 servers remain with 70 GiB free, 40 GiB in one piece"
     )

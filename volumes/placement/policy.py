@@ -122,9 +122,9 @@ class _Found:
         free_gb = sum(sum(room.free_gb) for room in self.left)
         largest_gb = max((room.free_gb[-1] for room in self.left), default=0)
         return (
-            f"{NO_ROOM} for {asked_gb} GB in {replicas} replicas on separate servers: "
+            f"{NO_ROOM} for {asked_gb} GiB in {replicas} replicas on separate servers: "
             + ", ".join(self.story)
-            + f"; {_count(self.left)} remain with {free_gb} GB free, {largest_gb} GB in one piece"
+            + f"; {_count(self.left)} remain with {free_gb} GiB free, {largest_gb} GiB in one piece"
         )
 
 

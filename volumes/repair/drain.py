@@ -40,7 +40,7 @@ def start_evacuation(place: Place) -> Job:
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     requests.request(_replicas_on(place).values_list("mirror", flat=True))
-    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GB", job=job.pk)
+    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GiB", job=job.pk)
     return job
 
 
@@ -115,7 +115,9 @@ def evacuate_step(job: Job) -> Again | None:
     started = job.started or timezone.now()
     queue.get_on(job, total - left * 1024, total_mib=total, started=started)
     moving = _is_being_moved(place)
-    waiting = f"{left} GB are left{_pause(place) if job.paused else '' if moving else _stop(place)}"
+    waiting = (
+        f"{left} GiB are left{_pause(place) if job.paused else '' if moving else _stop(place)}"
+    )
     return Again(LOOK, waiting, in_line=job.paused or moving)
 
 

@@ -73,8 +73,7 @@ class Sampler:
         return found
 
     def _take_over(self, heads: Iterable[NodeFigures]) -> None:
-        before, self._shown = self._shown, shown.read(heads)
-        shown.take_over(before, self._shown)
+        self._shown = shown.take_over(self._shown, shown.read(heads))
 
     def _work(self, now: datetime) -> dict[str, float]:
         """Measure work in MiB a second."""

@@ -1,7 +1,9 @@
 """What heads tell of the volumes that they show becomes rows, where it is news."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+
+from django.db import IntegrityError, transaction
 
 from agents.io_figures import Shown, read_shown
 from agents.protocol import NodeFigures
@@ -27,11 +29,24 @@ def _lines(lines: Iterable[str]) -> Iterator[Shown]:
             logger.warning("%.80r: %s", line, error)
 
 
-def take_over(before: Told, now: Told) -> None:
-    """Write what has changed; of volumes that are gone, or are bound nowhere, nothing."""
-    news = [pk for pk, told in now.items() if before.get(pk) != told]
+def take_over(before: Told, now: Told) -> Told:
+    """Write what has changed, of volumes that are bound; what is known then.
+
+    What is not written, of one that is about to be bound for example, is news again in a minute.
+    """
+    news = {pk for pk, told in now.items() if before.get(pk) != told}
     if not news:
-        return
+        return now
+    try:
+        with transaction.atomic():
+            news -= _write(news, now)
+    except IntegrityError:  # one was deleted meanwhile
+        return before
+    return {pk: told for pk, told in now.items() if pk not in news}
+
+
+def _write(news: Collection[int], now: Told) -> set[int]:
+    """Write rows; of which volumes."""
     bound = Attachment.objects.filter(state=Attachment.State.BOUND).values("volume")
     volumes = LogicalVolume.objects.filter(pk__in=news)
     known = volumes.filter(pk__in=bound) | volumes.filter(origin__in=bound)
@@ -51,3 +66,4 @@ def take_over(before: Told, now: Told) -> None:
         unique_fields=["volume"],
         update_fields=["folder", "way", "clients", "held_mib"],
     )
+    return {row.volume_id for row in rows}

@@ -8,7 +8,6 @@ from vastsky_client.trees import STATUS
 
 Row = dict[str, Any]
 BEING = {1: "being attached", 2: "being detached"}
-GB_PER_TB = 1024
 UNIT = 1024
 
 
@@ -31,10 +30,10 @@ def attachment(row: Row) -> str:
 
 
 def gb(number: int) -> str:
-    """Write a size."""
-    if number >= 10 * GB_PER_TB:
-        return f"{number / GB_PER_TB:.1f} TB"
-    return f"{number} GB"
+    """Write what the API counts in GB, units of 2^30 bytes, as what they are."""
+    if number >= 10 * UNIT:
+        return f"{number / UNIT:.1f} TiB"
+    return f"{number} GiB"
 
 
 def figure(number: float) -> str:

@@ -54,7 +54,7 @@ def create_volume(session: Session, given: Namespace) -> rows.Id:
     lvolid = session.patiently(
         lambda again: session.manager.create_logical_volume(
             lvolname=given.name,
-            capacity=given.gb,
+            capacity=given.gib,
             redundancy=given.redundancy,
             tags=given.tags,
             converge=int(given.converge or again),
@@ -119,7 +119,7 @@ def tree(volume: Any) -> str:
     lines = [f"{_name(volume)}, {stored}"]
     offset = 0
     for mirror in node["components"][0]["components"]:
-        lines.append(f"  {offset} to {offset + mirror['capacity']} GB")
+        lines.append(f"  {offset} to {offset + mirror['capacity']} GiB")
         lines += [f"    {_replica(replica)}" for replica in mirror["components"]]
         offset += mirror["capacity"]
     relation = "snapshot of" if node["lvoltype"] == trees.SNAPSHOT else "has the snapshot"
@@ -130,7 +130,7 @@ def _replica(replica: Any) -> str:
     spec = replica["lvolspec"]
     state = cells.sync(replica["mirror_status"])
     disk = written("pdskid", spec["pdskid"])
-    return f"{cells.server(spec):24} {disk} at {spec['offset']} GB  {state}"
+    return f"{cells.server(spec):24} {disk} at {spec['offset']} GiB  {state}"
 
 
 def _name(volume: Any) -> str:
@@ -163,7 +163,7 @@ VOLUME = Noun(
         Command(
             "volume", "create", "Create a volume and print its id.",
             "volume create db 100 --redundancy 2", create_volume,
-            (words.NAME, words.GB, words.REDUNDANCY, words.TAGS, words.CONVERGE),
+            (words.NAME, words.GIB, words.REDUNDANCY, words.TAGS, words.CONVERGE),
             returns=rows.Id, line=made, methods=("createLogicalVolume",), waits=True,
         ),
         Command(

@@ -13,17 +13,21 @@ NOTHING = "\N{EN DASH}"
 """What is shown where there is nothing to show."""
 
 NAMED = re.compile(r"\b(lvol-[0-9a-f]{8}) (?!(?:to|from|of|on|at)\b)(\S+)")
-"""A volume's id with its name behind it, as the subjects of jobs have it."""
+"""A volume's id with its name behind it, as the subjects of an older version's jobs have it."""
 
-TB = 1024
+STEP = 1024
+FEW = 10
+"""GiB of which tenths are told."""
 STEPS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def size(gb: float) -> str:
-    """Write whole or fractional GB, from a TB on as TB."""
-    if gb >= TB:
-        return f"{gb / TB:.1f} TB"
-    return f"{gb:.0f} GB" if gb >= 1 or not gb else f"{gb * 1024:.0f} MB"
+    """Write what the API counts in GB, units of 2^30 bytes, as what they are."""
+    if gb >= STEP:
+        return f"{gb / STEP:.1f} TiB"
+    if gb < 1 and gb:
+        return f"{gb * STEP:.0f} MiB"
+    return f"{gb:.1f} GiB" if gb < FEW and gb % 1 else f"{gb:.0f} GiB"
 
 
 def span(seconds: float) -> str:

@@ -23,13 +23,13 @@ class Use:
     """Who uses a volume, as its head told last, and how it is done."""
 
     path: str
-    way: str
+    way: Way | None
     clients: int | None
     lines: list[Lines]
 
     @property
     def key(self) -> str:
-        """What has to be the same for the lines to be."""
+        """What has to be the same for the lines to be; a part of an id, so it has no spaces."""
         return f"{self.way or 'unknown'}-{len(self.lines)}"
 
 
@@ -38,7 +38,7 @@ def of(volume: LogicalVolume, attached: Attachment | None, shown: ShownVolume | 
     is_bound = attached is not None and attached.state == Attachment.State.BOUND
     path = f"{shown.folder if shown else FOLDER}/{volume.name}"
     told = shown if is_bound else None
-    way = str(told.get_way_display()) if told else ""
+    way = Way(told.way) if told else None
     if told and told.way == Way.SOCKET:
         lines = [_virtual_machine(path)]
     elif volume.origin_id:

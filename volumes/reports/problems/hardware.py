@@ -190,7 +190,7 @@ def find_bad_blocks() -> Iterator[Problem]:
         yield Problem(
             Risk.WEAR,
             row,
-            f"disk {row} on {row.server.label} has {counts[row.pk]} GB of bad blocks",
+            f"disk {row} on {row.server.label} has {counts[row.pk]} GiB of bad blocks",
             "they are out of use; a disk with bad blocks tends to get more",
             None,
             "evacuate-disk",
