@@ -13,7 +13,7 @@ from volumes.console.pages import (
     problems_page,
     volume_page,
 )
-from volumes.console.verbs import run
+from volumes.console.verbs import many, run
 
 register_converter(IdConverter, "id")
 
@@ -38,4 +38,6 @@ urlpatterns = [
     path("volumes/<id:volume_id>/live/", volume_page.live, name="volume-live"),
     path("jobs/<id:job_id>/live/", job_page.live, name="job-live"),
     path("do/<slug:verb>/", run.act, name="act"),
+    path("do/<slug:verb>/all/", many.act, name="act-on-all"),
+    path("jobs/<id:job_id>/volumes.csv", many.export, name="batch-csv"),
 ]
