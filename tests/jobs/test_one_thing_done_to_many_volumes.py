@@ -72,7 +72,7 @@ def test_all_that_match_are_deleted_by_one_job_and_no_other(
         AuditEntry.objects.filter(verb="delete_volume", actor="olga", way="console").count() == 60
     )
     assert "60 <span" in " ".join(operator.get(there).content.decode().split())
-    lines = b"".join(operator.get(f"/admin/console/jobs/{job.pk}/volumes.csv")).decode()  # type: ignore[arg-type]
+    lines = b"".join(operator.get(f"/admin/console/jobs/{job.pk}/volumes.csv")).decode()
     assert len(lines.splitlines()) == 61
 
 

@@ -105,7 +105,7 @@ def shown(job: Job) -> ShownBatch:
 def _matching(request: HttpRequest, match: str) -> list[LogicalVolume]:
     """Read all that the list of volumes shows with these filters, all pages of it."""
     asked = copy(request)
-    asked.GET = QueryDict(match)  # type: ignore[assignment]  # django-stubs: it is immutable there
+    asked.GET = QueryDict(match)
     listing = admin.site.get_model_admin(LogicalVolume)
     try:
         changelist = listing.get_changelist_instance(asked)
