@@ -64,6 +64,7 @@ class Action(StrEnum):
     RETRY_JOB = "retry_job"
     CANCEL_JOB = "cancel_job"
     FORCE_JOB = "force_job"
+    START_BATCH = "start_batch"
     SCRUB_VOLUME = "scrub_volume"
     PAUSE_SCRUBS = "pause_scrubs"
     RESUME_SCRUBS = "resume_scrubs"

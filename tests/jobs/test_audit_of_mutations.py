@@ -17,8 +17,8 @@ from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from volumes import acknowledgements
 from volumes.attach import attach, detach
-from volumes.lifecycle import snapshots, volumes
-from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
+from volumes.lifecycle import batches, snapshots, volumes
+from volumes.models import Attachment, Batch, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import drain, failures, rebuild, retraction, shred
 from volumes.replicas import broken
 from volumes.scrub import mending, passes
@@ -245,6 +245,9 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
     Action.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
     Action.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
+    Action.START_BATCH: lambda four: call(
+        batches.request_batch, Batch.Verb.DELETE, [four.create()]
+    ),
     Action.SCRUB_VOLUME: lambda four: call(passes.request_scrub, four.create()),
     Action.PAUSE_SCRUBS: lambda four: call(passes.pause_scrubs, paused=True),
     Action.RESUME_SCRUBS: resume_scrubs,

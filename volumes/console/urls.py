@@ -16,7 +16,7 @@ from volumes.console.pages import (
     problems_page,
     volume_page,
 )
-from volumes.console.verbs import run
+from volumes.console.verbs import many, run
 
 register_converter(IdConverter, "id")
 
@@ -47,4 +47,6 @@ urlpatterns = [
     path("jobs/<id:job_id>/live/", job_page.live, name="job-live"),
     path("figures/<slug:kind>/<id:number>/", charts.figures, name="figures"),
     path("do/<slug:verb>/", run.act, name="act"),
+    path("do/<slug:verb>/all/", many.act, name="act-on-all"),
+    path("jobs/<id:job_id>/volumes.csv", many.export, name="batch-csv"),
 ]

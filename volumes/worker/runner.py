@@ -21,7 +21,7 @@ from inventory.fair_places import FairPlaces
 from volumes.attach import attach, detach
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
-from volumes.lifecycle import snapshots
+from volumes.lifecycle import batches, snapshots
 from volumes.models import Job
 from volumes.repair import drain, rebuild, shred
 from volumes.scrub import mending, passes
@@ -43,6 +43,7 @@ STEPS: dict[str, Step] = {
     Job.Kind.MAINTENANCE: drain.maintenance_step,
     Job.Kind.SCRUB: passes.scrub_step,
     Job.Kind.MEND: mending.mend_step,
+    Job.Kind.BATCH: batches.batch_step,
 }
 GIVE_UP: dict[str, GiveUp] = {
     Job.Kind.ATTACH: attach.give_up_attach,

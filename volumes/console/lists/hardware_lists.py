@@ -159,7 +159,7 @@ class StorageList(ServerList):
 
     @admin.display(description="State", ordering=orders.STORAGE_HEALTH)
     def state(self, row: Any) -> Pill:
-        return place_pill(row.priority, row.silent_since, row.care)
+        return place_pill(row.priority, row.silent_since, row.care, row.rebuilds)
 
     @admin.display(description="Resync")
     def resync(self, row: Any) -> int:
@@ -198,7 +198,7 @@ class DiskList(Listing):
 
     @admin.display(description="State", ordering=orders.DISK_HEALTH)
     def state(self, row: Any) -> Pill:
-        return place_pill(row.priority, None, row.care)
+        return place_pill(row.priority, None, row.care, row.rebuilds)
 
     @admin.display(description="Server", ordering="server__name")
     def on_server(self, row: Disk) -> SafeString | str:

@@ -112,6 +112,11 @@ def previewed(verb: str, title: str, right: Right = Right.OPERATE) -> Callable[.
 
     @admin.action(description=title, permissions=[right.value])
     def go(_: Any, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse:
+        if request.POST.get("select_across") == "1":
+            query = urlencode(
+                [("match", request.GET.urlencode()), ("back", request.get_full_path())]
+            )
+            return HttpResponseRedirect(f"{reverse('console:act-on-all', args=[verb])}?{query}")
         chosen = [("on", pk) for pk in rows.order_by("pk").values_list("pk", flat=True)]
         query = urlencode([*chosen, ("back", request.get_full_path())])
         return HttpResponseRedirect(f"{reverse('console:act', args=[verb])}?{query}")

@@ -172,6 +172,7 @@ class VolumeList(Listing):
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
     ordering = ("pk",)
+    list_disable_select_all = False
     actions = (
         previewed("attach", "Attach ..."),
         previewed("detach", "Detach ..."),

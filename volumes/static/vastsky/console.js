@@ -152,7 +152,9 @@ document.addEventListener("DOMContentLoaded", () => {
   const field = "input:not([type=hidden]):not([type=search]), select, textarea";
   const wrong = document.querySelector("main [aria-invalid=true]");
   const first = document.querySelector(`main form.vs :is(${field}), main .vs-form :is(${field})`);
-  (wrong ?? (document.querySelector("[autofocus]") ? null : first))?.focus();
+  if (wrong) return wrong.focus();
+  // What stands above is read first: a page that is longer than the screen begins at its top.
+  if (!document.querySelector("main [autofocus]")) first?.focus({ preventScroll: true });
 });
 
 // Icons are drawn by a font out of their names, which are not to be read aloud.
