@@ -118,6 +118,19 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Manager",
+                "separator": True,
+                "items": [
+                    _item("Settings", "settings", "settings"),
+                    _item(
+                        "Support bundle",
+                        "support_agent",
+                        "support",
+                        permission=_ADMINISTERS,
+                    ),
+                ],
+            },
+            {
                 "title": "Access",
                 "separator": True,
                 "items": [
