@@ -122,6 +122,7 @@ UNFOLD: dict[str, Any] = {
                 "separator": True,
                 "items": [
                     _item("Settings", "settings", "settings"),
+                    _item("Manual", "menu_book", "console:manual-index"),
                     _item(
                         "Support bundle",
                         "support_agent",

@@ -8,6 +8,7 @@ from volumes.console.pages import (
     create_volume,
     hardware_pages,
     job_page,
+    manual,
     overview,
     paths_page,
     placement_page,
@@ -40,5 +41,7 @@ urlpatterns = [
     path("volumes/new/preview/", create_volume.preview, name="create-preview"),
     path("volumes/<id:volume_id>/live/", volume_page.live, name="volume-live"),
     path("jobs/<id:job_id>/live/", job_page.live, name="job-live"),
+    path("manual/", manual.index, name="manual-index"),
+    path("manual/<slug:name>/", manual.show, name="manual"),
     path("do/<slug:verb>/", run.act, name="act"),
 ]
