@@ -18,6 +18,7 @@ from inventory import clock, ids
 from inventory.models import IdSpace
 from inventory.pulse import Pulse
 from tests.contract.api import Api, add_disk, zero_everything
+from volumes.reports import shared
 from volumes.reports.problems import work
 
 AddServer = Callable[..., int]
@@ -38,6 +39,12 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 def nobody_watched_the_workers_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console's watch lives as long as its process, which here is that of all tests."""
     monkeypatch.setattr(work, "_workers", Pulse())
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the console keeps for all who ask is computed anew for each request of a test."""
+    monkeypatch.setattr(shared, "MOST", 0.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

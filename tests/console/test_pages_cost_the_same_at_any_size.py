@@ -19,6 +19,7 @@ PAGES = [
     "/admin/console/paths/",
     "/admin/console/placement/?dies=storage-1",
     "/admin/console/placement/?dies=rack-of-1",
+    "/admin/console/find/?q=mail",
     "/admin/volumes/logicalvolume/",
     "/admin/volumes/logicalvolume/?replicas=fewer",
     "/admin/volumes/logicalvolume/?replicas=1",
@@ -29,6 +30,9 @@ PAGES = [
     "/admin/volumes/logicalvolume/?attached=no",
     "/admin/volumes/logicalvolume/?kind=snapshot",
     "/admin/volumes/logicalvolume/?q=mail",
+    "/admin/volumes/logicalvolume/?o=2.3.-4",
+    "/admin/inventory/storageserver/?o=2.5",
+    "/admin/inventory/disk/?o=-6.2",
     "/admin/volumes/attachment/",
     "/admin/volumes/mirror/",
     "/admin/volumes/replica/",
@@ -55,6 +59,8 @@ PAGES = [
     "/admin/console/do/delete-volume/?on=1",
 ]
 PARTS = [
+    "/admin/console/find/?q=0",
+    "/admin/console/find/?q=10.",
     "/admin/console/overview/live/",
     "/admin/console/overview/outlook/",
     "/admin/console/problems/live/",

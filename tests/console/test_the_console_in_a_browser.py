@@ -26,6 +26,7 @@ from volumes.models import Attachment, Job, LogicalVolume, Replica
 PAGES = [
     "/admin/",
     "/admin/console/problems/",
+    "/admin/console/find/?q=1",
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
     "/admin/console/do/delete-volume/?on=1",

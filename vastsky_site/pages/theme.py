@@ -40,6 +40,7 @@ UNFOLD: dict[str, Any] = {
     "SCRIPTS": [
         lambda _: static("vastsky/console.js"),
         lambda _: static("vastsky/pages.js"),
+        lambda _: static("vastsky/find.js"),
     ],
     "LOGIN": {
         "image": lambda _: static("vastsky/login.svg"),
@@ -65,6 +66,7 @@ UNFOLD: dict[str, Any] = {
         },
     },
     "SIDEBAR": {
+        "show_search": False,
         "navigation": [
             {
                 "items": [
@@ -73,7 +75,7 @@ UNFOLD: dict[str, Any] = {
                         "Problems",
                         "warning",
                         "console:problems",
-                        badge="volumes.console.pages.problems_page.badge",
+                        badge="volumes.console.pages.overview.badge",
                         badge_variant="danger",
                     ),
                     _item("Cluster", "account_tree", "console:cluster"),

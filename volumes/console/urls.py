@@ -6,6 +6,7 @@ from volumes.console.frame.page import IdConverter
 from volumes.console.pages import (
     cluster_tree,
     create_volume,
+    find,
     hardware_pages,
     job_page,
     manual,
@@ -26,7 +27,9 @@ urlpatterns = [
     path("placement/", placement_page.show, name="placement"),
     path("paths/", paths_page.show, name="paths"),
     path("paths/live/", paths_page.live, name="paths-live"),
+    path("find/", find.show, name="find"),
     path("problems/", problems_page.show, name="problems"),
+    path("problems/badge/", overview.badge_live, name="badge"),
     path("problems/live/", problems_page.live, name="problems-live"),
     path("problems/acknowledge/", problems_page.acknowledge, name="acknowledge"),
     path("problems/tell-again/", problems_page.tell_again, name="tell-again"),

@@ -1,5 +1,6 @@
 """Numbers and times as people read them."""
 
+import re
 from datetime import datetime
 
 from django.utils import timezone
@@ -10,6 +11,9 @@ from inventory import clock as cluster_clock
 
 NOTHING = "\N{EN DASH}"
 """What is shown where there is nothing to show."""
+
+NAMED = re.compile(r"\b(lvol-[0-9a-f]{8}) (?!(?:to|from|of|on|at)\b)(\S+)")
+"""A volume's id with its name behind it, as the subjects of jobs have it."""
 
 TB = 1024
 STEPS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -43,6 +47,11 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(max(0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes:02}:{rest:02}"
+
+
+def named_first(subject: str) -> str:
+    """Write what a job is about as people call it: names before ids."""
+    return NAMED.sub(r"\2 (\1)", subject)
 
 
 def ago(moment: datetime | None) -> str:

@@ -18,6 +18,7 @@ from volumes.console.frame.cells import link, named, used_bar
 from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
 from volumes.console.frame.pills import EXTENTS, Pill, place_pill, server_pill
+from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import hardware_pages
 from volumes.models import Attachment
@@ -60,7 +61,7 @@ class ServerList(Listing):
     def server(self, row: HeadServer | StorageServer) -> SafeString:
         return named(row.label, " · ".join(filter(None, (row.site, row.rack))))
 
-    @admin.display(description="State", ordering="priority")
+    @admin.display(description="State", ordering=orders.HEAD_HEALTH)
     def state(self, row: HeadServer | StorageServer) -> Pill:
         return server_pill(row.priority, row.silent_since)
 
@@ -95,7 +96,7 @@ class HeadList(ServerList):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return hardware_pages.show_head(request, object_id)
 
-    @admin.display(description="Attached volumes")
+    @admin.display(description="Attached volumes", ordering=orders.HEAD_VOLUMES)
     def volumes(self, row: Any) -> int:
         return int(row.volume_count)
 
@@ -130,17 +131,17 @@ class StorageList(ServerList):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return hardware_pages.show_storage(request, object_id)
 
-    @admin.display(description="Disks")
+    @admin.display(description="Disks", ordering=orders.STORAGE_DISKS)
     def disk_count(self, row: Any) -> int:
         return int(row.disk_number)
 
-    @admin.display(description="Used")
+    @admin.display(description="Used", ordering=orders.STORAGE_USED)
     def usage(self, row: Any) -> SafeString:
         return used_bar(row.sums.capacity, row.sums.free, row.sums.allocatable)
 
-    @admin.display(description="State", ordering="priority")
+    @admin.display(description="State", ordering=orders.STORAGE_HEALTH)
     def state(self, row: Any) -> Pill:
-        return place_pill(row.priority, row.silent_since, row.care)
+        return place_pill(row.priority, row.silent_since, row.care, row.rebuilds)
 
     @admin.display(description="Resync")
     def resync(self, row: Any) -> int:
@@ -177,15 +178,15 @@ class DiskList(Listing):
     def disk(self, row: Disk) -> SafeString:
         return named(str(row), size(row.capacity_gb))
 
-    @admin.display(description="State", ordering="priority")
+    @admin.display(description="State", ordering=orders.DISK_HEALTH)
     def state(self, row: Any) -> Pill:
-        return place_pill(row.priority, None, row.care)
+        return place_pill(row.priority, None, row.care, row.rebuilds)
 
-    @admin.display(description="Server", ordering="server")
+    @admin.display(description="Server", ordering="server__name")
     def on_server(self, row: Disk) -> SafeString | str:
         return link(row.server, row.server.label)
 
-    @admin.display(description="Used")
+    @admin.display(description="Used", ordering=orders.DISK_USED)
     def usage(self, row: Any) -> SafeString:
         return used_bar(row.room.capacity, row.room.free)
 

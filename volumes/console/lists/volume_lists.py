@@ -20,6 +20,7 @@ from volumes.console.frame.pills import (
     activity_pills,
     protection_pill,
 )
+from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
@@ -181,11 +182,11 @@ class VolumeList(Listing):
     def name_and_id(self, row: LogicalVolume) -> SafeString:
         return named(row.name, row)
 
-    @admin.display(description="Good replicas")
+    @admin.display(description="Good replicas", ordering=orders.PROTECTION)
     def replicas(self, row: Any) -> Pill:
         return protection_pill(row, row.fewest)
 
-    @admin.display(description="State")
+    @admin.display(description="State", ordering=orders.ATTACHED)
     def attached(self, row: Any) -> SafeString:
         attached = _attachment(row)
         state = ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
@@ -194,7 +195,7 @@ class VolumeList(Listing):
         shown = [(state,), *((pill,) for pill in row.activities)]
         return format_html('<span class="vs-doors">{}</span>', format_html_join("", "{}", shown))
 
-    @admin.display(description="Head server")
+    @admin.display(description="Head server", ordering=orders.HEAD)
     def where(self, row: LogicalVolume) -> SafeString | str:
         attached = _attachment(row)
         return link(attached.head, attached.head.label) if attached else NOTHING

@@ -129,7 +129,12 @@ def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
     return [
         DiskLine(
             row,
-            place_pill(row.priority, None, care.of_disk(cared, row.pk, row.server_id)),
+            place_pill(
+                row.priority,
+                None,
+                care.of_disk(cared, row.pk, row.server_id),
+                rebuilds.get(row.pk, 0),
+            ),
             usages.get(row.pk, capacity.Usage()),
             rebuilds.get(row.pk, 0),
         )
@@ -174,7 +179,12 @@ def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
     return {
         "server": server,
         "first_step": _first_step(server),
-        "pill": place_pill(server.priority, server.silent_since, care.of_server(cared, server.pk)),
+        "pill": place_pill(
+            server.priority,
+            server.silent_since,
+            care.of_server(cared, server.pk),
+            tree.rebuilds_by_storage().get(server.pk, 0),
+        ),
         "doors": [address_states.of(row) for row in server.addresses.order_by("position")],
         "replicas": [(REPLICAS[Replica.Status(status)], count) for status, count in counts],
         "news": job_page.news(request, Q(server=server)),
@@ -189,7 +199,12 @@ def _disk(request: HttpRequest, disk: Disk) -> dict[str, Any]:
     cared, server = care.under_way(), disk.server
     return {
         "disk": disk,
-        "pill": place_pill(disk.priority, None, care.of_disk(cared, disk.pk, server.pk)),
+        "pill": place_pill(
+            disk.priority,
+            None,
+            care.of_disk(cared, disk.pk, server.pk),
+            tree.rebuilds_by_disk().get(disk.pk, 0),
+        ),
         "server_state": place_pill(
             server.priority, server.silent_since, care.of_server(cared, server.pk)
         ),

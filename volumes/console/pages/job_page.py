@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from inventory import clock
 from volumes.console.frame import gone
+from volumes.console.frame.formats import named_first
 from volumes.console.frame.page import ENOUGH, fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import Pill, job_pill
 from volumes.console.verbs import run
@@ -41,7 +42,8 @@ class JobSummary:
     @property
     def title(self) -> str:
         """Say what it does, to what."""
-        return f"{NOUNS.get(self.job.kind, self.job.kind).capitalize()} of {self.job.subject}"
+        noun = NOUNS.get(self.job.kind, self.job.kind).capitalize()
+        return f"{noun} of {named_first(self.job.subject)}"
 
     @property
     def percent_text(self) -> str:
