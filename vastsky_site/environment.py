@@ -19,6 +19,12 @@ def is_set(name: str) -> bool:
     return bool(_written(BY_NAME[name]))
 
 
+def set_by(name: str) -> str:
+    """Name the variable that sets it, which may have its former name; "" where none does."""
+    setting = BY_NAME[name]
+    return next((word for word in _names(setting) if os.environ.get(word, "").strip()), "")
+
+
 def text(name: str) -> str:
     """Read a setting as it is written, or its default."""
     setting = BY_NAME[name]
@@ -76,8 +82,11 @@ def refuse(name: str, wanted: str) -> NoReturn:
 
 
 def _written(setting: Setting) -> str:
-    names = [name for name in (setting.name, setting.former) if name]
-    return next((found for name in names if (found := os.environ.get(name, "").strip())), "")
+    return os.environ.get(set_by(setting.name), "").strip()
+
+
+def _names(setting: Setting) -> list[str]:
+    return [name for name in (setting.name, setting.former) if name]
 
 
 def _default(setting: Setting) -> str:

@@ -69,7 +69,7 @@ def environment_file(given: dict[str, str]) -> str:
 
 def facts(setting: Setting) -> list[str]:
     """Say a setting's kind, unit, bounds and defaults, each in a few words."""
-    found = [_kind(setting)]
+    found = [kind_of(setting)]
     default, production = (setting.default_of(production=flag) for flag in (False, True))
     found.append(f"default `{default}`" if default else "not set by default")
     if production != default:
@@ -90,7 +90,8 @@ def _section(setting: Setting) -> str:
     )
 
 
-def _kind(setting: Setting) -> str:
+def kind_of(setting: Setting) -> str:
+    """Say how a setting is read, with its unit and bounds."""
     if setting.kind is not Kind.WHOLE:
         return setting.kind
     bounds = f"{setting.lowest} or more"

@@ -165,6 +165,12 @@ class NodeList(Listing):
         previewed("remove-node", "Remove ...", Right.ADMINISTER),
     )
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """Call them as the menu does."""
+        found = super().get_changelist_instance(request)
+        found.title = "Nodes"
+        return found
+
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may(request.user, Right.ADMINISTER)
 

@@ -123,6 +123,20 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Manager",
+                "separator": True,
+                "items": [
+                    _item("Settings", "settings", "settings"),
+                    _item("Manual", "menu_book", "console:manual-index"),
+                    _item(
+                        "Support bundle",
+                        "support_agent",
+                        "support",
+                        permission=_ADMINISTERS,
+                    ),
+                ],
+            },
+            {
                 "title": "Access",
                 "separator": True,
                 "items": [

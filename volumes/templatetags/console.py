@@ -1,12 +1,22 @@
 """Numbers, times, links and bars in templates."""
 
 from django import template
+from django.template import Context
 
 from inventory import clock
-from volumes.console.frame import cells, formats, permissions
+from volumes.console.frame import cells, formats, page_help, permissions
 from volumes.console.lists import filters
 
 register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def help_here(context: Context) -> page_help.Help | None:
+    """Find the help of the page that is shown."""
+    request = context.get("request")
+    match = getattr(request, "resolver_match", None)
+    return page_help.of_view(match.view_name) if match else None
+
 
 register.filter("size", formats.size)
 register.filter("span", formats.span)
