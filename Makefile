@@ -12,7 +12,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench thrash lab lab-all lab-login planted clean power-off power-on install-commands deb venv venv-dev
+.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted clean power-off power-on install-commands deb venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -34,6 +34,10 @@ bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's protot
 	@$(BIN)/python -m benchmarks.scrub
 	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 	@$(BIN)/python -m benchmarks.quorum
+	@$(BIN)/python -m benchmarks.depth_one
+
+bench-device: venv-dev ## measure block devices beside sockets, in the lab
+	@$(BIN)/python -m benchmarks.device
 
 thrash: venv-dev ## let a cluster's parts fail at random and look for lost writes; SECONDS, SEED, PROFILE
 	@$(BIN)/python -m tests.thrash --seconds $(or $(SECONDS),600) \
