@@ -167,6 +167,8 @@ def test_the_matrix_knows_the_22_methods_of_the_document() -> None:
         "vastsky.listTokens",
         "vastsky.createToken",
         "vastsky.revokeToken",
+        "vastsky.addWebhook",
+        "vastsky.removeWebhook",
     }
 
 

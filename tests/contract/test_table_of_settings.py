@@ -9,7 +9,7 @@ from vastsky_site import environment, settings_reference
 from vastsky_site.settings_table import BY_NAME, SETTINGS, Kind, Setting
 
 ROOT = Path(__file__).parents[2]
-READ = re.compile(r"environment\.(?:text|flag|whole|words|networks)\(\"(\w+)\"\)")
+READ = re.compile(r"environment\.(?:text|flag|whole|words|networks|file|choice)\(\"(\w+)\"")
 TLS = {f"VASTSKY_TLS_{what}" for what in ("CERTIFICATE", "KEY", "AUTHORITY")}
 
 
@@ -34,6 +34,7 @@ def test_every_default_can_be_used(setting: Setting, monkeypatch: pytest.MonkeyP
         Kind.WHOLE: environment.whole,
         Kind.WORDS: environment.words,
         Kind.NETWORKS: environment.networks,
+        Kind.FILE: environment.file,
     }
 
     readers.get(setting.kind, environment.text)(setting.name)

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("volumes", "0019_problems_that_somebody_knows_of"),
+        ("volumes", "0020_what_was_measured_over_time"),
     ]
 
     operations = [
