@@ -376,7 +376,7 @@ def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster)
     with audit.acting_as("alice", Way.CONSOLE):
         detach.request_detach(volume)
 
-    assert four.job(Job.Kind.ATTACH).actor == "loopback"
+    assert four.job(Job.Kind.ATTACH).actor == "trusted address"
     assert four.job(Job.Kind.DETACH).actor == "alice"
     assert four.job(Job.Kind.REBUILD).actor == "node-1"
 

@@ -39,7 +39,7 @@ class Caller:
     storage: int = 0
 
 
-LOOPBACK = Caller("loopback", Role.ADMIN, Way.RPC)
+LOOPBACK = Caller("trusted address", Role.ADMIN, Way.RPC)
 NEIGHBOUR = Caller("neighbour", Role.READER, Way.RPC)
 Networks = Iterable[IPv4Network | IPv6Network]
 
