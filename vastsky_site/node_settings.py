@@ -39,8 +39,8 @@ MEANINGS = {
         "data_port": "The port at which heads read and write extents.",
         "disks": "The disks that are given to the cluster.",
         "shred_mib_per_s": "How fast a disk is zeroed at most; 0: as fast as it goes.",
-        "patrol_mib_per_s": "How fast all of a disk is read in search of bad blocks; 0: never.",
-        "scrub_mib_per_s": "How fast a disk is read to compare replicas at most.",
+        "patrol_mib_per_s": "How fast a disk is read to find bad blocks; 0: as fast as it goes.",
+        "scrub_mib_per_s": "How fast a disk is read to compare replicas; 0: as fast as it goes.",
     },
     DISK: {
         "path": "Where it is: best below /dev/disk/by-id.",
