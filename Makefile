@@ -12,7 +12,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted clean power-off power-on install-commands deb venv venv-dev
+.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted clean power-off power-on install-commands deb try-packages venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -77,3 +77,6 @@ deb: venv       ## Debian packages under build/: vastsky-manager, -node, -client
 
 install-commands: ## put lvol_create, lvol_list and the others into DESTDIR=/usr/local
 	@PYTHONPATH=client $(PYTHON) -m vastsky_client.install $(DESTDIR)
+
+try-packages: venv-dev ## install, upgrade, purge and docs/install.md by the letter, on Debian machines (root)
+	@TRY_PACKAGES=1 $(BIN)/python -m pytest --quiet -p no:randomly tests/packages/on_machines

@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from vastsky_site import node_settings
 from vastsky_site.settings_table import HIGHEST, SETTINGS, Kind, Setting, Subject
 
 WIDTH = 100
@@ -23,6 +24,14 @@ Each setting is a variable of the environment; the package reads them from
 `/etc/vastsky/manager.env`. They are read at the start of each process: restart web, worker and
 beat after a change. A value that cannot be used ends the start with one line that names it.
 `{home}` is the value of `VASTSKY_HOME`.
+"""
+NODES = """\
+## The nodes
+
+An agent reads `/etc/vastsky/head.toml` or `storage.toml`, which `vastsky-node join` writes
+([join](join.md)): `name = value` in TOML. Restart the agent after a change; what it serves goes on.
+A storage agent takes in further disks when it is reloaded. Keys without a default have to be there,
+or belong together with others that are not.
 """
 FILE = """\
 # The settings of this VastSky manager, read by its units and by vastsky-manage.
@@ -55,7 +64,16 @@ def page() -> str:
     parts = [PAGE]
     for subject in Subject:
         parts += [f"### {subject}\n", *map(_section, _of(subject))]
+    parts.append(NODES)
+    parts += [_table(kind) for kind in node_settings.MEANINGS]
     return "\n".join(parts)
+
+
+def _table(kind: str) -> str:
+    lines = [f"### {kind}\n", "| key | default | meaning |", "| --- | --- | --- |"]
+    for name, default, meaning in node_settings.rows(kind):
+        lines.append(f"| `{name}` | {f'`{default}`' if default else '-'} | {meaning} |")
+    return "\n".join(lines) + "\n"
 
 
 def environment_file(given: dict[str, str]) -> str:

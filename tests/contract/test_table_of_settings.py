@@ -1,11 +1,13 @@
 """The table of settings is what is read, and what the page of settings tells."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from vastsky_site import environment, settings_reference
+from agents.node.config import DiskConfig, NodeConfig
+from vastsky_site import environment, node_settings, settings_reference
 from vastsky_site.settings_table import BY_NAME, SETTINGS, Kind, Setting
 
 ROOT = Path(__file__).parents[2]
@@ -61,3 +63,11 @@ def test_a_bad_secret_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
         environment.refuse("DATABASE_URL", "another one")
 
     assert str(ended.value) == "vastsky: DATABASE_URL must be another one"
+
+
+def test_every_key_of_nodes_is_explained_once() -> None:
+    common = {field.name for field in fields(NodeConfig)}
+    for kind, config in node_settings.KINDS.items():
+        named = {field.name for field in fields(config)}
+        own = named if config in (NodeConfig, DiskConfig) else named - common
+        assert set(node_settings.MEANINGS[kind]) == own
