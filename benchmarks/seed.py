@@ -198,7 +198,7 @@ class _Builder:
                     id=number + 1,
                     kind=kinds[number % len(kinds)],
                     state=Job.State.FAILED if failed else Job.State.DONE,
-                    subject=f"{volume} {volume.name}" if volume else "dext-00000001",
+                    subject=f"{volume.name} ({volume})" if volume else "dext-00000001",
                     volume=None if volume is None or volume.origin_id else volume,
                     errno=112 if failed else 0,
                     error="hsvr-00000001 does not answer" if failed else "",
@@ -313,7 +313,7 @@ def _add_open_jobs(now: datetime) -> None:
         Job.objects.create(
             id=_next("event"),
             kind=Job.Kind.REBUILD,
-            subject=f"{mirror} of {mirror.volume} {mirror.volume.name}",
+            subject=f"{mirror} of {mirror.volume.name} ({mirror.volume})",
             volume_id=mirror.volume.origin_id or mirror.volume_id,
             mirror=mirror,
             extent=spare.extent if runs and spare else None,
@@ -344,7 +344,7 @@ def _add_open_jobs(now: datetime) -> None:
         Job.objects.create(
             id=_next("event"),
             kind=Job.Kind.ATTACH,
-            subject=f"{detached} {detached.name} to hsvr-00000001",
+            subject=f"{detached.name} ({detached}) to hsvr-00000001",
             volume=detached,
             attempts=4,
             waiting="ssvr-00000005 does not answer",
