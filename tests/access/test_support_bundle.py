@@ -57,6 +57,7 @@ def test_an_admin_gets_it_in_one_click() -> None:
     answer: Any = client("admin").get("/admin/support/bundle/")
     files = unpacked(b"".join(answer.streaming_content))
 
+    assert [name for name, text in files.items() if "could not be made" in text] == []
     assert "7,mail,1,3" in files["tables/volumes.csv"]
     assert "VASTSKY_OFFLINE_SECONDS=20  # default" in files["settings.txt"]
     assert "I14" in files["fsck.txt"]

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,9 @@ def test_names_are_not_looked_up() -> None:
 def test_more_addresses_than_a_cluster_has_are_refused() -> None:
     with pytest.raises(AgentError):
         PathWatch().tell(PathQuestion((HERE,) * (MOST_PATHS + 1), 1))
+
+
+def test_a_head_agent_tells_its_manager(head: Any, port: int, wait_until: Any) -> None:
+    question = PathQuestion((HERE,), port)
+
+    assert wait_until(lambda: head.agent.paths(question).micros[0] >= 0)

@@ -124,6 +124,23 @@ def test_what_is_not_there_is_told(console: Client, well: None, dies: str) -> No
     assert "There is no such place" in read(console, PLACEMENT, dies=dies)
 
 
+@pytest.mark.parametrize(
+    ("page", "dies"),
+    [
+        ("storageserver/1", "storage-1"),
+        ("headserver/1", "head-1"),
+        ("disk/3", "disk-3"),
+    ],
+)
+def test_the_page_of_hardware_leads_to_what_if_it_died(
+    console: Client, well: None, page: str, dies: str
+) -> None:
+    shown = console.get(f"/admin/inventory/{page}/change/").content.decode()
+
+    assert f"{PLACEMENT}?dies={dies}#what-if" in shown
+    assert "died now" in read(console, PLACEMENT, dies=dies)
+
+
 def test_a_size_that_no_volume_has_is_told_at_its_field(console: Client, well: None) -> None:
     assert "greater than or equal to 1" in read(console, PLACEMENT, capacity_gb=0, redundancy=3)
 

@@ -19,6 +19,7 @@ from volumes.placement.layout import mirror_sizes
 from volumes.placement.policy import Placed, Room
 from volumes.reports import room
 from volumes.reports.room import Fit
+from volumes.reports.shared import Shared
 
 SHOWN = 20
 """So many are named of those that were chosen, could have been, or were refused."""
@@ -93,7 +94,11 @@ def show(request: HttpRequest) -> HttpResponse:
 @part_of("admin:index")
 def outlook(request: HttpRequest) -> HttpResponse:
     """Show the room there is, as a part of the first page."""
-    return fragment(request, "console/outlook.html", outlook=room.outlook())
+    return fragment(request, "console/outlook.html", outlook=OUTLOOK.get())
+
+
+OUTLOOK = Shared(room.outlook)
+"""All who look at the first page see the same."""
 
 
 def _dry_run(rooms: list[Room], *, capacity_gb: int, redundancy: int, tags: str) -> DryRun:
