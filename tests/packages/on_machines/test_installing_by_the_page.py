@@ -30,9 +30,9 @@ def test_twelve_steps_lead_from_bare_servers_to_a_volume(base: Path, tmp_path: P
         print(f"{time.monotonic() - began:.0f} s")  # without what a person takes to type
 
         manager = SIX[0]
-        shown = json.loads(manager.run("vastsky volume show first --json"))
+        (volume,) = json.loads(manager.run("vastsky volume list --json"))
         assert manager.run("vastsky-manage fsck") == ""
-    assert shown["volume"]["lvolname"] == "first"
+    assert (volume["lvolname"], volume["redundancy"], volume["hsvrid"]) == ("first", 3, 1)
 
 
 def _machines(one: Typed) -> list[Machine]:
