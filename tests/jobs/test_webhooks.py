@@ -96,9 +96,9 @@ def happen(
             events.tell(kind, severity, name)
 
 
-def send(sender: Sender | None = None) -> None:
+def send() -> None:
     """Let a manager look once, and wait until what it began is over."""
-    one = sender or Sender()
+    one = Sender()
     one.look()
     one._threads.shutdown()
 
@@ -173,12 +173,11 @@ def test_nothing_is_sent_before_all_that_came_earlier_is_there(
     monkeypatch.setattr(webhooks, "SETTLED", 60.0)
     call("vastsky.addWebhook", name="pager", url=receiver.url)
     happen("young")
-    sender = Sender()
-    sender.look()
+    send()
     assert receiver.got == []
 
     monkeypatch.setattr(webhooks, "SETTLED", 0.0)
-    send(sender)
+    send()
     assert receiver.names() == ["young"]
 
 
