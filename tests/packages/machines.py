@@ -27,7 +27,8 @@ NAMESPACES = ("mount", "pid", "uts", "ipc", "net", "cgroup")
 ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 SETTLED = 'while [ -n "$(systemctl list-jobs --no-legend 2>/dev/null)" ]; do sleep 0.2; done'
 READY_SECONDS = 60.0
-DISK_BYTES = 12 << 30
+DISK_BYTES = 4 << 30
+"""A disk is zeroed as a whole, and then takes as much room here as it is large."""
 
 T = TypeVar("T")
 
@@ -86,6 +87,8 @@ def root(packages: Sequence[Path]) -> Path:
 def running(base: Path, machines: Sequence[Machine], scratch: Path) -> Iterator[None]:
     """Start machines, each with an address in each of the networks; all is gone afterwards."""
     hosts = "".join(f"{one.addresses[0]} {one.name}\n" for one in machines)
+    wanted = sum(machine.disks for machine in machines) * DISK_BYTES
+    assert shutil.disk_usage(scratch).free > 1.5 * wanted, f"{scratch} has no room for the disks"
     with ExitStack() as ends:
         networks = len(machines[0].addresses)
         switch = ends.enter_context(_switch(networks))
@@ -115,7 +118,7 @@ def _switch(networks: int) -> Iterator[int]:
 
 @contextmanager
 def _disk(scratch: Path, machine: Machine, number: int) -> Iterator[str]:
-    """Make a blank disk that takes no room but for what is written."""
+    """Make a blank disk."""
     path = scratch / f"{machine.name}-{number}.disk"
     with path.open("wb") as file:
         file.truncate(DISK_BYTES)
