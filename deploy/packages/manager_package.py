@@ -7,7 +7,7 @@ from deploy.packages import pinned
 from deploy.packages.debian import ROOT, Package, put, put_tree, put_units
 
 PLACE = "usr/lib/vastsky/manager"
-ROOMS = ("agents", "inventory", "volumes", "vastsky_site", "templates")
+ROOMS = ("agents", "inventory", "volumes", "vastsky_site", "templates", "docs")
 VERSION = "import sys; print(*sys.version_info[:2])"
 ENVIRONMENT = """\
 home = /usr/bin
