@@ -72,11 +72,12 @@ def test_what_is_no_chapter_is_not_found(console: Client, name: str) -> None:
 
 def test_text_of_a_document_is_no_markup() -> None:
     told = markdown.html(
-        "a <b> & [x](javascript:alert(1)) `<i>`\n\n| a | b |\n| - | - |\n| <u> | c |",
+        "a <b> & [x](javascript:alert(1)) [y](z.md) `<i>`\n\n| a | b |\n| - | - |\n| <u> | c |",
         lambda _: None,
     )
 
-    assert "<p>a &lt;b&gt; &amp; x" in told
+    assert "<p>a &lt;b&gt; &amp; [x](javascript:alert(1)) y " in told
+    assert "href" not in told
     assert "<code>&lt;i&gt;</code>" in told
     assert "<td>&lt;u&gt;</td>" in told
 

@@ -1,29 +1,40 @@
-"""The Markdown that docs/ is written in, as HTML: what we use of it, and all text escaped first."""
+"""The Markdown of docs/ as HTML: markdown-it's, with ids, links and frames of our own."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from django.utils.html import escape
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 Link = Callable[[str], str | None]
 """Where a link leads; None: it is shown as its text."""
 
-CODE = re.compile(r"`([^`]+)`")
-IMAGE = re.compile(r"!\[[^\]]*\]\([^)]*\)")
-LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
-BOLD = re.compile(r"\*\*(.+?)\*\*")
-EMPHASIS = re.compile(r"(?<![\w*])\*([^*\s](?:[^*]*[^*\s])?)\*(?![\w*])")
-HEADING = re.compile(r"(#{1,5}) (.+)")
-ITEM = re.compile(r"(\s*)(?:[-*]|(\d+)\.) (.*)")
-RULE = re.compile(r"\|[\s:|-]+\|")
-CELLS = re.compile(r"(?<!\\)\|")
+FRAME = '<div class="vs-scroll" tabindex="0" role="region" aria-label="Table">'
 
 
 def html(text: str, link: Link) -> SafeString:
-    """Write a document as HTML; its headings have the ids that GitHub gives them."""
-    lines = text.replace("\t", "    ").splitlines()
-    return mark_safe("\n".join(_Blocks(lines, link).all()))  # noqa: S308  each text is escaped
+    """Write a document as HTML; its headings have the ids that GitHub gives them.
+
+    HTML in it is shown as text, images are left out.
+    """
+    tokens = READER.parse(text)
+    for place, token in enumerate(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", anchor(tokens[place + 1].content))
+        if token.type in {"heading_open", "heading_close"}:
+            # The page has its own title: a document's headings begin below it.
+            token.tag = f"h{min(int(token.tag[1]) + 1, 6)}"
+        elif token.type == "table_open":
+            token.attrSet("class", "vs-table")
+        elif token.type == "th_open":
+            token.attrSet("scope", "col")
+        elif token.children:
+            token.children = list(_inside(token.children, link))
+    written = str(READER.renderer.render(tokens, READER.options, {}))
+    return SafeString(written)  # the renderer escapes all text
 
 
 def anchor(heading: str) -> str:
@@ -32,118 +43,36 @@ def anchor(heading: str) -> str:
     return words.strip().replace(" ", "-")
 
 
-class _Blocks:
-    """The lines of a document, taken block by block."""
-
-    def __init__(self, lines: list[str], link: Link) -> None:
-        self.lines = lines
-        self.link = link
-        self.at = 0
-
-    def all(self) -> Iterator[str]:
-        while self.at < len(self.lines):
-            line = self.lines[self.at]
-            if not line.strip():
-                self.at += 1
-            elif line.startswith("```"):
-                yield self._fenced()
-            elif line.startswith("    "):
-                yield self._indented()
-            elif found := HEADING.fullmatch(line):
-                self.at += 1
-                yield self._heading(len(found[1]), found[2])
-            elif line.startswith("|"):
-                yield self._table()
-            elif ITEM.fullmatch(line):
-                yield self._list()
-            else:
-                yield f"<p>{self._inline(' '.join(self._run()))}</p>"
-
-    def _run(self) -> Iterator[str]:
-        """Take the lines of a paragraph."""
-        while self.at < len(self.lines) and self.lines[self.at].strip():
-            if self._begins_something(self.lines[self.at]):
-                break
-            yield self.lines[self.at].strip()
-            self.at += 1
-
-    def _begins_something(self, line: str) -> bool:
-        return line.startswith(("```", "|")) or bool(HEADING.fullmatch(line) or ITEM.match(line))
-
-    def _heading(self, depth: int, text: str) -> str:
-        # The page has its own title: a document's headings begin below it.
-        tag = f"h{min(depth + 1, 6)}"
-        return f'<{tag} id="{escape(anchor(text))}">{self._inline(text)}</{tag}>'
-
-    def _fenced(self) -> str:
-        self.at += 1
-        begin = self.at
-        while self.at < len(self.lines) and not self.lines[self.at].startswith("```"):
-            self.at += 1
-        self.at += 1
-        return _pre(self.lines[begin : self.at - 1])
-
-    def _indented(self) -> str:
-        begin = self.at
-        while self.at < len(self.lines) and (
-            self.lines[self.at].startswith("    ") or not self.lines[self.at].strip()
-        ):
-            self.at += 1
-        return _pre([line[4:] for line in self.lines[begin : self.at]])
-
-    def _table(self) -> str:
-        rows = []
-        while self.at < len(self.lines) and self.lines[self.at].startswith("|"):
-            rows.append(self.lines[self.at])
-            self.at += 1
-        head = self._row("th", rows[0]) if len(rows) > 1 and RULE.fullmatch(rows[1]) else ""
-        body = "".join(self._row("td", row) for row in (rows[2:] if head else rows))
-        return (
-            '<div class="vs-scroll" tabindex="0" role="region" aria-label="Table">'
-            f'<table class="vs-table"><thead>{head}</thead><tbody>{body}</tbody></table></div>'
-        )
-
-    def _row(self, tag: str, line: str) -> str:
-        cells = [cell.replace("\\|", "|").strip() for cell in CELLS.split(line.strip())[1:-1]]
-        scope = ' scope="col"' if tag == "th" else ""
-        return "<tr>" + "".join(f"<{tag}{scope}>{self._inline(c)}</{tag}>" for c in cells) + "</tr>"
-
-    def _list(self) -> str:
-        first = ITEM.fullmatch(self.lines[self.at])
-        tag = "ol" if first and first[2] else "ul"
-        items: list[list[str]] = []
-        while self.at < len(self.lines):
-            line = self.lines[self.at]
-            found = ITEM.fullmatch(line)
-            if found and not found[1]:
-                items.append([found[3]])
-            elif line.startswith("  ") and items:
-                items[-1].append(line.strip())
-            else:
-                break
-            self.at += 1
-        return (
-            f"<{tag}>"
-            + "".join(f"<li>{self._inline(' '.join(i))}</li>" for i in items)
-            + f"</{tag}>"
-        )
-
-    def _inline(self, text: str) -> str:
-        """Write a stretch of text; what is code in it is nothing else."""
-        parts = CODE.split(IMAGE.sub("", text))
-        kept = [
-            f"<code>{escape(part)}</code>" if place % 2 else escape(part)
-            for place, part in enumerate(parts)
-        ]
-        # A link's text may have code in it, so links are found in the whole.
-        found = LINK.sub(self._anchor, "".join(kept))
-        return EMPHASIS.sub(r"<em>\1</em>", BOLD.sub(r"<strong>\1</strong>", found))
-
-    def _anchor(self, found: re.Match[str]) -> str:
-        url = self.link(found[2])
-        return f'<a href="{escape(url)}">{found[1]}</a>' if url else found[1]
+def _inside(tokens: list[Token], link: Link) -> Iterator[Token]:
+    """Have links lead where we say, and leave out those that lead nowhere."""
+    is_link = False
+    for token in tokens:
+        if token.type == "link_open":
+            url = link(str(token.attrGet("href")))
+            is_link = url is not None
+            token.attrSet("href", url or "")
+        if token.type != "image" and (is_link or token.type not in {"link_open", "link_close"}):
+            yield token
 
 
-def _pre(lines: list[str]) -> str:
-    text = "\n".join(lines).rstrip("\n")
+def _begin_table(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
+    return FRAME + str(self.renderToken(tokens, place, options, env))
+
+
+def _end_table(self: Any, tokens: Sequence[Token], place: int, options: Any, env: Any) -> str:
+    return f"{self.renderToken(tokens, place, options, env)}</div>"
+
+
+def _lines(_self: Any, tokens: Sequence[Token], place: int, _options: Any, _env: Any) -> str:
+    text = tokens[place].content.rstrip("\n")
     return f'<pre class="vs-code" tabindex="0">{escape(text)}</pre>'
+
+
+READER = MarkdownIt("commonmark", {"html": False}).enable("table")
+for _kind, _rule in {
+    "table_open": _begin_table,
+    "table_close": _end_table,
+    "fence": _lines,
+    "code_block": _lines,
+}.items():
+    READER.add_render_rule(_kind, _rule)
