@@ -85,7 +85,7 @@ def test_what_does_not_fit_says_so_in_numbers(console: Client, add_server: AddSe
 
     page = read(console, PLACEMENT, capacity_gb=20, redundancy=2)
 
-    assert "does not fit no room for 20 GB in 2 replicas" in page
+    assert "does not fit no room for 20 GiB in 2 replicas" in page
 
 
 def test_a_rack_that_has_all_of_a_volume_takes_it_along(
