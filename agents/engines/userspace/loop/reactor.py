@@ -3,7 +3,6 @@
 import errno
 import heapq
 import itertools
-import mmap
 import os
 import select
 import threading
@@ -46,7 +45,7 @@ class Reactor:
         self.unsent: list[Stream] = []
         self.closing: list[socket.socket] = []
         # One receive buffer serves every connection: what is left over between two events is small.
-        self.scratch = mmap.mmap(-1, SCRATCH_BYTES)
+        self.scratch = bytearray(SCRATCH_BYTES)
         self.scratch_view = memoryview(self.scratch)
         self.watch(self._wake, IN, self._collect)
 
