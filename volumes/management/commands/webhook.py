@@ -1,20 +1,17 @@
 """`manage.py webhook add|list|remove|test`: who is sent the events of the cluster."""
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
-from inventory import audit, webhooks
-from inventory.errors import Refused
+from inventory import webhooks
 from inventory.models import EventEntry, Webhook
+from inventory.shell_command import ShellCommand
 from volumes.webhooks import delivery
 
 SEVERITIES = {severity.label: severity for severity in EventEntry.Severity}
 
 
-class Command(BaseCommand):
+class Command(ShellCommand):
     """Adds, lists, removes and tries webhooks."""
 
     help = "Add, list, remove and try webhooks. A webhook's secret is shown once, when it is added."
@@ -31,15 +28,8 @@ class Command(BaseCommand):
         for verb, words in (("remove", "send nothing more"), ("test", "send a message now")):
             what.add_parser(verb, help=words).add_argument("name")
 
-    def handle(self, *_: Any, **options: Any) -> None:
-        """Do it in the name of whoever is logged in on this machine."""
-        try:
-            with audit.acting_as(f"{getpass.getuser()} at a shell", audit.Way.SYSTEM):
-                self._do(options)
-        except Refused as refusal:
-            raise CommandError(str(refusal)) from None
-
-    def _do(self, options: dict[str, Any]) -> None:
+    def perform(self, options: dict[str, Any]) -> None:
+        """Do the one that was asked for."""
         match options["what"]:
             case "add":
                 _, secret = webhooks.add_webhook(
