@@ -134,9 +134,6 @@ class Stream:
             self.push()
         if mask & IN and not self.closed:
             self._pull()
-            if self._body is not None and not self._filled and not self._paused:
-                # A peer that sends head and body one after the other: it has mostly come by now.
-                self._pull()
 
     def _discard(self) -> str:
         """Leave nothing unread, or the kernel answers a goodbye with a reset; tells the reason."""
