@@ -54,6 +54,8 @@ class LocalCluster:
         self, place: Place, policy: Mapping[str, str], limits: Mapping[str, int] | None = None
     ) -> None:
         self.place = place
+        self.manager_tree = ROOT
+        """Whose code the manager is of; nodes are of this one's."""
         self._limits = limits or {}
         self.environment = manager_processes.environment(place, policy)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -125,6 +127,7 @@ class LocalCluster:
             part=part,
             log=self.place.log(part),
             environment=self.environment,
+            tree=self.manager_tree if part in manager_processes.MANAGER else ROOT,
         )
 
     def kill(self, part: str) -> int:
@@ -186,11 +189,11 @@ class LocalCluster:
         home = self.place.home
         return [n.name for n in self.place.nodes() if not processes.marked(home, n.name)]
 
-    def manage(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run `manage.py` for this cluster."""
+    def manage(self, *words: str, tree: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run `manage.py` for this cluster, of the manager's release or another one."""
         return subprocess.run(
             [sys.executable, "manage.py", *words],
-            cwd=ROOT,
+            cwd=tree or self.manager_tree,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -200,7 +203,7 @@ class LocalCluster:
     def _prepare(self) -> None:
         done = subprocess.run(
             [sys.executable, "-m", "deploy.local.prepare"],
-            cwd=ROOT,
+            cwd=self.manager_tree,
             env=self.environment
             | {"VASTSKY_ADMIN_PASSWORD": manager_processes.admin_password(self.place)},
             capture_output=True,

@@ -71,7 +71,13 @@ def end(find: Callable[[], Iterable[Process]], *, grace: float) -> int:
 
 
 def start(
-    command: Sequence[str], *, home: Path, part: str, log: Path, environment: Mapping[str, str]
+    command: Sequence[str],
+    *,
+    home: Path,
+    part: str,
+    log: Path,
+    environment: Mapping[str, str],
+    tree: Path = ROOT,
 ) -> subprocess.Popen[bytes]:
     """Start a part in a session of its own (Ctrl-C reaches only us), output appended to `log`."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,7 +85,7 @@ def start(
     with os.fdopen(descriptor, "ab") as output:
         return subprocess.Popen(
             list(command),
-            cwd=ROOT,
+            cwd=tree,
             env={**environment, HOME_MARK: str(home), PART_MARK: part},
             stdin=subprocess.DEVNULL,
             stdout=output,

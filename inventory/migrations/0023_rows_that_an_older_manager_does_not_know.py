@@ -48,6 +48,9 @@ def _make_anew(schema_editor: Any, on_delete: str) -> None:
 
 
 class Migration(migrations.Migration):
+    # A statement each: whoever works meanwhile would wait for one table while we wait for another.
+    atomic = False
+
     dependencies = [
         ("inventory", "0021_workers_and_health_of_disks"),
         ("volumes", "0021_one_thing_done_to_many_volumes"),

@@ -1,15 +1,16 @@
-"""Kill one of two managers under load: nothing that was answered is lost, and work goes on."""
+"""Kill or upgrade managers under load: nothing that was answered is lost, and work goes on."""
 
 import argparse
 import sys
 import tempfile
-import time
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 from deploy.local import observe
 from deploy.local.nbd import NbdClient
+from deploy.local.place import ROOT
+from tests.ha.happenings import Happening, Phase, cut_power, roll
 from tests.ha.load import Client
 from tests.ha.managers import Managers, running
 from tests.ha.receiver import Receiver
@@ -21,35 +22,37 @@ HEAL_SECONDS = 120
 def main() -> int:
     """Run it; status 1 where anything was lost or failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.ha", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=90, help="of load; halfway one is killed")
+    parser.add_argument("--seconds", type=int, default=90, help="of load; halfway it happens")
     parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument(
+        "--older",
+        type=Path,
+        metavar="TREE",
+        help="kill none: both managers are of this checkout of an older release, and are upgraded",
+    )
     words = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as managers:
+    tree = words.older.resolve() if words.older else ROOT
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder), tree) as managers:
         observe.wait(lambda: observe.present(_call(managers))[1:] >= (4, 8), "nodes and disks")
         observe.wait(lambda: len(set(observe.space(_call(managers)))) == 1, "space zeroed", 120)
-        return _load(managers, words.seconds, words.clients)
+        happening = roll if words.older else cut_power
+        return _load(managers, words.seconds, words.clients, happening)
 
 
-def _load(managers: Managers, seconds: int, number: int) -> int:
+def _load(managers: Managers, seconds: int, number: int, happening: Happening) -> int:
     links = managers.first.place.links
     # Every other client asks the second manager first.
     urls = managers.urls
     clients = [Client(f"c{n}", urls[:: 1 if n % 2 else -1], links) for n in range(number)]
     receiver = Receiver()
-    Manager(Access(managers=urls)).add_webhook(name="ha", url=receiver.url)
-    began = time.monotonic()
     for client in clients:
         client.start()
-    time.sleep(seconds / 2)
-    killed = time.monotonic()
-    managers.kill_first()
-    time.sleep(seconds / 2)
-    over = time.monotonic()
+    phases = list(happening(managers, seconds, receiver.url))
     for client in clients:
         client.stop()
     for client in clients:
         client.join(HEAL_SECONDS)
-    _say(clients, began, killed, over)
+    _say(clients, phases)
     wrong = [failure for client in clients for failure in client.failures]
     wrong += _check(managers, clients)
     wrong += _untold(managers, receiver)
@@ -59,19 +62,19 @@ def _load(managers: Managers, seconds: int, number: int) -> int:
     return 1 if wrong else 0
 
 
-def _say(clients: list[Client], began: float, killed: float, over: float) -> None:
-    """Tell how it went: rates before and after, the longest call, the longest silence."""
+def _say(clients: list[Client], phases: list[Phase]) -> None:
+    """Tell how it went: the rate in each phase, the longest call, the longest silence."""
     calls = sorted(
         (end, seconds)
         for client in clients
         for end, seconds in zip(client.timed.ends, client.timed.seconds, strict=True)
     )
-    for name, first, last in (("both", began, killed), ("one", killed, over)):
-        some = sorted(seconds for end, seconds in calls if first <= end < last)
-        rate = len(some) / (last - first)
+    for phase in phases:
+        some = sorted(seconds for end, seconds in calls if phase.began <= end < phase.over)
+        rate = len(some) / (phase.over - phase.began)
         median, worst = (some[len(some) // 2], some[-1]) if some else (0.0, 0.0)
         text = f"{rate:.1f} changes/s, median {median:.2f} s, longest {worst:.2f} s"
-        _out(f"{name:5} manager(s): {len(some)} changes, {text}")
+        _out(f"{phase.name}: {len(some)} changes, {text}")
     ends = [end for end, _ in calls]
     gaps = [after - before for before, after in pairwise(ends)]
     _out(f"longest time in which no change of anybody was answered: {max(gaps, default=0):.2f} s")
@@ -93,7 +96,8 @@ def _check(managers: Managers, clients: list[Client]) -> list[str]:
             wrong += [f"{name} at {offset}" for offset in kept[name].verify(device)]
         manager.call("detachLogicalVolume", lvolname=name, converge=1)
     _out(f"{len(kept)} volumes read back, {len(gone)} deleted")
-    managers.start_first()
+    if not managers.first.runs("web"):
+        managers.start_first()
     observe.wait(lambda: not _call(managers)("vastsky.listJobs"), "no open work", HEAL_SECONDS)
     fsck = managers.first.manage("fsck")
     return wrong + [line for line in (fsck.stdout + fsck.stderr).splitlines() if line]

@@ -5,12 +5,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from deploy import postgres
 from deploy.local import manager_processes, observe, processes
 from deploy.local.cluster import LocalCluster
-from deploy.local.place import Place, choose
+from deploy.local.place import ROOT, Place, choose
 from deploy.local.rpc_calls import Calls
 
 PARTS = ("web", "worker", "beat")
@@ -32,8 +33,8 @@ class Managers:
     def urls(self) -> tuple[str, str]:
         return self.first.place.rpc_url, self.second.rpc_url
 
-    def start_second(self) -> None:
-        """Start web, worker and beat of the second manager."""
+    def start_second(self, tree: Path = ROOT) -> None:
+        """Start web, worker and beat of the second manager, of the code in a tree."""
         shared = self.first.environment
         environment = {**shared, "VASTSKY_HOME": str(self.second.home)}
         for part in PARTS:
@@ -46,29 +47,49 @@ class Managers:
                 part=part,
                 log=self.second.log(part),
                 environment=environment,
+                tree=tree,
             )
         call = Calls(self.second.rpc_url)
         observe.wait(lambda: _answers(call), "the second manager answers")
 
-    def kill_first(self) -> None:
-        """Cut the first manager's power; the nodes, Redis and PostgreSQL stay."""
-        for part in PARTS:
+    def kill_first(self, *parts: str) -> None:
+        """Cut the first manager's power, or that of parts; nodes, Redis and PostgreSQL stay."""
+        for part in parts or PARTS:
             self.first.kill(part)
 
-    def start_first(self) -> None:
+    def start_first(self, *parts: str) -> None:
         """Switch it on again."""
-        for part in PARTS:
+        for part in parts or PARTS:
             self.first.launch(part)
         observe.wait(lambda: _answers(Calls(self.first.place.rpc_url)), "the first one answers")
 
     def stop_second(self) -> None:
         """End the second manager, if it runs."""
-        processes.end(lambda: processes.marked(self.second.home), grace=8)
+        processes.end(lambda: processes.marked(self.second.home), grace=20)
+
+    def renew_second(self) -> None:
+        """Let this release take the second manager over; the schema first, under the older one."""
+        self.stop_second()
+        done = self.first.manage("migrate", "--verbosity", "0", tree=ROOT)
+        if done.returncode:
+            sys.exit(f"it was not migrated: {done.stderr}")
+        self.start_second()
+
+    def renew_first(self) -> None:
+        """Let this release take the first manager over, each part once the older one has ended."""
+        self.first.manager_tree = ROOT
+        for part in PARTS:
+            processes.end(partial(processes.marked, self.first.place.home, part), grace=20)
+        self.start_first()
+
+    def first_disk(self) -> int:
+        """Number of a disk."""
+        return int(Calls(self.first.place.rpc_url)("listPhysicalDisks")[0]["pdskid"])
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Managers]:
-    """Run all of it in a folder; all nodes know both managers."""
+def running(folder: Path, tree: Path = ROOT) -> Iterator[Managers]:
+    """Run all of it in a folder, managers of the code in a tree; all nodes know both of them."""
     binaries = postgres.binaries()
     if binaries is None:
         sys.exit("no PostgreSQL is installed: apt-get install postgresql")
@@ -77,11 +98,12 @@ def running(folder: Path) -> Iterator[Managers]:
     place = replace(place, other_managers=(second.rpc_url,))
     with postgres.server(binaries) as url:
         first = LocalCluster(place, {**POLICY, "DATABASE_URL": url})
+        first.manager_tree = tree
         first.take()
         managers = Managers(first, second)
         try:
             first.start()
-            managers.start_second()
+            managers.start_second(tree)
             yield managers
         finally:
             managers.stop_second()
