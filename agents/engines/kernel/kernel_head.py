@@ -1,0 +1,207 @@
+"""A head whose volumes are made by its kernel: iSCSI, multipath, md and the device mapper."""
+
+import errno
+import logging
+import shutil
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from agents.engines.base import Access, DeviceFigures, EngineError
+from agents.engines.kernel.group import KernelGroup
+from agents.engines.kernel.initiator import Initiator
+from agents.engines.userspace.head import state_file
+from agents.engines.userspace.head.state_file import SavedGroup
+from agents.protocol import (
+    AttachOrder,
+    DeviceSpec,
+    GroupState,
+    ReplicaDigests,
+    ReplicaReport,
+    ReplicaSpec,
+    VerifyOrder,
+)
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5
+
+
+class KernelHead:
+    """HeadEngine of the kernel engine: what it made lives in the kernel and outlives the agent."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        links_dir: Path,
+        initiator: Initiator,
+        rebuild_mib_per_s: int = 0,
+        access: Access | None = None,
+    ) -> None:
+        self._folder = state_dir.absolute() / "kernel"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._links_dir = links_dir
+        self._initiator = initiator
+        self._rate = rebuild_mib_per_s
+        self._access = access or Access()
+        self._adding = threading.Lock()
+        self._groups: dict[int, KernelGroup] = {}
+        for folder in sorted(self._folder.iterdir()):
+            saved = state_file.read_state(str(folder))
+            if saved is not None and not saved.ended:
+                self._groups[saved.lvolid] = self._make(saved)
+
+    def start(self) -> None:
+        """Look after what is attached, from now on."""
+        threading.Thread(target=self._watch, name="kernel-groups", daemon=True).start()
+
+    def groups(self) -> list[GroupState]:
+        """Tell every group that runs, or that ran and was not detached."""
+        return [group.state() for group in list(self._groups.values())]
+
+    def figures(self) -> list[DeviceFigures]:
+        """Tell nothing: the kernel's own tools count what goes through its devices."""
+        return []
+
+    def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
+        """Assemble a group and publish its device; the same epoch again changes nothing."""
+        if len(order.devices) != 1:
+            raise EngineError(
+                errno.EOPNOTSUPP,
+                f"group {order.lvolid} has snapshots: the kernel engine cannot show them yet;"
+                " attach it to a head of the embedded engine",
+            )
+        with self._adding:
+            known = self._groups.get(order.lvolid)
+            if known is None or known.epoch < order.epoch:
+                return self._attach(order, known)
+        if known.epoch > order.epoch:
+            raise EngineError(errno.ESTALE, f"group {order.lvolid} is at epoch {known.epoch}")
+        self.revive(order.lvolid)
+        return known.reports()
+
+    def _attach(self, order: AttachOrder, known: KernelGroup | None) -> tuple[ReplicaReport, ...]:
+        if known is not None:
+            self._end(known)
+        folder = self._folder_of(order.lvolid)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        saved = state_file.saved_group(order, None)
+        state_file.write_state(str(folder), saved)
+        group = self._make(saved)
+        try:
+            with group.changing:
+                group.start(revived=False, rate=self._rate)
+        except (EngineError, OSError):
+            shutil.rmtree(folder)
+            raise
+        self._groups[order.lvolid] = group
+        return group.reports()
+
+    def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
+        """Take a group down and close its replicas cleanly; EBUSY while it is in use."""
+        group = self._groups.get(lvolid)
+        if group is None:
+            return ()
+        with group.changing:
+            if not group.is_alive:
+                self._end(group)
+                return ()
+            reports, _ = group.take_down()
+            self._forget(group)
+        return reports
+
+    def cut(self, lvolid: int, epoch: int) -> None:
+        """End a group at once; one of a newer epoch stays."""
+        group = self._groups.get(lvolid)
+        if group is not None and group.epoch <= epoch:
+            self._end(group)
+
+    def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
+        """Refuse: what a snapshot keeps is laid down in another way by the kernel."""
+        raise EngineError(
+            errno.EOPNOTSUPP,
+            f"group {lvolid}: the kernel engine takes no snapshots yet; take it while the volume"
+            f" is detached or on a head of the embedded engine ({device.lvolid})",
+        )
+
+    def unsnapshot(self, lvolid: int, snapshot: int) -> None:
+        """Do nothing: there is none."""
+
+    def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
+        """Start to bring a replica into sync; its progress is in `groups`."""
+        group = self._running(lvolid)
+        with group.changing:
+            group.rebuild(mirrorid, replica, replaces)
+
+    def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
+        """Note where a dead group's replicas are now, for its revival; one that runs knows."""
+        group = self._groups.get(lvolid)
+        if group is None or group.epoch != epoch:
+            raise EngineError(errno.ENOENT, f"no group {lvolid} of epoch {epoch} was attached here")
+        with group.changing:
+            if not group.is_alive:
+                group.relocate(replicas)
+
+    def cancel(self, lvolid: int, dextid: int) -> None:
+        """Stop the rebuild of a replica."""
+        group = self._running(lvolid)
+        with group.changing:
+            group.cancel(dextid)
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Tell what a few blocks are on each replica in sync; mend them if the order says so."""
+        group = self._running(order.lvolid)
+        with group.changing:
+            return group.verify(order)
+
+    def revive(self, lvolid: int) -> None:
+        """Assemble a group anew whose devices are gone, in the same epoch."""
+        group = self._groups.get(lvolid)
+        if group is None:
+            raise EngineError(errno.ENOENT, f"no group {lvolid} was attached here")
+        with group.changing:
+            if not group.is_alive:
+                group.break_off()
+                group.start(revived=True, rate=self._rate)
+
+    def stop(self) -> None:
+        """End every group without detaching; `revive` brings each back."""
+        for group in list(self._groups.values()):
+            with group.changing:
+                group.break_off()
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(LOOK_SECONDS):
+            for group in list(self._groups.values()):
+                try:
+                    with group.changing:
+                        if group.lvolid in self._groups:
+                            group.look()
+                except Exception:
+                    logger.exception("group %d: not looked after", group.lvolid)
+
+    def _running(self, lvolid: int) -> KernelGroup:
+        group = self._groups.get(lvolid)
+        if group is None or not group.is_alive:
+            raise EngineError(errno.ENOENT, f"group {lvolid} does not run here")
+        return group
+
+    def _end(self, group: KernelGroup) -> None:
+        """Clear away a group whose devices are gone, or whose epoch is over."""
+        with group.changing:
+            group.break_off()
+            self._forget(group)
+
+    def _forget(self, group: KernelGroup) -> None:
+        self._groups.pop(group.lvolid, None)
+        shutil.rmtree(self._folder_of(group.lvolid), ignore_errors=True)
+
+    def _folder_of(self, lvolid: int) -> Path:
+        return self._folder / f"{lvolid:08x}"
+
+    def _make(self, saved: SavedGroup) -> KernelGroup:
+        folder = self._folder_of(saved.lvolid)
+        saved = replace(saved, devices=saved.devices[:1])
+        return KernelGroup(saved, folder, self._initiator, self._links_dir, self._access)

@@ -1,0 +1,316 @@
+"""A mirror on its head: replicas over the network, the array of them, and who is left behind.
+
+md moves the bytes; who is good is said here, by the rules of the embedded engine. A replica is left
+behind in this order: the marks of the others, the state file, then md and the requests that wait.
+So what is acknowledged without it is known to be newer, whatever happens next.
+"""
+
+import errno
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from agents.engines.base import EngineError
+from agents.engines.kernel import names, verification
+from agents.engines.kernel.arrays import Array, Member
+from agents.engines.kernel.device_mapper import Mapped
+from agents.engines.kernel.initiator import Unit
+from agents.engines.kernel.replica_device import Evicted, ReplicaDevice
+from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
+from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC, LiveState
+from agents.ondisk import GB, MIB, Mark
+from agents.protocol import Reason, ReplicaDigests, ReplicaSpec, VerifyOrder
+
+logger = logging.getLogger(__name__)
+
+Units = Mapping[str, tuple[Unit, ...]]
+
+
+class KernelMirror:
+    """One mirror of a group, which calls `save` to have its state on this head's disk."""
+
+    def __init__(
+        self, lvolid: int, epoch: int, saved: SavedMirror, save: Callable[[], object]
+    ) -> None:
+        self._lvolid = lvolid
+        self._epoch = epoch
+        self._save = save
+        self._size_gb = saved.size_gb
+        self._replaces: dict[int, int] = {}
+        self._evicted: set[int] = set()
+        self.mirrorid = saved.mirrorid
+        self.size = saved.size_gb * GB
+        self.events = saved.events
+        self.dirty = saved.dirty
+        self.replicas = {one.dextid: one for one in saved.replicas}
+        self.array = Array(names.array(saved.mirrorid))
+
+    def saved(self) -> SavedMirror:
+        """Tell its state as it is kept."""
+        dirty = self.array.is_there and not self.array.is_equal
+        replicas = tuple(self._with_progress(one) for one in self.replicas.values())
+        return SavedMirror(self.mirrorid, self._size_gb, self.events, dirty, replicas)
+
+    def serial(self, dextid: int) -> str:
+        """Tell the serial number of a replica's unit."""
+        return names.serial(dextid, self._lvolid, self._epoch)
+
+    # -- the beginning and the end
+
+    def connect(self, units: Units) -> None:
+        """Make the devices of the good replicas; those that have no path are left behind."""
+        for one in self._good():
+            paths = [unit.number for unit in units.get(self.serial(one.dextid), ())]
+            if paths:
+                self._device(one.dextid).make(paths)
+                self._set(one.dextid, INSYNC, Reason.NONE)
+            else:
+                self._set(one.dextid, FAULTY, Reason.CONNECTION)
+        if not self._good():
+            raise EngineError(
+                errno.EHOSTUNREACH, f"mirror {self.mirrorid}: no good replica can be reached"
+            )
+
+    def assemble(self, *, revived: bool, rate: int) -> None:
+        """Run the array of the replicas that are connected, each with this epoch's mark."""
+        examine = self.dirty or revived
+        if examine:
+            self._leave_out_stale()
+        self._settle()
+        good = [self._member(one.dextid) for one in self._good()]
+        self.array.assemble(good, self.size, equal=not examine or len(good) == 1)
+        self.array.limit(rate)
+
+    def close(self) -> bool:
+        """End it, and mark the replicas as closed cleanly; False if they may differ."""
+        equal = not self.array.is_there or (self.array.is_equal and not self.array.is_waiting())
+        self.array.stop()
+        if equal:
+            for one in self._good():
+                device = self._device(one.dextid)
+                device.flush()
+                device.write_mark(Mark(self._epoch, self.events, clean=True))
+        self._remove_devices()
+        return equal
+
+    def break_devices(self) -> None:
+        """Let nothing more reach a replica; what waits is answered with errors."""
+        for dextid in self.replicas:
+            self._device(dextid).break_off()
+
+    def go_on(self) -> None:
+        """Have md answer what waits for the failure of a member, none of which works any more."""
+        if self.array.is_there and self.array.is_waiting():
+            self.array.acknowledge()
+
+    def break_off(self) -> None:
+        """End it, whose devices are broken off and which nobody uses any more."""
+        self.break_devices()
+        self.go_on()
+        self.array.stop()
+        self._remove_devices()
+
+    # -- what happens meanwhile
+
+    def look(self) -> None:
+        """Notice replicas that failed, paths that are back, and copies that are whole."""
+        members = self.array.members()
+        lost: dict[int, Reason] = {}
+        for one in self._used():
+            device, member = self._device(one.dextid), members.get(self._node(one.dextid))
+            device.mend_paths()
+            if member is Member.FAULTY or member is None:
+                lost[one.dextid] = Reason.IO
+            elif device.is_lost:
+                lost[one.dextid] = Reason.CONNECTION
+            elif one.state == BUILDING and member is Member.IN_SYNC:
+                self._finish(one.dextid)
+        if lost:
+            self._consider(lost)
+
+    def build(self, spec: ReplicaSpec, replaces: int, units: Units) -> None:
+        """Begin to build a replica; one that is in sync or being built goes on."""
+        self._readmit()
+        known = self.replicas.get(spec.dextid)
+        if known is not None and known.state != FAULTY:
+            self._replaces[spec.dextid] = replaces
+            return
+        paths = [unit.number for unit in units.get(self.serial(spec.dextid), ())]
+        if not paths:
+            raise EngineError(errno.EHOSTUNREACH, f"replica {spec.dextid} cannot be reached")
+        self._take_out(spec.dextid)
+        member = self._device(spec.dextid).make(paths)
+        self.replicas[spec.dextid] = SavedReplica(
+            spec.dextid, spec.addresses, spec.port, spec.export, BUILDING
+        )
+        self._replaces[spec.dextid] = replaces
+        self._save()
+        self.array.build(member, self.size)
+
+    def cancel(self, dextid: int) -> None:
+        """Stop building a replica."""
+        one = self.replicas.get(dextid)
+        if one is not None and one.state == BUILDING:
+            self._set(dextid, FAULTY, Reason.ASKED)
+            self._save()
+            self._take_out(dextid)
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Compare blocks of the good replicas while no write to them is in flight."""
+        start, length = verification.span(order, self.size)
+        if not self.array.is_equal:
+            raise EngineError(errno.EAGAIN, "the replicas are being made equal after a crash")
+        devices = {one.dextid: self._device(one.dextid) for one in self._good()}
+        self.array.hold(start, start + length)
+        try:
+            return verification.verify(order, devices, start, length)
+        finally:
+            self.array.release()
+
+    def _consider(self, lost: dict[int, Reason]) -> None:
+        """Leave replicas behind, if another one is there: nobody missed what nobody has."""
+        if all(one.dextid in lost for one in self._good()):
+            return
+        evicted = {d for d, reason in lost.items() if reason is Reason.IO and self._is_evicted(d)}
+        for dextid in evicted - self._evicted:
+            logger.warning("replica %d: its server serves it no more; writes wait", dextid)
+        self._evicted |= evicted
+        if self._evicted:
+            return  # this head may be fenced: what another one says proves nothing
+        self._leave_behind(lost)
+
+    def _readmit(self) -> None:
+        """Go on after an eviction: an order in this epoch says that it is not over."""
+        if self._evicted:
+            evicted, self._evicted = self._evicted, set()
+            self._leave_behind(dict.fromkeys(evicted, Reason.CONNECTION))
+
+    def _leave_behind(self, lost: Mapping[int, Reason]) -> None:
+        for dextid, reason in lost.items():
+            logger.warning(
+                "mirror %d: replica %d is left behind: %s", self.mirrorid, dextid, reason
+            )
+            self._set(dextid, FAULTY, reason)
+            self._replaces.pop(dextid, None)
+        self._settle()
+        self._save()
+        self._forget(lost)
+
+    def _finish(self, dextid: int) -> None:
+        """Count a replica as good that md has copied; the one that it replaces goes."""
+        replaced = self._replaces.pop(dextid, 0)
+        if replaced == dextid:
+            replaced = 0
+        self._set(dextid, INSYNC, Reason.NONE)
+        gone = self.replicas.pop(replaced, None)
+        self._settle()
+        self._save()
+        if gone is not None:
+            self._take_out(replaced)
+        self.array.shrink()
+
+    def _forget(self, dextids: Iterable[int]) -> None:
+        """Have md go on without these, once all know that they are behind."""
+        members = self.array.members()
+        for dextid in dextids:
+            node = self._node(dextid)
+            if members.get(node, Member.FAULTY) is not Member.FAULTY:
+                self.array.fail(node)
+            self._device(dextid).let_fail()
+        self.array.acknowledge()
+
+    def _take_out(self, dextid: int) -> None:
+        """Take a replica out of the array, and its device away."""
+        device, node = self._device(dextid), self._node(dextid)
+        if device.find() is None:
+            return
+        if node in self.array.members():
+            self.array.fail(node)
+            device.break_off()
+            self.array.acknowledge()
+            self.array.drop(node)
+        device.remove()
+
+    # -- marks
+
+    def _settle(self) -> None:
+        """Have all good replicas bear a new mark; who does not take it is left behind, too."""
+        while True:
+            self.events += 1
+            mark = Mark(self._epoch, self.events, clean=False)
+            missed = [one.dextid for one in self._good() if not self._takes(one.dextid, mark)]
+            if len(missed) == len(self._good()):
+                raise EngineError(
+                    errno.EIO, f"mirror {self.mirrorid}: no good replica takes the mark"
+                )
+            for dextid in missed:
+                self._set(dextid, FAULTY, Reason.CONNECTION)
+            if not missed:
+                break
+        for one in self._good():
+            self.replicas[one.dextid] = replace(one, events=self.events)
+
+    def _takes(self, dextid: int, mark: Mark) -> bool:
+        try:
+            self._device(dextid).write_mark(mark)
+        except EngineError as error:
+            logger.warning("mirror %d: %s", self.mirrorid, error)
+            return False
+        return True
+
+    def _leave_out_stale(self) -> None:
+        """A replica is stale though the manager could not know: its mark tells."""
+        marks = {}
+        for one in self._good():
+            try:
+                marks[one.dextid] = self._device(one.dextid).read_mark()
+            except EngineError:
+                self._set(one.dextid, FAULTY, Reason.CONNECTION)
+        newest = max((mark.events for mark in marks.values()), default=0)
+        for dextid, mark in marks.items():
+            if mark.events < newest:
+                self._set(dextid, FAULTY, Reason.STALE)
+        self.events = max(self.events, newest)
+
+    def _is_evicted(self, dextid: int) -> bool:
+        try:
+            self._device(dextid).read_mark()
+        except Evicted:
+            return True
+        except EngineError:
+            return False
+        return False
+
+    # -- replicas
+
+    def _good(self) -> list[SavedReplica]:
+        return [one for one in self.replicas.values() if one.state == INSYNC]
+
+    def _used(self) -> list[SavedReplica]:
+        return [one for one in self.replicas.values() if one.state in (INSYNC, BUILDING)]
+
+    def _set(self, dextid: int, state: LiveState, reason: Reason) -> None:
+        self.replicas[dextid] = replace(self.replicas[dextid], state=state, reason=reason)
+
+    def _with_progress(self, one: SavedReplica) -> SavedReplica:
+        copying = self.array.copying() if one.state == BUILDING else None
+        if copying is None:
+            return one
+        return replace(one, done_mib=copying.done // MIB, total_mib=copying.total // MIB)
+
+    def _device(self, dextid: int) -> ReplicaDevice:
+        return ReplicaDevice(names.replica(dextid, self._epoch), self.size)
+
+    def _member(self, dextid: int) -> Mapped:
+        found = self._device(dextid).find()
+        if found is None:
+            raise EngineError(errno.ENODEV, f"replica {dextid} has no device")
+        return found
+
+    def _node(self, dextid: int) -> str:
+        found = self._device(dextid).find()
+        return found.node.rpartition("/")[2] if found else ""
+
+    def _remove_devices(self) -> None:
+        for dextid in self.replicas:
+            self._device(dextid).remove()
