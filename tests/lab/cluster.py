@@ -23,6 +23,7 @@ from tests.lab.place import (
     DEVICES,
     DISK_GB,
     DISKS,
+    ENGINE,
     MACHINES,
     MANAGER,
     MANAGER_PORT,
@@ -122,6 +123,7 @@ class VirtualLab:
         common: dict[str, object] = {
             "manager": self._manager.url,
             "addresses": machine.addresses,
+            "engine": ENGINE,
             "state_dir": f"{KEPT}/state",
             "run_dir": "/run/vastsky",
             "token_name": machine.name,

@@ -19,6 +19,9 @@ RUN = CACHE / "run"
 INSIDE = ROOT / "tests" / "lab" / "inside"
 """What runs in guests."""
 
+ENGINE = os.environ.get("LAB_ENGINE") or "userspace"
+"""What moves the bytes: a node's setting `engine`."""
+
 NETWORKS = ("management", "data-a", "data-b")
 CONTROL = 9
 """The place of the lab's own addresses, on the cables of the first network: commands to guests come

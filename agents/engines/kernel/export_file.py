@@ -33,6 +33,10 @@ class ExportFile:
         self._path = path
         self._now = self._load()
 
+    def begin(self) -> None:
+        """Write down which life of the exports this is, so that the next agent goes on with it."""
+        self._save(self._now)
+
     @property
     def instance(self) -> str:
         """Which life of the exports this is."""

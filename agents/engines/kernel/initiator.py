@@ -1,7 +1,6 @@
 """Sessions with storage servers: open-iscsi logs in and keeps them, sysfs tells what came of it."""
 
 import contextlib
-import errno
 import logging
 import time
 from collections import defaultdict
@@ -130,17 +129,6 @@ class Initiator:
             with contextlib.suppress(OSError):
                 if (session / "targetname").read_text().strip() == wanted:
                     yield session
-
-
-def is_loaded() -> bool:
-    """Tell whether this machine's kernel can be an initiator."""
-    return SESSIONS.is_dir()
-
-
-def require_loaded() -> None:
-    """EngineError where it cannot."""
-    if not is_loaded():
-        raise EngineError(errno.ENODEV, "the kernel engine needs the module iscsi_tcp: load it")
 
 
 def _serial(page: Path) -> str:

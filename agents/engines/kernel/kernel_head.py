@@ -26,6 +26,12 @@ from agents.protocol import (
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
+FOLDER = "kernel"
+
+
+def kernel_groups(state_dir: Path) -> list[int]:
+    """Tell which groups were attached by this engine, and not detached since."""
+    return [int(folder.name, 16) for folder in sorted((state_dir / FOLDER).glob("*"))]
 
 
 class KernelHead:
@@ -39,7 +45,7 @@ class KernelHead:
         rebuild_mib_per_s: int = 0,
         access: Access | None = None,
     ) -> None:
-        self._folder = state_dir.absolute() / "kernel"
+        self._folder = state_dir.absolute() / FOLDER
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._links_dir = links_dir
         self._initiator = initiator

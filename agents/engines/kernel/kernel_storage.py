@@ -21,6 +21,13 @@ from agents.engines.kernel.export_file import ExportFile
 from agents.engines.kernel.targets import Target, Targets
 from agents.ondisk import MARK_BYTES
 
+FILE = "exports.json"
+
+
+def kernel_exports(run_dir: Path) -> int:
+    """Tell how many extents this machine's kernel exports, as far as an agent had it do so."""
+    return len(ExportFile(run_dir / FILE).leases)
+
 
 class KernelStorage:
     """StorageEngine that serves every lease twice: through the kernel and through a data server."""
@@ -35,7 +42,8 @@ class KernelStorage:
         self._data_server = data_server
         self._targets = targets
         self._portals = tuple(portals)
-        self._exports = ExportFile(run_dir / "exports.json")
+        self._exports = ExportFile(run_dir / FILE)
+        self._exports.begin()
         self._changing = threading.Lock()
         self._served_by = ""
         self.port = data_server.port
@@ -54,12 +62,11 @@ class KernelStorage:
 
     def leases(self) -> list[LeaseUse]:
         """Tell what is served right now, and by how many heads and copiers it is used."""
-        copiers = {use.lease.name: use.clients for use in self._data_server.leases()}
-        leases = self._exports.leases
-        used = {group: self._targets.is_used(*group) for group in set(map(_group, leases))}
-        return [
-            LeaseUse(lease, copiers.get(lease.name, 0) + used[_group(lease)]) for lease in leases
-        ]
+        uses = self._data_server.leases()
+        known = {use.lease.name for use in uses}
+        uses += [LeaseUse(one, 0) for one in self._exports.leases if one.name not in known]
+        used = {group: self._targets.is_used(*group) for group in {_group(u.lease) for u in uses}}
+        return [LeaseUse(use.lease, use.clients + used[_group(use.lease)]) for use in uses]
 
     def figures(self) -> DataServerFigures | None:
         """Tell what the data server counted; what goes through the kernel is not among it."""

@@ -42,12 +42,6 @@ class Targets:
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
 
-    def why_unusable(self) -> str:
-        """Say why this machine cannot export; "" if it can."""
-        if self._root.is_dir():
-            return ""
-        return f"{self._root} is not there: load target_core_mod and iscsi_target_mod"
-
     def export(self, target: Target, backstore: str, device: str, serial: str) -> None:
         """Serve a device as a unit of a target."""
         with _explained(f"the export of {backstore}"):
