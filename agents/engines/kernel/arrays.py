@@ -128,6 +128,18 @@ class Array:
             found[folder.name.removeprefix("dev-")] = Member.FAULTY if "faulty" in states else good
         return found
 
+    @property
+    def has_bitmap(self) -> bool:
+        """Tell whether what is written is noted in a bitmap."""
+        return self._read("bitmap/location") not in {"", "none"}
+
+    @property
+    def written(self) -> str:
+        """Tell how much was written so far: another word each time."""
+        with suppress(OSError):
+            return (BLOCK / self.name / "stat").read_text().split()[6]
+        return ""
+
     def is_waiting(self) -> bool:
         """Tell whether writes wait for a failed member to be acknowledged."""
         return self._read("array_state") == WRITE_PENDING or any(
@@ -157,14 +169,18 @@ class Array:
                     raise
                 time.sleep(POLL_SECONDS)
 
-    def build(self, member: Mapped, size: int) -> None:
-        """Take a member in that has nothing yet, in a place that is free, and copy to it."""
+    def build(self, member: Mapped, size: int, *, caught_up: bool = False) -> None:
+        """Take a member in, in a place that is free, and copy to it.
+
+        One that is to be `caught_up` had all but what the bitmap tells.
+        """
         taken = [int(slot) for slot in self._slots() if slot.isdigit()]
         places = int(self._read("raid_disks").split()[0])
         free = next((slot for slot in range(places) if slot not in taken), places)
         if free == places:
             self._write("raid_disks", str(places + 1))
-        self._add(member, size, free, good=False)
+        # One that is said to be in sync when the array runs already is copied by the bitmap.
+        self._add(member, size, free, good=caught_up)
         self._write("sync_action", "recover")
 
     def shrink(self) -> None:

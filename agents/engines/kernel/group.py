@@ -36,7 +36,7 @@ POLL_SECONDS = 0.1
 
 
 class KernelGroup:
-    """One volume, in one epoch. Whoever calls holds `changing`."""
+    """One volume, in one epoch. Whoever calls holds `changing`, but for `rebuild`."""
 
     def __init__(
         self, saved: SavedGroup, folder: Path, initiator: Initiator, links_dir: Path, access: Access
@@ -51,7 +51,7 @@ class KernelGroup:
         self._access = access
         (self._device,) = saved.devices
         self._mirrors = [
-            KernelMirror(saved.lvolid, saved.epoch, mirror, self.save)
+            KernelMirror(saved.lvolid, saved.epoch, mirror, folder, self.save)
             for mirror in self._device.mirrors
         ]
 
@@ -201,11 +201,16 @@ class KernelGroup:
             self._guarded(mirror.look)
 
     def rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
-        """Begin to build a replica."""
+        """Begin to build a replica.
+
+        Meanwhile the others are looked after: to log in to a server may take its time.
+        """
         mirror = self._find(mirrorid)
         self._log_in([spec])
         wanted = [mirror.serial(spec.dextid)]
-        mirror.build(spec, replaces, self._initiator.await_units(self.lvolid, self.epoch, wanted))
+        units = self._initiator.await_units(self.lvolid, self.epoch, wanted)
+        with self.changing:
+            mirror.build(spec, replaces, units)
 
     def cancel(self, dextid: int) -> None:
         """Stop building a replica."""

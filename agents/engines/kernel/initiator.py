@@ -1,10 +1,12 @@
 """Sessions with storage servers: open-iscsi logs in and keeps them, sysfs tells what came of it."""
 
 import contextlib
+import errno
 import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from agents.engines.kernel.command import run
 logger = logging.getLogger(__name__)
 
 SESSIONS = Path("/sys/class/iscsi_session")
+RECORDS = Path("/etc/iscsi")
+AT_ONCE = 16
 LOGIN_SECONDS = 40.0
 APPEAR_SECONDS = 15.0
 POLL_SECONDS = 0.05
@@ -54,22 +58,29 @@ class Initiator:
         if not wanted:
             self.rescan(lvolid, epoch)
             return
-        target, interface = names.target(lvolid, epoch), names.interface(lvolid, epoch)
         self._make_interface(lvolid, epoch)
-        for address in wanted:
-            portal = f"{address}:{self._port},{names.PORTAL_GROUP}"
-            run("iscsiadm", "-m", "node", "-T", target, "-p", portal, "-I", interface, "-o", "new")
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            said = list(pool.map(lambda one: self._log_in(lvolid, epoch, secret, one), wanted))
+        if not any(self._sessions(lvolid, epoch)):
+            raise EngineError(errno.EHOSTUNREACH, f"group {lvolid}: {said[0]}")
+        for words in filter(None, said):
+            logger.warning("group %d: %s", lvolid, words)
+        self.rescan(lvolid, epoch)
+
+    def _log_in(self, lvolid: int, epoch: int, secret: str, address: str) -> str:
+        """Log in over one address; why that failed, or nothing."""
+        portal = f"{address}:{self._port},{names.PORTAL_GROUP}"
+        target, interface = names.target(lvolid, epoch), names.interface(lvolid, epoch)
+        node = ("iscsiadm", "-m", "node", "-T", target, "-p", portal, "-I", interface)
         settings = SETTINGS | {"node.session.auth.password": secret}
         pairs = [word for pair in settings.items() for word in ("-n", pair[0], "-v", pair[1])]
-        run("iscsiadm", "-m", "node", "-T", target, "-I", interface, "-o", "update", *pairs)
         try:
-            login = ("iscsiadm", "-m", "node", "-T", target, "-I", interface, "--login")
-            run(*login, seconds=LOGIN_SECONDS)
+            run(*node, "-o", "new")
+            run(*node, "-o", "update", *pairs)
+            run(*node, "--login", seconds=LOGIN_SECONDS)
         except EngineError as error:
-            if not any(self._sessions(lvolid, epoch)):
-                raise
-            logger.warning("group %d: %s", lvolid, error)
-        self.rescan(lvolid, epoch)
+            return str(error).replace(secret, "(secret)")
+        return ""
 
     def log_out(self, lvolid: int, epoch: int) -> None:
         """End all sessions of an epoch, and leave no record of them."""
@@ -77,9 +88,9 @@ class Initiator:
         node = ("iscsiadm", "-m", "node", "-T", target, "-I", interface)
         if any(self._sessions(lvolid, epoch)):
             run(*node, "--logout", seconds=LOGIN_SECONDS, ok=(0, NO_RECORDS))
-        with contextlib.suppress(EngineError):
+        if (RECORDS / "ifaces" / interface).exists():
             run(*node, "-o", "delete", ok=(0, NO_RECORDS))
-            run("iscsiadm", "-m", "iface", "-I", interface, "-o", "delete", ok=(0, NO_RECORDS))
+            run("iscsiadm", "-m", "iface", "-I", interface, "-o", "delete")
 
     def rescan(self, lvolid: int, epoch: int) -> None:
         """Look for units that came since."""

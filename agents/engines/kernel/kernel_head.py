@@ -136,9 +136,7 @@ class KernelHead:
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""
-        group = self._running(lvolid)
-        with group.changing:
-            group.rebuild(mirrorid, replica, replaces)
+        self._running(lvolid).rebuild(mirrorid, replica, replaces)
 
     def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
         """Note where a dead group's replicas are now, for its revival; one that runs knows."""

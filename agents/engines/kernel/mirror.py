@@ -7,11 +7,14 @@ So what is acknowledged without it is known to be newer, whatever happens next.
 
 import errno
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names, verification
+from agents.engines.kernel import bitmap, names, verification
 from agents.engines.kernel.arrays import Array, Member
 from agents.engines.kernel.device_mapper import Mapped
 from agents.engines.kernel.initiator import Unit
@@ -30,7 +33,12 @@ class KernelMirror:
     """One mirror of a group, which calls `save` to have its state on this head's disk."""
 
     def __init__(
-        self, lvolid: int, epoch: int, saved: SavedMirror, save: Callable[[], object]
+        self,
+        lvolid: int,
+        epoch: int,
+        saved: SavedMirror,
+        folder: Path,
+        save: Callable[[], object],
     ) -> None:
         self._lvolid = lvolid
         self._epoch = epoch
@@ -38,6 +46,10 @@ class KernelMirror:
         self._size_gb = saved.size_gb
         self._replaces: dict[int, int] = {}
         self._evicted: set[int] = set()
+        self._traced: set[int] = set()
+        self._bitmap = folder / f"bitmap-{saved.mirrorid:08x}"
+        self._may_have_bitmap = True
+        self._flushed = (0.0, "")
         self.mirrorid = saved.mirrorid
         self.size = saved.size_gb * GB
         self.events = saved.events
@@ -80,6 +92,7 @@ class KernelMirror:
         good = [self._member(one.dextid) for one in self._good()]
         self.array.assemble(good, self.size, equal=not examine or len(good) == 1)
         self.array.limit(rate)
+        self._begin_bitmap()
 
     def close(self) -> bool:
         """End it, and mark the replicas as closed cleanly; False if they may differ."""
@@ -114,6 +127,11 @@ class KernelMirror:
 
     def look(self) -> None:
         """Notice replicas that failed, paths that are back, and copies that are whole."""
+        self._begin_bitmap()
+        self._look()
+        self._flush()
+
+    def _look(self) -> None:
         members = self.array.members()
         lost: dict[int, Reason] = {}
         for one in self._used():
@@ -145,7 +163,9 @@ class KernelMirror:
         )
         self._replaces[spec.dextid] = replaces
         self._save()
-        self.array.build(member, self.size)
+        caught_up = spec.dextid in self._traced and self.array.has_bitmap
+        self._traced.discard(spec.dextid)
+        self.array.build(member, self.size, caught_up=caught_up)
 
     def cancel(self, dextid: int) -> None:
         """Stop building a replica."""
@@ -166,6 +186,28 @@ class KernelMirror:
             return verification.verify(order, devices, start, length)
         finally:
             self.array.release()
+
+    def _begin_bitmap(self) -> None:
+        """Note what is written, from a moment on at which all replicas are equal."""
+        if not self._may_have_bitmap or self.array.has_bitmap or self.array.copying() is not None:
+            return
+        if not self.array.is_equal:
+            return
+        try:
+            bitmap.begin(self.array.name, self._bitmap, self.size)
+        except (EngineError, OSError) as error:
+            self._may_have_bitmap = False
+            logger.warning("mirror %d: replicas are copied as a whole: %s", self.mirrorid, error)
+
+    def _flush(self) -> None:
+        """Have what was written brought to stable storage before its bits are cleared."""
+        at, written = self._flushed
+        if time.monotonic() < at + bitmap.FLUSH_SECONDS or written == self.array.written:
+            return
+        self._flushed = time.monotonic(), self.array.written
+        for one in self._good():
+            with suppress(EngineError):  # one that is lost is found out soon
+                self._device(one.dextid).flush()
 
     def _consider(self, lost: dict[int, Reason]) -> None:
         """Leave replicas behind, if another one is there: nobody missed what nobody has."""
@@ -190,6 +232,8 @@ class KernelMirror:
             logger.warning(
                 "mirror %d: replica %d is left behind: %s", self.mirrorid, dextid, reason
             )
+            if self.replicas[dextid].state == INSYNC and self.array.has_bitmap:
+                self._traced.add(dextid)
             self._set(dextid, FAULTY, reason)
             self._replaces.pop(dextid, None)
         self._settle()
