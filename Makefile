@@ -3,6 +3,7 @@
 #   VASTSKY_HOME=var   where data, sockets and logs of this cluster live
 #   EXIT=1             with `make demo`: end after the story; status 0 only if every byte was right
 #   KEEP=1             with `make lab`: leave it up; TESTS="tests/lab -k power": what to run there
+#   ENGINE=kernel      with `make lab`: what moves the bytes there, userspace or kernel
 #   SECONDS=600 SEED=1 PROFILE=all   of `make thrash`; NAMES="epoch intent" of `make planted`
 
 PYTHON ?= python3
@@ -10,6 +11,7 @@ PORT ?= 8881
 VASTSKY_HOME ?= var
 DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
+export LAB_ENGINE ?= $(ENGINE)
 BIN := .venv/bin
 
 .PHONY: help demo run test check bench thrash lab lab-all lab-login planted clean power-off power-on install-commands deb venv venv-dev

@@ -75,11 +75,17 @@ class KernelGroup:
         state_file.write_state(str(self._folder), self.saved())
 
     def state(self) -> GroupState:
-        """Tell the manager about it."""
-        alive = self.is_alive
+        """Tell the manager about it; one that is just being assembled or taken down lives."""
+        alive = self._is_changing() or self.is_alive
         device = device_mapper.find(self._volume)
         told = DeviceState(self.lvolid, device.opened if device else 0)
         return GroupState(self.lvolid, self.epoch, alive, (told,), self.reports(alive=alive))
+
+    def _is_changing(self) -> bool:
+        if self.changing.acquire(blocking=False):
+            self.changing.release()
+            return False
+        return True
 
     def reports(self, *, alive: bool = True) -> tuple[ReplicaReport, ...]:
         """Tell all replicas."""

@@ -110,7 +110,7 @@ class KernelHead:
         if group is None:
             return ()
         with group.changing:
-            if not group.is_alive:
+            if self._groups.get(lvolid) is not group or not group.is_alive:
                 self._end(group)
                 return ()
             reports, _ = group.take_down()
@@ -165,7 +165,8 @@ class KernelHead:
         if group is None:
             raise EngineError(errno.ENOENT, f"no group {lvolid} was attached here")
         with group.changing:
-            if not group.is_alive:
+            # Meanwhile it may have been taken down, and its epoch be over.
+            if self._groups.get(lvolid) is group and not group.is_alive:
                 group.break_off()
                 group.start(revived=True, rate=self._rate)
 
@@ -195,8 +196,9 @@ class KernelHead:
     def _end(self, group: KernelGroup) -> None:
         """Clear away a group whose devices are gone, or whose epoch is over."""
         with group.changing:
-            group.break_off()
-            self._forget(group)
+            if self._groups.get(group.lvolid) is group:
+                group.break_off()
+                self._forget(group)
 
     def _forget(self, group: KernelGroup) -> None:
         self._groups.pop(group.lvolid, None)

@@ -104,6 +104,8 @@ class Targets:
             _set(backstore / "control", f"udev_path={device}")
             _set(backstore / "enable", "1")
             _set(backstore / "wwn" / "vpd_unit_serial", serial)
+            # Initiators then read its name as the disk's model, by which others can leave it alone.
+            _set(backstore / "attrib" / "emulate_model_alias", "1")
 
     def _make_target(self, target: Target) -> Path:
         group = self._group(target.lvolid, target.epoch)
