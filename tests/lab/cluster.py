@@ -23,7 +23,6 @@ from tests.lab.place import (
     DEVICES,
     DISK_GB,
     DISKS,
-    ENGINE,
     MACHINES,
     MANAGER,
     MANAGER_PORT,
@@ -123,7 +122,7 @@ class VirtualLab:
         common: dict[str, object] = {
             "manager": self._manager.url,
             "addresses": machine.addresses,
-            "engine": ENGINE,
+            "engine": machine.engine,
             "state_dir": f"{KEPT}/state",
             "run_dir": "/run/vastsky",
             "token_name": machine.name,

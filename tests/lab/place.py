@@ -20,7 +20,9 @@ INSIDE = ROOT / "tests" / "lab" / "inside"
 """What runs in guests."""
 
 ENGINE = os.environ.get("LAB_ENGINE") or "userspace"
-"""What moves the bytes: a node's setting `engine`."""
+"""What moves the bytes: a node's setting `engine`. With the kernel, one head stays as it is: so
+volumes go from one engine to the other."""
+EMBEDDED = "head-2"
 
 NETWORKS = ("management", "data-a", "data-b")
 CONTROL = 9
@@ -52,6 +54,11 @@ class GuestSpec:
     @property
     def role(self) -> str:
         return self.name.partition("-")[0]
+
+    @property
+    def engine(self) -> str:
+        """Name what moves its bytes."""
+        return "userspace" if self.name == EMBEDDED else ENGINE
 
     @property
     def addresses(self) -> list[str]:

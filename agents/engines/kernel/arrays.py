@@ -70,10 +70,10 @@ class Array:
 
     def assemble(self, members: Sequence[Mapped], size: int, *, equal: bool) -> None:
         """Run an array of these; unless they are known to be `equal`, they are made so."""
-        if self._md.is_dir():
-            self.stop()
-        self._write_to(NEW_ARRAY, self.name)
-        self._await_folder()
+        self.stop()
+        if not self._md.is_dir():
+            self._write_to(NEW_ARRAY, self.name)
+            self._await_folder()
         self._write("metadata_version", METADATA)
         self._write("level", "raid1")
         self._write("raid_disks", str(len(members)))
@@ -117,7 +117,14 @@ class Array:
             return
         with suppress(EngineError):
             self._write("sync_action", "idle")
-        self._write("array_state", "clear")
+        deadline = time.monotonic() + APPEAR_SECONDS
+        while self._read("array_state") not in {"", "clear"}:
+            try:
+                self._write("array_state", "clear")
+            except EngineError as error:  # udev, too, looks at arrays
+                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_SECONDS)
 
     def members(self) -> dict[str, Member]:
         """Tell each member's state, by its device's name."""

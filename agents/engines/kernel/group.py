@@ -14,6 +14,7 @@ from agents.engines.kernel import device_mapper, names
 from agents.engines.kernel.device_mapper import SECTOR, Piece
 from agents.engines.kernel.initiator import Initiator
 from agents.engines.kernel.mirror import KernelMirror
+from agents.engines.kernel.replica_device import Evicted
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.state_file import SavedGroup, SavedReplica
 from agents.engines.userspace.mirror.live_replica import INSYNC
@@ -42,6 +43,7 @@ class KernelGroup:
         self, saved: SavedGroup, folder: Path, initiator: Initiator, links_dir: Path, access: Access
     ) -> None:
         self.changing = threading.RLock()
+        self.evicted = False
         self.lvolid = saved.lvolid
         self.epoch = saved.epoch
         self._saved = saved
@@ -200,11 +202,22 @@ class KernelGroup:
     # -- what happens meanwhile
 
     def look(self) -> None:
-        """Look after each mirror once."""
+        """Look after each mirror once.
+
+        Where one was evicted the group ends here: whoever uses it reads errors, until the manager
+        gives an order in this epoch.
+        """
         if not self.is_alive:
             return
-        for mirror in self._mirrors:
-            self._guarded(mirror.look)
+        try:
+            for mirror in self._mirrors:
+                mirror.look()
+        except Evicted as error:
+            logger.warning("group %d ends: %s", self.lvolid, error)
+            self.evicted = True
+            self.break_off()
+        except (EngineError, OSError) as error:
+            logger.warning("group %d: %s", self.lvolid, error)
 
     def rebuild(self, mirrorid: int, spec: ReplicaSpec, replaces: int) -> None:
         """Begin to build a replica.
@@ -228,7 +241,8 @@ class KernelGroup:
         return self._find(order.mirrorid).verify(order)
 
     def relocate(self, replicas: Sequence[ReplicaSpec]) -> None:
-        """Note where replicas are now."""
+        """Note where replicas are now; an order in this epoch says that it is not over."""
+        self.evicted = False
         moved = state_file.relocated_group(self.saved(), replicas)
         for mirror, told in zip(self._mirrors, moved.devices[0].mirrors, strict=True):
             mirror.replicas = {one.dextid: one for one in told.replicas}

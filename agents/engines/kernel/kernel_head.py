@@ -84,6 +84,7 @@ class KernelHead:
                 return self._attach(order, known)
         if known.epoch > order.epoch:
             raise EngineError(errno.ESTALE, f"group {order.lvolid} is at epoch {known.epoch}")
+        known.evicted = False
         self.revive(order.lvolid)
         return known.reports()
 
@@ -164,6 +165,8 @@ class KernelHead:
         group = self._groups.get(lvolid)
         if group is None:
             raise EngineError(errno.ENOENT, f"no group {lvolid} was attached here")
+        if group.evicted:
+            raise EngineError(errno.ESTALE, f"group {lvolid} was evicted from its storage servers")
         with group.changing:
             # Meanwhile it may have been taken down, and its epoch be over.
             if self._groups.get(lvolid) is group and not group.is_alive:

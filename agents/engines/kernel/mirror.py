@@ -21,10 +21,16 @@ from agents.engines.kernel.initiator import Unit
 from agents.engines.kernel.replica_device import Evicted, ReplicaDevice
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
 from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC, LiveState
+from agents.engines.userspace.nbd.sync_client import BlockingClient
 from agents.ondisk import GB, MIB, Mark
 from agents.protocol import Reason, ReplicaDigests, ReplicaSpec, VerifyOrder
 
 logger = logging.getLogger(__name__)
+
+ASK_SECONDS = 2.0
+ASK_AGAIN_SECONDS = 5.0
+BROKEN_SECONDS = 3.0
+"""For which a path fails again and again that its session says is there."""
 
 Units = Mapping[str, tuple[Unit, ...]]
 
@@ -45,7 +51,8 @@ class KernelMirror:
         self._save = save
         self._size_gb = saved.size_gb
         self._replaces: dict[int, int] = {}
-        self._evicted: set[int] = set()
+        self._failing: dict[int, float] = {}
+        self._asked: dict[int, float] = {}
         self._traced: set[int] = set()
         self._bitmap = folder / f"bitmap-{saved.mirrorid:08x}"
         self._may_have_bitmap = True
@@ -137,7 +144,7 @@ class KernelMirror:
         for one in self._used():
             device, member = self._device(one.dextid), members.get(self._node(one.dextid))
             device.mend_paths()
-            if member is Member.FAULTY or member is None:
+            if member is Member.FAULTY or member is None or self._is_broken(one.dextid):
                 lost[one.dextid] = Reason.IO
             elif device.is_lost:
                 lost[one.dextid] = Reason.CONNECTION
@@ -148,7 +155,6 @@ class KernelMirror:
 
     def build(self, spec: ReplicaSpec, replaces: int, units: Units) -> None:
         """Begin to build a replica; one that is in sync or being built goes on."""
-        self._readmit()
         known = self.replicas.get(spec.dextid)
         if known is not None and known.state != FAULTY:
             self._replaces[spec.dextid] = replaces
@@ -174,6 +180,18 @@ class KernelMirror:
             self._set(dextid, FAULTY, Reason.ASKED)
             self._save()
             self._take_out(dextid)
+
+    def _is_broken(self, dextid: int) -> bool:
+        """Tell whether a replica cannot be read though its server answers: its disk is broken.
+
+        The device takes that for the failure of one path after the other, and would try for ever.
+        """
+        device = self._device(dextid)
+        if not device.has_failed_path or device.is_lost:
+            self._failing.pop(dextid, None)
+            return False
+        since = self._failing.setdefault(dextid, time.monotonic())
+        return time.monotonic() > since + BROKEN_SECONDS
 
     def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
         """Compare blocks of the good replicas while no write to them is in flight."""
@@ -210,22 +228,29 @@ class KernelMirror:
                 self._device(one.dextid).flush()
 
     def _consider(self, lost: dict[int, Reason]) -> None:
-        """Leave replicas behind, if another one is there: nobody missed what nobody has."""
-        if all(one.dextid in lost for one in self._good()):
-            return
-        evicted = {d for d, reason in lost.items() if reason is Reason.IO and self._is_evicted(d)}
-        for dextid in evicted - self._evicted:
-            logger.warning("replica %d: its server serves it no more; writes wait", dextid)
-        self._evicted |= evicted
-        if self._evicted:
-            return  # this head may be fenced: what another one says proves nothing
-        self._leave_behind(lost)
+        """Leave replicas behind, if another one is there: nobody missed what nobody has.
 
-    def _readmit(self) -> None:
-        """Go on after an eviction: an order in this epoch says that it is not over."""
-        if self._evicted:
-            evicted, self._evicted = self._evicted, set()
-            self._leave_behind(dict.fromkeys(evicted, Reason.CONNECTION))
+        Evicted where a server says that it serves one no more: this head may be fenced, and then
+        what another one says proves nothing.
+        """
+        for dextid in lost:
+            self._ask(dextid)
+        if not all(one.dextid in lost for one in self._good()):
+            self._leave_behind(lost)
+
+    def _ask(self, dextid: int) -> None:
+        """Ask a lost replica's server whether it still serves it; one that is gone says nothing."""
+        one, now = self.replicas[dextid], time.monotonic()
+        if now < self._asked.get(dextid, 0.0) + ASK_AGAIN_SECONDS:
+            return
+        self._asked[dextid] = now
+        try:
+            BlockingClient(one.addresses, one.port, one.export, ASK_SECONDS).close()
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                raise Evicted(
+                    errno.ESTALE, f"replica {dextid}: its server does not serve it any more"
+                ) from None
 
     def _leave_behind(self, lost: Mapping[int, Reason]) -> None:
         for dextid, reason in lost.items():
@@ -315,15 +340,6 @@ class KernelMirror:
             if mark.events < newest:
                 self._set(dextid, FAULTY, Reason.STALE)
         self.events = max(self.events, newest)
-
-    def _is_evicted(self, dextid: int) -> bool:
-        try:
-            self._device(dextid).read_mark()
-        except Evicted:
-            return True
-        except EngineError:
-            return False
-        return False
 
     # -- replicas
 

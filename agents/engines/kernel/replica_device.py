@@ -23,7 +23,7 @@ PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
 
 
 class Evicted(EngineError):
-    """The server still answers, and does not have the unit any more: the epoch may be over."""
+    """A server answers, and does not serve a replica any more: the epoch may be over."""
 
 
 class ReplicaDevice:
@@ -49,14 +49,31 @@ class ReplicaDevice:
         """Tell whether every path has failed, and none is just being tried again."""
         return not any(_state(path) in {WORKING, PAUSED} for path in self._paths())
 
+    @property
+    def has_failed_path(self) -> bool:
+        """Tell whether the device does without a path whose session is there."""
+        return any(not used and _state(path) == WORKING for path, used in self._paths().items())
+
     def mend_paths(self) -> None:
         """Use paths again that work again, and no more those that do not."""
         for path, works in self._paths().items():
             state = _state(path)
-            if not works and state == WORKING:
+            if not works and state == WORKING and self._can_be_read(path):
                 device_mapper.message(self.name, f"reinstate_path {path}")
             elif works and state not in {WORKING, PAUSED}:
                 device_mapper.message(self.name, f"fail_path {path}")
+
+    def _can_be_read(self, path: str) -> bool:
+        """Try one path: the mark can be read."""
+        try:
+            with mmap.mmap(-1, MARK_BYTES) as buffer:
+                descriptor = os.open(_node(path), os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
+                try:
+                    return os.preadv(descriptor, [buffer], self.size) == MARK_BYTES
+                finally:
+                    os.close(descriptor)
+        except OSError:
+            return False
 
     def let_fail(self) -> None:
         """Answer what waits, and what comes, with an error while no path works."""
@@ -121,8 +138,6 @@ class ReplicaDevice:
                     os.close(descriptor)
             except OSError as error:
                 failure = error
-        if failure is not None and failure.errno == errno.EREMOTEIO:
-            raise Evicted(errno.ESTALE, f"{self.name}: its server does not serve it any more")
         said = failure.strerror if failure else "no path works"
         raise EngineError(errno.EIO, f"{self.name}: {said}")
 
