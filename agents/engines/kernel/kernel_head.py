@@ -5,6 +5,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from agents.protocol import (
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
+AT_ONCE = 8
 FOLDER = "kernel"
 
 
@@ -51,7 +53,6 @@ class KernelHead:
         self._initiator = initiator
         self._rate = rebuild_mib_per_s
         self._access = access or Access()
-        self._adding = threading.Lock()
         self._groups: dict[int, KernelGroup] = {}
         for folder in sorted(self._folder.iterdir()):
             saved = state_file.read_state(str(folder))
@@ -78,10 +79,9 @@ class KernelHead:
                 f"group {order.lvolid} has snapshots: the kernel engine cannot show them yet;"
                 " attach it to a head of the embedded engine",
             )
-        with self._adding:
-            known = self._groups.get(order.lvolid)
-            if known is None or known.epoch < order.epoch:
-                return self._attach(order, known)
+        known = self._groups.get(order.lvolid)
+        if known is None or known.epoch < order.epoch:
+            return self._attach(order, known)
         if known.epoch > order.epoch:
             raise EngineError(errno.ESTALE, f"group {order.lvolid} is at epoch {known.epoch}")
         known.evicted = False
@@ -96,13 +96,13 @@ class KernelHead:
         saved = state_file.saved_group(order, None)
         state_file.write_state(str(folder), saved)
         group = self._make(saved)
-        try:
-            with group.changing:
+        with group.changing:
+            self._groups[order.lvolid] = group
+            try:
                 group.start(revived=False, rate=self._rate)
-        except (EngineError, OSError):
-            shutil.rmtree(folder)
-            raise
-        self._groups[order.lvolid] = group
+            except (EngineError, OSError):
+                self._forget(group)
+                raise
         return group.reports()
 
     def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
@@ -181,14 +181,22 @@ class KernelHead:
 
     def _watch(self) -> None:
         pause = threading.Event()
-        while not pause.wait(LOOK_SECONDS):
-            for group in list(self._groups.values()):
-                try:
-                    with group.changing:
-                        if group.lvolid in self._groups:
-                            group.look()
-                except Exception:
-                    logger.exception("group %d: not looked after", group.lvolid)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while not pause.wait(LOOK_SECONDS):
+                for group in list(self._groups.values()):
+                    pool.submit(self._look_after, group)
+
+    def _look_after(self, group: KernelGroup) -> None:
+        """Look once, unless the group is being looked after or changed just now."""
+        if not group.changing.acquire(blocking=False):
+            return
+        try:
+            if self._groups.get(group.lvolid) is group:
+                group.look()
+        except Exception:
+            logger.exception("group %d: not looked after", group.lvolid)
+        finally:
+            group.changing.release()
 
     def _running(self, lvolid: int) -> KernelGroup:
         group = self._groups.get(lvolid)

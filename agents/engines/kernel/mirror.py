@@ -253,30 +253,45 @@ class KernelMirror:
                 ) from None
 
     def _leave_behind(self, lost: Mapping[int, Reason]) -> None:
+        before = dict(self.replicas)
         for dextid, reason in lost.items():
             logger.warning(
                 "mirror %d: replica %d is left behind: %s", self.mirrorid, dextid, reason
             )
-            if self.replicas[dextid].state == INSYNC and self.array.has_bitmap:
-                self._traced.add(dextid)
             self._set(dextid, FAULTY, reason)
-            self._replaces.pop(dextid, None)
-        self._settle()
-        self._save()
-        self._forget(lost)
+        try:
+            self._commit(before)
+        except EngineError:
+            self.replicas = before  # nobody was told; md and all who wait go on waiting
+            raise
 
     def _finish(self, dextid: int) -> None:
         """Count a replica as good that md has copied; the one that it replaces goes."""
-        replaced = self._replaces.pop(dextid, 0)
-        if replaced == dextid:
-            replaced = 0
+        before = dict(self.replicas)
+        replaced = self._replaces.get(dextid, 0)
+        gone = self.replicas.pop(replaced, None) if replaced != dextid else None
         self._set(dextid, INSYNC, Reason.NONE)
-        gone = self.replicas.pop(replaced, None)
-        self._settle()
-        self._save()
+        try:
+            self._commit(before)
+        except EngineError:
+            self.replicas = before
+            raise
+        self._replaces.pop(dextid, None)
         if gone is not None:
             self._take_out(replaced)
         self.array.shrink()
+
+    def _commit(self, before: Mapping[int, SavedReplica]) -> None:
+        """Have the marks say who is good, then the state file, and only then md."""
+        self._settle()
+        faulty = [dextid for dextid, one in self.replicas.items() if one.state == FAULTY]
+        left = [dextid for dextid in faulty if before[dextid].state != FAULTY]
+        for dextid in left:
+            self._replaces.pop(dextid, None)
+            if before[dextid].state == INSYNC and self.array.has_bitmap:
+                self._traced.add(dextid)
+        self._save()
+        self._forget(left)
 
     def _forget(self, dextids: Iterable[int]) -> None:
         """Have md go on without these, once all know that they are behind."""
