@@ -119,9 +119,15 @@ class KernelMirror:
             self._device(dextid).break_off()
 
     def go_on(self) -> None:
-        """Have md answer what waits for the failure of a member, none of which works any more."""
-        if self.array.is_there and self.array.is_waiting():
-            self.array.acknowledge()
+        """Have md answer what waits for the failure of a member, none of which works any more.
+
+        It may have to be told more than once: each member fails by itself.
+        """
+        try:
+            if self.array.is_there and self.array.is_waiting():
+                self.array.acknowledge()
+        except (EngineError, OSError) as error:
+            logger.warning("mirror %d: %s", self.mirrorid, error)
 
     def break_off(self) -> None:
         """End it, whose devices are broken off and which nobody uses any more."""
