@@ -4,8 +4,8 @@ No program is started and no library is loaded for it: a volume of many mirrors 
 of devices, and to start `dmsetup` takes longer than to make one.
 """
 
+import ctypes
 import errno
-import fcntl
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,6 +21,8 @@ _VERSION = (4, 0, 0)
 _HEADER = struct.Struct("=3I2IIiIIIQ128s129s7x")
 _SPEC = struct.Struct("=QQiI16s")
 _ROOM = 16384
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 _UDEV_LEAVE_ALONE = (0x1 | 0x2 | 0x4) << 16
 """Tells udev's rules to make no links by content, and nobody to look for what is on a device."""
 
@@ -215,10 +217,17 @@ def _ask(
 
 
 def _call(command: Command, name: str, said: bytearray) -> tuple[int, ...]:
+    """Call the kernel while other threads go on: to suspend a device may wait for one of them.
+
+    `fcntl.ioctl` keeps them from running when it is given more than a kilobyte.
+    """
     request = (3 << 30) | (_HEADER.size << 16) | (0xFD << 8) | command
+    buffer = (ctypes.c_char * len(said)).from_buffer(said)
     try:
         with CONTROL.open("rb", buffering=0) as control:
-            fcntl.ioctl(control, request, said)
+            if _LIBC.ioctl(control.fileno(), request, buffer) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
     except OSError as error:
         what = f"device mapper: {command.name.lower()} {name}"
         raise EngineError(error.errno or errno.EIO, f"{what}: {error.strerror}") from None
