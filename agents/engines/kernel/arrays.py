@@ -172,7 +172,9 @@ class Array:
             try:
                 self._write_to(folder / "state", "remove")
             except EngineError as error:
-                if error.errno != errno.EBUSY or time.monotonic() > deadline:
+                # ENODEV: it is just going.
+                waits = error.errno in {errno.EBUSY, errno.ENODEV, errno.ENOENT}
+                if not waits or time.monotonic() > deadline:
                     raise
                 time.sleep(POLL_SECONDS)
 
