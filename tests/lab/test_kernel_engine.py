@@ -61,5 +61,5 @@ def test_nobody_logs_in_to_a_target_without_its_name_and_secret(lab: VirtualLab)
         other.run(LOG_IN.format(target=target, address=address, what="delete"))
 
         assert tried.status
-        assert b"authorization failure" in tried.errors
+        assert b"iSCSI login failure" in tried.errors
         assert not other.attempt("ls /sys/class/iscsi_session/*").text
