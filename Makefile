@@ -14,7 +14,7 @@ export PORT VASTSKY_HOME
 export LAB_ENGINE ?= $(ENGINE)
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench thrash lab lab-all lab-login planted clean power-off power-on install-commands deb venv venv-dev
+.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted clean power-off power-on install-commands deb try-packages venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -36,6 +36,10 @@ bench: venv-dev ## measure, as tables; PROTOTYPE=folder puts the engine's protot
 	@$(BIN)/python -m benchmarks.scrub
 	@$(BIN)/python -m benchmarks.engine $(if $(PROTOTYPE),--prototype $(PROTOTYPE))
 	@$(BIN)/python -m benchmarks.quorum
+	@$(BIN)/python -m benchmarks.depth_one
+
+bench-device: venv-dev ## measure block devices beside sockets, in the lab
+	@$(BIN)/python -m benchmarks.device
 
 thrash: venv-dev ## let a cluster's parts fail at random and look for lost writes; SECONDS, SEED, PROFILE
 	@$(BIN)/python -m tests.thrash --seconds $(or $(SECONDS),600) \
@@ -70,8 +74,11 @@ power-off:      ## cut the power of NODE=storage-2 (kill -9 of all its processes
 power-on:       ## start NODE=storage-2 again
 	@$(BIN)/python -m deploy.local power-on $(NODE)
 
-deb:            ## build/vastsky-node_VERSION_all.deb: the agents, their units, vastsky-node
-	@$(PYTHON) deploy/packages/build.py
+deb: venv       ## Debian packages under build/: vastsky-manager, -node, -client
+	@$(BIN)/python deploy/packages/build.py
 
 install-commands: ## put lvol_create, lvol_list and the others into DESTDIR=/usr/local
 	@PYTHONPATH=client $(PYTHON) -m vastsky_client.install $(DESTDIR)
+
+try-packages: venv-dev ## install, upgrade, purge and docs/install.md by the letter, on Debian machines (root)
+	@TRY_PACKAGES=1 $(BIN)/python -m pytest --quiet -p no:randomly tests/packages/on_machines

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from agents import log_lines
 from agents.errors import AgentError
 from agents.node import host_files
 from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
@@ -38,11 +39,7 @@ def main() -> None:
     """Run the command line; it exits with 2 if it, or the configuration, cannot be understood."""
     parser = _parser()
     words = parser.parse_args()
-    logging.basicConfig(
-        level=words.log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    _log(words.log_level, words.log_format)
     act = ACTS.get((words.kind, words.act))
     if act is None:
         parser.error(f"a {words.kind} agent has no --{words.act}")
@@ -52,6 +49,12 @@ def main() -> None:
         parser.exit(BAD_CONFIG, f"{error}\n")
     except (AgentError, OSError, sqlite3.Error) as error:
         parser.exit(1, f"agents {words.kind}: {error}\n")
+
+
+def _log(level: str, form: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(log_lines.FORMS[form]())
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,6 +75,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     parser.add_argument(
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
+    )
+    parser.add_argument(
+        "--log-format", choices=log_lines.FORMS, default="text", help="of the lines on stderr"
     )
     return parser
 

@@ -22,6 +22,9 @@ from agents.protocol import (
     GroupFences,
     HeadState,
     MendOrder,
+    NodeFigures,
+    PathQuestion,
+    PathReply,
     PullOrder,
     RebuildOrder,
     RelocateOrder,
@@ -88,6 +91,10 @@ class _Agent:
         """Ask for a page of the lowest epochs that the node allows."""
         return self._ask(GroupFences, "fences", question, SYNCHRONOUS)
 
+    def figures(self) -> NodeFigures:
+        """Ask what was asked of its volumes or disks; ENOSYS of an agent older than 5.1."""
+        return self._ask(NodeFigures, "figures", {}, QUICK)
+
     def cancel(self, order: CancelOrder) -> None:
         """Stop a running rebuild, pull or shred."""
         self._call("cancel", order, QUICK)
@@ -141,6 +148,10 @@ class HeadAgent(_Agent):
     def state(self) -> HeadState:
         """Ask for all that the head runs."""
         return self._ask(HeadState, "state", {}, QUICK)
+
+    def paths(self, question: PathQuestion) -> PathReply:
+        """Ask how far storage servers are from the head; one of an older version: ENOSYS."""
+        return self._ask(PathReply, "paths", question, QUICK)
 
     def attach(self, order: AttachOrder) -> Report:
         """Assemble a group and publish its devices."""

@@ -94,7 +94,7 @@ def call(
 def _post(peer: Endpoint, body: bytes, deadline: Deadline, connect_timeout: float) -> bytes:
     with _connect(peer, deadline, connect_timeout) as sock:
         connection = http.client.HTTPConnection(peer.address, peer.port)
-        connection.sock = typing.cast("Any", _DeadlineSocket(sock, deadline))
+        connection.sock = typing.cast("Any", DeadlineSocket(sock, deadline))
         headers = {"Content-Type": "text/xml", "Connection": "close"}
         if peer.authorization:
             headers["Authorization"] = peer.authorization
@@ -132,7 +132,7 @@ def _content(peer: Endpoint, response: http.client.HTTPResponse) -> bytes:
     return content
 
 
-class _DeadlineSocket:
+class DeadlineSocket:
     """What http.client needs of a socket, under one deadline."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:

@@ -1,6 +1,8 @@
 """The command `vastsky-node`: join a cluster, look whether all is well here, renew, replace."""
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +13,10 @@ from agents.join_string import Garbled
 from agents.membership import joining, node_checks, renewal
 from agents.membership.node_checks import Finding
 from agents.membership.node_files import HEAD, STORAGE, NodeFiles, Wanted
+from agents.monitor import smart_warning
+from agents.monitor.monitor import KMSG, Monitor
 from agents.node.config import ConfigError, HeadConfig, NodeConfig, StorageConfig, load_config
+from agents.node.manager_client import Fault, NoManager
 from agents.version import VERSION
 
 BAD_WORDS, FOUND = 2, 1
@@ -57,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--rack", default="")
     check = acts.add_parser("check", help="tell what is wrong with this node; status 1 if anything")
     check.set_defaults(act=_check)
+    watch = acts.add_parser(
+        "monitor", help="tell the manager what smartd (-M exec) or the kernel's log says of disks"
+    )
+    watch.set_defaults(act=_monitor)
+    watch.add_argument("--kmsg", type=Path, default=KMSG, metavar="FILE", help="the kernel's log")
     renew = acts.add_parser("renew", help="renew its certificate if it ends soon")
     renew.set_defaults(act=_renew)
     renew.add_argument("--now", action="store_true", help="however long it is valid yet")
@@ -113,6 +123,24 @@ def _renew(words: argparse.Namespace, files: NodeFiles) -> int:
     urls = [url.removesuffix("/RPC2") for url in first.managers]
     end = renewal.renew(urls, files, first.token_name)
     _out(f"The certificate is valid until {end:%Y-%m-%d}.")
+    return 0
+
+
+def _monitor(words: argparse.Namespace, files: NodeFiles) -> int:
+    """Tell one warning where smartd started us; else follow the kernel's log."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    if not files.settings(STORAGE).exists():
+        raise ConfigError(f"{files.settings(STORAGE)}: this node has no disks of the cluster")
+    config = load_config(StorageConfig, files.settings(STORAGE))
+    monitor = Monitor(config, files.state / "monitor" / "memory.json")
+    try:
+        if warning := smart_warning.told(os.environ):
+            monitor.hear_smartd(warning)
+        else:
+            monitor.follow(words.kmsg)
+    except (NoManager, Fault) as error:
+        _out(f"vastsky-node: {error}")
+        return FOUND
     return 0
 
 

@@ -27,6 +27,7 @@ if __name__ == "__main__":
 from django.db import transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from agents.version import VERSION  # noqa: E402
 from inventory.models import (  # noqa: E402
     Address,
     Cluster,
@@ -87,7 +88,7 @@ class _Builder:
     def add_iron(self) -> None:
         size = self.size
         Cluster.objects.get_or_create(pk=1, defaults={"uuid": uuid.uuid4()})
-        common = {"last_answer": self.now, "boot_id": "seeded"}
+        common = {"last_answer": self.now, "boot_id": "seeded", "version": VERSION}
         StorageServer.objects.bulk_create(
             StorageServer(
                 id=n,
@@ -197,7 +198,7 @@ class _Builder:
                     id=number + 1,
                     kind=kinds[number % len(kinds)],
                     state=Job.State.FAILED if failed else Job.State.DONE,
-                    subject=f"{volume} {volume.name}" if volume else "dext-00000001",
+                    subject=f"{volume.name} ({volume})" if volume else "dext-00000001",
                     volume=None if volume is None or volume.origin_id else volume,
                     errno=112 if failed else 0,
                     error="hsvr-00000001 does not answer" if failed else "",
@@ -312,7 +313,7 @@ def _add_open_jobs(now: datetime) -> None:
         Job.objects.create(
             id=_next("event"),
             kind=Job.Kind.REBUILD,
-            subject=f"{mirror} of {mirror.volume} {mirror.volume.name}",
+            subject=f"{mirror} of {mirror.volume.name} ({mirror.volume})",
             volume_id=mirror.volume.origin_id or mirror.volume_id,
             mirror=mirror,
             extent=spare.extent if runs and spare else None,
@@ -343,7 +344,7 @@ def _add_open_jobs(now: datetime) -> None:
         Job.objects.create(
             id=_next("event"),
             kind=Job.Kind.ATTACH,
-            subject=f"{detached} {detached.name} to hsvr-00000001",
+            subject=f"{detached.name} ({detached}) to hsvr-00000001",
             volume=detached,
             attempts=4,
             waiting="ssvr-00000005 does not answer",

@@ -26,11 +26,15 @@ ONCE = (
     "tests/agents",
     "tests/engine",
     "tests/client",
+    "tests/packages",
     "tests/planted",
     "tests/thrash",
+    "tests/access/test_managers_count_together.py",
     "tests/contract/test_database_outages.py",
-    "tests/access/test_pages_of_access_in_a_browser.py",
-    "tests/console/test_the_console_in_a_browser.py",
+    "tests/contract/test_rpc_served.py",
+    "tests/contract/test_settings.py",
+    "tests/console/test_by_keyboard_alone.py",
+    *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("tests/*/test_*_in_a_browser.py"))),
 )
 """They use no database, one of their own, or it is not the database that they are about."""
 

@@ -23,6 +23,7 @@ class Action(StrEnum):
     RENAME_SERVER = "rename_server"
     FORGET_NODE = "forget_node"
     INVITE_NODE = "invite_node"
+    REVOKE_INVITATION = "revoke_invitation"
     JOIN_NODE = "join_node"
     RENEW_NODE = "renew_node"
     RENAME_MEMBER = "rename_member"
@@ -63,6 +64,7 @@ class Action(StrEnum):
     RETRY_JOB = "retry_job"
     CANCEL_JOB = "cancel_job"
     FORCE_JOB = "force_job"
+    START_BATCH = "start_batch"
     SCRUB_VOLUME = "scrub_volume"
     PAUSE_SCRUBS = "pause_scrubs"
     RESUME_SCRUBS = "resume_scrubs"
@@ -72,6 +74,8 @@ class Action(StrEnum):
     CREATE_TOKEN = "create_token"  # noqa: S105  the name of an action
     REVOKE_TOKEN = "revoke_token"  # noqa: S105
     BIND_TOKEN = "bind_token"  # noqa: S105
+    ADD_WEBHOOK = "add_webhook"
+    REMOVE_WEBHOOK = "remove_webhook"
     ADD_USER = "add_user"
     CHANGE_USER = "change_user"
     DELETE_USER = "delete_user"

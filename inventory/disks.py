@@ -50,7 +50,7 @@ def register_disk(
         raise Invalid(f"generation is 0 or more, not {generation}")
     capacity_gb = capacity_sectors // SECTORS_PER_GB
     if capacity_gb < SMALLEST_DISK_GB:
-        raise Invalid(f"{local_path} has {capacity_sectors} sectors: not one GB beside its label")
+        raise Invalid(f"{local_path} has {capacity_sectors} sectors: not one GiB beside its label")
     disk = Disk(
         server_id=server_id,
         local_path=local_path,
@@ -88,7 +88,7 @@ def _record_disk(disk: Disk, generation: int, copied: Copied) -> Disk:
         disk.priority_since = clock.now()
         disk.save(force_insert=True)
         space.tile(disk, generation)
-        detail = f"new, {disk.capacity_gb} GB, {disk.local_path} of {server}"
+        detail = f"new, {disk.capacity_gb} GiB, {disk.local_path} of {server}"
         audit.record(Action.REGISTER_DISK, disk, detail)
         return disk
     _refuse_known(known, disk, copied)
@@ -104,7 +104,7 @@ def _refuse_known(known: Disk, disk: Disk, copied: Copied) -> None:
         said = FAILED if known.priority == Priority.FAULTY else "is registered and in use"
         raise Exists(f"{known} {said}")
     if disk.capacity_gb < known.capacity_gb:
-        raise Invalid(f"{known} had {known.capacity_gb} GB and now has {disk.capacity_gb}")
+        raise Invalid(f"{known} had {known.capacity_gb} GiB and now has {disk.capacity_gb}")
 
 
 def _refuse_elsewhere(known: Disk, disk: Disk, copied: Copied) -> None:

@@ -1,8 +1,10 @@
 """Events: what happened to what, when and why, written in the transaction of the change."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -14,6 +16,13 @@ from inventory.models import AuditEntry, EventEntry
 
 Kind, Severity, Object = EventEntry.Kind, EventEntry.Severity, EventEntry.Object
 
+logger = logging.getLogger(__name__)
+
+LEVELS = {
+    Severity.INFO: logging.INFO,
+    Severity.WARNING: logging.WARNING,
+    Severity.ERROR: logging.ERROR,
+}
 OBJECTS = {
     "logicalvolume": Object.VOLUME,
     "headserver": Object.HEAD,
@@ -56,7 +65,7 @@ def tell(
     """
     _require_transaction(kind)
     of, number, name = _describe(about)
-    EventEntry.objects.create(
+    row = EventEntry.objects.create(
         kind=kind,
         severity=severity,
         object_kind=of,
@@ -67,11 +76,13 @@ def tell(
         actor=actor().name[:150],
         audit=audit,
     )
+    transaction.on_commit(partial(_log, row), robust=True)
 
 
 def tell_all(kind: EventEntry.Kind, of: EventEntry.Object, what: Iterable[Happening]) -> None:
     """Write what happened to many objects at once; in the caller's transaction."""
     _require_transaction(kind)
+    happenings = list(what)
     who = actor().name[:150]
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:  # a server that fails has thousands of volumes
@@ -88,9 +99,12 @@ def tell_all(kind: EventEntry.Kind, of: EventEntry.Object, what: Iterable[Happen
                     one.cause[:500],
                     who,
                 )
-                for one in what
+                for one in happenings
             ],
         )
+    line = "%s of kind %s: %s"
+    told = partial(logger.info, line, len(happenings), of, Kind(kind).label)
+    transaction.on_commit(told, robust=True)
 
 
 def forget_old() -> int:
@@ -104,6 +118,19 @@ def forget_old() -> int:
         pk__lte=ends["last"] - settings.VASTSKY_KEEP_EVENTS
     )
     return old.delete()[0]
+
+
+def _log(row: EventEntry) -> None:
+    """Say it in the log as well, once it is so."""
+    logger.log(
+        LEVELS[Severity(row.severity)],
+        "%s %s: %s%s",
+        row.object_kind,
+        row.object_name,
+        row.get_kind_display(),
+        f": {row.cause}" if row.cause else "",
+        extra={"event": row.pk, "job": row.job},
+    )
 
 
 def _require_transaction(kind: EventEntry.Kind) -> None:

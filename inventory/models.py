@@ -138,6 +138,20 @@ class Watch(models.Model):
         return f"{self.holder or 'nobody'}, beat {self.beat}"
 
 
+class Worker(models.Model):
+    """A worker that takes steps; it raises `beat` as it ticks, and its row goes with it."""
+
+    token = models.CharField(primary_key=True, max_length=16)
+    host = models.CharField(max_length=64)
+    version = models.CharField(max_length=64)
+    beat = models.BigIntegerField(default=0)
+    since = models.DateTimeField(help_text="when it began, by the cluster's clock")
+    at = models.DateTimeField(help_text="its last tick, by the cluster's clock")
+
+    def __str__(self) -> str:
+        return f"worker on {self.host}, beat {self.beat}"
+
+
 class Server(models.Model):
     """What head and storage servers have in common."""
 
@@ -326,6 +340,21 @@ class RefusedDisk(models.Model):
 
     def __str__(self) -> str:
         return f"{self.local_path} of ssvr-{self.server_id:08x}"
+
+
+class DiskHealth(models.Model):
+    """What a disk says of itself by SMART, as its server told it last; what is unknown is null."""
+
+    disk = models.OneToOneField(Disk, models.CASCADE, primary_key=True, related_name="health")
+    passed = models.BooleanField(null=True, help_text="false: it says that it is about to fail")
+    temperature = models.IntegerField(null=True, help_text="degrees Celsius")
+    reallocated = models.IntegerField(null=True, help_text="sectors replaced by spare ones")
+    pending = models.IntegerField(null=True, help_text="sectors that could not be read")
+    wear = models.IntegerField(null=True, help_text="percent of the life that it was made for")
+    at = models.DateTimeField(default=timezone.now, help_text="when something of it changed")
+
+    def __str__(self) -> str:
+        return f"SMART of pdsk-{self.disk_id:08x}"
 
 
 class Extent(models.Model):
@@ -600,3 +629,45 @@ class EventEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.object_kind} {self.object_name}: {self.kind}"
+
+
+class Webhook(models.Model):
+    """A receiver that is told of events over HTTP, and how far it is (see inventory.webhooks).
+
+    Its secret is made of `salt` and SECRET_KEY: who reads the database can sign nothing.
+    """
+
+    name = models.CharField(max_length=64, unique=True)
+    url = models.CharField(max_length=500)
+    severity = models.PositiveSmallIntegerField(
+        choices=EventEntry.Severity, default=EventEntry.Severity.INFO, help_text="the least"
+    )
+    kinds = models.CharField(max_length=500, blank=True, help_text="with commas; none: all")
+    salt = models.CharField(max_length=32)
+    cursor = models.BigIntegerField(help_text="the last event that is behind it")
+    due = models.DateTimeField(
+        help_text="when it may be sent to next, or until when somebody does; the cluster's clock"
+    )
+    failures = models.IntegerField(default=0, help_text="in a row")
+    failing_since = models.DateTimeField(null=True, blank=True, help_text="by the cluster's clock")
+    error = models.CharField(max_length=200, blank=True, help_text="of the last failure")
+    sent = models.DateTimeField(null=True, blank=True, help_text="when it took something last")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(url__startswith="http://") | Q(url__startswith="https://"),
+                name="webhook_over_http",
+            ),
+            models.CheckConstraint(
+                condition=Q(severity__in=[1, 2, 3]), name="webhook_severity_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(failures=0, failing_since=None)
+                | Q(failures__gte=1, failing_since__isnull=False),
+                name="webhook_fails_since_its_first_failure",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"webhook {self.name}"

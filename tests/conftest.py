@@ -14,10 +14,12 @@ from django.db.models.signals import post_migrate
 from django.test import Client
 from django.utils import timezone
 
+from agents.version import VERSION
 from inventory import clock, ids
 from inventory.models import IdSpace
 from inventory.pulse import Pulse
 from tests.contract.api import Api, add_disk, zero_everything
+from volumes.reports import shared
 from volumes.reports.problems import work
 
 AddServer = Callable[..., int]
@@ -38,6 +40,12 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 def nobody_watched_the_workers_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console's watch lives as long as its process, which here is that of all tests."""
     monkeypatch.setattr(work, "_workers", Pulse())
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the console keeps for all who ask is computed anew for each request of a test."""
+    monkeypatch.setattr(shared, "MOST", 0.0)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,6 +76,7 @@ def add_server(call: Api) -> AddServer:
     def add(disks: int = 1, gb: int = 100, **about: str) -> int:
         number = next(numbers)
         addresses = [f"10.8.0.{number}", f"10.9.0.{number}"]
+        about.setdefault("version", VERSION)
         ssvrid = call("registerStorageServer", ip_data=addresses, **about)
         for disk in range(disks):
             # One GB more than what can be allocated: the SUPER extent.

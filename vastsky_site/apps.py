@@ -21,7 +21,7 @@ class SiteConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks; they look at the API, which needs all models."""
-        autodiscover_modules("checks", "deployment")
+        autodiscover_modules("checks", "deployment", "reach")
         connection_created.connect(_limit)
 
 

@@ -19,6 +19,7 @@ from vastsky_site.access import members
 from vastsky_site.access.authentication import Denied, identify, neighbourhood, peer_of
 from vastsky_site.access.certificates import pem
 from vastsky_site.access.lockout import Attempts
+from vastsky_site.access.shared_counts import SharedCounts
 
 JOIN, RENEW = "/join", "/join/renew"
 VERSION = 1
@@ -26,7 +27,7 @@ BODY_BYTES = 64 * 1024
 View = Callable[[HttpRequest], HttpResponse]
 Act = Callable[[HttpRequest], dict[str, Any]]
 
-attempts = Attempts(most=20, seconds=60)
+attempts = Attempts(most=20, seconds=60, shared=SharedCounts("secrets"))
 """Wrong secrets of one address. Nobody guesses 144 bits; this bounds what trying costs us."""
 
 

@@ -34,9 +34,11 @@ def main() -> int:
     ending = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ending.set())
-    secure = None
-    if options.certificate:
-        secure = _Tls(options.certificate, options.key or options.certificate)
+    try:
+        secure = _tls(options)
+    except OSError as error:
+        sys.stderr.write(f"vastsky: {options.certificate}: {error.strerror}\n")
+        return 1
     try:
         held = [take_alone(folder) for folder in _folders()]
     except Taken as refusal:
@@ -71,6 +73,12 @@ class _Tls:
         return context
 
 
+def _tls(options: argparse.Namespace) -> _Tls | None:
+    if options.certificate:
+        return _Tls(options.certificate, options.key or options.certificate)
+    return None
+
+
 def _folders() -> set[Path]:
     """Name what two managers must not share: the folder, and that of a database which is a file."""
     database = settings.DATABASES["default"]
@@ -91,11 +99,17 @@ def _bounds() -> Bounds:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="vastsky_site.serve", description="Serve the site.")
     parser.add_argument("--version", action="version", version=f"vastsky {VERSION}")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8881)
+    parser.add_argument("--host", default=settings.VASTSKY_WEB_ADDRESS)
+    parser.add_argument("--port", type=int, default=settings.VASTSKY_WEB_PORT)
     parser.add_argument("--certificate", type=Path, help="PEM; with it, over TLS 1.3")
     parser.add_argument("--key", type=Path, help="PEM; by default in the file of the certificate")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if settings.VASTSKY_WEB_TLS and not options.certificate:
+        if settings.VASTSKY_IDENTITY is None:
+            parser.error("VASTSKY_WEB_TLS=1 needs VASTSKY_TLS_CERTIFICATE, _KEY and _AUTHORITY")
+        options.certificate = settings.VASTSKY_IDENTITY.certificate
+        options.key = settings.VASTSKY_IDENTITY.key
+    return options
 
 
 if __name__ == "__main__":

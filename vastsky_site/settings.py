@@ -1,78 +1,44 @@
-"""All settings of the site; each comes from the environment or has a default that works here."""
+"""All settings of the site, as `settings_table` lists them: from the environment, or a default."""
 
 import os
 import secrets
 import tempfile
 import zlib
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import django_stubs_ext
 
+from agents import log_lines
 from agents.identity import Identity
 from agents.version import VERSION
+from vastsky_site import environment
 from vastsky_site.pages import theme
 from vastsky_site.private import keep_private
 
 django_stubs_ext.monkeypatch()
 
 
-# -- reading the environment ----------------------------------------------------------------------
+# -- what is made of the environment --------------------------------------------------------------
 
 
-def _refuse(name: str, wanted: str) -> NoReturn:
-    """End with one line that an operator can act on, instead of a traceback."""
-    raise SystemExit(f"vastsky: {name} must be {wanted}, not {os.environ.get(name, '')!r}")
-
-
-def _text(name: str, default: str = "") -> str:
-    return os.environ.get(name, "").strip() or default
-
-
-def _flag(name: str) -> bool:
-    value = _text(name, "0").lower()
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    return False if value in {"0", "false", "no", "off"} else _refuse(name, "0 or 1")
-
-
-def _whole(name: str, default: int, lowest: int = 1, highest: int = 0x7FFFFFFF) -> int:
-    try:
-        value = int(_text(name, str(default)))
-    except ValueError:
-        _refuse(name, "a whole number")
-    return value if lowest <= value <= highest else _refuse(name, f"from {lowest} to {highest}")
-
-
-def _words(name: str, default: str) -> list[str]:
-    return [word.strip() for word in _text(name, default).split(",") if word.strip()]
-
-
-def _networks(name: str, default: str) -> list[IPv4Network | IPv6Network]:
-    try:
-        return [ip_network(word) for word in _words(name, default)]
-    except ValueError:
-        _refuse(name, "networks such as 127.0.0.0/8,::1")
-
-
-def _home(default: Path) -> Path:
-    home = Path(_text("VASTSKY_HOME", str(default))).absolute()
+def _home() -> Path:
+    home = Path(environment.text("VASTSKY_HOME")).absolute()
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        _refuse("VASTSKY_HOME", f"a folder that can be made ({error.strerror})")
+        environment.refuse("VASTSKY_HOME", f"a folder that can be made ({error.strerror})")
     keep_private(home)
     return home
 
 
 def _secret_key(home: Path, *, production: bool) -> str:
     """Take the key from the environment; outside production, make one once and keep it."""
-    if key := _text("VASTSKY_SECRET_KEY"):
+    if key := environment.text("VASTSKY_SECRET_KEY"):
         return key
     if production:
-        _refuse("VASTSKY_SECRET_KEY", "set in production (50 random characters or more)")
+        environment.refuse("VASTSKY_SECRET_KEY", "set in production (50 random characters or more)")
     kept = home / "secret_key"
     if not kept.exists():
         # Linked into place whole: web, worker and beat may all be starting at this moment.
@@ -91,9 +57,10 @@ def _secret_key(home: Path, *, production: bool) -> str:
 def _identity() -> Identity | None:
     """Read with which files the manager proves to nodes who it is; all three, or none."""
     names = [f"VASTSKY_TLS_{what}" for what in ("CERTIFICATE", "KEY", "AUTHORITY")]
-    paths = [Path(_text(name)).absolute() for name in names if _text(name)]
+    paths = [Path(environment.text(name)).absolute() for name in names if environment.text(name)]
     if len(paths) not in (0, len(names)):
-        _refuse(next(name for name in names if not _text(name)), "set where the other two are")
+        missing = next(name for name in names if not environment.text(name))
+        environment.refuse(missing, "set where the other two are")
     return Identity(*paths) if paths else None
 
 
@@ -140,86 +107,65 @@ def _database(url: str) -> dict[str, Any]:
             "CONN_HEALTH_CHECKS": True,
             "TEST": {"NAME": test},
         }
-    return _refuse("DATABASE_URL", "sqlite:///FILE or postgres://USER:PASSWORD@HOST:PORT/NAME")
+    wanted = "sqlite:///FILE or postgres://USER:PASSWORD@HOST:PORT/NAME"
+    return environment.refuse("DATABASE_URL", wanted)
 
 
 # -- where and how --------------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VASTSKY_RELEASE = VERSION
-VASTSKY_HOME = _home(BASE_DIR / "var")
-VASTSKY_PRODUCTION = _flag("VASTSKY_PRODUCTION")
-DEBUG = _flag("VASTSKY_DEBUG")
+VASTSKY_HOME = _home()
+VASTSKY_PRODUCTION = environment.flag("VASTSKY_PRODUCTION")
+DEBUG = environment.flag("VASTSKY_DEBUG")
 SECRET_KEY = _secret_key(VASTSKY_HOME, production=VASTSKY_PRODUCTION)
-ALLOWED_HOSTS = _words(
-    "VASTSKY_ALLOWED_HOSTS", "" if VASTSKY_PRODUCTION else "localhost,127.0.0.1,[::1]"
-)
-DATABASES = {
-    "default": _database(_text("DATABASE_URL", f"sqlite:///{VASTSKY_HOME}/vastsky.sqlite3"))
-}
-REDIS_URL = CELERY_BROKER_URL = _text("REDIS_URL", f"redis+socket://{VASTSKY_HOME}/run/redis.sock")
-
-# How many processes serve this site, where another WSGI server than ours does: our own is one.
-VASTSKY_WEB_PROCESSES = _whole("VASTSKY_WEB_PROCESSES", _whole("GRANIAN_WORKERS", 1))
+ALLOWED_HOSTS = environment.words("VASTSKY_ALLOWED_HOSTS")
+DATABASES = {"default": _database(environment.text("DATABASE_URL"))}
+REDIS_URL = CELERY_BROKER_URL = environment.text("REDIS_URL")
+VASTSKY_WEB_ADDRESS = environment.text("VASTSKY_WEB_ADDRESS")
+VASTSKY_WEB_PORT = environment.whole("VASTSKY_WEB_PORT")
+VASTSKY_WEB_TLS = environment.flag("VASTSKY_WEB_TLS")
+VASTSKY_WEB_PROCESSES = environment.whole("VASTSKY_WEB_PROCESSES")
 
 # -- nodes ----------------------------------------------------------------------------------------
 
-VASTSKY_HEAD_AGENT_PORT = _whole("VASTSKY_HEAD_AGENT_PORT", 8882, highest=65535)
-VASTSKY_STORAGE_AGENT_PORT = _whole("VASTSKY_STORAGE_AGENT_PORT", 8883, highest=65535)
+VASTSKY_HEAD_AGENT_PORT = environment.whole("VASTSKY_HEAD_AGENT_PORT")
+VASTSKY_STORAGE_AGENT_PORT = environment.whole("VASTSKY_STORAGE_AGENT_PORT")
 VASTSKY_IDENTITY = _identity()
-"""Without it only agents on this machine obey (docs/access.md)."""
-VASTSKY_MANAGER_URLS = _words("VASTSKY_MANAGER_URLS", "")
-"""Where nodes reach the managers, as https://10.1.0.1:8881: what a join string says."""
-VASTSKY_AGENT_TIMEOUT = _whole("VASTSKY_AGENT_TIMEOUT", 2)
-"""Seconds that a node has to answer reconcile's question."""
-VASTSKY_RECONCILE_SECONDS = _whole("VASTSKY_RECONCILE_SECONDS", _whole("VASTSKY_SWEEP_SECONDS", 5))
-# Backups: one a day, so many are kept (0: none is written); older than 26 h is a problem.
-VASTSKY_BACKUP_FOLDER = _text("VASTSKY_BACKUP_FOLDER", str(VASTSKY_HOME / "backups"))
-VASTSKY_BACKUPS_KEPT = _whole("VASTSKY_BACKUPS_KEPT", 7, lowest=0)
-# After a worker's start nothing on nodes is taken down for so long.
-VASTSKY_SWEEP_GRACE_SECONDS = _whole("VASTSKY_SWEEP_GRACE_SECONDS", 15, lowest=0)
-VASTSKY_SUSPECT_SECONDS = _whole("VASTSKY_SUSPECT_SECONDS", 6)
-"""A server that was silent for so long is shown as suspected."""
-VASTSKY_OFFLINE_SECONDS = _whole("VASTSKY_OFFLINE_SECONDS", 20)
-"""A server that was silent for so long is OFFLINE and its replicas are out."""
-VASTSKY_GRACE_SECONDS = _whole("VASTSKY_GRACE_SECONDS", 600, lowest=0)
-"""A replica that is out for so long is replaced on another server."""
-VASTSKY_BRAKE_PERCENT = _whole("VASTSKY_BRAKE_PERCENT", 30, highest=100)
-"""More servers of a kind gone together than this: nothing is replaced without a person."""
+VASTSKY_MANAGER_URLS = environment.words("VASTSKY_MANAGER_URLS")
+VASTSKY_AGENT_TIMEOUT = environment.whole("VASTSKY_AGENT_TIMEOUT")
+VASTSKY_RECONCILE_SECONDS = environment.whole("VASTSKY_RECONCILE_SECONDS")
+VASTSKY_BACKUP_FOLDER = environment.text("VASTSKY_BACKUP_FOLDER")
+VASTSKY_BACKUPS_KEPT = environment.whole("VASTSKY_BACKUPS_KEPT")
+VASTSKY_SWEEP_GRACE_SECONDS = environment.whole("VASTSKY_SWEEP_GRACE_SECONDS")
+VASTSKY_SUSPECT_SECONDS = environment.whole("VASTSKY_SUSPECT_SECONDS")
+VASTSKY_OFFLINE_SECONDS = environment.whole("VASTSKY_OFFLINE_SECONDS")
+VASTSKY_GRACE_SECONDS = environment.whole("VASTSKY_GRACE_SECONDS")
+VASTSKY_BRAKE_PERCENT = environment.whole("VASTSKY_BRAKE_PERCENT")
 
-VASTSKY_REBUILDS_PER_DISK = _whole("VASTSKY_REBUILDS_PER_DISK", 1)
-VASTSKY_REBUILDS_PER_SERVER = _whole("VASTSKY_REBUILDS_PER_SERVER", 2)
-VASTSKY_REBUILDS_TOTAL = _whole("VASTSKY_REBUILDS_TOTAL", 16)
-VASTSKY_SHREDS_PER_DISK = _whole("VASTSKY_SHREDS_PER_DISK", 1)
-VASTSKY_SHREDS_PER_SERVER = _whole("VASTSKY_SHREDS_PER_SERVER", 4)
-VASTSKY_SHREDS_TOTAL = _whole("VASTSKY_SHREDS_TOTAL", 64)
-VASTSKY_SCRUB_DAYS = _whole("VASTSKY_SCRUB_DAYS", 30, lowest=0)
-"""The replicas of every mirror are compared within so many days; 0: only when somebody asks."""
-VASTSKY_SCRUBS_PER_DISK = _whole("VASTSKY_SCRUBS_PER_DISK", 1)
-VASTSKY_SCRUBS_PER_SERVER = _whole("VASTSKY_SCRUBS_PER_SERVER", 2)
-VASTSKY_SCRUBS_TOTAL = _whole("VASTSKY_SCRUBS_TOTAL", 8)
-VASTSKY_KEEP_JOBS_DAYS = _whole("VASTSKY_KEEP_JOBS_DAYS", 90)
-"""Finished jobs, with their stories, are forgotten after so long; the audit log is kept."""
-VASTSKY_KEEP_EVENTS_DAYS = _whole("VASTSKY_KEEP_EVENTS_DAYS", 90)
-"""Events are forgotten after so long (docs/events.md)."""
-VASTSKY_KEEP_EVENTS = _whole("VASTSKY_KEEP_EVENTS", 500_000)
-"""So many events are kept at most, the latest."""
-VASTSKY_ATTACH_SECONDS = _whole("VASTSKY_ATTACH_SECONDS", 270)
-"""Within so long every call is answered: old clients hang up after 300 s."""
-VASTSKY_WAITING_CALLS = _whole("VASTSKY_WAITING_CALLS", 48)
-"""Callers of attach, detach or createSnapshot that take the steps of their jobs at once."""
+VASTSKY_REBUILDS_PER_DISK = environment.whole("VASTSKY_REBUILDS_PER_DISK")
+VASTSKY_REBUILDS_PER_SERVER = environment.whole("VASTSKY_REBUILDS_PER_SERVER")
+VASTSKY_REBUILDS_TOTAL = environment.whole("VASTSKY_REBUILDS_TOTAL")
+VASTSKY_SHREDS_PER_DISK = environment.whole("VASTSKY_SHREDS_PER_DISK")
+VASTSKY_SHREDS_PER_SERVER = environment.whole("VASTSKY_SHREDS_PER_SERVER")
+VASTSKY_SHREDS_TOTAL = environment.whole("VASTSKY_SHREDS_TOTAL")
+VASTSKY_SCRUB_DAYS = environment.whole("VASTSKY_SCRUB_DAYS")
+VASTSKY_SCRUBS_PER_DISK = environment.whole("VASTSKY_SCRUBS_PER_DISK")
+VASTSKY_SCRUBS_PER_SERVER = environment.whole("VASTSKY_SCRUBS_PER_SERVER")
+VASTSKY_SCRUBS_TOTAL = environment.whole("VASTSKY_SCRUBS_TOTAL")
+VASTSKY_KEEP_JOBS_DAYS = environment.whole("VASTSKY_KEEP_JOBS_DAYS")
+VASTSKY_KEEP_EVENTS_DAYS = environment.whole("VASTSKY_KEEP_EVENTS_DAYS")
+VASTSKY_KEEP_EVENTS = environment.whole("VASTSKY_KEEP_EVENTS")
+VASTSKY_WEBHOOK_AUTHORITY = environment.file("VASTSKY_WEBHOOK_AUTHORITY")
+VASTSKY_ATTACH_SECONDS = environment.whole("VASTSKY_ATTACH_SECONDS")
+VASTSKY_WAITING_CALLS = environment.whole("VASTSKY_WAITING_CALLS")
 
-VASTSKY_RPC_TRUSTED_NETWORKS = _networks(
-    "VASTSKY_RPC_TRUSTED_NETWORKS", "" if VASTSKY_PRODUCTION else "127.0.0.0/8,::1"
-)
-"""Programs at these addresses call the API without a token, as admin; never through a proxy."""
+VASTSKY_RPC_TRUSTED_NETWORKS = environment.networks("VASTSKY_RPC_TRUSTED_NETWORKS")
 
 # -- metrics --------------------------------------------------------------------------------------
 
-VASTSKY_METRICS_NETWORKS = _networks("VASTSKY_METRICS_NETWORKS", "")
-"""Programs at these addresses read /metrics without a token; never through a proxy."""
-VASTSKY_METRICS_VOLUMES = _whole("VASTSKY_METRICS_VOLUMES", 0, lowest=0, highest=20_000)
-"""So many volumes are told one by one, the oldest first; each is three more samples."""
+VASTSKY_METRICS_NETWORKS = environment.networks("VASTSKY_METRICS_NETWORKS")
+VASTSKY_METRICS_VOLUMES = environment.whole("VASTSKY_METRICS_VOLUMES")
 
 # -- the site -------------------------------------------------------------------------------------
 
@@ -236,6 +182,7 @@ INSTALLED_APPS = [
     "vastsky_site",
 ]
 MIDDLEWARE = [
+    "vastsky_site.request_ids.name_requests",
     "vastsky_site.api.endpoint.rpc_first",
     "vastsky_site.health.health_first",
     "vastsky_site.metrics.metrics_first",
@@ -305,7 +252,7 @@ SECURE_HSTS_SECONDS = 30 * 24 * 3600 if VASTSKY_PRODUCTION else 0
 # A proxy that ends TLS says so in a header, which anybody could send: believed only where a person
 # says that a proxy stands there and sets it (Django: SECURE_PROXY_SSL_HEADER).
 SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if _flag("VASTSKY_BEHIND_TLS_PROXY") else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("VASTSKY_BEHIND_TLS_PROXY") else None
 )
 # Neither the other names of the operator's domain nor browsers' preload lists are ours to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -315,12 +262,11 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 # -- logs -----------------------------------------------------------------------------------------
 
+VASTSKY_LOG_FORMAT = environment.choice("VASTSKY_LOG_FORMAT", log_lines.FORMS)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
-    },
+    "formatters": {"line": {"()": log_lines.FORMS[VASTSKY_LOG_FORMAT]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": "INFO"},
     "loggers": {

@@ -11,6 +11,7 @@ from agents.ondisk import GB
 from agents.protocol import MEANINGS, Reason
 from inventory import clock
 from inventory.models import Disk, Extent, HeadServer, StorageServer
+from volumes import sample_models  # noqa: F401 - Django finds its models by this one's
 
 
 class LogicalVolume(models.Model):
@@ -266,6 +267,7 @@ class Job(models.Model):
         MAINTENANCE = "maintenance", "leave a server or disk alone for a while"
         SCRUB = "scrub", "compare the replicas of a mirror"
         MEND = "mend", "make blocks that differ equal"
+        BATCH = "batch", "do one thing to many volumes"
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -455,6 +457,62 @@ class JobLine(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Batch(models.Model):
+    """One thing that a job does to many volumes, one by one."""
+
+    class Verb(models.TextChoices):
+        ATTACH = "attach"
+        DETACH = "detach"
+        DELETE = "delete"
+
+    job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="batch")
+    verb = models.CharField(max_length=6, choices=Verb)
+    head = models.IntegerField(default=0, help_text="of an attach: the hsvrid")
+    force = models.BooleanField(default=False, help_text="of an attach: as of one volume")
+
+    class Meta:
+        verbose_name_plural = "batches"
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(verb="attach", head__gte=1) | Q(verb__in=["detach", "delete"], head=0),
+                name="batch_verb_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.verb} by {self.job_id}"
+
+
+class BatchRow(models.Model):
+    """What becomes of one volume of a batch; it is named as it was, and outlives the volume."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        BEGUN = "begun", "under way"
+        DONE = "done"
+        REFUSED = "refused", "not done"
+
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="rows")
+    volume = models.IntegerField(help_text="the lvolid")
+    name = models.CharField(max_length=64)
+    state = models.CharField(max_length=7, choices=State, default=State.WAITING)
+    job = models.IntegerField(null=True, blank=True, help_text="the eventid of what it began")
+    text = models.CharField(max_length=250, blank=True, help_text="why it was not done")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint("batch", "volume", name="batch_row_once"),
+            models.CheckConstraint(
+                condition=Q(state__in=["waiting", "begun", "done", "refused"]),
+                name="batch_row_state_known",
+            ),
+        ]
+        indexes: ClassVar = [models.Index("batch", "state", name="batch_row_by_state")]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.state}"
 
 
 class UnequalBlock(models.Model):

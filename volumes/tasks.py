@@ -7,6 +7,7 @@ from typing import Any
 from celery import bootsteps, current_app, shared_task
 
 from volumes.jobs import wakeup
+from volumes.samples.sampler import Sampler
 from volumes.worker import runner
 from volumes.worker.heart import Heart
 
@@ -18,7 +19,7 @@ class HeartOfWorker(bootsteps.StartStopStep):
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self._heart = Heart()
+        self._heart = Heart(Sampler().look)
 
     def start(self, parent: Any) -> None:
         """Begin to beat."""

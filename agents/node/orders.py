@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from agents import log_lines
 from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Entry, Journal, Key
@@ -159,6 +160,10 @@ class Orders:
         threading.Thread(target=self._run, args=(task, work), name=name, daemon=True).start()
 
     def _run(self, task: RunningOrder, work: Work) -> None:
+        with log_lines.about(job=task.key.eventid):
+            self._do(task, work)
+
+    def _do(self, task: RunningOrder, work: Work) -> None:
         number = f"event {task.key.eventid}.{task.key.order}"
         logger.info("%s: %s begins", number, task.key.method)
         try:

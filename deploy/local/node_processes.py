@@ -41,6 +41,8 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
         "state_dir": str(place.folder(node) / "state"),
         "run_dir": str(run),
     }
+    if place.other_managers:
+        common["other_managers"] = list(place.other_managers)
     if node.role == "head":
         # The story reads volumes by their sockets. Where nothing else can be made it is not asked
         # for: agents of before know no such key.

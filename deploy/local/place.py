@@ -40,6 +40,7 @@ class Place:
     port: int
     disk_gb: int = DISK_GB
     heads: int = HEADS
+    other_managers: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:

@@ -49,6 +49,7 @@ READS = {
     "vastsky.clusterInfo",
     "vastsky.listNodes",
     "vastsky.listEvents",
+    "vastsky.samples",
     "vastsky.listJobs",
     "vastsky.showJob",
     "vastsky.listOrphans",
@@ -81,6 +82,8 @@ USES = {
     "vastsky.pauseScrubs",
     "vastsky.resumeScrubs",
     "vastsky.mendBlock",
+    "vastsky.listWebhooks",
+    "vastsky.testWebhook",
 }
 AGENTS = {
     "registerHeadServer",
@@ -164,6 +167,8 @@ def test_the_matrix_knows_the_22_methods_of_the_document() -> None:
         "vastsky.listTokens",
         "vastsky.createToken",
         "vastsky.revokeToken",
+        "vastsky.addWebhook",
+        "vastsky.removeWebhook",
     }
 
 

@@ -42,7 +42,7 @@ def test_the_list_of_tokens_tells_all_but_the_tokens(call: Api) -> None:
         "ssvrid": 0,
         "revoked": "",
     }
-    assert row["created_by"] == "loopback"
+    assert row["created_by"] == "trusted address"
     assert token not in str(row)
 
 

@@ -12,6 +12,7 @@ from agents.client import StorageAgent
 from agents.engines.base import DURATIONS
 from agents.exposition import families_of
 from agents.identity import Identity
+from agents.io_figures import read_line
 from agents.node import node_metrics
 from agents.node.head import head_metrics
 from agents.node.storage import storage_metrics
@@ -169,6 +170,26 @@ def test_a_head_tells_what_was_asked_of_its_volumes(
     assert told.value("vastsky_head_group_up", lvolid=LVOL) == 1
     assert told.value("vastsky_head_replicas", lvolid=LVOL, state="insync") == 3
     assert told.value("vastsky_head_resync_size_bytes", lvolid=LVOL) == 0
+
+
+def test_the_manager_is_told_the_same_figures_in_a_line_each(
+    head: Any, make_node: Callable[[], Any]
+) -> None:
+    pool = Pool(make_node)
+    head.agent.attach(pool.attach_order())
+    with open_device(head) as device:
+        for place in range(17):
+            device.write(place * MIB, b"v" * 4096)
+        device.read(0, 2 * 4096)
+        (line,) = head.agent.figures().lines
+
+    told = read_line(line)
+    assert (told.number, told.reads, told.writes) == (LVOL, 1, 17)
+    assert (told.read_bytes, told.write_bytes) == (2 * 4096, 17 * 4096)
+    assert (told.reads_timed, told.writes_timed) == (1, 2)
+    assert 0 < told.write_us < 10_000_000
+    disks = [read_line(line) for node in pool.nodes for line in node.agent.figures().lines]
+    assert [disk.writes >= 17 for disk in disks] == [True] * 2
 
 
 def test_what_a_device_refuses_is_no_error_of_a_disk(

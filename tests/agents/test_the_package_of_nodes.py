@@ -16,9 +16,7 @@ pytestmark = pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `make deb` builds, unpacked, with its control files."""
     folder = tmp_path_factory.mktemp("deb")
-    script = "import sys; sys.path.insert(0, sys.argv[1]); from deploy.packages.build import build"
-    program = f"{script}; from pathlib import Path; print(build(Path(sys.argv[2])))"
-    command = ["python3", "-I", "-c", program, str(ROOT), str(folder)]
+    command = ["python3", "-I", str(ROOT / "deploy/packages/build.py"), "vastsky-node", str(folder)]
     built = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     unpack = ["dpkg-deb", "--raw-extract", built.stdout.strip(), str(folder / "tree")]
     subprocess.run(unpack, check=True, timeout=60)

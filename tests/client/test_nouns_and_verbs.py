@@ -70,7 +70,7 @@ def test_lists_name_what_they_list_and_write_ids_beside(vastsky: Run, cluster: i
     assert re.split("  +", head) == [
         "NAME", "ID", "CAPACITY", "REPLICAS", "HEAD", "DEGRADED", "CREATED",
     ]  # fmt: skip
-    assert re.split("  +", db)[:6] == ["db", f"lvol-{cluster:08x}", "5 GB", "3", "head-1", "-"]
+    assert re.split("  +", db)[:6] == ["db", f"lvol-{cluster:08x}", "5 GiB", "3", "head-1", "-"]
     assert snapshot.startswith("db-monday ")
 
 
@@ -87,8 +87,8 @@ def test_servers_and_disks_are_listed_by_their_names(vastsky: Run, cluster: int)
 def test_a_tree_names_the_servers_of_its_replicas(vastsky: Run, cluster: int) -> None:
     title, stretch, *replicas, snapshot = lines(vastsky, "volume", "show", "db")
 
-    assert title == f"db (lvol-{cluster:08x}), 5 GB in 3 replicas"
-    assert stretch == "  0 to 5 GB"
+    assert title == f"db (lvol-{cluster:08x}), 5 GiB in 3 replicas"
+    assert stretch == "  0 to 5 GiB"
     assert sorted(line.split()[0] for line in replicas) == ["store-0", "store-1", "store-2"]
     assert replicas[0].endswith("  ALLOCATED")
     assert snapshot.startswith("  has the snapshot db-monday (lvol-")
@@ -153,7 +153,7 @@ def test_the_snapshots_of_one_volume_can_be_listed(told: Told, cluster: int, cal
 def test_a_volume_is_created_shown_and_deleted(vastsky: Run, told: Told, cluster: int) -> None:
     (lvolid,) = lines(vastsky, "volume", "create", "new", "12", "--redundancy", "2")
     assert told("volume", "list", "new")[0]["redundancy"] == 2
-    assert lines(vastsky, "volume", "show", lvolid)[0] == f"new ({lvolid}), 12 GB in 2 replicas"
+    assert lines(vastsky, "volume", "show", lvolid)[0] == f"new ({lvolid}), 12 GiB in 2 replicas"
 
     assert lines(vastsky, "volume", "delete", "new") == []
 
@@ -196,7 +196,7 @@ def test_a_plan_changes_nothing_and_tells_why_not(vastsky: Run, told: Told, clus
 
     done = vastsky("plan", "volume", "1000")
     assert done.returncode == 10
-    assert "no room for 1000 GB in 3 replicas" in done.stderr
+    assert "no room for 1000 GiB in 3 replicas" in done.stderr
 
 
 def test_what_if_a_server_dies_is_told_in_words(vastsky: Run, cluster: int) -> None:
@@ -207,7 +207,7 @@ def test_what_if_a_server_dies_is_told_in_words(vastsky: Run, cluster: int) -> N
 
     text = "\n".join(lines(vastsky, "plan", "failure", "store-1"))
     assert re.search("LOST FOR EVER +-\n", text)
-    assert "no room for 6 GB" in text
+    assert "no room for 6 GiB" in text
 
 
 # -- --json ---------------------------------------------------------------------------------------
@@ -242,6 +242,8 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("scrub", "differences"): (),
     ("token", "list"): (),
     ("token", "create"): ("watch", "reader"),
+    ("webhook", "list"): (),
+    ("webhook", "add"): ("log", "https://log.example/", "--event-kind", "degraded"),
     ("backup", "show"): (),
     ("cluster", "show"): (),
     ("cluster", "orphans"): (),
@@ -256,6 +258,7 @@ def busy(cluster: int, add_server: AddServer, call: Api) -> None:
     add_server()
     call("vastsky.maintenance", ssvrid=1)
     call("vastsky.createToken", name="there", role="reader")
+    call("vastsky.addWebhook", name="pager", url="http://127.0.0.1:9/")
     call("vastsky.scrubVolume", lvolname="db-monday")
 
 

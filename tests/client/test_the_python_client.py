@@ -42,6 +42,7 @@ def cluster(add_server: AddServer, call: Api) -> int:
     call("createSnapshot", origin_lvolid=lvolid, snapshot_lvolname="db-monday")
     call("vastsky.maintenance", ssvrid=1)
     call("vastsky.createToken", name="watch", role="reader")
+    call("vastsky.addWebhook", name="pager", url="http://127.0.0.1:9/", kinds=["failed"])
     return lvolid
 
 
@@ -71,8 +72,10 @@ def test_every_method_is_there_with_its_members_and_defaults(method: str) -> Non
         ("list_orphans", {}),
         ("list_unequal_blocks", {}),
         ("list_tokens", {}),
+        ("list_webhooks", {}),
         ("cluster_info", {}),
         ("capacity", {}),
+        ("samples", {"span": "day"}),
         ("plan_volume", {"capacity": 25}),
         ("plan_failure", {"ssvrid": 1}),
         ("plan_evacuation", {"ssvrid": 1}),

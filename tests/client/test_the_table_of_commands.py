@@ -50,7 +50,7 @@ def test_help_names_every_noun_and_a_noun_its_verbs() -> None:
     one = run_vastsky("volume", "-h", managers="")
     assert one.returncode == 0
     assert all(f"\n  {verb} " in one.stdout for noun, verb in COMMANDS if noun == "volume")
-    assert "\n  vastsky volume create NAME GB " in one.stdout
+    assert "\n  vastsky volume create NAME GIB " in one.stdout
 
 
 @pytest.mark.parametrize("words", [("--version",), ("volume", "list", "--version")])

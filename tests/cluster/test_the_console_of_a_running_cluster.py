@@ -34,14 +34,14 @@ def person(browser: Browser, world: World) -> Iterator[Person]:
 def _create_and_attach(page: Page, name: str) -> None:
     page.get_by_role("link", name="New volume").click()
     page.get_by_label("Name").fill(name)
-    page.get_by_label("Capacity in GB").fill("4")
+    page.get_by_label("Capacity in GiB").fill("4")
     expect(page.locator("#preview")).to_contain_text("fits")
     page.get_by_role("button", name="Create").click()
     page.get_by_role("link", name="Attach", exact=True).click()
     page.get_by_label("Head server").select_option(index=1)
     page.get_by_role("button", name="Attach").click()
     _wait_for_the_job(page, "attach")
-    expect(page.locator(".vs-facts")).to_contain_text("attached")
+    expect(page.locator(".vs-facts").first).to_contain_text("attached")
 
 
 def _wait_for_the_job(page: Page, kind: str) -> None:
@@ -61,12 +61,12 @@ def test_a_person_watches_a_rebuild_reach_the_end(world: World, person: Person) 
     world.cluster.kill(observe.holder(world.call, world.place, "watched"))
 
     page.goto(address)
-    expect(page.locator(".vs-facts")).to_contain_text("2 of 3", timeout=SLOW)
+    expect(page.locator(".vs-facts").first).to_contain_text("2 of 3", timeout=SLOW)
     page.get_by_role("link", name="rebuild", exact=True).first.click()
     expect(page.locator(".vs-big")).to_have_text("100 %", timeout=SLOW)
     expect(page.locator(".vs-pill", has_text="done")).to_be_visible(timeout=SLOW)
     page.goto(address)
-    expect(page.locator(".vs-facts")).to_contain_text("3 of 3", timeout=SLOW)
+    expect(page.locator(".vs-facts").first).to_contain_text("3 of 3", timeout=SLOW)
     assert world.verify("watched", ledger)
 
 
@@ -83,7 +83,7 @@ def test_a_person_snapshots_detaches_and_deletes(world: World, person: Person) -
     page.get_by_role("link", name="Detach", exact=True).click()
     page.get_by_role("button", name="Detach").click()
     _wait_for_the_job(page, "detach")
-    expect(page.locator(".vs-facts")).to_contain_text("detached")
+    expect(page.locator(".vs-facts").first).to_contain_text("detached")
     assert not (world.place.links / "by-hand").exists()
 
     for name in ("by-hand.frozen", "by-hand"):
@@ -114,7 +114,7 @@ def test_a_viewer_sees_and_touches_nothing(world: World, onlooker: Person) -> No
     volume = world.create("not-yours")
     page = onlooker.go(f"/admin/volumes/logicalvolume/{volume}/change/")
 
-    expect(page.locator(".vs-facts")).to_contain_text("detached")
+    expect(page.locator(".vs-facts").first).to_contain_text("detached")
     expect(page.get_by_role("link", name="New volume")).to_have_count(0)
     expect(page.locator(".vs-buttons a")).to_have_count(0)
 

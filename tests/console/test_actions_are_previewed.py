@@ -91,7 +91,7 @@ def test_declaring_a_server_failed_names_what_it_hits(well: None, console: Clien
     _post(console, "fail-storage", on=1, phrase="ssvr-00000001")
 
     assert "good replicas of" in preview
-    assert "2 disks are out with it: pdsk-00000001 (1.5 TB," in preview
+    assert "2 disks are out with it: pdsk-00000001 (1.5 TiB," in preview
     assert "at stake" not in preview
     assert StorageServer.objects.get(pk=1).priority == Priority.OFFLINE
 
@@ -183,7 +183,7 @@ def test_the_preview_writes_nothing_and_says_why_not(well: None, console: Client
         headers=PART,
     ).content.decode()
 
-    assert "no room for 1048576 GB in 9 replicas" in page
+    assert "no room for 1048576 GiB in 9 replicas" in page
     assert LogicalVolume.objects.count() == before
 
 

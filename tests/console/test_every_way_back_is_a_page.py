@@ -16,6 +16,7 @@ PARTS = {
     "/admin/console/problems/live/": "/admin/console/problems/",
     "/admin/console/cluster/live/": "/admin/console/cluster/",
     "/admin/console/volumes/new/preview/": "/admin/console/volumes/new/",
+    "/admin/console/volumes/1/layers/": "/admin/volumes/logicalvolume/1/change/",
     "/admin/console/volumes/1/live/?part=1": "/admin/volumes/logicalvolume/1/change/?part=1",
     "/admin/console/jobs/1/live/": "/admin/volumes/job/1/change/",
     "/admin/console/heads/1/live/": "/admin/inventory/headserver/1/change/",

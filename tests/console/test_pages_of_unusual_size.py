@@ -16,13 +16,24 @@ def test_a_volume_of_many_mirrors_is_shown_in_parts(well: None, console: Client)
         Mirror(id=901_000 + n, volume=volume, offset_gb=n, size_gb=1) for n in range(70)
     )
 
-    address = f"/admin/volumes/logicalvolume/{volume.pk}/change/"
-    first = console.get(address).content.decode()
-    second = console.get(address + "?part=1").content.decode()
+    page = console.get(f"/admin/volumes/logicalvolume/{volume.pk}/change/").content.decode()
+    layers = f"/admin/console/volumes/{volume.pk}/layers/?part={{}}"
+    parts = [console.get(layers.format(part), headers=PART).content.decode() for part in (0, 1)]
 
-    assert (first.count(">MIRROR<"), second.count(">MIRROR<")) == (64, 6)
-    assert "0 of 2: none" in first
-    assert f"mirr-{901_069:08x}" in second
+    assert [part.count(">MIRROR<") for part in (page, *parts)] == [12, 64, 6]
+    assert "70 of 70 mirrors lack replicas" in " ".join(page.split())
+    assert "0 of 2: none" in page
+    assert f"mirr-{901_069:08x}" in parts[1]
+
+
+def test_mirrors_that_are_whole_are_folded_and_weak_ones_come_first(
+    ill: None, console: Client
+) -> None:
+    page = console.get("/admin/volumes/logicalvolume/1/change/").content.decode()
+
+    assert "1 of 2 mirrors lacks replicas" in " ".join(page.split())
+    assert "1 other, all 3 of 3" in page
+    assert page.count(">MIRROR<") == 1
 
 
 def test_a_disk_of_many_extents_is_mapped_in_parts(well: None, console: Client) -> None:
@@ -37,7 +48,7 @@ def test_a_disk_of_many_extents_is_mapped_in_parts(well: None, console: Client) 
     address = f"/admin/console/disks/{disk.pk}/map/?part={{}}"
     cells = [console.get(address.format(part), headers=PART).content.decode() for part in (0, 1)]
 
-    assert [page.count("to be shredded: 1 GB") for page in cells] == [2000, 200]
+    assert [page.count("to be shredded: 1 GiB") for page in cells] == [2000, 200]
     assert "part 2" in cells[0]
 
 
@@ -46,7 +57,7 @@ def test_a_part_that_is_not_there_is_empty(well: None, console: Client) -> None:
         "/admin/console/disks/1/map/?part=99",
         "/admin/console/disks/1/map/?part=-1",
         "/admin/console/disks/1/map/?part=x",
-        "/admin/volumes/logicalvolume/1/change/?part=99999999999",
+        "/admin/console/volumes/1/layers/?part=99999999999",
     ):
         assert console.get(address, headers=PART).status_code == 200
 

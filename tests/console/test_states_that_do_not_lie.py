@@ -155,3 +155,23 @@ def test_a_volume_that_has_all_its_replicas_is_moved_not_recovered(
     Job.objects.create(id=5000, kind=Job.Kind.REBUILD, due=clock.now(), ordered=True, **about)
 
     assert "</span> moving</span>" in _told(console, f"/admin/volumes/logicalvolume/?q={volume}")
+
+
+@pytest.mark.usefixtures("ill")
+def test_a_server_to_which_replicas_are_copied_is_recovering(console: Client) -> None:
+    job = (
+        Job.objects.filter(kind=Job.Kind.REBUILD, state="open").exclude(extent=None).earliest("pk")
+    )
+    assert job.extent is not None
+    disk = job.extent.disk
+    StorageServer.objects.filter(pk=disk.server_id).update(priority=1, silent_since=None)
+    Disk.objects.filter(pk=disk.pk).update(priority=1)
+
+    for path in (
+        "/admin/inventory/storageserver/",
+        f"/admin/inventory/storageserver/{disk.server_id}/change/",
+        "/admin/inventory/disk/",
+        f"/admin/inventory/disk/{disk.pk}/change/",
+        "/admin/console/cluster/",
+    ):
+        assert "up, recovering" in console.get(path).content.decode(), path

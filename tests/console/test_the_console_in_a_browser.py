@@ -26,6 +26,7 @@ from volumes.models import Attachment, Job, LogicalVolume, Replica
 PAGES = [
     "/admin/",
     "/admin/console/problems/",
+    "/admin/console/find/?q=1",
     "/admin/console/cluster/",
     "/admin/console/volumes/new/",
     "/admin/console/do/delete-volume/?on=1",
@@ -152,9 +153,9 @@ def test_a_person_creates_snapshots_and_deletes_a_volume(person: Person) -> None
     fill(SMALL)
     page = person.go("/admin/console/volumes/new/")
     page.get_by_label("Name").fill("by-hand")
-    page.get_by_label("Capacity in GB").fill("1048576")
+    page.get_by_label("Capacity in GiB").fill("1048576")
     expect(page.locator("#preview")).to_contain_text("does not fit")
-    page.get_by_label("Capacity in GB").fill("20")
+    page.get_by_label("Capacity in GiB").fill("20")
     expect(page.locator("#preview")).to_contain_text("2 mirrors")
     page.get_by_role("button", name="Create").click()
     expect(page.get_by_text("Volume by-hand is created.")).to_be_visible()

@@ -47,4 +47,4 @@ def test_an_extent_over_several_rows_is_named_to_readers_once(well: None, consol
     part = console.get("/admin/console/disks/1/map/", headers=PART).content.decode()
 
     assert part.count("vs-map-row") > 1
-    assert part.count("GB at 0, replica") == 2  # a tooltip, and what readers hear
+    assert part.count("GiB at 0 GiB, replica") == 2  # a tooltip, and what readers hear

@@ -86,9 +86,9 @@ def test_deleting_a_server_names_its_disks_and_what_is_not_shredded(
     page = console.get(DO.format("delete-storage"), {"on": 70}).content.decode()
     console.post(DO.format("delete-storage"), {"on": 70})
 
-    assert "2 disks are forgotten with it: pdsk-000002bd (100 GB, /dev/701)" in page
+    assert "2 disks are forgotten with it: pdsk-000002bd (100 GiB, /dev/701)" in page
     assert "Not shredded yet" in page
-    assert "7 GB on pdsk-000002bd, 7 GB on pdsk-000002be" in page
+    assert "7 GiB on pdsk-000002bd, 7 GiB on pdsk-000002be" in page
     assert "ssvr-00000046" in page
     assert StorageServer.objects.filter(pk=70).exists()
 

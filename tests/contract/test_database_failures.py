@@ -33,7 +33,9 @@ def pragma(text: str) -> int:
 
 @pytest.fixture
 def full_disk(pool: list[int]) -> Iterator[None]:
-    """No page may be added to the file."""
+    """No page may be added to the file, and none is free in it that other tests gave back."""
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM")
     pragma(f"max_page_count = {pragma('page_count')}")
     yield
     pragma(ROOMY)

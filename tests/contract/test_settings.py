@@ -38,6 +38,7 @@ def python(home: Path, *command: str, **env: str) -> subprocess.CompletedProcess
         ("VASTSKY_DEBUG", "perhaps"),
         ("VASTSKY_METRICS_NETWORKS", "10.0.0.0/8,everybody"),
         ("VASTSKY_METRICS_VOLUMES", "20001"),
+        ("VASTSKY_WEBHOOK_AUTHORITY", "/nowhere/authority.pem"),
         ("DATABASE_URL", "mysql://x/y"),
         ("DATABASE_URL", "sqlite://"),
         ("VASTSKY_HOME", "/dev/null/x"),

@@ -84,7 +84,7 @@ def test_what_only_one_server_has_would_be_lost_with_it(call: Api, add_server: A
 
     assert (whole["copies"], whole["gb"], whole["lost"]) == (1, 5, [])
     assert whole["stuck"] == 1
-    assert "no room for 5 GB" in whole["reason"]
+    assert "no room for 5 GiB" in whole["reason"]
     assert alone["lost"] == [{"lvolid": volume, "lvolname": "data"}]
     assert call("vastsky.planFailure", pdskid=kept.extent.disk_id)["lost"] == alone["lost"]
 

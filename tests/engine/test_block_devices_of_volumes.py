@@ -83,7 +83,10 @@ def head(make_head: MakeHead) -> DeviceHead:
 
 
 def kill_process(lab: Lab) -> None:
-    os.kill(lab.head_pid, signal.SIGKILL)
+    """Kill the volume's process; it has let go of its files when this returns."""
+    pid = lab.head_pid
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def node(kernel: FakeKernel, index: int = FIRST) -> str:

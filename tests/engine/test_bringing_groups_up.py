@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import socket
@@ -38,6 +39,46 @@ def ended(pid: int) -> bool:
     except FileNotFoundError:
         return True
     return status.partition("State:")[2].split()[0] in "ZX"
+
+
+def standby_of(lab: Lab) -> int:
+    """Wait for the process that the fork server keeps ready for the next attach."""
+    fork_server, head = fork_server_of(lab), lab.head_pid
+    children = Path(f"/proc/{fork_server}/task/{fork_server}/children")
+    wait_until(lambda: len(children.read_text().split()) == 2)
+    (standby,) = {int(child) for child in children.read_text().split()} - {head}
+    return standby
+
+
+def test_a_process_kept_ready_is_the_next_group_s(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    standby = standby_of(lab)
+
+    lab.head.attach(order_of_another_volume(lab))
+
+    lock = lab.folder / "h" / "groups" / f"{VOLUME + 1:08x}" / "lock"
+    assert json.loads(lock.read_text())["pid"] == standby
+
+
+def test_a_process_kept_ready_and_killed_is_replaced_at_the_next_attach(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    os.kill(standby_of(lab), signal.SIGKILL)
+
+    lab.head.attach(order_of_another_volume(lab))
+
+    assert [group.alive for group in lab.head.groups()] == [True, True]
+
+
+def test_a_process_kept_ready_ends_with_its_fork_server(make_lab: MakeLab) -> None:
+    lab = make_lab()
+    lab.attach()
+    standby = standby_of(lab)
+
+    os.kill(fork_server_of(lab), signal.SIGKILL)
+
+    wait_until(lambda: ended(standby))
 
 
 def test_heads_outlive_their_killed_fork_server_and_the_next_is_forked_of_another(

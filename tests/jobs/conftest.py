@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from agents.version import VERSION
 from inventory.models import Disk, Extent, StorageServer
 from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.disk_shelf import Shelf
@@ -36,6 +37,7 @@ class Cluster:
 
     def add_storage(self, disks: int = 1, gb: int = 100, **about: str) -> Storage:
         node = self.world.new_storage()
+        about.setdefault("version", VERSION)
         node.server_id = self.call("registerStorageServer", ip_data=[node.address], **about)
         self.world.storages[node.server_id] = node
         for number in range(disks):
@@ -45,7 +47,7 @@ class Cluster:
 
     def add_head(self) -> Head:
         node = self.world.new_head()
-        node.server_id = self.call("registerHeadServer", ip_data=[node.address])
+        node.server_id = self.call("registerHeadServer", ip_data=[node.address], version=VERSION)
         self.world.heads[node.server_id] = node
         return node
 
@@ -109,7 +111,7 @@ class Cluster:
     def comes_back(self, node: Storage) -> None:
         """Let a storage server that was out start and register again, with its disks."""
         node.start()
-        self.call("registerStorageServer", ip_data=[node.address])
+        self.call("registerStorageServer", ip_data=[node.address], version=VERSION)
         for disk in Disk.objects.filter(server=node.server_id):
             capacity = str(disk.capacity_gb << 21)
             self.call(

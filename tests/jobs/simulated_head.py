@@ -15,6 +15,8 @@ from agents.protocol import (
     GroupState,
     HeadState,
     HighestSeen,
+    PathQuestion,
+    PathReply,
     Progress,
     Reason,
     RebuildOrder,
@@ -56,6 +58,11 @@ class Head(Node):
     seen: HighestSeen = field(default_factory=HighestSeen)
     incarnation: int = 1
     cluster: str = ""
+    micros: dict[str, int] = field(default_factory=dict)
+    paths_age: int = 0
+
+    def on_paths(self, question: PathQuestion) -> PathReply:
+        return PathReply(tuple(self.micros.get(a, 200) for a in question.addresses), self.paths_age)
 
     def on_state(self, _: None) -> HeadState:
         groups = tuple(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
+from agents.io_figures import IoFigures, Shown, write_line, write_shown
 from agents.protocol import (
     NODE,
     AttachOrder,
@@ -20,6 +21,8 @@ from agents.protocol import (
     ExportOrder,
     FenceQuestion,
     MendOrder,
+    NodeFigures,
+    PathQuestion,
     Progress,
     PullOrder,
     RebuildOrder,
@@ -51,6 +54,7 @@ ORDERS: dict[str, Any] = {
     "checksums": ChecksumQuestion,
     "mend": MendOrder,
     "verify": VerifyOrder,
+    "paths": PathQuestion,
 }
 
 
@@ -78,6 +82,8 @@ class Node:
     babbles: bool = False
     server_id: int = 0
     node_uuid: str = ""
+    figures: list[IoFigures] = field(default_factory=list)
+    shown: list[Shown] = field(default_factory=list)
     _server: _Server | None = None
     _hung: socket.socket | None = None
 
@@ -111,6 +117,10 @@ class Node:
         with self.world.lock:
             answer = getattr(self, f"on_{name}")(order)
         return 0 if answer is None else to_struct(answer)
+
+    def on_figures(self, _: None) -> NodeFigures:
+        shown = tuple(map(write_shown, self.shown))
+        return NodeFigures(tuple(map(write_line, self.figures)), "/dev/vas", shown)
 
     def die(self) -> None:
         if self._server:

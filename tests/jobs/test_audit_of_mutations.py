@@ -17,8 +17,8 @@ from tests.contract.api import put_down
 from tests.jobs.conftest import Cluster
 from volumes import acknowledgements
 from volumes.attach import attach, detach
-from volumes.lifecycle import snapshots, volumes
-from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
+from volumes.lifecycle import batches, snapshots, volumes
+from volumes.models import Attachment, Batch, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.repair import drain, failures, rebuild, retraction, shred
 from volumes.replicas import broken
 from volumes.scrub import mending, passes
@@ -32,10 +32,13 @@ ELSEWHERE = {
     Action.REVOKE_TOKEN,
     Action.BIND_TOKEN,
     Action.INVITE_NODE,
+    Action.REVOKE_INVITATION,
     Action.JOIN_NODE,
     Action.RENEW_NODE,
     Action.RENAME_MEMBER,
     Action.REMOVE_MEMBER,
+    Action.ADD_WEBHOOK,
+    Action.REMOVE_WEBHOOK,
     Action.ADD_USER,
     Action.CHANGE_USER,
     Action.DELETE_USER,
@@ -44,7 +47,7 @@ ELSEWHERE = {
     Action.RELEASE,
     Action.RESTORE,
 }
-"""Tested where they live: tests/access, and test_recovery_from_what_nodes_know.py."""
+"""Tested where they live: tests/access, test_webhooks.py, test_recovery_from_what_nodes_know.py."""
 
 
 # -- what makes each mutation possible ------------------------------------------------------------
@@ -242,6 +245,9 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),
     Action.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
     Action.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
+    Action.START_BATCH: lambda four: call(
+        batches.request_batch, Batch.Verb.DELETE, [four.create()]
+    ),
     Action.SCRUB_VOLUME: lambda four: call(passes.request_scrub, four.create()),
     Action.PAUSE_SCRUBS: lambda four: call(passes.pause_scrubs, paused=True),
     Action.RESUME_SCRUBS: resume_scrubs,
@@ -370,7 +376,7 @@ def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster)
     with audit.acting_as("alice", Way.CONSOLE):
         detach.request_detach(volume)
 
-    assert four.job(Job.Kind.ATTACH).actor == "loopback"
+    assert four.job(Job.Kind.ATTACH).actor == "trusted address"
     assert four.job(Job.Kind.DETACH).actor == "alice"
     assert four.job(Job.Kind.REBUILD).actor == "node-1"
 

@@ -126,7 +126,7 @@ def test_a_paused_evacuation_says_what_has_begun_and_finishes_first(
     four.work()
 
     job.refresh_from_db()
-    assert job.waiting == "5 GB are left, paused; 1 move that has begun finishes first"
+    assert job.waiting == "5 GiB are left, paused; 1 move that has begun finishes first"
 
 
 def test_a_canceled_evacuation_gives_the_server_back(

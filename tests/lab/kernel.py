@@ -49,6 +49,8 @@ def put(deb: Path, busybox_deb: Path, root: Path, target: Path) -> None:
     (image,) = (whole / "boot").glob("vmlinuz-*")
     version = image.name.removeprefix("vmlinuz-")
     (target / "vmlinux").write_bytes(_uncompressed(image.read_bytes()))
+    (root / "boot").mkdir(exist_ok=True)
+    shutil.copy(image, root / "boot/vmlinuz")  # for guests of a head
     run("depmod", "-b", whole, version)
     modules = Path("lib/modules") / version
     (root / modules).mkdir(parents=True)
@@ -61,6 +63,7 @@ def put(deb: Path, busybox_deb: Path, root: Path, target: Path) -> None:
     run("depmod", "-b", root, version)
     busybox = target / "busybox"
     _unpack(busybox_deb, target, "--strip-components=2", "./bin/busybox")
+    shutil.copy(busybox, root / "usr/bin/busybox")
     _pack_initrd(busybox, _with_dependencies(AT_FIRST, whole, version), target)
     shutil.rmtree(whole)
     busybox.unlink()

@@ -5,8 +5,9 @@ import xmlrpc.client
 
 import pytest
 
+from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import VirtualLab
+from tests.lab.cluster import PATIENCE, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.using import attach, create, in_use, keeps_writing
 from tests.lab.volumes import FILE, MOUNTED, Writer
@@ -16,6 +17,12 @@ SECRET = "printf secret | cryptsetup --batch-mode --key-file -"
 QUICK = "--type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000"
 SNAPSHOT = "/mnt/snapshot"
 WRITE_NAME = "echo $v | dd of=/dev/vas/$v bs=4k conv=sync oflag=direct status=none"
+MACHINE = (
+    "timeout 1800 qemu-system-x86_64 -machine pc -accel tcg -cpu Nehalem -m 160 -nodefaults"
+    " -display none -no-reboot -serial stdio"
+)
+DRIVE = "format=raw,if=virtio,cache=none,aio=threads"
+CONSOLE = "/run/console"
 READ_NAMES = "for v in /dev/vas/v[0-9]*; do head -c 5 $v | head -1; done"
 
 
@@ -106,3 +113,25 @@ def test_many_volumes_are_on_one_head(lab: VirtualLab) -> None:
 
     assert sorted(set(told)) == sorted(names)
     assert len(set(head.run("readlink -f /dev/vas/v[0-9]*").split())) == MANY
+
+
+def test_a_virtual_machine_boots_from_a_volume_whose_process_is_killed(lab: VirtualLab) -> None:
+    head = lab.heads[0]
+    create(lab)
+    attach(lab, head)
+    head.run("sh /src/tests/lab/inside/bootable.sh /dev/vas/db 2>&1", timeout=300)
+    head.begin(f"{MACHINE} -drive file=/dev/vas/db,{DRIVE}; echo off", CONSOLE)
+    observe.wait(lambda: "SYSLINUX" in _console(head), "its boot loader runs", PATIENCE)
+    head.run("pkill -9 '^vas-'")
+
+    observe.wait(
+        lambda: "off" in _console(head).splitlines(), "it is off", 6 * PATIENCE
+    )  # a machine in a machine
+
+    assert "started 1 times" in _console(head)
+    with volumes.mounted(head, "/dev/vas/db"):
+        assert head.run(f"cat {volumes.MOUNTED}/starts") == "once more"
+
+
+def _console(head: Guest) -> str:
+    return head.run(f"tr -d '\\r' < {CONSOLE}")

@@ -40,6 +40,11 @@ ON_THE_DAY = {
     "vastsky_sweep_age_seconds",
     "vastsky_jobs_ended_last_hour",
     "vastsky_rpc_denied_total",
+    "vastsky_disk_failing",
+    "vastsky_disk_temperature_celsius",
+    "vastsky_disk_reallocated_sectors",
+    "vastsky_disk_pending_sectors",
+    "vastsky_disk_wear_ratio",
 }
 """What a seeded database has no sample of; their own tests do."""
 
@@ -122,20 +127,31 @@ def test_an_alert_says_how_bad_it_is_and_what_it_is(rule: dict[str, Any]) -> Non
     assert rule["alert"].startswith("VastSky")
     assert set(rule["labels"]) == {"severity"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
-    assert set(rule["annotations"]) == {"summary", "description"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
     known = {f"$labels.{label}" for name in METRIC.findall(_bare(rule["expr"]))
              for label in family_of(name).labels}  # fmt: skip
     known |= {"$value", "$labels.instance"}
-    for text in rule["annotations"].values():
+    for kind in ("summary", "description"):
+        text = rule["annotations"][kind]
         assert text.endswith(".")
         for template in TEMPLATE.findall(text):
             assert template.partition("|")[0].strip() in known
 
 
 def test_alerts_are_on_the_page_with_their_severity() -> None:
-    told = dict(re.findall(r"^\| `(VastSky\w+)` \| (\w+) \|", PAGE, re.MULTILINE))
+    told = dict(re.findall(r"^\| \[`(VastSky\w+)`\]\S+ \| (\w+) \|", PAGE, re.MULTILINE))
 
     assert told == {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
+
+
+def test_what_to_do_about_an_alert_is_where_its_annotation_points() -> None:
+    text = (ROOT / "docs" / "operate.md").read_text()
+    sections = re.findall(r"^### (VastSky\w+)\n\n\*(\w+)\*: [^#]+?\.\n\n[^#\s]", text, re.MULTILINE)
+
+    assert dict(sections) == {rule["alert"]: rule["labels"]["severity"] for rule in rules()}
+    for rule in rules():
+        assert rule["annotations"]["runbook"] == f"docs/operate.md#{rule['alert'].lower()}"
+        assert f"(operate.md#{rule['alert'].lower()})" in PAGE
 
 
 def test_each_alert_has_a_unit_test_and_is_quiet_for_a_cluster_that_is_well() -> None:

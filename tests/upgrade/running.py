@@ -162,8 +162,9 @@ class Running:
         """Let nodes copy and shred at this pace, so that a test can step in between."""
         for node in self.place.nodes():
             key = "rebuild_mib_per_s" if node.role == "head" else "shred_mib_per_s"
-            with (self.place.folder(node) / "agent.toml").open("a") as settings:
-                settings.write(f"{key} = {mib_per_s}\n")
+            settings = self.place.folder(node) / "agent.toml"
+            # At the top: at the end it would be a disk's, where those are tables of their own.
+            settings.write_text(f"{key} = {mib_per_s}\n{settings.read_text()}")
             self.restart_agent(node.name, self._tree)
 
     def kill(self, part: str) -> None:

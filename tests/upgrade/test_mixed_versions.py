@@ -16,17 +16,28 @@ from tests.upgrade.cluster import Cluster, Device
 
 OLDER = "9b700b508927a177ec4ed96534e25d9889ca270e"
 """The version before this one, whose code is taken out of the repository's own history."""
+LANDED = "6a0164c2bbba143299d522364a7bfd86e3044e75"
+"""What landed last before this version, with events, names and joins, and without webhooks."""
 
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Unpack the code of the older version."""
+    return _unpack(OLDER, tmp_path_factory.mktemp("older"))
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Unpack the code that landed last."""
+    return _unpack(LANDED, tmp_path_factory.mktemp("landed"))
+
+
+def _unpack(commit: str, tree: Path) -> Path:
     git = ["git", "-C", str(ROOT)]
-    known = subprocess.run([*git, "cat-file", "-e", f"{OLDER}^{{commit}}"], check=False)
+    known = subprocess.run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
     if known.returncode:
-        pytest.skip(f"this clone has no commit {OLDER[:7]}: mixed versions need the whole history")
-    packed = subprocess.run([*git, "archive", OLDER], stdout=subprocess.PIPE, check=True).stdout
-    tree = tmp_path_factory.mktemp("older")
+        pytest.skip(f"this clone has no commit {commit[:7]}: mixed versions need the whole history")
+    packed = subprocess.run([*git, "archive", commit], stdout=subprocess.PIPE, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         archive.extractall(tree, filter="data")
     return tree
@@ -66,6 +77,52 @@ def test_an_upgrade_of_manager_and_nodes_is_not_noticed_by_who_writes(
     # Its engine is the older one still: that of a device lives as long as it is attached.
     _use(cluster, "kept", ledger, ROOT)
     assert cluster.manage("fsck") == ""
+
+
+def test_work_in_flight_goes_on_under_the_next_release(landed: Path, tmp_path: Path) -> None:
+    running = Cluster(tmp_path / "home", landed)
+    try:
+        with running as cluster:
+            _upgrade_at_work(cluster)
+    finally:
+        running.remove()
+
+
+def _upgrade_at_work(cluster: Cluster) -> None:
+    """Replace manager and agents while replicas move, one is built anew and space is shredded."""
+    ledger = Ledger()
+    cluster.create("moving")
+    cluster.create("leaving", redundancy=2)
+    for name in ("moving", "leaving"):
+        cluster.attach(name)
+        with cluster.open(name) as device:
+            _write(ledger if name == "moving" else Ledger(), device, 0)
+    cluster.detach("leaving")
+    cluster.slow_down(1)
+    cluster.await_all_up()
+    (first, *_) = observe.replicas(cluster.call, "moving")
+    cluster.delete("leaving")
+    cluster.call("vastsky.evacuate", pdskid=first["lvolspec"]["pdskid"])
+    kinds = {"evacuate", "rebuild", "shred"}
+    observe.wait(lambda: kinds <= _kinds(cluster), "work of three kinds under way")
+    begun = [job["eventid"] for job in cluster.call("vastsky.listJobs")]
+
+    cluster.replace_manager(ROOT)
+    states = {cluster.call("vastsky.showJob", eventid=number)["state"] for number in begun}
+    assert states <= {"open", "done"}
+    for node in [node.name for node in cluster.place.nodes()]:
+        cluster.restart_agent(node, ROOT)
+    cluster.await_all_up()
+
+    assert cluster.open_work() == []
+    states = {cluster.call("vastsky.showJob", eventid=number)["state"] for number in begun}
+    assert states == {"done"}
+    assert cluster.wrong("moving", ledger) == []
+    assert cluster.manage("fsck") == ""
+
+
+def _kinds(cluster: Cluster) -> set[str]:
+    return {job["kind"] for job in cluster.call("vastsky.listJobs")}
 
 
 def test_agents_that_are_newer_than_the_manager_do_all_that_it_asks_and_may_go_back(

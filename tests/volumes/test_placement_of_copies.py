@@ -1,11 +1,15 @@
 """Replicas land apart, on trusted and empty disks, and a refusal explains itself."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory.errors import NoSpace
-from volumes.placement.policy import Openings, Placed, Room, place
+from volumes.placement.forecast import total_gb
+from volumes.placement.openings import Openings
+from volumes.placement.policy import Placed, Room, place
 
 
 def room(disk: int, server: int, *free_gb: int, **about: object) -> Room:
@@ -82,7 +86,41 @@ def test_an_opening_is_told_just_where_one_more_replica_is_placed(
     else:
         found = True
 
-    assert Openings(rooms).fit(size_gb, frozenset(tags), avoid) == found
+    taken = Openings(rooms).take(size_gb, frozenset(tags), avoid)
+    assert (taken is not None) == found
+
+
+@given(pools(), st.integers(1, 24), st.integers(2, 5))
+def test_openings_are_taken_and_never_given_twice(
+    rooms: list[Room], size_gb: int, replicas: int
+) -> None:
+    openings = Openings(rooms)
+    free = Counter[int]()
+    for r in rooms:
+        free[r.server] += sum(r.free_gb) if r.usable else 0
+
+    for _ in range(replicas):
+        server = openings.take(size_gb, frozenset(), ())
+        if server is not None:
+            free[server] -= size_gb
+
+    assert min(free.values(), default=0) >= 0
+
+
+@given(pools(), st.integers(2, 4))
+def test_the_total_is_what_servers_can_hold_of_replicas_that_share_none(
+    rooms: list[Room], replicas: int
+) -> None:
+    free = Counter[int]()
+    for r in rooms:
+        free[r.server] += sum(r.free_gb) if r.usable else 0
+
+    def could_hold(gb: int) -> bool:
+        return sum(min(gb, most) for most in free.values()) >= gb * replicas
+
+    total = total_gb(rooms, replicas)
+    assert could_hold(total)
+    assert not could_hold(total + 1)
 
 
 @given(pools(), st.integers(1, 12), st.integers(2, 4))
@@ -133,7 +171,7 @@ def test_fragmented_space_makes_more_mirrors_of_the_same_total() -> None:
 def test_what_must_stay_whole_is_refused_rather_than_halved() -> None:
     rooms = [room(server, server, 4, 4, 4) for server in range(3)]
 
-    with pytest.raises(NoSpace, match="36 GB free, 4 GB in one piece"):
+    with pytest.raises(NoSpace, match="36 GiB free, 4 GiB in one piece"):
         place(rooms, [10], 3, divisible=False)
 
 
@@ -193,9 +231,9 @@ def test_a_refusal_tells_in_numbers_what_each_filter_removed() -> None:
         place(rooms, [10, 10], 2, tags=["ssd"], avoid_servers=[9])
 
     assert str(refusal.value) == (
-        "no room for 20 GB in 2 replicas on separate servers: of 5 disks on 4 servers, "
+        "no room for 20 GiB in 2 replicas on separate servers: of 5 disks on 4 servers, "
         "2 disks (1 whole servers) are not HIGH or LOW, "
         "1 disks (1 whole servers) are without the tags ssd, "
         "1 disks (1 whole servers) are full or not yet zeroed; "
-        "1 disks on 1 servers remain with 70 GB free, 40 GB in one piece"
+        "1 disks on 1 servers remain with 70 GiB free, 40 GiB in one piece"
     )

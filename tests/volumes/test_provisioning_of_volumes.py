@@ -259,5 +259,5 @@ def test_a_large_volume_takes_a_constant_number_of_queries(
 ) -> None:
     with django_assert_max_num_queries(30):
         call("createLogicalVolume", lvolname="v", capacity=200)
-    with django_assert_max_num_queries(40):
+    with django_assert_max_num_queries(41):
         call("deleteLogicalVolume", lvolname="v")

@@ -13,6 +13,7 @@ from django.http.request import split_domain_port, validate_host
 from inventory.audit import Way
 from vastsky_site.access import tokens
 from vastsky_site.access.lockout import Attempts
+from vastsky_site.access.shared_counts import SharedCounts
 from vastsky_site.models import ApiToken
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ PROXY_HEADERS = ("Forwarded", "Via", "X-Real-IP")
 BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site")
 UNAUTHORIZED, TOO_MANY = 401, 429
 
-attempts = Attempts(most=20, seconds=60)
+attempts = Attempts(most=20, seconds=60, shared=SharedCounts("tokens"))
 """Wrong tokens of one address. Nobody guesses 256 bits; this bounds what trying costs us."""
 
 
@@ -38,7 +39,7 @@ class Caller:
     storage: int = 0
 
 
-LOOPBACK = Caller("loopback", Role.ADMIN, Way.RPC)
+LOOPBACK = Caller("trusted address", Role.ADMIN, Way.RPC)
 NEIGHBOUR = Caller("neighbour", Role.READER, Way.RPC)
 Networks = Iterable[IPv4Network | IPv6Network]
 

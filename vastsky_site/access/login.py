@@ -8,13 +8,14 @@ from unfold.forms import AuthenticationForm
 
 from vastsky_site.access.authentication import neighbourhood, peer_of
 from vastsky_site.access.lockout import Attempts
+from vastsky_site.access.shared_counts import SharedCounts
 
 logger = logging.getLogger(__name__)
 
 QUARTER_OF_AN_HOUR = 900.0
-guesses = Attempts(most=5, seconds=QUARTER_OF_AN_HOUR)
+guesses = Attempts(5, QUARTER_OF_AN_HOUR, shared=SharedCounts("guesses"), look=True)
 """By name and address: nobody elsewhere can lock a person out."""
-sprays = Attempts(most=50, seconds=QUARTER_OF_AN_HOUR)
+sprays = Attempts(50, QUARTER_OF_AN_HOUR, shared=SharedCounts("sprays"), look=True)
 """By address alone: one password tried on many names."""
 
 

@@ -29,6 +29,14 @@ Roles = Member.Roles
 NOT_VALID = "the join string is wrong, was used, or is too old; make another one"
 
 
+EXAMPLES: dict[str, str] = {
+    Roles.HEAD: "--head",
+    Roles.STORAGE: "--storage --disk /dev/disk/by-id/...",
+    Roles.BOTH: "--head --storage --disk /dev/disk/by-id/...",
+}
+"""What stands behind a join string in the line to paste, by what the node was invited as."""
+
+
 @dataclass(frozen=True, slots=True)
 class Admission:
     """What a node is given: it may be given again, to the same key."""
@@ -47,6 +55,17 @@ def fingerprint() -> bytes:
 def authority() -> x509.Certificate:
     """Read the authority's certificate; Invalid where the manager has none."""
     return x509.load_pem_x509_certificate(_identity().authority.read_bytes())
+
+
+def why_nobody_joins() -> str:
+    """Say what a manager lacks to take nodes in; "" where it lacks nothing."""
+    try:
+        authority()
+    except Invalid as refusal:
+        return str(refusal)
+    except OSError as error:
+        return f"the authority's certificate cannot be read: {error.strerror}"
+    return ""
 
 
 @write_lock()
@@ -72,6 +91,19 @@ def rekey(name: str, urls: Sequence[str], valid: timedelta) -> JoinString:
     Member.objects.filter(pk=row.pk).update(**_invitation(string, valid))
     audit.record(Action.INVITE_NODE, row, "again, with a new key")
     return string
+
+
+@write_lock()
+def revoke_invitation(name: str) -> None:
+    """Let nobody join by a node's join string; a node that never joined is forgotten with it."""
+    row = find(name)
+    if not row.secret_hash or row.used_by:
+        raise Invalid(f"no join string of {row} waits to be used")
+    if row.token_name:
+        Member.objects.filter(pk=row.pk).update(secret_hash="", invited_until=None)
+    else:
+        row.delete()
+    audit.record(Action.REVOKE_INVITATION, row)
 
 
 @write_lock()

@@ -22,8 +22,10 @@ import volumes.api.operator_rpc
 import volumes.api.plan_rpc
 import volumes.api.register_rpc
 import volumes.api.rpc
+import volumes.api.sample_rpc
 import volumes.api.scrub_rpc
 import volumes.api.volume_rpc
+import volumes.api.webhook_rpc
 from inventory import calls, outages
 from inventory.errors import Invalid, Refused, TimedOut, TryAgain
 from vastsky_site.access import authorization
@@ -250,6 +252,8 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     **volumes.api.plan_rpc.PROCEDURES,
     **token_rpc.PROCEDURES,
     **volumes.api.event_rpc.PROCEDURES,
+    **volumes.api.webhook_rpc.PROCEDURES,
+    **volumes.api.sample_rpc.PROCEDURES,
 }
 SIGNATURES: dict[str, list[str]] = {
     "system.listMethods": ["array"],

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import re
 from typing import Any
 
@@ -80,6 +81,8 @@ def _write(value: Any) -> str:
         return f"<value><array><data>{''.join(map(_write, value))}</data></array></value>"
     if kind is bool:
         return f"<value><boolean>{value:d}</boolean></value>"
+    if kind is float and math.isfinite(value):  # its grammar has no exponents
+        return f"<value><double>{value:.6f}</double></value>"
     raise TypeError(f"XML-RPC has no {kind.__name__}")
 
 

@@ -33,8 +33,18 @@ UNFOLD: dict[str, Any] = {
             "href": lambda _: static("vastsky/favicon.svg"),
         }
     ],
-    "STYLES": [lambda _: static("vastsky/console.css")],
-    "SCRIPTS": [lambda _: static("vastsky/console.js")],
+    "STYLES": [
+        lambda _: static("vastsky/console.css"),
+        lambda _: static("vastsky/pages.css"),
+        lambda _: static("vastsky/charts.css"),
+    ],
+    "SCRIPTS": [
+        lambda _: static("vastsky/console.js"),
+        lambda _: static("vastsky/find.js"),
+        lambda _: static("vastsky/pages.js"),
+        lambda _: static("vastsky/charts.js"),
+        lambda _: static("vastsky/copy.js"),
+    ],
     "LOGIN": {
         "image": lambda _: static("vastsky/login.svg"),
         "form": "vastsky_site.access.login.LoginForm",
@@ -59,6 +69,7 @@ UNFOLD: dict[str, Any] = {
         },
     },
     "SIDEBAR": {
+        "show_search": False,
         "navigation": [
             {
                 "items": [
@@ -67,7 +78,7 @@ UNFOLD: dict[str, Any] = {
                         "Problems",
                         "warning",
                         "console:problems",
-                        badge="volumes.console.pages.problems_page.badge",
+                        badge="volumes.console.pages.overview.badge",
                         badge_variant="danger",
                     ),
                     _item("Cluster", "account_tree", "console:cluster"),
@@ -97,6 +108,8 @@ UNFOLD: dict[str, Any] = {
                     _item("Head servers", "computer", "admin:inventory_headserver_changelist"),
                     _item("Disks", "album", "admin:inventory_disk_changelist"),
                     _item("Extents", "grid_view", "admin:inventory_extent_changelist"),
+                    _item("Paths", "route", "console:paths"),
+                    _item("Placement", "select_all", "console:placement"),
                     _item("Orphans", "help_center", "admin:volumes_orphan_changelist"),
                 ],
             },
@@ -110,11 +123,31 @@ UNFOLD: dict[str, Any] = {
                 ],
             },
             {
+                "title": "Manager",
+                "separator": True,
+                "items": [
+                    _item("Settings", "settings", "settings"),
+                    _item("Manual", "menu_book", "console:manual-index"),
+                    _item(
+                        "Support bundle",
+                        "support_agent",
+                        "support",
+                        permission=_ADMINISTERS,
+                    ),
+                ],
+            },
+            {
                 "title": "Access",
                 "separator": True,
                 "items": [
                     _item("Audit log", "history", "admin:inventory_auditentry_changelist"),
                     _item("People", "group", "admin:auth_user_changelist", permission=_ADMINISTERS),
+                    _item(
+                        "Nodes",
+                        "lan",
+                        "admin:inventory_member_changelist",
+                        permission=_ADMINISTERS,
+                    ),
                     _item(
                         "API tokens",
                         "key",

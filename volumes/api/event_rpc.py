@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from agents.xmlrpc import INT_MAX
 from inventory.errors import Invalid
 from inventory.models import EventEntry
+from volumes.webhooks.message import event_struct
 
 Kind, Object, Severity = EventEntry.Kind, EventEntry.Object, EventEntry.Severity
 Time = Annotated[str, 32]
@@ -47,7 +47,7 @@ def list_events(
         Object.STORAGE: ssvrid,
         Object.DISK: pdskid,
     }
-    chosen = _about(wanted).filter(severity__gte=_severity(severity))
+    chosen = _about(wanted).filter(severity__gte=severity_of(severity))
     chosen = chosen.filter(_when(since, until))
     if kind:
         chosen = chosen.filter(kind=_kind(kind))
@@ -71,36 +71,23 @@ def _page(chosen: QuerySet[EventEntry], cursor: str, limit: int, *, follow: bool
     if follow:
         settled = chosen.filter(at__lt=timezone.now() - SETTLED)
         rows = list(settled.filter(pk__gt=last or 0).order_by("pk")[:limit])
-        return {"events": [_event(row) for row in rows], "cursor": _after(rows) or cursor or "0"}
+        return {
+            "events": [event_struct(row) for row in rows],
+            "cursor": _after(rows) or cursor or "0",
+        }
     if last is not None:
         chosen = chosen.filter(pk__lt=last)
     rows = list(chosen.order_by("-pk")[: limit + 1])
     more, rows = len(rows) > limit, rows[:limit]
-    return {"events": [_event(row) for row in rows], "cursor": _after(rows) if more else ""}
+    return {"events": [event_struct(row) for row in rows], "cursor": _after(rows) if more else ""}
 
 
 def _after(rows: list[EventEntry]) -> str:
     return str(rows[-1].pk) if rows else ""
 
 
-def _event(row: EventEntry) -> dict[str, Any]:
-    """Numbers of events and of audit entries may have more than 31 bits: they are strings."""
-    return {
-        "id": str(row.pk),
-        "time": f"{row.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-        "severity": Severity(row.severity).label,
-        "kind": row.kind,
-        "object": row.object_kind,
-        "objectid": min(row.object_id, INT_MAX),
-        "name": row.object_name,
-        "cause": row.cause,
-        "eventid": row.job or 0,
-        "actor": row.actor,
-        "audit": str(row.audit_id or ""),
-    }
-
-
-def _severity(word: str) -> int:
+def severity_of(word: str) -> EventEntry.Severity:
+    """Read a severity by its name; Invalid for what is none."""
     for one in Severity:
         if one.label == word:
             return one

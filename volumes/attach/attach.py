@@ -50,7 +50,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
     detail = f"{volume.name} to {head}" + (", forced" if force else "")
     job = queue.submit(
         Job.Kind.ATTACH,
-        subject=f"{volume} {volume.name} to {head}",
+        subject=f"{volume.name} ({volume}) to {head.label}",
         volume=volume,
         forced=force,
         deadline=queue.deadline(),

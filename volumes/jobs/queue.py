@@ -31,6 +31,7 @@ LEASE = timedelta(seconds=12)
 LONGEST_STEP = 300.0
 DEADLINE = 0.7
 """Of the time that a caller may wait: he hears of the end, and may have made it himself."""
+LONGEST_SUBJECT = 160
 LONGEST = timedelta(minutes=1)
 """No step is put off for longer: what seems to be was dated by another clock."""
 
@@ -57,7 +58,9 @@ def submit(kind: Job.Kind, *, subject: str, **about: Any) -> Job:
     Busy when the group already has a job that excludes this one.
     """
     now = clock.now()
-    job = Job(kind=kind, subject=subject, due=now, since=now, actor=_actor(), **about)
+    job = Job(
+        kind=kind, subject=subject[:LONGEST_SUBJECT], due=now, since=now, actor=_actor(), **about
+    )
     job.pk = ids.take("event")[0]
     try:
         with transaction.atomic():

@@ -52,7 +52,7 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
         raise Busy(f"{origin} {origin.name} is {attached.state}")
     job = queue.submit(
         Job.Kind.SNAPSHOT,
-        subject=f"{snapshot} {name} of {origin} {origin.name}",
+        subject=f"{name} ({snapshot}) of {origin.name}",
         volume=origin,
         snapshot=snapshot,
         deadline=queue.deadline(),
@@ -75,7 +75,7 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
         raise Busy(f"the origin of {snapshot} {snapshot.name} is {attached.state}")
     return queue.submit(
         Job.Kind.UNSNAPSHOT,
-        subject=f"{snapshot} {snapshot.name}",
+        subject=f"{snapshot.name} ({snapshot})",
         volume_id=snapshot.origin_id,
         snapshot=snapshot,
         deadline=queue.deadline(),

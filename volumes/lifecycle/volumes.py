@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
 def check_size(capacity_gb: int, redundancy: int) -> None:
     """Refuse a size or a redundancy that no volume may have."""
     if capacity_gb not in CAPACITY_GB:
-        raise Invalid(f"a volume has 1 to {CAPACITY_GB[-1]} GB, not {capacity_gb}")
+        raise Invalid(f"a volume has 1 to {CAPACITY_GB[-1]} GiB, not {capacity_gb}")
     if redundancy not in REDUNDANCY:
         raise Invalid(f"a volume is kept in 2 to {REDUNDANCY[-1]} replicas, not {redundancy}")
 
@@ -52,7 +52,7 @@ def create_volume(
     )
     record(volume)
     allocation.reserve(volume, mirror_sizes(capacity_gb))
-    detail = f"{name}, {capacity_gb} GB in {redundancy} replicas"
+    detail = f"{name}, {capacity_gb} GiB in {redundancy} replicas"
     audit.record(audit.Action.CREATE_VOLUME, volume, detail)
     return volume
 

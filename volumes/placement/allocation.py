@@ -15,6 +15,7 @@ from volumes.placement.policy import Room, place
 from volumes.replicas.rows import ReplicaRow
 
 ALLOCATED = int(Replica.Status.ALLOCATED)
+NO_TAGS: frozenset[str] = frozenset()
 # A volume of 1 TB has 250 rows: bulk_create takes half of the whole call's time to build them.
 INSERT_MIRROR = (
     "INSERT INTO volumes_mirror (id, volume_id, offset_gb, size_gb, scrubbed, scrub_mib)"
@@ -116,14 +117,14 @@ def rooms() -> list[Room]:
 
     What is in maintenance gets nothing new until it is over.
     """
-    free: dict[int, list[int]] = defaultdict(list)
+    free: defaultdict[int, list[int]] = defaultdict(list)
     extents = Extent.objects.filter(status=Extent.Status.FREE).order_by("size_gb")
     for disk_id, size_gb in extents.values_list("disk_id", "size_gb"):
         free[disk_id].append(size_gb)
     return list(_each_room(free))
 
 
-def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
+def _each_room(free: defaultdict[int, list[int]]) -> Iterator[Room]:
     maintenance = Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN)
     resting = list(maintenance.values_list("server", "disk"))
     resting_servers = {server for server, disk in resting if not disk}
@@ -143,9 +144,9 @@ def _each_room(free: dict[int, list[int]]) -> Iterator[Room]:
             disk=disk,
             server=server,
             capacity_gb=capacity_gb,
-            free_gb=tuple(free.get(disk, ())),
+            free_gb=tuple(free[disk]),
             domain=(site, rack),
-            tags=frozenset(tags.split()),
+            tags=frozenset(tags.split()) if tags else NO_TAGS,
             usable=priority in USABLE
             and priority_of_server in USABLE
             and server not in resting_servers

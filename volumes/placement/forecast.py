@@ -1,6 +1,6 @@
 """What the room of now would hold: by failure domain, and the largest volume; all pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -55,6 +55,21 @@ def largest_gb(
             high, step = tried - 1, step * 2
         tried = (low + high + 1) // 2 if low else max(high - step, 1)
     return low
+
+
+def total_gb(rooms: Iterable[Room], replicas: int) -> int:
+    """Tell how much could be kept in so many replicas, however it is cut: a server holds one."""
+    free_gb: Counter[int] = Counter()
+    for room in rooms:
+        if room.usable:
+            free_gb[room.server] += sum(room.free_gb)
+    left, servers = sum(free_gb.values()), replicas
+    # A server with more free than all others could accompany is full of replicas, and some is left.
+    for most_gb in sorted(free_gb.values(), reverse=True):
+        if servers <= 1 or most_gb * servers <= left:
+            break
+        left, servers = left - most_gb, servers - 1
+    return left // servers
 
 
 def _bound_gb(rooms: Iterable[Room], replicas: int, tags: Collection[str]) -> int:

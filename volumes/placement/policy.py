@@ -76,28 +76,22 @@ def place(
     return placed
 
 
-class Openings:
-    """Answers quickly, for many replicas one by one, whether `place` would find it a place."""
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A rule that a disk must pass; the name says what those are that do not."""
 
-    def __init__(self, rooms: Iterable[Room]) -> None:
-        self._rooms = [room for room in rooms if room.usable and room.free_gb]
-        self._by_tags: dict[frozenset[str], list[tuple[int, int]]] = {}
+    name: str
+    passes: Callable[[Room], bool]
 
-    def fit(self, size_gb: int, tags: frozenset[str], avoid_servers: Collection[int]) -> bool:
-        """Tell whether a server that need not be avoided has that much free in one piece."""
-        if tags not in self._by_tags:
-            self._by_tags[tags] = self._largest(tags)
-        servers = self._by_tags[tags]
-        best = next((gb for gb, server in servers if server not in avoid_servers), 0)
-        return best >= size_gb
 
-    def _largest(self, tags: frozenset[str]) -> list[tuple[int, int]]:
-        """Find the largest free piece of each server on disks with these tags, largest first."""
-        largest: dict[int, int] = {}
-        for room in self._rooms:
-            if room.tags >= tags:
-                largest[room.server] = max(room.free_gb[-1], largest.get(room.server, 0))
-        return sorted(((gb, server) for server, gb in largest.items()), reverse=True)
+def filters(tags: Collection[str], avoid_servers: Collection[int] = ()) -> list[Filter]:
+    """List the filters in their order."""
+    return [
+        Filter("not HIGH or LOW", lambda room: room.usable),
+        Filter(f"without the tags {' '.join(tags)}", lambda room: room.tags.issuperset(tags)),
+        Filter("on servers that must not be used", lambda room: room.server not in avoid_servers),
+        Filter("full or not yet zeroed", lambda room: bool(room.free_gb)),
+    ]
 
 
 class _Found:
@@ -106,20 +100,14 @@ class _Found:
     def __init__(
         self, rooms: Iterable[Room], tags: Collection[str], avoid_servers: Collection[int]
     ) -> None:
-        filters: list[tuple[str, Callable[[Room], bool]]] = [
-            ("not HIGH or LOW", lambda room: room.usable),
-            (f"without the tags {' '.join(tags)}", lambda room: room.tags.issuperset(tags)),
-            ("on servers that must not be used", lambda room: room.server not in avoid_servers),
-            ("full or not yet zeroed", lambda room: bool(room.free_gb)),
-        ]
         self.left = list(rooms)
         self.story = [f"of {_count(self.left)}"]
-        for name, passes in filters:
-            kept = [room for room in self.left if passes(room)]
+        for each in filters(tags, avoid_servers):
+            kept = [room for room in self.left if each.passes(room)]
             if len(kept) < len(self.left):
                 disks = len(self.left) - len(kept)
                 servers = len(_servers(self.left) - _servers(kept))
-                self.story.append(f"{disks} disks ({servers} whole servers) are {name}")
+                self.story.append(f"{disks} disks ({servers} whole servers) are {each.name}")
             self.left = kept
 
     def could_hold(self, asked_gb: int, replicas: int) -> bool:
@@ -134,9 +122,9 @@ class _Found:
         free_gb = sum(sum(room.free_gb) for room in self.left)
         largest_gb = max((room.free_gb[-1] for room in self.left), default=0)
         return (
-            f"{NO_ROOM} for {asked_gb} GB in {replicas} replicas on separate servers: "
+            f"{NO_ROOM} for {asked_gb} GiB in {replicas} replicas on separate servers: "
             + ", ".join(self.story)
-            + f"; {_count(self.left)} remain with {free_gb} GB free, {largest_gb} GB in one piece"
+            + f"; {_count(self.left)} remain with {free_gb} GiB free, {largest_gb} GiB in one piece"
         )
 
 
@@ -149,7 +137,7 @@ def _count(rooms: Collection[Room]) -> str:
 
 
 @dataclass(slots=True)
-class _Disk:
+class RoomyDisk:
     """A disk while space is taken from it, the smallest free extent that fits first."""
 
     room: Room
@@ -161,6 +149,7 @@ class _Disk:
         return (self.room.second_choice, -self.free_gb / self.room.capacity_gb, self.room.disk)
 
     def take(self, size_gb: int) -> None:
+        """Cut a piece from the smallest free extent that fits."""
         left_gb = self.free.pop(bisect_left(self.free, size_gb)) - size_gb
         if left_gb:
             insort(self.free, left_gb)
@@ -168,22 +157,34 @@ class _Disk:
 
 
 @dataclass(slots=True)
-class _RoomyServer:
+class RoomyServer:
     """A server while space is taken from its disks."""
 
     server: int
     domain: Domain
     capacity_gb: int = 0
     free_gb: int = 0
-    disks: list[_Disk] = field(default_factory=list)
+    disks: list[RoomyDisk] = field(default_factory=list)
 
-    def best(self, size_gb: int) -> _Disk | None:
+    @property
+    def free_share(self) -> float:
+        """How empty it is."""
+        return self.free_gb / self.capacity_gb
+
+    def add(self, room: Room) -> None:
+        """Add one of its disks."""
+        disk = RoomyDisk(room, list(room.free_gb), sum(room.free_gb))
+        self.disks.append(disk)
+        self.capacity_gb += room.capacity_gb
+        self.free_gb += disk.free_gb
+
+    def best(self, size_gb: int) -> RoomyDisk | None:
         """The disk that would take a piece of this size."""
         fitting = [disk for disk in self.disks if disk.free and disk.free[-1] >= size_gb]
-        return min(fitting, key=_Disk.weight, default=None)
+        return min(fitting, key=RoomyDisk.weight, default=None)
 
 
-Candidate = tuple[bool, float, int, _Disk]
+Candidate = tuple[bool, float, int, RoomyDisk]
 """Is it second choice, how full is the server, its id, and its best disk."""
 
 
@@ -191,16 +192,13 @@ class _Pool:
     """Servers in one heap per failure domain, so that a choice looks at the best of each only."""
 
     def __init__(self, rooms: Iterable[Room], beside: Counter[Domain]) -> None:
-        self.servers: dict[int, _RoomyServer] = {}
+        self.servers: dict[int, RoomyServer] = {}
         self.beside = beside
         self.size_gb = 0
         self.heaps: dict[Domain, list[Candidate]] = {}
         for room in rooms:
-            server = self.servers.setdefault(room.server, _RoomyServer(room.server, room.domain))
-            disk = _Disk(room, list(room.free_gb), sum(room.free_gb))
-            server.disks.append(disk)
-            server.capacity_gb += room.capacity_gb
-            server.free_gb += disk.free_gb
+            server = self.servers.setdefault(room.server, RoomyServer(room.server, room.domain))
+            server.add(room)
 
     def take(self, size_gb: int, replicas: int) -> tuple[int, ...]:
         """Take a piece from the best disk of each of the best servers; () if there are too few."""
@@ -221,11 +219,10 @@ class _Pool:
         for server in self.servers.values():
             self._offer(server)
 
-    def _offer(self, server: _RoomyServer) -> None:
+    def _offer(self, server: RoomyServer) -> None:
         disk = server.best(self.size_gb)
         if disk is not None:
-            share = server.free_gb / server.capacity_gb
-            candidate = (disk.room.second_choice, -share, server.server, disk)
+            candidate = (disk.room.second_choice, -server.free_share, server.server, disk)
             heappush(self.heaps[server.domain], candidate)
 
     def _choose(self, replicas: int) -> list[Candidate]:

@@ -21,7 +21,7 @@ from agents.protocol import (
     UnsnapshotOrder,
 )
 from inventory import ids, recovery, servers
-from volumes import nodes
+from volumes import labels, nodes
 from volumes.attach import exports
 from volumes.models import Attachment, Job, Orphan, Replica
 from volumes.orphans import knowledge, orphan_list
@@ -68,7 +68,8 @@ def sweep_exports(states: dict[int, StorageState]) -> None:
     for server, state in states.items():
         over = [e for e in state.exports if _may_go(e, known, attached)]
         for lvolid, epoch in {(e.lvolid, e.epoch) for e in over}:
-            logger.warning("ssvr-%08x still exports lvol-%08x of epoch %s", server, lvolid, epoch)
+            where, what = labels.storage(server), labels.volume(lvolid)
+            logger.warning("%s still exports %s of epoch %s", where, what, epoch)
             exports.evict(event(), lvolid, epoch, [server])
         _evict_some(server, [e for e in state.exports if _is_idle(e, known, used)])
         _evict_some(server, [e for e in state.exports if _is_left(e, server, known, places)])
@@ -173,7 +174,7 @@ def _strange(states: dict[int, HeadState], known: Known) -> Iterator[tuple[Found
 
 
 def _take_down(head: int, group: GroupState) -> None:
-    logger.warning("hsvr-%08x still runs lvol-%08x", head, group.lvolid)
+    logger.warning("%s still runs %s", labels.head(head), labels.volume(group.lvolid))
     incarnation = servers.cluster().incarnation
     order = DetachOrder(event(), 1, incarnation, group.lvolid, group.epoch, force=True)
     nodes.ask_all({head: partial(nodes.head(head).detach, order)})
@@ -194,5 +195,7 @@ def _take_away_snapshots(head: int, group: GroupState, known: Known, spoilt: set
     for device in group.devices:
         over = known.of_volume(device.lvolid) == Standing.OVER
         if over or (device.lvolid in spoilt and not device.broken):
-            logger.warning("hsvr-%08x still shows snapshot lvol-%08x", head, device.lvolid)
+            logger.warning(
+                "%s still shows snapshot %s", labels.head(head), labels.volume(device.lvolid)
+            )
             take_away(head, group, device.lvolid)

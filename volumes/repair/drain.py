@@ -1,22 +1,22 @@
 """Empty a storage server or disk, or leave it alone for a while: plan, start, pause, end."""
 
 import errno as errnos
-from collections import defaultdict
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
 from inventory import audit, clock, recovery, servers
-from inventory.errors import Busy, Invalid, NoSpace
+from inventory.errors import Busy, Invalid
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.write_lock import write_lock
+from volumes import labels
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Job, Replica
-from volumes.placement import allocation, policy
-from volumes.repair import requests
+from volumes.placement import policy
+from volumes.repair import relocation, requests
+from volumes.repair.relocation import Relocation
 from volumes.replicas.rows import GOOD
 
 LOOK = timedelta(seconds=2)
@@ -26,39 +26,9 @@ CARE = (Job.Kind.EVACUATE, Job.Kind.MAINTENANCE)
 Place = StorageServer | Disk
 
 
-@dataclass(frozen=True, slots=True)
-class EvacuationPlan:
-    """What an evacuation would move, and what has no other place to go."""
-
-    replicas: int
-    gb: int
-    stuck: int
-    reason: str
-
-
-def plan_evacuation(place: Place) -> EvacuationPlan:
-    """Tell what evacuating this server or disk would move, without changing anything.
-
-    `stuck` replicas find no other server with room as things are now; `reason` says in numbers why
-    the largest of them does not.
-    """
-    moving = _replicas_on(place).order_by("extent__size_gb", "pk")
-    replicas = list(moving.values_list("mirror", "extent__size_gb", "mirror__volume__tags"))
-    servers_of: dict[int, set[int]] = defaultdict(set)
-    beside = Replica.objects.filter(mirror__in=moving.order_by().values("mirror"))
-    for mirror, server in beside.values_list("mirror", "server"):
-        servers_of[mirror].add(server)
-    rooms = [room for room in allocation.rooms() if not _is_at(room, place)]
-    openings = policy.Openings(rooms)
-    stuck = [
-        (size_gb, tags, servers_of[mirror])
-        for mirror, size_gb, tags in replicas
-        if not openings.fit(size_gb, frozenset(tags.split()), servers_of[mirror])
-    ]
-    reason = _why_stuck(rooms, *stuck[-1]) if stuck else ""
-    return EvacuationPlan(
-        len(replicas), sum(size_gb for _, size_gb, _ in replicas), len(stuck), reason
-    )
+def plan_evacuation(place: Place) -> Relocation:
+    """Tell what evacuating this server or disk would move, without changing anything."""
+    return relocation.plan(_replicas_on(place), lambda room: _is_at(room, place))
 
 
 @write_lock()
@@ -70,7 +40,7 @@ def start_evacuation(place: Place) -> Job:
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     requests.request(_replicas_on(place).values_list("mirror", flat=True))
-    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GB", job=job.pk)
+    audit.record(audit.Action.START_EVACUATION, place, f"job {job.pk}, {total} GiB", job=job.pk)
     return job
 
 
@@ -145,7 +115,9 @@ def evacuate_step(job: Job) -> Again | None:
     started = job.started or timezone.now()
     queue.get_on(job, total - left * 1024, total_mib=total, started=started)
     moving = _is_being_moved(place)
-    waiting = f"{left} GB are left{_pause(place) if job.paused else '' if moving else _stop(place)}"
+    waiting = (
+        f"{left} GiB are left{_pause(place) if job.paused else '' if moving else _stop(place)}"
+    )
     return Again(LOOK, waiting, in_line=job.paused or moving)
 
 
@@ -184,20 +156,10 @@ def maintenance_step(job: Job) -> Again | None:
     return Again(LOOK, f"until {clock.on_the_wall(job.deadline):%H:%M} UTC")
 
 
-def _why_stuck(rooms: list[policy.Room], size_gb: int, tags: str, avoid_servers: set[int]) -> str:
-    try:
-        policy.place(
-            rooms, [size_gb], 1, tags=tags.split(), avoid_servers=avoid_servers, divisible=False
-        )
-    except NoSpace as refusal:
-        return str(refusal)
-    return ""
-
-
 def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
     if isinstance(place, Disk):
-        return queue.submit(kind, subject=str(place), disk=place, **about)
-    return queue.submit(kind, subject=str(place), server=place, **about)
+        return queue.submit(kind, subject=labels.of_disk(place), disk=place, **about)
+    return queue.submit(kind, subject=place.label, server=place, **about)
 
 
 def _replicas_on(place: Place) -> QuerySet[Replica]:

@@ -247,7 +247,7 @@ def report_bad_blocks(disk_id: int, blocks: Collection[int]) -> None:
     lowered = spoilt and servers.set_priority(disk, Priority.LOW)
     asked = requests.request(Replica.objects.filter(pk__in=hit).values_list("mirror", flat=True))
     if lowered or asked or _bad_extents(disk) != before:
-        audit.record(Action.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GB")
+        audit.record(Action.REPORT_BAD_BLOCKS, disk, f"{len(set(blocks))} blocks of 1 GiB")
 
 
 @write_lock()

@@ -23,7 +23,7 @@ def request(mirrors: Iterable[int]) -> int:
     wanting = wanted.annotate(good=Count("replicas", filter=Q(replicas__status__in=GOOD)))
     works = [
         {
-            "subject": f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
+            "subject": f"mirr-{mirror:08x} of {name} (lvol-{volume:08x})",
             "volume_id": origin or volume,
             "mirror_id": mirror,
             "urgency": good,

@@ -59,7 +59,7 @@ def _work(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> dict[st
     if size_gb > PIECE_GB:
         extent_id, size_gb = space.split_offline(extent_id, PIECE_GB), PIECE_GB
     return {
-        "subject": f"dext-{extent_id:08x}: {size_gb} GB at {offset_gb} of pdsk-{disk_id:08x}",
+        "subject": f"dext-{extent_id:08x}: {size_gb} GiB at {offset_gb} of pdsk-{disk_id:08x}",
         "extent_id": extent_id,
         "total_mib": size_gb * 1024,
         "urgency": 20,
@@ -159,6 +159,6 @@ def finish_shred(extent_id: int, eventid: int = 0) -> None:
         state=Job.State.DONE, waiting="", finished=timezone.now(), done_mib=F("total_mib")
     )
     if told:
-        detail = f"{extent.size_gb} GB at {extent.offset_gb} of {Disk(pk=extent.disk_id)}"
+        detail = f"{extent.size_gb} GiB at {extent.offset_gb} of {Disk(pk=extent.disk_id)}"
         audit.record(audit.Action.FINISH_SHRED, extent, detail)
         space.certify(extent.pk, extent.generation)

@@ -103,7 +103,7 @@ def _add(situation: Situation, offset_mib: int, run: Run) -> None:
     volume = situation.mirror.volume
     block.job = queue.submit(
         Job.Kind.MEND,
-        subject=f"{block} of {volume} {volume.name}",
+        subject=f"{block} of {volume.name} ({volume})",
         volume=situation.group,
         mirror=situation.mirror,
         extent_id=min(wrong or run.contents),

@@ -102,7 +102,7 @@ def _submit(mirrors: Iterable[int], urgency: int) -> int:
     chosen = Mirror.objects.filter(pk__in=mirrors).order_by("scrubbed", "pk")
     works = [
         {
-            "subject": f"mirr-{mirror:08x} of lvol-{volume:08x} {name}",
+            "subject": f"mirr-{mirror:08x} of {name} (lvol-{volume:08x})",
             "volume_id": origin or volume,
             "mirror_id": mirror,
             "urgency": urgency,

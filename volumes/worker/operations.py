@@ -8,6 +8,7 @@ from inventory import audit, clock
 from inventory.errors import Busy, Invalid
 from inventory.write_lock import write_lock
 from volumes.jobs import queue, wakeup
+from volumes.lifecycle import batches
 from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain
 from volumes.scrub import mending, passes
@@ -44,6 +45,10 @@ def cancel_job(job: Job) -> None:
             passes.cancel(job, CANCELED)
         case Job.Kind.MEND:
             mending.dismiss(job, CANCELED)
+        case Job.Kind.BATCH:
+            if not batches.cancel(job, CANCELED):
+                raise Busy(f"{job} is over")
+            _record(audit.Action.CANCEL_JOB, job)
         case Job.Kind.REBUILD:
             raise Invalid("a rebuild restores redundancy and is not canceled; pause an evacuation")
         case Job.Kind.SHRED:

@@ -14,7 +14,7 @@ from agents.structs import Malformed
 from inventory import clock, events, ids, outages, recovery, servers
 from inventory.models import ALIVE, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock
-from volumes import nodes
+from volumes import labels, nodes
 from volumes.attach import detach, exports
 from volumes.jobs import queue
 from volumes.models import Attachment, LogicalVolume, Replica
@@ -95,7 +95,7 @@ def reconcile_storage() -> None:
     if recovery.why():
         return
     for server in _gone(StorageServer):
-        logger.warning("storage server ssvr-%08x is silent for too long", server)
+        logger.warning("storage server %s is silent for too long", labels.storage(server))
         failures.fail_storage(server, Reason.SILENT)
     disks_told.take_over(states, asked)
     descriptors.write_missing(states)
@@ -112,7 +112,7 @@ def reconcile_heads() -> None:
     if recovery.why():
         return
     for head in _gone(HeadServer):
-        logger.warning("head server hsvr-%08x is silent for too long", head)
+        logger.warning("head server %s is silent for too long", labels.head(head))
         failures.lose_head(head)
     for head, state in states.items():
         _note_broken(head, state)
@@ -150,9 +150,14 @@ def _break_forgotten(head: int, groups: list[GroupState], before: datetime) -> N
         return
     with write_lock():
         found = broken.forgotten(shown, before)
-        broken.break_snapshots(Q(pk__in=found), f"hsvr-{head:08x} ran its origin without it")
+        broken.break_snapshots(Q(pk__in=found), f"{labels.head(head)} ran its origin without it")
     for snapshot, origin in found.items():
-        logger.error("hsvr-%08x runs lvol-%08x without lvol-%08x", head, origin, snapshot)
+        logger.error(
+            "%s runs %s without %s",
+            labels.head(head),
+            labels.volume(origin),
+            labels.volume(snapshot),
+        )
         sweep.take_away(head, next(g for g in groups if g.lvolid == origin), snapshot)
 
 
@@ -169,9 +174,10 @@ def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:
     ).select_related("volume", "head")
     for attachment in bound:
         if (attachment.volume_id, attachment.volume.epoch) not in running:
-            logger.warning("hsvr-%08x lost lvol-%08x", head, attachment.volume_id)
+            label = attachment.head.label
+            logger.warning("%s lost %s", label, labels.volume(attachment.volume_id))
             with write_lock():
-                detach.request_fence(attachment, f"hsvr-{head:08x} does not run it any more")
+                detach.request_fence(attachment, f"{label} does not run it any more")
 
 
 def _bound_groups(head: int, state: HeadState) -> list[GroupState]:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import close_old_connections
 
+from agents import log_lines
 from agents.client import AgentUnreachable, Fault
 from agents.structs import Malformed
 from inventory import audit, calls, clock, outages, recovery
@@ -20,7 +21,7 @@ from inventory.fair_places import FairPlaces
 from volumes.attach import attach, detach
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
-from volumes.lifecycle import snapshots
+from volumes.lifecycle import batches, snapshots
 from volumes.models import Job
 from volumes.repair import drain, rebuild, shred
 from volumes.scrub import mending, passes
@@ -42,6 +43,7 @@ STEPS: dict[str, Step] = {
     Job.Kind.MAINTENANCE: drain.maintenance_step,
     Job.Kind.SCRUB: passes.scrub_step,
     Job.Kind.MEND: mending.mend_step,
+    Job.Kind.BATCH: batches.batch_step,
 }
 GIVE_UP: dict[str, GiveUp] = {
     Job.Kind.ATTACH: attach.give_up_attach,
@@ -70,7 +72,7 @@ def run_job(job_id: int) -> None:
     What follows from a step is the system's own doing, even in the thread of a caller that waits.
     An error of the database that passes is no failure of the job: it comes again.
     """
-    with audit.acting_as(audit.SYSTEM.name, audit.SYSTEM.way):
+    with audit.acting_as(audit.SYSTEM.name, audit.SYSTEM.way), log_lines.about(job=job_id):
         try:
             _run(job_id)
         except DatabaseFailure as error:

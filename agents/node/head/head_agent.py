@@ -8,14 +8,15 @@ from functools import partial
 from agents.boot import boot_id
 from agents.engines.base import HeadEngine
 from agents.exposition import Sample
-from agents.node import node_metrics
+from agents.node import io_lines, node_metrics
 from agents.node.config import HeadConfig
 from agents.node.daemon import AgentCore
-from agents.node.head import head_metrics
+from agents.node.head import head_metrics, shown_devices
 from agents.node.head.births import Births
 from agents.node.head.group_watch import GroupWatch
 from agents.node.head.groups import Groups
 from agents.node.head.head_orders import HeadOrders
+from agents.node.head.path_watch import PathWatch
 from agents.node.methods import Method, Nothing
 from agents.node.registration import HEAD, Registration
 from agents.protocol import (
@@ -23,6 +24,8 @@ from agents.protocol import (
     DetachOrder,
     GroupState,
     HeadState,
+    NodeFigures,
+    PathQuestion,
     Reason,
     RebuildOrder,
     RelocateOrder,
@@ -45,6 +48,7 @@ class HeadRole:
 
     def __init__(self, config: HeadConfig, engine: HeadEngine, parts: AgentCore) -> None:
         self._engine = engine
+        self._links_dir = config.links_dir
         self._groups = Groups(engine)
         self._parts = parts
         self._orders = HeadOrders(
@@ -57,6 +61,7 @@ class HeadRole:
         )
         failed = partial(parts.outbox.failure, Target.REPLICA)
         self._watch = GroupWatch(engine, failed, self._is_of_this_boot)
+        self._paths = PathWatch()
         self._registration = Registration(
             kind=HEAD,
             config=config,
@@ -71,6 +76,7 @@ class HeadRole:
         """Name what only a head can be told."""
         return {
             "vastsky.state": Method(Nothing, self._state),
+            "vastsky.figures": Method(Nothing, self._figures),
             "vastsky.attach": Method(AttachOrder, self._orders.attach),
             "vastsky.detach": Method(DetachOrder, self._orders.detach),
             "vastsky.snapshot": Method(SnapshotOrder, self._orders.snapshot),
@@ -78,6 +84,7 @@ class HeadRole:
             "vastsky.rebuild": Method(RebuildOrder, self._orders.rebuild),
             "vastsky.relocate": Method(RelocateOrder, self._orders.relocate),
             "vastsky.verify": Method(VerifyOrder, self._orders.verify),
+            "vastsky.paths": Method(PathQuestion, self._paths.tell),
         }
 
     def start(self) -> None:
@@ -132,6 +139,12 @@ class HeadRole:
             self._parts.seen(),
             self._parts.node_uuid,
         )
+
+    def _figures(self, _: Nothing) -> NodeFigures:
+        """Ask the groups first: what was counted is as old as their last answer."""
+        groups, folder = self._groups.tell(STATE_SECONDS), self._links_dir
+        told = (io_lines.line(one.lvolid, one.operations) for one in self._engine.figures())
+        return NodeFigures(tuple(told), str(folder), tuple(shown_devices.lines(groups, folder)))
 
 
 def _remarkable(group: GroupState) -> GroupState:

@@ -10,7 +10,7 @@ from agents.boot import boot_id
 from agents.engines.base import StorageEngine
 from agents.errors import AgentError
 from agents.exposition import Sample
-from agents.node import node_metrics
+from agents.node import io_lines, node_metrics
 from agents.node.config import StorageConfig
 from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
@@ -25,14 +25,17 @@ from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import content, epochs
 from agents.node.storage.patrol import Patrol
 from agents.node.storage.rate_limit import RateLimit
+from agents.node.storage.smart import SmartWatch
 from agents.node.storage.storage_orders import Events, StorageOrders
 from agents.protocol import (
     ChecksumQuestion,
     DiskContent,
     DiskQuestion,
+    DiskState,
     EvictOrder,
     ExportOrder,
     MendOrder,
+    NodeFigures,
     PullOrder,
     ShredOrder,
     StorageState,
@@ -77,6 +80,7 @@ class StorageRole:
         self._patrol = Patrol(
             self._disks, self._tell_bad_blocks, RateLimit(config.patrol_mib_per_s)
         )
+        self._smart = SmartWatch(self._disks)
         self._registration = Registration(
             kind=STORAGE,
             config=config,
@@ -94,6 +98,7 @@ class StorageRole:
         """Name what only a storage server can be told."""
         return {
             "vastsky.state": Method(Nothing, self._state),
+            "vastsky.figures": Method(Nothing, self._figures),
             "vastsky.export": Method(ExportOrder, self._orders.export),
             "vastsky.evict": Method(EvictOrder, self._orders.evict),
             "vastsky.shred": Method(ShredOrder, self._orders.shred),
@@ -110,6 +115,7 @@ class StorageRole:
         self._orders.resume(self._parts.journal)
         self._registration.start()
         self._patrol.start()
+        self._smart.start()
 
     def metrics(self) -> Iterator[Sample]:
         """Tell a monitoring system what it does."""
@@ -170,12 +176,26 @@ class StorageRole:
             self._registration.cluster,
             self._parts.fences.incarnation,
             self._config.data_port,
-            tuple(disk.state() for disk in self._disks if not disk.refusal),
+            tuple(self._disk_state(disk) for disk in self._disks if not disk.refusal),
             self._exports.tell(self._engine.leases()),
             replace(self._parts.seen(), extent=self._highest_extent()),
             self._disks.refused,
             self._parts.node_uuid,
         )
+
+    def _figures(self, _: Nothing) -> NodeFigures:
+        """Tell of the disks that the manager knows; a data server that is older counts nothing."""
+        counted = self._engine.figures()
+        numbers = {d.config.path: d.label.pdskid for d in self._disks if d.in_use and d.registered}
+        told = (
+            io_lines.line(numbers[one.path], one.operations)
+            for one in (counted.disks if counted else ())
+            if one.path in numbers
+        )
+        return NodeFigures(tuple(told))
+
+    def _disk_state(self, disk: OpenDisk) -> DiskState:
+        return replace(disk.state(), smart=self._smart.of(disk.uuid))
 
     def _highest_extent(self) -> int:
         """Tell the highest number of an extent that was ever described on a disk of ours."""

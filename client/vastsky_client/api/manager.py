@@ -7,10 +7,11 @@ from vastsky_client.api.connection import CALL_SECONDS, Connection
 from vastsky_client.api.node_calls import NodeCalls
 from vastsky_client.api.server_calls import ServerCalls
 from vastsky_client.api.volume_calls import VolumeCalls
+from vastsky_client.api.webhook_calls import WebhookCalls
 from vastsky_client.api.work_calls import WorkCalls
 
 
-class Manager(VolumeCalls, ServerCalls, WorkCalls, NodeCalls):
+class Manager(VolumeCalls, ServerCalls, WorkCalls, WebhookCalls, NodeCalls):
     """The managers of a cluster; whichever answers. Made in one thread, used in one thread."""
 
     def __init__(self, access: Access, *, call_seconds: float = CALL_SECONDS) -> None:

@@ -29,7 +29,14 @@ CONVERGING = frozenset(
         "vastsky.maintenance",
     }
 )
-UNTIL_GONE = frozenset({"deleteHeadServer", "deleteStorageServer", "deletePhysicalDisk"})
+UNTIL_GONE = frozenset(
+    {
+        "deleteHeadServer",
+        "deleteStorageServer",
+        "deletePhysicalDisk",
+        "vastsky.removeWebhook",
+    }
+)
 HARMLESS = frozenset(
     {
         "showLogicalVolume",
@@ -40,6 +47,7 @@ HARMLESS = frozenset(
         "shutdownAll",
         "vastsky.clusterInfo",
         "vastsky.showJob",
+        "vastsky.samples",
         "vastsky.capacity",
         "vastsky.planVolume",
         "vastsky.planFailure",
@@ -51,6 +59,7 @@ HARMLESS = frozenset(
         "vastsky.pauseScrubs",
         "vastsky.resumeScrubs",
         "vastsky.revokeToken",
+        "vastsky.testWebhook",
     }
 )
 GONE = errno.ENOENT

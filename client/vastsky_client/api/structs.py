@@ -107,6 +107,19 @@ class EventPage(TypedDict):
     cursor: str
 
 
+class Sample(TypedDict):
+    """What was asked a second in the minutes that begin at `time`; 0.0 ms: none was timed."""
+
+    time: str
+    reads: float
+    writes: float
+    read_bytes: float
+    write_bytes: float
+    read_ms: float
+    write_ms: float
+    queue: float
+
+
 class ReplicaStatus(TypedDict):
     """An element of notifyRebuildMirrorFinished's dexts."""
 
@@ -288,3 +301,17 @@ class Token(TypedDict):
     created_by: str
     last_used: str
     revoked: str
+
+
+class Webhook(TypedDict):
+    """An element of vastsky.listWebhooks."""
+
+    name: str
+    url: str
+    severity: str
+    kinds: list[str]
+    cursor: str
+    sent: str
+    failures: int
+    failing_since: str
+    error: str

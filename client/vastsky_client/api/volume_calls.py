@@ -8,6 +8,7 @@ from vastsky_client.api.structs import (
     Capacity,
     FailurePlan,
     Node,
+    Sample,
     UnequalBlock,
     Volume,
     VolumePlan,
@@ -88,6 +89,25 @@ class VolumeCalls(Calls):
     def force_attach(self, *, hsvrid: int, lvolid: int = 0, lvolname: str = "") -> None:
         """Attach although a replica that cannot be read might be the newest."""
         self._call("vastsky.forceAttach", hsvrid=hsvrid, lvolid=lvolid, lvolname=lvolname)
+
+    def samples(
+        self,
+        *,
+        lvolid: int = 0,
+        hsvrid: int = 0,
+        ssvrid: int = 0,
+        pdskid: int = 0,
+        span: str = "hour",
+    ) -> list[Sample]:
+        """Tell what was asked of a volume, server, disk or the cluster: vastsky.samples."""
+        return self._call(
+            "vastsky.samples",
+            lvolid=lvolid,
+            hsvrid=hsvrid,
+            ssvrid=ssvrid,
+            pdskid=pdskid,
+            span=span,
+        )
 
     def list_logical_volumes(
         self, *, lvolid: int = 0, lvolname: str = "", after: int = 0, limit: int = 0

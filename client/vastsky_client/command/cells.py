@@ -8,7 +8,7 @@ from vastsky_client.trees import STATUS
 
 Row = dict[str, Any]
 BEING = {1: "being attached", 2: "being detached"}
-GB_PER_TB = 1024
+UNIT = 1024
 
 
 def server(row: Row) -> str:
@@ -30,10 +30,24 @@ def attachment(row: Row) -> str:
 
 
 def gb(number: int) -> str:
-    """Write a size."""
-    if number >= 10 * GB_PER_TB:
-        return f"{number / GB_PER_TB:.1f} TB"
-    return f"{number} GB"
+    """Write what the API counts in GB, units of 2^30 bytes, as what they are."""
+    if number >= 10 * UNIT:
+        return f"{number / UNIT:.1f} TiB"
+    return f"{number} GiB"
+
+
+def figure(number: float) -> str:
+    """Write three digits of a number, and all before the point."""
+    return f"{number:.0f}" if number >= 100 or not number else f"{number:.3g}"  # noqa: PLR2004
+
+
+def much(number: float) -> str:
+    """Write how many bytes."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    place = 0
+    while number >= UNIT and place < len(units) - 1:
+        number, place = number / UNIT, place + 1
+    return f"{figure(number)} {units[place]}"
 
 
 def used(row: Row) -> str:

@@ -66,6 +66,10 @@ class Names:
         text = re.sub(r"lvol-[0-9a-f]{8} (?!(?:to|from|of) |$)", "", text)
         return re.sub(r"(?<!\()(hsvr|ssvr)-([0-9a-f]{8})", self._name_of, text)
 
+    def without_ids(self, text: str) -> str:
+        """Write names alone, where the ids stand in a column of their own or are of no use."""
+        return re.sub(r" \((lvol|hsvr|ssvr|pdsk)-[0-9a-f]{8}\)", "", self.instead_of_ids(text))
+
     def _name_of(self, found: re.Match[str]) -> str:
         return self.of(f"{found[1]}id", int(found[2], 16)) or found[0]
 

@@ -1,6 +1,6 @@
 """The table of commands: all nouns, in the order of the help."""
 
-from vastsky_client.command import cluster, events, plans, servers, shells, volumes, work
+from vastsky_client.command import cluster, events, plans, servers, shells, volumes, webhooks, work
 from vastsky_client.command.table import Command, Noun
 
 NOUNS: tuple[Noun, ...] = (
@@ -10,6 +10,7 @@ NOUNS: tuple[Noun, ...] = (
     servers.DISK_NOUN,
     work.JOB,
     events.EVENT,
+    webhooks.WEBHOOK,
     plans.PLAN,
     work.EVACUATION,
     work.MAINTENANCE,

@@ -14,7 +14,7 @@ def plan_volume(session: Session, given: Namespace) -> Any:
     """Tell where a volume would lie."""
     plan = session.ask(
         lambda: session.manager.plan_volume(
-            capacity=given.gb, redundancy=given.redundancy, tags=given.tags
+            capacity=given.gib, redundancy=given.redundancy, tags=given.tags
         )
     )
     return rows.named(session.names, plan)
@@ -76,7 +76,7 @@ PLAN = Noun(
         Command(
             "plan", "volume", "Show where a volume would lie if it were created now.",
             "plan volume 100 --redundancy 2", plan_volume,
-            (words.GB, words.REDUNDANCY, words.TAGS),
+            (words.GIB, words.REDUNDANCY, words.TAGS),
             returns=rows.PlanRow, line=laid, methods=("vastsky.planVolume",),
         ),
         Command(

@@ -14,6 +14,7 @@ from vastsky_client.command.table import COMMON, WAITING, Argument, Command, Nou
 BEGIN, END = "<!-- made of the table of commands, from here -->", "<!-- to here -->"
 KINDS = {
     int: "int",
+    float: "double",
     str: "text",
     bool: "bool",
     dict: "struct",

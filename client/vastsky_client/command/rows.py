@@ -110,6 +110,13 @@ class Secret(TypedDict):
     token: str
 
 
+class SigningSecret(TypedDict):
+    """A webhook that was added, and what its messages are signed with."""
+
+    name: str
+    secret: str
+
+
 class Backup(TypedDict):
     """When the last backup of the database was written."""
 
@@ -139,5 +146,5 @@ def named(names: Names, value: Any) -> Any:
             row[f"{kind[:4]}name"] = names.of(kind, row[kind])
     for text in ("subject", "cause"):
         if text in row:
-            row["about"] = names.instead_of_ids(row[text])
+            row["about"] = names.without_ids(row[text])
     return row

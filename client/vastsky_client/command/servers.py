@@ -102,7 +102,7 @@ def bad_blocks(session: Session, given: Namespace) -> None:
 
 NEW_NAME = Argument("NAME", 'up to 64 of -._a-zA-Z0-9; "": as its host is called')
 ADDRESS = Argument("ADDRESS", "one or two IPv4 addresses", old_words.name, many=True)
-BLOCK = Argument("BLOCK", "the number of a bad block of 1 GB", old_words.whole_number, many=True)
+BLOCK = Argument("BLOCK", "the number of a bad block of 1 GiB", old_words.whole_number, many=True)
 REASON = Argument("--reason", "why, for the audit log", default="")
 
 SERVER = Noun(
@@ -177,7 +177,7 @@ DISK_NOUN = Noun(
             methods=("notifyFailure",),
         ),
         Command(
-            "disk", "bad-blocks", "Take blocks of 1 GB of a disk out of use.",
+            "disk", "bad-blocks", "Take blocks of 1 GiB of a disk out of use.",
             "disk bad-blocks pdsk-0000000a 17 18", bad_blocks, (words.DISK, BLOCK),
             methods=("notifyBadBlocks",),
         ),

@@ -105,7 +105,7 @@ class Session:
             raise
 
     def _title(self, job: Job) -> str:
-        return f"{job['kind']} of {self.names.instead_of_ids(job['subject'])}"
+        return f"{job['kind']} of {self.names.without_ids(job['subject'])}"
 
     def _sleep(self, pause: float, doing: str) -> None:
         if time.monotonic() + pause > self._until:

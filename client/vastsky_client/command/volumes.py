@@ -10,6 +10,7 @@ from vastsky_client.command.names import written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
+SPAN = Argument("--span", "how far back", choices=("hour", "day", "month", "year"), default="hour")
 COLUMNS = (
     Column("NAME", lambda row: row["lvolname"]),
     Column("ID", lambda row: written("lvolid", row["lvolid"])),
@@ -25,6 +26,12 @@ def list_volumes(session: Session, given: Namespace) -> list[Any]:
     """List one volume, or all."""
     which = session.names.volume(given.volume) if given.volume else {}
     return list(rows.named(session.names, session.manager.list_logical_volumes(**which)))
+
+
+def list_samples(session: Session, given: Namespace) -> list[structs.Sample]:
+    """Tell what was asked of one volume."""
+    (volume,) = session.manager.list_logical_volumes(**session.names.volume(given.volume))
+    return session.manager.samples(lvolid=volume["lvolid"], span=given.span)
 
 
 def list_snapshots(session: Session, given: Namespace) -> list[Any]:
@@ -47,7 +54,7 @@ def create_volume(session: Session, given: Namespace) -> rows.Id:
     lvolid = session.patiently(
         lambda again: session.manager.create_logical_volume(
             lvolname=given.name,
-            capacity=given.gb,
+            capacity=given.gib,
             redundancy=given.redundancy,
             tags=given.tags,
             converge=int(given.converge or again),
@@ -112,7 +119,7 @@ def tree(volume: Any) -> str:
     lines = [f"{_name(volume)}, {stored}"]
     offset = 0
     for mirror in node["components"][0]["components"]:
-        lines.append(f"  {offset} to {offset + mirror['capacity']} GB")
+        lines.append(f"  {offset} to {offset + mirror['capacity']} GiB")
         lines += [f"    {_replica(replica)}" for replica in mirror["components"]]
         offset += mirror["capacity"]
     relation = "snapshot of" if node["lvoltype"] == trees.SNAPSHOT else "has the snapshot"
@@ -123,7 +130,7 @@ def _replica(replica: Any) -> str:
     spec = replica["lvolspec"]
     state = cells.sync(replica["mirror_status"])
     disk = written("pdskid", spec["pdskid"])
-    return f"{cells.server(spec):24} {disk} at {spec['offset']} GB  {state}"
+    return f"{cells.server(spec):24} {disk} at {spec['offset']} GiB  {state}"
 
 
 def _name(volume: Any) -> str:
@@ -156,7 +163,7 @@ VOLUME = Noun(
         Command(
             "volume", "create", "Create a volume and print its id.",
             "volume create db 100 --redundancy 2", create_volume,
-            (words.NAME, words.GB, words.REDUNDANCY, words.TAGS, words.CONVERGE),
+            (words.NAME, words.GIB, words.REDUNDANCY, words.TAGS, words.CONVERGE),
             returns=rows.Id, line=made, methods=("createLogicalVolume",), waits=True,
         ),
         Command(
@@ -176,6 +183,23 @@ VOLUME = Noun(
             "Detach a volume, with its snapshots; no head can write to it any more then.",
             "volume detach db", detach_volume, (words.ORIGIN, words.CONVERGE),
             methods=("detachLogicalVolume",), waits=True,
+        ),
+        Command(
+            "volume", "stats",
+            "Tell what was asked of a volume while it was attached, oldest first.",
+            "volume stats db --span day", list_samples, (words.VOLUME, SPAN),
+            returns=list[structs.Sample],
+            columns=(
+                Column("TIME", lambda row: row["time"]),
+                Column("READS/s", lambda row: cells.figure(row["reads"]), right=True),
+                Column("WRITES/s", lambda row: cells.figure(row["writes"]), right=True),
+                Column("READ/s", lambda row: cells.much(row["read_bytes"]), right=True),
+                Column("WRITTEN/s", lambda row: cells.much(row["write_bytes"]), right=True),
+                Column("READ ms", lambda row: cells.figure(row["read_ms"]), right=True),
+                Column("WRITE ms", lambda row: cells.figure(row["write_ms"]), right=True),
+                Column("QUEUE", lambda row: cells.figure(row["queue"]), right=True),
+            ),
+            methods=("vastsky.samples",),
         ),
         Command(
             "volume", "waiting", "List the volumes that wait for storage, longest first.",

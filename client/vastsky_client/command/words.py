@@ -73,7 +73,7 @@ ORIGIN = Argument(
 )
 SNAPSHOT = Argument("SNAPSHOT", "a snapshot: its name, or its id", words.volume, snapshots)
 NAME = Argument("NAME", "up to 64 of -._a-zA-Z0-9; no other volume has it", words.name)
-GB = Argument("GB", "the capacity, in units of 2^30 bytes", words.whole_number)
+GIB = Argument("GIB", "the capacity, in GiB", words.whole_number)
 HEAD = Argument("HEAD", "a head server: its name, that of its host, or its id", words.name, heads)
 STORAGE = Argument(
     "SERVER", "a storage server: its name, that of its host, or its id", words.name, storages

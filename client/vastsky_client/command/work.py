@@ -105,7 +105,7 @@ def scrub(session: Session, given: Namespace) -> Any:
     if not session.wait:
         return rows.named(session.names, session.maybe_follow(last))
     (volume,) = session.manager.list_logical_volumes(**which)
-    mark = f"of {written('lvolid', volume['lvolid'])} "
+    mark = written("lvolid", volume["lvolid"])
     for job in session.manager.list_jobs():
         if job["kind"] == "scrub" and mark in job["subject"]:
             session.follow(job["eventid"])

@@ -1,17 +1,15 @@
-"""`manage.py node add|list|rename|rekey|remove`: the machines that may join, and that joined."""
+"""`manage.py node add|list|rename|rekey|revoke|remove`: machines that may join, or joined."""
 
-import getpass
 from argparse import ArgumentParser
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from inventory import audit
 from inventory.errors import Refused
 from inventory.models import Member
+from inventory.shell_command import ShellCommand
 from vastsky_site.access import members
 
 HOURS = 24
@@ -20,16 +18,12 @@ On the machine, within {hours} h:
 
 vastsky-node join {string} {example}
 """
-EXAMPLES = {
-    "head": "--head",
-    "storage": "--storage --disk /dev/disk/by-id/...",
-    "head,storage": "--head --storage --disk /dev/disk/by-id/...",
-}
 
 
-class Command(BaseCommand):
+class Command(ShellCommand):
     """Invites nodes and keeps the list of them."""
 
+    refusals = (Refused, OSError)
     help = "Invite nodes with join strings; list, rename, re-key and remove them."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,22 +40,18 @@ class Command(BaseCommand):
         rename = what.add_parser("rename", help="call a node otherwise")
         rename.add_argument("name")
         rename.add_argument("new")
+        what.add_parser("revoke", help="let nobody use its join string").add_argument("name")
         what.add_parser("remove", help="refuse a node's calls from now on").add_argument("name")
 
-    def handle(self, *_: Any, **options: Any) -> None:
-        """Do it in the name of whoever is logged in on this machine."""
-        try:
-            with audit.acting_as(f"{getpass.getuser()} at a shell", audit.Way.SYSTEM):
-                self._do(options)
-        except (Refused, OSError) as refusal:
-            raise CommandError(str(refusal)) from None
-
-    def _do(self, options: dict[str, Any]) -> None:
+    def perform(self, options: dict[str, Any]) -> None:
+        """Do the one that was asked for."""
         match options["what"]:
             case "add" | "rekey":
                 self._invite(options)
             case "rename":
                 members.rename(options["name"], options["new"])
+            case "revoke":
+                members.revoke_invitation(options["name"])
             case "remove":
                 members.remove(options["name"])
             case _:
@@ -75,7 +65,7 @@ class Command(BaseCommand):
             string = members.invite(name, options["roles"], urls, valid)
         else:
             string = members.rekey(name, urls, valid)
-        example = EXAMPLES[members.find(name).roles]
+        example = members.EXAMPLES[members.find(name).roles]
         self.stdout.write(TOLD.format(hours=hours, string=string, example=example))
 
 

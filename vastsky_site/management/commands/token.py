@@ -1,18 +1,14 @@
 """`manage.py token create|list|revoke`: the tokens with which programs call the API."""
 
-import getpass
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
-
-from inventory import audit
-from inventory.errors import Refused
+from inventory.shell_command import ShellCommand
 from vastsky_site.access import tokens
 from vastsky_site.models import ApiToken
 
 
-class Command(BaseCommand):
+class Command(ShellCommand):
     """Makes, lists and revokes API tokens."""
 
     help = "Make, list and revoke API tokens. A token is shown once, when it is made."
@@ -29,15 +25,8 @@ class Command(BaseCommand):
         revoke = what.add_parser("revoke", help="refuse a token from now on")
         revoke.add_argument("name")
 
-    def handle(self, *_: Any, **options: Any) -> None:
-        """Do it in the name of whoever is logged in on this machine."""
-        try:
-            with audit.acting_as(f"{getpass.getuser()} at a shell", audit.Way.SYSTEM):
-                self._do(options)
-        except Refused as refusal:
-            raise CommandError(str(refusal)) from None
-
-    def _do(self, options: dict[str, Any]) -> None:
+    def perform(self, options: dict[str, Any]) -> None:
+        """Do the one that was asked for."""
         match options["what"]:
             case "create":
                 about = {name: options[name] for name in ("name", "role", "head", "storage")}

@@ -1,5 +1,6 @@
 """Numbers and times as people read them."""
 
+import re
 from datetime import datetime
 
 from django.utils import timezone
@@ -11,15 +12,22 @@ from inventory import clock as cluster_clock
 NOTHING = "\N{EN DASH}"
 """What is shown where there is nothing to show."""
 
-TB = 1024
+NAMED = re.compile(r"\b(lvol-[0-9a-f]{8}) (?!(?:to|from|of|on|at)\b)(\S+)")
+"""A volume's id with its name behind it, as the subjects of an older version's jobs have it."""
+
+STEP = 1024
+FEW = 10
+"""GiB of which tenths are told."""
 STEPS = ((86400 * 365, "y"), (86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def size(gb: float) -> str:
-    """Write whole or fractional GB, from a TB on as TB."""
-    if gb >= TB:
-        return f"{gb / TB:.1f} TB"
-    return f"{gb:.0f} GB" if gb >= 1 or not gb else f"{gb * 1024:.0f} MB"
+    """Write what the API counts in GB, units of 2^30 bytes, as what they are."""
+    if gb >= STEP:
+        return f"{gb / STEP:.1f} TiB"
+    if gb < 1 and gb:
+        return f"{gb * STEP:.0f} MiB"
+    return f"{gb:.1f} GiB" if gb < FEW and gb % 1 else f"{gb:.0f} GiB"
 
 
 def span(seconds: float) -> str:
@@ -43,6 +51,11 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(max(0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes:02}:{rest:02}"
+
+
+def named_first(subject: str) -> str:
+    """Write what a job is about as people call it: names before ids."""
+    return NAMED.sub(r"\2 (\1)", subject)
 
 
 def ago(moment: datetime | None) -> str:

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory import clock
-from inventory.models import EventEntry, Extent, Priority
+from inventory.models import USABLE, EventEntry, Extent, Priority
 from volumes.models import Attachment, Job, LogicalVolume, Replica
 from volumes.reports.activity import Activity
 
@@ -104,9 +104,16 @@ def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     return Pill(SILENT, WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
 
 
-def place_pill(priority: int, silent_since: datetime | None, care: Job | None) -> Pill:
-    """Show a storage server or a disk, with the maintenance or evacuation that it is in."""
+def place_pill(
+    priority: int, silent_since: datetime | None, care: Job | None, rebuilds: int = 0
+) -> Pill:
+    """Show a storage server or a disk, with the maintenance, evacuation or recovery it is in."""
     known = server_pill(priority, silent_since)
+    if care is None and rebuilds and known in {PRIORITIES[good] for good in USABLE}:
+        copied = (
+            f"{rebuilds} {'replica is' if rebuilds == 1 else 'replicas are'} being copied to it"
+        )
+        return Pill(f"{known.text}, recovering", BUSY, f"{copied}; {known.title}")
     if care is None:
         return DRAINED if priority == Priority.EVACUATE else known
     if known.tone in {BAD, IDLE} or known.text == SILENT:

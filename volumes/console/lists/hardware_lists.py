@@ -18,8 +18,10 @@ from volumes.console.frame.cells import link, named, used_bar
 from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
 from volumes.console.frame.pills import EXTENTS, Pill, place_pill, server_pill
+from volumes.console.frame.spark import spark
+from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
-from volumes.console.pages import hardware_pages
+from volumes.console.pages import charts, hardware_pages
 from volumes.models import Attachment
 from volumes.reports import capacity, care, networks, tree
 
@@ -60,7 +62,7 @@ class ServerList(Listing):
     def server(self, row: HeadServer | StorageServer) -> SafeString:
         return named(row.label, " · ".join(filter(None, (row.site, row.rack))))
 
-    @admin.display(description="State", ordering="priority")
+    @admin.display(description="State", ordering=orders.HEAD_HEALTH)
     def state(self, row: HeadServer | StorageServer) -> Pill:
         return server_pill(row.priority, row.silent_since)
 
@@ -70,6 +72,10 @@ class ServerList(Listing):
         shown = format_html_join("", "<span>{}</span>", ((address_states.of(row),) for row in rows))
         return format_html('<span class="vs-doors">{}</span>', shown)
 
+    @admin.display(description="Requests, last hour")
+    def busy(self, row: Any) -> SafeString | str:
+        return spark(row.spark)
+
     @admin.display(description="Last answer", ordering="last_answer")
     def answered(self, row: HeadServer | StorageServer) -> SafeString:
         return lasting(row.last_answer)
@@ -78,7 +84,7 @@ class ServerList(Listing):
 class HeadList(ServerList):
     """Head servers with what is attached there."""
 
-    list_display = ("server", "state", "networks", "volumes", "resync", "answered")
+    list_display = ("server", "state", "networks", "volumes", "busy", "resync", "answered")
     list_filter = ("priority", BySilence)
     actions = (
         previewed("fail-head", "Declare failed ...", ADMINISTER),
@@ -89,13 +95,15 @@ class HeadList(ServerList):
         attached = Attachment.objects.filter(head__in=rows).values_list("head")
         counts = dict(attached.annotate(Count("pk")).order_by())
         rebuilds = tree.rebuilds_by_head()
+        sparks = charts.sparks(charts.Kind.HEAD, [row.pk for row in rows])
         for row in rows:
+            row.spark = sparks.get(row.pk)
             row.volume_count, row.rebuilds = counts.get(row.pk, 0), rebuilds.get(row.pk, 0)
 
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return hardware_pages.show_head(request, object_id)
 
-    @admin.display(description="Attached volumes")
+    @admin.display(description="Attached volumes", ordering=orders.HEAD_VOLUMES)
     def volumes(self, row: Any) -> int:
         return int(row.volume_count)
 
@@ -107,7 +115,16 @@ class HeadList(ServerList):
 class StorageList(ServerList):
     """Storage servers with the room on their disks."""
 
-    list_display = ("server", "state", "networks", "disk_count", "usage", "resync", "answered")
+    list_display = (
+        "server",
+        "state",
+        "networks",
+        "disk_count",
+        "usage",
+        "busy",
+        "resync",
+        "answered",
+    )
     list_filter = ("priority", BySilence, "site", "rack")
     actions = (
         previewed("evacuate-storage", "Evacuate ...", ADMINISTER),
@@ -121,7 +138,9 @@ class StorageList(ServerList):
         counts = dict(disks.annotate(Count("pk")).order_by())
         sums = capacity.of_servers()
         rebuilds, cared = tree.rebuilds_by_storage(), care.under_way()
+        sparks = charts.sparks(charts.Kind.STORAGE, [row.pk for row in rows])
         for row in rows:
+            row.spark = sparks.get(row.pk)
             row.disk_number = counts.get(row.pk, 0)
             row.sums = sums.get(row.pk, capacity.NO_ROOM)
             row.care = care.of_server(cared, row.pk)
@@ -130,17 +149,17 @@ class StorageList(ServerList):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return hardware_pages.show_storage(request, object_id)
 
-    @admin.display(description="Disks")
+    @admin.display(description="Disks", ordering=orders.STORAGE_DISKS)
     def disk_count(self, row: Any) -> int:
         return int(row.disk_number)
 
-    @admin.display(description="Used")
+    @admin.display(description="Used", ordering=orders.STORAGE_USED)
     def usage(self, row: Any) -> SafeString:
         return used_bar(row.sums.capacity, row.sums.free, row.sums.allocatable)
 
-    @admin.display(description="State", ordering="priority")
+    @admin.display(description="State", ordering=orders.STORAGE_HEALTH)
     def state(self, row: Any) -> Pill:
-        return place_pill(row.priority, row.silent_since, row.care)
+        return place_pill(row.priority, row.silent_since, row.care, row.rebuilds)
 
     @admin.display(description="Resync")
     def resync(self, row: Any) -> int:
@@ -177,15 +196,15 @@ class DiskList(Listing):
     def disk(self, row: Disk) -> SafeString:
         return named(str(row), size(row.capacity_gb))
 
-    @admin.display(description="State", ordering="priority")
+    @admin.display(description="State", ordering=orders.DISK_HEALTH)
     def state(self, row: Any) -> Pill:
-        return place_pill(row.priority, None, row.care)
+        return place_pill(row.priority, None, row.care, row.rebuilds)
 
-    @admin.display(description="Server", ordering="server")
+    @admin.display(description="Server", ordering="server__name")
     def on_server(self, row: Disk) -> SafeString | str:
         return link(row.server, row.server.label)
 
-    @admin.display(description="Used")
+    @admin.display(description="Used", ordering=orders.DISK_USED)
     def usage(self, row: Any) -> SafeString:
         return used_bar(row.room.capacity, row.room.free)
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 
 from inventory import clock
 from volumes.console.frame.cells import bar, named
-from volumes.console.frame.formats import NOTHING, since, span
+from volumes.console.frame.formats import NOTHING, named_first, since, span
 from volumes.console.frame.permissions import Right
 from volumes.console.frame.pills import Pill
 from volumes.console.lists.listing import Listing, previewed
@@ -65,7 +65,7 @@ class JobList(Listing):
 
     @admin.display(description="About", ordering="subject")
     def about(self, row: Job) -> str:
-        return row.subject
+        return named_first(row.subject)
 
     @admin.display(description="Progress")
     def share(self, row: Job) -> SafeString | str:

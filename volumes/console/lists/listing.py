@@ -1,6 +1,5 @@
 """What all lists of the console have in common: nothing is edited, every action is previewed."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -15,13 +14,11 @@ from django.urls import reverse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
-from inventory.ids import LAST
 from volumes.console.frame.page import is_asked_by_page, number
 from volumes.console.frame.permissions import Right, may
+from volumes.reports import search
 
 PER_PAGE = 50
-AN_ID = re.compile(r"(?:[a-z]{4}-)?([0-9a-fA-F]{1,8})")
-"""lvol-0000001f, or 0000001f."""
 
 
 class Listing(ModelAdmin):
@@ -64,9 +61,8 @@ class Listing(ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         """Find by text, or by the id as it is shown everywhere."""
         found, doubles = super().get_search_results(request, queryset, search_term)
-        an_id = AN_ID.fullmatch(search_term.strip())
-        if an_id and int(an_id[1], 16) <= LAST:
-            found = found | queryset.filter(pk=int(an_id[1], 16))
+        if numbers := search.read(search_term).numbers:
+            found = found | queryset.filter(pk__in=numbers)
         return found, doubles
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
@@ -94,6 +90,10 @@ class Listing(ModelAdmin):
 class PreparedList(ChangeList):
     """Reads a page of rows and then, at once, what its columns need."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = str(self.opts.verbose_name_plural).capitalize()
+
     def get_results(self, request: HttpRequest) -> None:
         try:
             super().get_results(request)
@@ -112,6 +112,11 @@ def previewed(verb: str, title: str, right: Right = Right.OPERATE) -> Callable[.
 
     @admin.action(description=title, permissions=[right.value])
     def go(_: Any, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse:
+        if request.POST.get("select_across") == "1":
+            query = urlencode(
+                [("match", request.GET.urlencode()), ("back", request.get_full_path())]
+            )
+            return HttpResponseRedirect(f"{reverse('console:act-on-all', args=[verb])}?{query}")
         chosen = [("on", pk) for pk in rows.order_by("pk").values_list("pk", flat=True)]
         query = urlencode([*chosen, ("back", request.get_full_path())])
         return HttpResponseRedirect(f"{reverse('console:act', args=[verb])}?{query}")

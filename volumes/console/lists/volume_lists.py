@@ -20,8 +20,10 @@ from volumes.console.frame.pills import (
     activity_pills,
     protection_pill,
 )
+from volumes.console.frame.spark import spark
+from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
-from volumes.console.pages import volume_page
+from volumes.console.pages import charts, volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
 from volumes.reports import activity, protection
 from volumes.reports.activity import Activity
@@ -156,11 +158,21 @@ class ByKind(admin.SimpleListFilter):
 class VolumeList(Listing):
     """Volumes with their protection and where they are attached."""
 
-    list_display = ("name_and_id", "replicas", "attached", "where", "gb", "snapshot_of", "made")
+    list_display = (
+        "name_and_id",
+        "replicas",
+        "attached",
+        "where",
+        "busy",
+        "gb",
+        "snapshot_of",
+        "made",
+    )
     list_filter = (ByReplicas, ByState, ByActivity, ByLoss, ByKind, "redundancy")
     list_select_related = ("attachment__head", "origin__attachment__head")
     search_fields = ("name",)
     ordering = ("pk",)
+    list_disable_select_all = False
     actions = (
         previewed("attach", "Attach ..."),
         previewed("detach", "Detach ..."),
@@ -170,7 +182,9 @@ class VolumeList(Listing):
     def prepare(self, rows: Sequence[Any]) -> None:
         volumes = [row.pk for row in rows]
         weak, done = protection.weak_volumes(volumes), activity.of_volumes(volumes)
+        sparks = charts.sparks(charts.Kind.VOLUME, volumes)
         for row in rows:
+            row.spark = sparks.get(row.pk)
             row.activities = activity_pills(done.get(row.pk, []), whole=row.pk not in weak)
             row.fewest = weak[row.pk].fewest if row.pk in weak else row.redundancy
 
@@ -181,11 +195,11 @@ class VolumeList(Listing):
     def name_and_id(self, row: LogicalVolume) -> SafeString:
         return named(row.name, row)
 
-    @admin.display(description="Good replicas")
+    @admin.display(description="Good replicas", ordering=orders.PROTECTION)
     def replicas(self, row: Any) -> Pill:
         return protection_pill(row, row.fewest)
 
-    @admin.display(description="State")
+    @admin.display(description="State", ordering=orders.ATTACHED)
     def attached(self, row: Any) -> SafeString:
         attached = _attachment(row)
         state = ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
@@ -194,10 +208,14 @@ class VolumeList(Listing):
         shown = [(state,), *((pill,) for pill in row.activities)]
         return format_html('<span class="vs-doors">{}</span>', format_html_join("", "{}", shown))
 
-    @admin.display(description="Head server")
+    @admin.display(description="Head server", ordering=orders.HEAD)
     def where(self, row: LogicalVolume) -> SafeString | str:
         attached = _attachment(row)
         return link(attached.head, attached.head.label) if attached else NOTHING
+
+    @admin.display(description="Requests, last hour")
+    def busy(self, row: Any) -> SafeString | str:
+        return spark(row.spark)
 
     @admin.display(description="Capacity", ordering="capacity_gb")
     def gb(self, row: LogicalVolume) -> str:

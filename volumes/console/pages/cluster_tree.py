@@ -100,7 +100,12 @@ def _storages() -> list[ServerLine]:
     return [
         ServerLine(
             row,
-            place_pill(row.priority, row.silent_since, care.of_server(cared, row.pk)),
+            place_pill(
+                row.priority,
+                row.silent_since,
+                care.of_server(cared, row.pk),
+                rebuilds.get(row.pk, 0),
+            ),
             answering.get(row.pk, []),
             counts.get(row.pk, 0),
             rebuilds.get(row.pk, 0),

@@ -34,7 +34,7 @@ class VolumeForm(forms.Form):
         min_value=volumes.CAPACITY_GB[0],
         max_value=volumes.CAPACITY_GB[-1],
         initial=10,
-        label="Capacity in GB",
+        label="Capacity in GiB",
         widget=UnfoldAdminIntegerFieldWidget,
     )
     redundancy = forms.IntegerField(

@@ -9,7 +9,15 @@ from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from inventory.models import Disk, EventEntry, Extent, HeadServer, Priority, StorageServer
+from inventory.models import (
+    Disk,
+    DiskHealth,
+    EventEntry,
+    Extent,
+    HeadServer,
+    Priority,
+    StorageServer,
+)
 from volumes.console.frame import address_states, gone
 from volumes.console.frame.formats import span
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
@@ -129,7 +137,12 @@ def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
     return [
         DiskLine(
             row,
-            place_pill(row.priority, None, care.of_disk(cared, row.pk, row.server_id)),
+            place_pill(
+                row.priority,
+                None,
+                care.of_disk(cared, row.pk, row.server_id),
+                rebuilds.get(row.pk, 0),
+            ),
             usages.get(row.pk, capacity.Usage()),
             rebuilds.get(row.pk, 0),
         )
@@ -174,7 +187,12 @@ def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
     return {
         "server": server,
         "first_step": _first_step(server),
-        "pill": place_pill(server.priority, server.silent_since, care.of_server(cared, server.pk)),
+        "pill": place_pill(
+            server.priority,
+            server.silent_since,
+            care.of_server(cared, server.pk),
+            tree.rebuilds_by_storage().get(server.pk, 0),
+        ),
         "doors": [address_states.of(row) for row in server.addresses.order_by("position")],
         "replicas": [(REPLICAS[Replica.Status(status)], count) for status, count in counts],
         "news": job_page.news(request, Q(server=server)),
@@ -189,11 +207,17 @@ def _disk(request: HttpRequest, disk: Disk) -> dict[str, Any]:
     cared, server = care.under_way(), disk.server
     return {
         "disk": disk,
-        "pill": place_pill(disk.priority, None, care.of_disk(cared, disk.pk, server.pk)),
+        "pill": place_pill(
+            disk.priority,
+            None,
+            care.of_disk(cared, disk.pk, server.pk),
+            tree.rebuilds_by_disk().get(disk.pk, 0),
+        ),
         "server_state": place_pill(
             server.priority, server.silent_since, care.of_server(cared, server.pk)
         ),
         "usage": capacity.of_disks([disk.pk]).get(disk.pk, capacity.Usage()),
+        "smart": _smart(disk),
         "news": job_page.news(request, Q(disk=disk)),
         "jobs": _open_jobs(Q(extent__disk=disk)),
         "buttons": run.buttons(request, disk),
@@ -241,3 +265,21 @@ def _cell(
 def _open_jobs(which: Q) -> list[JobSummary]:
     jobs = Job.objects.filter(which, state=Job.State.OPEN).select_related("mirror")
     return lines(jobs.order_by("-started", "urgency", "pk")[:SHOWN])
+
+
+def _smart(disk: Disk) -> str:
+    """Say in a row what a disk says of itself; "" where it says nothing."""
+    row = DiskHealth.objects.filter(disk=disk).first()
+    if row is None:
+        return ""
+    verdict = {True: "passed", False: "about to fail", None: ""}[row.passed]
+    told = [
+        (row.temperature, "{} °C"),
+        (row.reallocated, "{} sectors reallocated"),
+        (row.pending, "{} pending"),
+        (row.wear, "{} % worn"),
+    ]
+    return ", ".join(
+        [verdict] * bool(verdict)
+        + [text.format(value) for value, text in told if value is not None]
+    )

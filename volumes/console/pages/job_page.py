@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from inventory import clock
 from volumes.console.frame import gone
+from volumes.console.frame.formats import named_first
 from volumes.console.frame.page import ENOUGH, fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import Pill, job_pill
-from volumes.console.verbs import run
+from volumes.console.verbs import many, run
 from volumes.console.verbs.run import Button
 from volumes.models import Job
 from volumes.reports import progress
@@ -41,7 +42,8 @@ class JobSummary:
     @property
     def title(self) -> str:
         """Say what it does, to what."""
-        return f"{NOUNS.get(self.job.kind, self.job.kind).capitalize()} of {self.job.subject}"
+        noun = NOUNS.get(self.job.kind, self.job.kind).capitalize()
+        return f"{noun} of {named_first(self.job.subject)}"
 
     @property
     def percent_text(self) -> str:
@@ -129,4 +131,5 @@ def _context(request: HttpRequest, job: Job) -> dict[str, object]:
         "is_cut": len(latest) > STORY,
         "buttons": run.buttons(request, job),
         "is_over": over,
+        "batch": many.shown(job) if job.kind == Job.Kind.BATCH else None,
     }

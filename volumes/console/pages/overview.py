@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Count, QuerySet
@@ -25,16 +25,20 @@ from volumes.console.frame.pills import (
     WARN,
     Pill,
 )
+from volumes.console.pages import first_run
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import activity, capacity, care, progress, protection, verdict
+from volumes.reports import activity, capacity, care, problems, progress, protection, verdict
 from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
+from volumes.reports.shared import Shared
 from volumes.reports.verdict import Verdict
 
 SHOWN = 6
 VOLUMES = "admin:volumes_logicalvolume_changelist"
 JOBS = "admin:volumes_job_changelist"
+State = Attachment.State
+SHOWN_STATES = (State.ERROR, State.BINDING, State.UNBINDING, State.BOUND)
 VERDICTS = {
     Verdict.SAFE: (OK, "All data is safe"),
     Verdict.ATTENTION: (WARN, "Data is safe, something needs attention"),
@@ -71,17 +75,64 @@ class Tally:
     url: str
 
 
+@dataclass(frozen=True, slots=True)
+class Population:
+    """All of a kind by state; `also` are states that some of them are in besides."""
+
+    title: str
+    url: str
+    tallies: list[Tally]
+    also: list[Tally] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Count all of them."""
+        return sum(tally.count for tally in self.tallies)
+
+    @property
+    def shares(self) -> list[tuple[str, float]]:
+        """List the parts of a bar: a tone and its percents."""
+        return [(tally.pill.tone, 100 * tally.count / self.total) for tally in self.tallies]
+
+
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what the first page shows to the admin's own context."""
     allowed = may(request.user, Right.VIEW)
-    return {**context, "title": "Overview", "allowed": allowed, **(_context() if allowed else {})}
+    shown = _shown(request) if allowed else {}
+    return {**context, "title": "Overview", "allowed": allowed, **shown}
 
 
 @viewing
 @part_of("admin:index")
 def live(request: HttpRequest) -> HttpResponse:
     """Show the first page's content anew."""
-    return fragment(request, "console/overview_live.html", **_context())
+    return fragment(request, "console/overview_live.html", **_shown(request))
+
+
+@viewing
+@part_of("console:problems")
+def badge_live(request: HttpRequest) -> HttpResponse:
+    """Count the problems that nobody has acknowledged, for the sidebar of any page."""
+    return fragment(request, "console/badge.html", badge=_badge(ANSWER.get()["problem_count"]))
+
+
+def badge(request: HttpRequest) -> str:
+    """Mark the sidebar's entry as well as is known at once; `badge_live` tells the number."""
+    if not may(request.user, Right.VIEW):
+        return ""
+    if (known := ANSWER.last()) is not None:
+        return _badge(known["problem_count"])
+    return "!" if problems.is_anything_wrong() else ""
+
+
+def _badge(count: int) -> str:
+    return str(count) if count else ""
+
+
+def _shown(request: HttpRequest) -> dict[str, Any]:
+    """Give what all see, and while there is no volume the steps to one, which are the asker's."""
+    answer = ANSWER.get()
+    return answer if answer["histogram"] else {**answer, **first_run.context(request)}
 
 
 def _context() -> dict[str, Any]:
@@ -91,22 +142,19 @@ def _context() -> dict[str, Any]:
     work = progress.open_jobs()
     usage = capacity.of_cluster()
     resting = care.in_maintenance(care.under_way())
-    storages = _by_priority(StorageServer.objects.all(), "inventory_storageserver", resting.servers)
-    heads = _by_priority(HeadServer.objects.all(), "inventory_headserver")
+    storages = _by_priority(
+        "Storage servers", StorageServer.objects.all(), "inventory_storageserver", resting.servers
+    )
+    heads = _by_priority("Head servers", HeadServer.objects.all(), "inventory_headserver")
+    disks = _by_priority("Disks", Disk.objects.all(), "inventory_disk", resting.disks)
     return {
-        "is_empty": not storages and not heads,
+        "is_empty": not storages.total and not heads.total,
         "verdict": _verdict(weak, found.wrong, rebuild),
         "problem_count": len(found.told),
         "known_count": len(found.known),
         "usage": usage,
         "histogram": _histogram(weak),
-        "states": [
-            [("Storage servers", storages), ("Head servers", heads)],
-            [
-                ("Disks", _by_priority(Disk.objects.all(), "inventory_disk", resting.disks)),
-                ("Volumes", _by_attachment()),
-            ],
-        ],
+        "populations": [_by_attachment(), storages, disks, heads],
         "rebuild": rebuild,
         "shred": shred,
         "running": lines(work[:SHOWN]),
@@ -114,6 +162,10 @@ def _context() -> dict[str, Any]:
         "ended": lines(Job.objects.exclude(finished=None).order_by("-finished")[:SHOWN]),
         "now": timezone.now(),
     }
+
+
+ANSWER = Shared(_context)
+"""What all see who may look: no part of it depends on who asks."""
 
 
 # -- the verdict ----------------------------------------------------------------------------------
@@ -177,7 +229,9 @@ def _of_replicas(replicas: int) -> Pill:
     return Pill("one replica" if replicas else "no replica", BAD)
 
 
-def _by_priority(rows: QuerySet[Any], name: str, resting: Collection[int] = ()) -> list[Tally]:
+def _by_priority(
+    title: str, rows: QuerySet[Any], name: str, resting: Collection[int] = ()
+) -> Population:
     """Servers or disks by state; those in maintenance are none of the others."""
     others = rows.exclude(pk__in=resting)
     counts = others.values_list("priority").annotate(Count("pk")).order_by("priority")
@@ -187,10 +241,12 @@ def _by_priority(rows: QuerySet[Any], name: str, resting: Collection[int] = ()) 
         for priority, count in counts
     ]
     jobs = f"{reverse(JOBS)}?state__exact=open&kind__exact=maintenance"
-    return [*found, Tally(MAINTENANCE, len(resting), jobs)] if resting else found
+    if resting:
+        found.append(Tally(MAINTENANCE, len(resting), jobs))
+    return Population(title, url, found)
 
 
-def _by_attachment() -> list[Tally]:
+def _by_attachment() -> Population:
     """Groups by attachment; a snapshot goes with its origin and is not counted."""
     rows = Attachment.objects.values_list("state").annotate(Count("pk")).order_by("state")
     counts = dict(rows)
@@ -198,18 +254,22 @@ def _by_attachment() -> list[Tally]:
         count=Count("pk"), waiting=Count("waiting_since")
     )
     detached = all_of_them["count"] - sum(counts.values())
-    volumes = f"{reverse(VOLUMES)}?kind=volume&attached="
-    found = [Tally(ATTACHMENTS[""], detached, f"{volumes}no")] if detached else []
-    found += [
-        Tally(ATTACHMENTS[Attachment.State(state)], count, f"{volumes}{state}")
-        for state, count in counts.items()
+    volumes = f"{reverse(VOLUMES)}?kind=volume"
+    found = [
+        Tally(ATTACHMENTS[Attachment.State(state)], counts[state], f"{volumes}&attached={state}")
+        for state in SHOWN_STATES
+        if counts.get(state)
     ]
+    if detached:
+        found.append(Tally(ATTACHMENTS[""], detached, f"{volumes}&attached=no"))
     doing = f"{reverse(VOLUMES)}?doing="
+    also = []
     if waiting := all_of_them["waiting"]:
-        found.append(Tally(WAITING, waiting, f"{doing}waiting"))
+        also.append(Tally(WAITING, waiting, f"{doing}waiting"))
     counted = activity.count_volumes()
-    return found + [
+    also += [
         Tally(ACTIVITIES[one], counted[one], f"{doing}{one.name.lower()}")
         for one in activity.Activity
         if counted[one]
     ]
+    return Population("Volumes", volumes, found, also)

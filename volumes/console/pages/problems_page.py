@@ -18,6 +18,7 @@ from volumes import acknowledgements
 from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.permissions import Right, may
 from volumes.console.frame.pills import BAD, WARN, Pill
+from volumes.console.pages import overview
 from volumes.console.verbs import run
 from volumes.console.verbs.verb import Verb
 from volumes.reports import problems
@@ -127,6 +128,7 @@ def acknowledge(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         title = card.problem.title
         acknowledgements.acknowledge(key=key, title=title, risk=card.risk, **form.cleaned_data)
+        overview.ANSWER.forget()
         return redirect("console:problems")
     return page(request, "console/acknowledge.html", "Acknowledge", card=card, form=form)
 
@@ -139,6 +141,7 @@ def tell_again(request: HttpRequest) -> HttpResponse:
         raise PermissionDenied
     try:
         acknowledgements.tell_again(request.POST.get("key", ""))
+        overview.ANSWER.forget()
     except Refused as refusal:
         messages.error(request, str(refusal))
     return redirect("console:problems")
@@ -174,10 +177,3 @@ def _suffering(victims: Victims, key: str) -> Suffering:
     name, which = MANY.get(victims.kind, ("", ""))
     url = reverse(name) + which.format(key) if name and victims.count > len(rows) else ""
     return Suffering(RISKS[victims.risk], victims, rows, url)
-
-
-def badge(request: HttpRequest) -> str:
-    """Mark the sidebar's entry on every page while something is wrong."""
-    if not may(request.user, Right.VIEW):
-        return ""
-    return "!" if problems.is_anything_wrong() else ""

@@ -1,4 +1,4 @@
-"""A volume's page: the layers that showLogicalVolume tells, alive."""
+"""A volume's page, in the order of questions: is it well, who uses it, how, what can be done."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from volumes.console.frame.pills import (
     protection_pill,
     replicas_pill,
 )
-from volumes.console.pages import events_here, job_page, scrub_page
+from volumes.console.pages import events_here, job_page, scrub_page, snapshot_tree, volume_use
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -30,6 +30,8 @@ from volumes.reports.tree import MirrorReplicaRow
 
 PART = 64
 """Mirrors shown at once; a volume has more only where free space was fragmented."""
+WEAK_SHOWN = 12
+"""Mirrors that lack replicas, on the page itself."""
 JOBS_SHOWN = 12
 
 
@@ -64,6 +66,7 @@ class MirrorLine:
     id: int
     offset_gb: int
     size_gb: int
+    good: int
     pill: Pill
     replicas: list[ReplicaLine]
     job: Job | None
@@ -93,6 +96,25 @@ def live(request: HttpRequest, volume_id: int) -> HttpResponse:
     return fragment(request, "console/volume_live.html", **_context(request, volume))
 
 
+@viewing
+@part_of("admin:volumes_logicalvolume_change")
+def layers(request: HttpRequest, volume_id: int) -> HttpResponse:
+    """Show all mirrors of a volume, a part at a time, once somebody unfolds them."""
+    volume = _find(volume_id)
+    if volume is None:
+        return gone.tell(request, LogicalVolume, volume_id)
+    mirrors = _mirrors(volume)
+    part = max(0, number(request.GET.get("part", "0")))
+    return fragment(
+        request,
+        "console/volume_layers.html",
+        volume=volume,
+        mirrors=mirrors[part * PART : (part + 1) * PART],
+        part=part,
+        parts=range(-(-len(mirrors) // PART)),
+    )
+
+
 def lead_from_attachment(object_id: str) -> HttpResponse:
     """Lead from an attachment to its volume."""
     attached = get_object_or_404(Attachment, pk=number(object_id))
@@ -120,14 +142,16 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
     attached = Attachment.objects.filter(volume=group).select_related("head").first()
     weak = protection.weak_volumes([volume.pk]).get(volume.pk)
     mirrors = _mirrors(volume)
-    part = max(0, number(request.GET.get("part", "0")))
-    shown = mirrors[part * PART : (part + 1) * PART]
+    lacking = sorted(
+        (mirror for mirror in mirrors if mirror.good < volume.redundancy),
+        key=lambda mirror: (mirror.good, mirror.offset_gb),
+    )
+    family = snapshot_tree.of_group(group)
     return {
         "buttons": run.buttons(request, volume),
         "news": job_page.news(request, Q(volume=group, kind__in=Job.EXCLUSIVE)),
         "volume": volume,
         "origin": volume.origin,
-        "snapshots": list(volume.snapshots.order_by("pk")),
         "attached": attached,
         "state": ATTACHMENTS[Attachment.State(attached.state) if attached else ""],
         "waiting": WAITING if attached and volume.waiting_since else None,
@@ -135,11 +159,12 @@ def _context(request: HttpRequest, volume: LogicalVolume) -> dict[str, Any]:
             activity.of_volumes([volume.pk]).get(volume.pk, []), whole=weak is None
         ),
         "replicas": protection_pill(volume, weak.fewest if weak else volume.redundancy),
-        "weak": weak,
-        "mirrors": shown,
+        "use": volume_use.of(volume, attached, family.shown(volume.pk)),
+        "family": family,
         "mirror_count": len(mirrors),
-        "part": part,
-        "parts": range(-(-len(mirrors) // PART)),
+        "whole_count": len(mirrors) - len(lacking),
+        "lacking": lacking[:WEAK_SHOWN],
+        "lacking_count": len(lacking),
         "scrub": scrub_page.of_volume(volume),
         "jobs": _jobs(group),
         "events": events_here.about(EventEntry.Object.VOLUME, volume.pk),
@@ -175,7 +200,7 @@ def _mirror(
     replicas = list(_replicas(rows, job))
     good = sum(replica.row.status in GOOD for replica in replicas)
     pill = replicas_pill(good, redundancy)
-    return MirrorLine(mirror_id, offset_gb, rows[0].mirror_gb, pill, replicas, job)
+    return MirrorLine(mirror_id, offset_gb, rows[0].mirror_gb, good, pill, replicas, job)
 
 
 def _replicas(rows: Iterable[MirrorReplicaRow], job: Job | None) -> Iterable[ReplicaLine]:

@@ -102,7 +102,7 @@ def of_evacuation(rows: Rows) -> list[str]:
     said = []
     for row in rows[:PLANNED]:
         plan = drain.plan_evacuation(row)
-        said.append(f"{row}: {plan.replicas} replicas, {plan.gb} GB, move elsewhere.")
+        said.append(f"{row}: {plan.replicas} replicas, {plan.gb} GiB, move elsewhere.")
         if plan.stuck:
             said.append(f"{row}: {plan.stuck} replicas have no other place now: {plan.reason}")
     if len(rows) > PLANNED:

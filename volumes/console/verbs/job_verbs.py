@@ -11,6 +11,7 @@ CANCELABLE = (
     Job.Kind.EVACUATE,
     Job.Kind.SCRUB,
     Job.Kind.MEND,
+    Job.Kind.BATCH,
 )
 FORCEABLE = (Job.Kind.ATTACH, Job.Kind.DETACH, Job.Kind.REBUILD)
 FORCED = {

@@ -69,7 +69,7 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
     }
     context["mistyped"] = request.method == "POST" and not typed_right
     context["hits"] = wanted.hits(willing) if willing else []
-    context |= {"verb": wanted, "form": form, "back": _back(request, wanted)}
+    context |= {"verb": wanted, "form": form, "back": back_of(request, wanted)}
     return page(request, "console/act.html", wanted.title, **context)
 
 
@@ -150,7 +150,7 @@ def _perform(request: HttpRequest, verb: Verb, rows: list[Any], wish: Wish) -> H
         return redirect(_after(request, verb, rows[0]))
     if done:
         messages.success(request, f"{verb.title}: done or begun for {len(done)} of {len(rows)}.")
-    return redirect(_back(request, verb))
+    return redirect(back_of(request, verb))
 
 
 def _do(request: HttpRequest, verb: Verb, row: Any, wish: Wish) -> bool:
@@ -169,12 +169,12 @@ def _do(request: HttpRequest, verb: Verb, row: Any, wish: Wish) -> bool:
 def _after(request: HttpRequest, verb: Verb, row: Any) -> str:
     """Say where to go after something was done to one row: to its page, if it is still there."""
     if verb.model is Cluster:
-        return _back(request, verb)
+        return back_of(request, verb)
     there = verb.model._default_manager.filter(pk=row.pk).exists()  # noqa: SLF001
     return row_url(row) if there else _list_url(verb)
 
 
-def _back(request: HttpRequest, verb: Verb) -> str:
+def back_of(request: HttpRequest, verb: Verb) -> str:
     """Go where the person came from, if that is here, else to the list."""
     back = request.POST.get("back") or request.GET.get("back", "")
     if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):

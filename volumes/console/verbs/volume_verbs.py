@@ -31,6 +31,8 @@ class AttachForm(forms.Form):
         super().__init__(*args, **kwargs)
         heads = HeadServer.objects.filter(priority__in=ALIVE).order_by("pk")
         self.fields["head"].queryset = heads  # type: ignore[attr-defined]  # ModelChoiceField
+        if len(found := heads[:2]) == 1:
+            self.fields["head"].initial = found[0].pk
 
 
 class SnapshotForm(forms.Form):

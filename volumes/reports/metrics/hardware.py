@@ -8,8 +8,16 @@ from django.conf import settings
 from django.db.models import Count
 
 from agents.exposition import Sample, gauge
-from inventory import clock
-from inventory.models import ALIVE, Disk, HeadServer, Priority, RefusedDisk, StorageServer
+from inventory import clock, disk_health
+from inventory.models import (
+    ALIVE,
+    Disk,
+    DiskHealth,
+    HeadServer,
+    Priority,
+    RefusedDisk,
+    StorageServer,
+)
 from volumes.models import Orphan
 from volumes.reports import networks
 from volumes.reports.care import Resting
@@ -34,6 +42,26 @@ ADDRESSES = gauge(
 )
 ORPHANS = gauge("vastsky_orphans", "What nodes hold that the database does not know.", "kind")
 
+FAILING = gauge(
+    "vastsky_disk_failing",
+    "1 for a disk that says by SMART that it is about to fail, else 0.",
+    "disk",
+)
+TEMPERATURE = gauge("vastsky_disk_temperature_celsius", "How warm a disk is, by SMART.", "disk")
+REALLOCATED = gauge(
+    "vastsky_disk_reallocated_sectors",
+    "Sectors that a disk replaced by spare ones, by SMART.",
+    "disk",
+)
+PENDING = gauge(
+    "vastsky_disk_pending_sectors", "Sectors that a disk could not read, by SMART.", "disk"
+)
+WEAR = gauge(
+    "vastsky_disk_wear_ratio",
+    "How much of the life that it was made for a disk has had, by SMART.",
+    "disk",
+)
+
 MAINTENANCE, SILENT = "maintenance", "silent"
 STATES = (*(priority.name.lower() for priority in Priority), MAINTENANCE)
 
@@ -48,6 +76,7 @@ def tell(resting: Resting) -> Iterator[Sample]:
     yield from _servers("head", "hsvr", heads, ())
     yield from _servers("storage", "ssvr", storages, resting.servers)
     yield from _disks(resting)
+    yield from _health()
     yield REFUSED.of(RefusedDisk.objects.count())
     silent = Counter(networks.half_silent().values_list("position", flat=True))
     for position, name in enumerate(networks.NAMES):
@@ -72,6 +101,22 @@ def _servers(kind: str, prefix: str, rows: list[Row], resting: Iterable[int]) ->
         yield SERVERS.of(counts[state], kind, state)
     for version, count in sorted(releases.items()):
         yield RELEASES.of(count, kind, version)
+
+
+def _health() -> Iterator[Sample]:
+    """Tell what disks say of themselves; what they do not say is no sample."""
+    rows = DiskHealth.objects.order_by("disk").values_list("disk", *disk_health.FIGURES)
+    for disk, passed, temperature, reallocated, pending, wear in rows:
+        told = (
+            (FAILING, None if passed is None else int(not passed)),
+            (TEMPERATURE, temperature),
+            (REALLOCATED, reallocated),
+            (PENDING, pending),
+            (WEAR, None if wear is None else wear / 100),
+        )
+        yield from (
+            family.of(value, f"pdsk-{disk:08x}") for family, value in told if value is not None
+        )
 
 
 def _disks(resting: Resting) -> Iterator[Sample]:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from inventory import clock, servers
+from inventory import clock, servers, webhooks, workers
 from inventory.models import (
     ALIVE,
     Cluster,
@@ -22,7 +22,7 @@ from inventory.models import (
 )
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
 from volumes.reports import networks, progress, protection
-from volumes.reports.problems import hardware, out, volumes, work
+from volumes.reports.problems import hardware, out, releases, volumes, work
 from volumes.reports.problems.out import OUT
 from volumes.reports.problems.problem import Problem, Risk
 
@@ -55,6 +55,10 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += hardware.find_disks(what_is_out)
     found += hardware.find_refused_disks()
     found += hardware.find_bad_blocks()
+    found += hardware.find_failing_by_smart()
+    found += work.find_still_workers()
+    found += work.find_webhooks()
+    found += releases.find()
     return sorted(found, key=lambda problem: problem.risk)
 
 
@@ -85,6 +89,11 @@ def is_anything_wrong() -> bool:
         Cluster.objects.filter(~Q(recovery="") | _backup_is_old()),
         Job.objects.filter(progress.needs_attention(now) | unequal),
         Watch.objects.exclude(broker=""),
+        webhooks.failing(now),
+        workers.standing_still(now),
+        hardware.failing_by_smart(),
+        releases.others(StorageServer),
+        releases.others(HeadServer),
     )
     # One question for all: the row of a number space is always there to ask it of.
     any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))

@@ -12,6 +12,7 @@ from inventory import clock, refused_nodes
 from inventory.models import (
     ALIVE,
     Disk,
+    DiskHealth,
     Extent,
     HeadServer,
     Member,
@@ -160,6 +161,25 @@ def find_refused_disks() -> Iterator[Problem]:
         )
 
 
+def failing_by_smart() -> QuerySet[DiskHealth]:
+    """Select the disks in service that say themselves that they are about to fail."""
+    rows = DiskHealth.objects.filter(passed=False, disk__priority__in=ALIVE)
+    return rows.select_related("disk__server").order_by("disk")
+
+
+def find_failing_by_smart() -> Iterator[Problem]:
+    for row in failing_by_smart():
+        yield Problem(
+            Risk.WEAR,
+            row.disk,
+            f"disk {row.disk} on {row.disk.server.label} says that it is about to fail (SMART)",
+            "it works still: move what is on it away while that is so",
+            row.at,
+            "evacuate-disk",
+            key=key_of(row.disk),
+        )
+
+
 def find_bad_blocks() -> Iterator[Problem]:
     bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
     # Summed up here: to group them, the database would read all extents in the order of disks.
@@ -170,7 +190,7 @@ def find_bad_blocks() -> Iterator[Problem]:
         yield Problem(
             Risk.WEAR,
             row,
-            f"disk {row} on {row.server.label} has {counts[row.pk]} GB of bad blocks",
+            f"disk {row} on {row.server.label} has {counts[row.pk]} GiB of bad blocks",
             "they are out of use; a disk with bad blocks tends to get more",
             None,
             "evacuate-disk",

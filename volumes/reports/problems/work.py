@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count, Window
 from django.utils import timezone
 
-from inventory import clock, recovery, servers
+from inventory import clock, recovery, servers, webhooks, workers
 from inventory.models import Cluster, Watch
 from inventory.pulse import Pulse
 from volumes.models import Job, Orphan
@@ -137,6 +137,20 @@ def find_orphans() -> Iterator[Problem]:
         )
 
 
+def find_webhooks() -> Iterator[Problem]:
+    """Tell of receivers that take nothing: what happened is kept for them, as events are."""
+    for row in webhooks.failing(clock.now()):
+        yield Problem(
+            Risk.WEAR,
+            None,
+            f"Webhook {row.name} takes no events",
+            f"{row.url}: {row.error}, {row.failures} times in a row; mend its receiver, or remove"
+            f" it with `vastsky webhook remove {row.name}`",
+            clock.on_the_wall(row.failing_since) if row.failing_since else None,
+            key=f"webhook-{row.pk}",
+        )
+
+
 def worker_silence() -> float:
     """For how many seconds this process has seen no sign of a worker.
 
@@ -170,6 +184,19 @@ def find_workers() -> Iterator[Problem]:
             f"{watch.broker}; start Redis, or mend REDIS_URL",
             clock.on_the_wall(watch.broker_since) if watch.broker_since else None,
             key="broker",
+        )
+
+
+def find_still_workers() -> Iterator[Problem]:
+    """Tell of single workers that do not tick, while another one does."""
+    for row in workers.standing_still(clock.now()):
+        yield Problem(
+            Risk.NETWORK,
+            None,
+            f"A worker on {row.host} takes no steps any more",
+            "another one does; start it anew, or forget it: after a day this is told no more",
+            clock.on_the_wall(row.at),
+            key=f"worker-{row.pk}",
         )
 
 

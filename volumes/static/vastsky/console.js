@@ -123,3 +123,47 @@ document.addEventListener("htmx:afterSettle", ({ detail: { target } }) => {
   (same || stops[held.place])?.focus({ preventScroll: true });
   held = null;
 });
+
+// A filter's choices are put away by a click elsewhere, or by Escape.
+const openFilter = () => document.querySelector(".vs-filters details[open]");
+document.addEventListener("click", ({ target }) => {
+  if (openFilter() && !openFilter().contains(target)) openFilter().open = false;
+});
+document.addEventListener("keydown", ({ key }) => {
+  const open = key === "Escape" && openFilter();
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});
+
+// The title of every page tells how many problems there are: it is seen on a tab that is not.
+const tellInTitle = () => {
+  const count = document.querySelector("#problem-badge [data-count]")?.dataset.count;
+  const told = count && count !== "!" ? `(${count}) ` : "";
+  document.title = told + document.title.trim().replace(/^\(\d+\) /, "");
+};
+document.addEventListener("DOMContentLoaded", tellInTitle);
+document.addEventListener("htmx:afterSwap", ({ detail: { target } }) => {
+  if (target.id === "problem-badge") tellInTitle();
+});
+
+// Who comes to a form begins with what is wrong in it, or with its first field.
+document.addEventListener("DOMContentLoaded", () => {
+  const field = "input:not([type=hidden]):not([type=search]), select, textarea";
+  const wrong = document.querySelector("main [aria-invalid=true]");
+  const first = document.querySelector(`main form.vs :is(${field}), main .vs-form :is(${field})`);
+  if (wrong) return wrong.focus();
+  // What stands above is read first: a page that is longer than the screen begins at its top.
+  if (!document.querySelector("main [autofocus]")) first?.focus({ preventScroll: true });
+});
+
+// Icons are drawn by a font out of their names, which are not to be read aloud.
+const hideIcons = (part) => {
+  const icons = part.querySelectorAll(".material-symbols-outlined:not([aria-hidden])");
+  icons.forEach((icon) => icon.setAttribute("aria-hidden", "true"));
+};
+document.addEventListener("DOMContentLoaded", () => {
+  hideIcons(document);
+  document.querySelector("#nav-sidebar a.active")?.setAttribute("aria-current", "page");
+});
+document.addEventListener("htmx:afterSettle", ({ target }) => hideIcons(target));

@@ -16,16 +16,20 @@ LOCK_SECONDS = 0.1
 """After which pages are locked: who attached opens the device first, and would wait for that."""
 
 
-def main(arguments: dialogue.HeadArguments, report: spawn.Report) -> None:
-    """Run as a process forked of the fork server; reports once the devices are published."""
+def prepare() -> Reactor:
+    """Do what is alike for all groups, in a process forked of the fork server."""
     # What is made until the group is assembled lives as long as the process: no garbage there.
     gc.disable()
+    return Reactor()
+
+
+def main(reactor: Reactor, arguments: dialogue.HeadArguments, report: spawn.Report) -> None:
+    """Serve a group; reports once the devices are published."""
     try:
         saved = _begin(arguments)
     except EngineError as error:
         report(dialogue.error_reply(error))
         return
-    reactor = Reactor()
     group = Group(reactor, arguments, saved)
 
     async def begin() -> None:

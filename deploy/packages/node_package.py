@@ -1,0 +1,14 @@
+"""vastsky-node: the agents, their units, the command by which a machine joins."""
+
+from pathlib import Path
+
+from deploy.packages.debian import ROOT, Package, put, put_tree, put_units
+
+
+def _lay_out(tree: Path) -> None:
+    put_tree(ROOT / "agents", tree / "usr/lib/vastsky/node/agents")
+    put(NODE.folder / NODE.name, tree / "usr/bin" / NODE.name, 0o755)
+    put_units(NODE.folder, tree)
+
+
+NODE = Package("vastsky-node", "node", _lay_out, pages=("join.md",))

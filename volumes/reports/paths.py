@@ -1,0 +1,119 @@
+"""Which head reaches which storage server by which network, and how fast: asked of the heads."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from django.conf import settings
+
+from agents.client import Fault
+from agents.protocol import MOST_PATHS, NO_ANSWER, PathQuestion, PathReply
+from inventory.models import ALIVE, HeadServer, StorageServer
+from volumes import nodes
+from volumes.reports import tree
+
+SLOW_MICROS = 20_000
+"""A handshake within one site takes less than a tenth of it."""
+OLD_SECONDS = 60
+"""Heads measure every ten seconds or so, as long as somebody asks."""
+WITHIN = 3.0
+NETWORKS = 2
+
+
+class State(StrEnum):
+    """What is known of a path; NONE: there is no such address."""
+
+    OK = "ok"
+    SLOW = "slow"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The way from a head to a storage server by one network."""
+
+    state: State
+    micros: int = 0
+
+    def __str__(self) -> str:
+        if self.state in {State.OK, State.SLOW}:
+            return f"{self.state}, {self.micros / 1000:.1f} ms"
+        return str(self.state)
+
+
+UNKNOWN, NONE = Path(State.UNKNOWN), Path(State.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A storage server with the paths to it, one of each network, by head in the given order."""
+
+    server: StorageServer
+    paths: list[tuple[Path, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """All heads and storage servers, and why a head's paths are unknown."""
+
+    heads: list[HeadServer]
+    rows: list[Reached]
+    unknown: dict[int, str]
+
+
+def matrix() -> Matrix:
+    """Ask all heads at once how far all storage servers are."""
+    servers = list(StorageServer.objects.order_by("pk"))
+    heads = list(HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"))
+    addresses = tree.addresses("storage")
+    asked = list(dict.fromkeys(one for server in addresses.values() for one in server))[:MOST_PATHS]
+    answers = _ask([head.pk for head in heads if head.silent_since is None], asked)
+    known: dict[int, dict[str, int]] = {}
+    unknown: dict[int, str] = {}
+    for head in heads:
+        answer = answers.get(head.pk)
+        if isinstance(answer, PathReply) and answer.age <= OLD_SECONDS:
+            known[head.pk] = dict(zip(asked, answer.micros, strict=False))
+        else:
+            unknown[head.pk] = _why(answer)
+    rows = [
+        Reached(
+            server,
+            [_paths(addresses.get(server.pk, []), known.get(head.pk, {})) for head in heads],
+        )
+        for server in servers
+    ]
+    return Matrix(heads, rows, unknown)
+
+
+def _ask(heads: list[int], addresses: Iterable[str]) -> dict[int, PathReply | nodes.Failure]:
+    question = PathQuestion(tuple(addresses), settings.VASTSKY_STORAGE_AGENT_PORT)
+    agents = nodes.heads(heads)
+    return nodes.ask_all({pk: partial(one.paths, question) for pk, one in agents.items()}, WITHIN)
+
+
+def _why(answer: PathReply | nodes.Failure | None) -> str:
+    """Say why nothing is known."""
+    if answer is None:
+        return "it does not answer"
+    if isinstance(answer, PathReply):
+        return f"its report is {answer.age} s old"
+    if isinstance(answer, Fault):
+        return "its agent is of an older release, which measures nothing"
+    return f"it does not answer: {answer}"
+
+
+def _paths(addresses: Sequence[str], micros: dict[str, int]) -> tuple[Path, ...]:
+    found = [_path(micros.get(address)) for address in addresses[:NETWORKS]]
+    return (*found, *[NONE] * (NETWORKS - len(found)))
+
+
+def _path(micros: int | None) -> Path:
+    if micros is None or micros < NO_ANSWER:
+        return UNKNOWN
+    if micros == NO_ANSWER:
+        return Path(State.DOWN)
+    return Path(State.SLOW if micros > SLOW_MICROS else State.OK, micros)

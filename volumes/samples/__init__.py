@@ -1,0 +1,1 @@
+"""What was done over time: samples are taken, kept for a day and a year, and read."""
