@@ -10,7 +10,7 @@ from agents.engines.devices.devices import Devices, Terms
 from agents.engines.devices.links import Links
 from agents.engines.devices.reconnector import Reconnector
 from agents.engines.kernel import modules
-from agents.engines.kernel.initiator import Initiator
+from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.kernel_head import KernelHead, kernel_groups
 from agents.engines.kernel.kernel_storage import KernelStorage, kernel_exports
 from agents.engines.kernel.targets import Targets
@@ -77,10 +77,13 @@ def _kernel_head(config: HeadConfig) -> KernelHead:
             ' detach, with engine = "userspace", before you choose another one'
         )
     modules.load(modules.HEAD)
-    initiator = Initiator(config.iscsi_port)
-    return KernelHead(
-        config.state_dir, config.links_dir, initiator, config.rebuild_mib_per_s, _access(config)
+    place = HeadPlace(
+        str(config.state_dir.absolute()),
+        str(config.links_dir),
+        config.iscsi_port,
+        _access(config),
     )
+    return KernelHead(place, config.rebuild_mib_per_s)
 
 
 def _attached(groups: Sequence[int]) -> str:

@@ -44,10 +44,22 @@ def test_writes_wait_until_a_failure_is_acknowledged(md: Path) -> None:
     array = Array(NAME)
     assert array.is_waiting()
 
-    array.acknowledge()
+    array.acknowledge(["dm-1"])
 
     assert (md / "dev-dm-1" / "state").read_text() == "-blocked"
     assert (md / "array_state").read_text() == "active"
+
+
+def test_a_failure_that_nobody_has_noted_yet_goes_on_holding_writes_back(md: Path) -> None:
+    put(md, array_state="write-pending")
+    put(md / "dev-dm-1", state="faulty,blocked")
+    put(md / "dev-dm-2", state="faulty,blocked")
+
+    Array(NAME).acknowledge(["dm-1"])
+
+    assert (md / "dev-dm-1" / "state").read_text() == "-blocked"
+    assert (md / "dev-dm-2" / "state").read_text() == "faulty,blocked\n"
+    assert Array(NAME).is_waiting()
 
 
 def test_how_far_a_copy_is_is_told_in_bytes(md: Path) -> None:

@@ -63,3 +63,27 @@ def test_nobody_logs_in_to_a_target_without_its_name_and_secret(lab: VirtualLab)
         assert tried.status
         assert b"iSCSI login failure" in tried.errors
         assert not other.attempt("ls /sys/class/iscsi_session/*").text
+
+
+def test_a_power_cut_of_a_storage_server_is_a_short_pause_though_there_is_no_agent(
+    lab: VirtualLab,
+) -> None:
+    head = lab.heads[0]
+    with in_use(lab, head):
+        writer = Writer(head)
+        keeps_writing(head)
+        lost = standing.holders(lab, "db")[0]
+
+        head.run("touch /run/no-agent; pkill -9 -f '[m] agents head'")
+        try:
+            lost.kill()
+            keeps_writing(head, 20)
+        finally:
+            head.run("rm /run/no-agent")
+        written = writer.stop()
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+
+        tell("a power cut of a storage server while there is no agent", written)
+        assert written.error == ""
+        assert written.longest < STALL
+        volumes.verify(head, written)

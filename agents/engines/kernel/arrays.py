@@ -12,7 +12,7 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -153,12 +153,24 @@ class Array:
             "blocked" in (folder / "state").read_text() for folder in self._md.glob("dev-*")
         )
 
-    def acknowledge(self) -> None:
-        """Say that every failure is noted where it has to be: writes go on."""
+    def acknowledge(self, devices: Collection[str]) -> None:
+        """Say that the failures of these are noted where they have to be.
+
+        Writes go on, unless another member failed meanwhile of which nobody has noted it.
+        """
+        unknown = False
         for folder in self._md.glob("dev-*"):
             if "blocked" in (folder / "state").read_text():
-                self._write_to(folder / "state", "-blocked")
-        self._write("array_state", "active")
+                if folder.name.removeprefix("dev-") in devices:
+                    self._write_to(folder / "state", "-blocked")
+                else:
+                    unknown = True
+        if not unknown:
+            self._write("array_state", "active")
+
+    def acknowledge_all(self) -> None:
+        """Let writes be answered, whatever failed: where nobody is to use the array any more."""
+        self.acknowledge(self.members())
 
     def fail(self, device: str) -> None:
         """Leave a member behind; its failure has to be acknowledged like any other."""

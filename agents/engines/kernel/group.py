@@ -9,15 +9,15 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
-from agents.engines.base import Access, EngineError
+from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper, names
 from agents.engines.kernel.device_mapper import SECTOR, Piece
+from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.initiator import Initiator
 from agents.engines.kernel.mirror import KernelMirror
-from agents.engines.kernel.replica_device import Evicted
+from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.state_file import SavedGroup, SavedReplica
-from agents.engines.userspace.mirror.live_replica import INSYNC
 from agents.protocol import (
     DeviceState,
     GroupState,
@@ -34,26 +34,31 @@ AT_ONCE = 16
 CLOSE_SECONDS = 3.0
 """For which a device is waited for that is merely being looked at, as udev does."""
 POLL_SECONDS = 0.1
+EVICTED = "evicted"
 
 
 class KernelGroup:
     """One volume, in one epoch. Whoever calls holds `changing`, but for `rebuild`."""
 
     def __init__(
-        self, saved: SavedGroup, folder: Path, initiator: Initiator, links_dir: Path, access: Access
+        self,
+        saved: SavedGroup,
+        place: HeadPlace,
+        initiator: Initiator,
+        servers: Servers,
     ) -> None:
         self.changing = threading.RLock()
-        self.evicted = False
         self.lvolid = saved.lvolid
         self.epoch = saved.epoch
         self._saved = saved
-        self._folder = folder
+        self._folder = place.of(saved.lvolid)
         self._initiator = initiator
-        self._links_dir = links_dir
-        self._access = access
+        self._servers = servers
+        self._links_dir = place.links
+        self._access = place.access
         (self._device,) = saved.devices
         self._mirrors = [
-            KernelMirror(saved.lvolid, saved.epoch, mirror, folder, self.save)
+            KernelMirror((saved.lvolid, saved.epoch), mirror, self._folder, servers, self.save)
             for mirror in self._device.mirrors
         ]
 
@@ -66,6 +71,21 @@ class KernelGroup:
         """Tell whether the kernel has all of it."""
         there = device_mapper.find(self._volume) is not None
         return there and all(mirror.array.is_there for mirror in self._mirrors)
+
+    @property
+    def evicted(self) -> bool:
+        """Tell whether a server serves it no more: only an order in this epoch brings it back.
+
+        That is told by a file, for the next agent has to know.
+        """
+        return (self._folder / EVICTED).exists()
+
+    @evicted.setter
+    def evicted(self, so: bool) -> None:
+        if so:
+            (self._folder / EVICTED).touch()
+        else:
+            (self._folder / EVICTED).unlink(missing_ok=True)
 
     def saved(self) -> SavedGroup:
         """Tell its state as it is kept."""
@@ -124,7 +144,7 @@ class KernelGroup:
         if device is not None:
             self._unlink(device.node)
         for mirror in self._mirrors:
-            mirror.break_devices()
+            mirror.replicas.break_devices()
         if device is not None:
             self._break_volume()
         for mirror in self._mirrors:
@@ -146,11 +166,10 @@ class KernelGroup:
         device_mapper.resume(self._volume)
 
     def _assemble(self, *, revived: bool, rate: int) -> None:
-        good = [one for one in self._replicas() if one.state == INSYNC]
-        self._log_in(good)
-        wanted = [
-            m.serial(d) for m in self._mirrors for d, one in m.replicas.items() if one in good
-        ]
+        good = [(mirror, one) for mirror in self._mirrors for one in mirror.replicas.good]
+        self._log_in([one for _, one in good])
+        self._servers.visit(one for _, one in good)
+        wanted = [mirror.serial(one.dextid) for mirror, one in good]
         units = self._initiator.await_units(self.lvolid, self.epoch, wanted)
         for mirror in self._mirrors:
             mirror.connect(units)
@@ -245,7 +264,7 @@ class KernelGroup:
         self.evicted = False
         moved = state_file.relocated_group(self.saved(), replicas)
         for mirror, told in zip(self._mirrors, moved.devices[0].mirrors, strict=True):
-            mirror.replicas = {one.dextid: one for one in told.replicas}
+            mirror.replicas.all = {one.dextid: one for one in told.replicas}
         self.save()
 
     def _find(self, mirrorid: int) -> KernelMirror:
@@ -254,8 +273,10 @@ class KernelGroup:
                 return mirror
         raise EngineError(errno.ENOENT, f"group {self.lvolid} has no mirror {mirrorid}")
 
-    def _replicas(self) -> list[SavedReplica]:
-        return [one for mirror in self._mirrors for one in mirror.replicas.values()]
+    @property
+    def used(self) -> list[SavedReplica]:
+        """All replicas that are written."""
+        return [one for mirror in self._mirrors for one in mirror.replicas.used]
 
     def _guarded(self, act: Callable[[], object]) -> None:
         try:

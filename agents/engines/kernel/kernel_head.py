@@ -1,19 +1,16 @@
 """A head whose volumes are made by its kernel: iSCSI, multipath, md and the device mapper."""
 
 import errno
-import logging
 import shutil
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
-from agents.engines.base import Access, DeviceFigures, EngineError
+from agents.engines.base import DeviceFigures, EngineError
+from agents.engines.kernel.attached_groups import AttachedGroups
 from agents.engines.kernel.group import KernelGroup
-from agents.engines.kernel.initiator import Initiator
+from agents.engines.kernel.head_place import FOLDER, HeadPlace
+from agents.engines.kernel.standby import Standby
 from agents.engines.userspace.head import state_file
-from agents.engines.userspace.head.state_file import SavedGroup
 from agents.protocol import (
     AttachOrder,
     DeviceSpec,
@@ -24,12 +21,6 @@ from agents.protocol import (
     VerifyOrder,
 )
 
-logger = logging.getLogger(__name__)
-
-LOOK_SECONDS = 0.5
-AT_ONCE = 8
-FOLDER = "kernel"
-
 
 def kernel_groups(state_dir: Path) -> list[int]:
     """Tell which groups were attached by this engine, and not detached since."""
@@ -37,35 +28,26 @@ def kernel_groups(state_dir: Path) -> list[int]:
 
 
 class KernelHead:
-    """HeadEngine of the kernel engine: what it made lives in the kernel and outlives the agent."""
+    """HeadEngine of the kernel engine: what it made lives in the kernel and outlives the agent.
 
-    def __init__(
-        self,
-        state_dir: Path,
-        links_dir: Path,
-        initiator: Initiator,
-        rebuild_mib_per_s: int = 0,
-        access: Access | None = None,
-    ) -> None:
-        self._folder = state_dir.absolute() / FOLDER
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._links_dir = links_dir
-        self._initiator = initiator
+    One process at a time looks after it: the agent, or its standby while there is no agent.
+    """
+
+    def __init__(self, place: HeadPlace, rebuild_mib_per_s: int = 0) -> None:
         self._rate = rebuild_mib_per_s
-        self._access = access or Access()
-        self._groups: dict[int, KernelGroup] = {}
-        for folder in sorted(self._folder.iterdir()):
-            saved = state_file.read_state(str(folder))
-            if saved is not None and not saved.ended:
-                self._groups[saved.lvolid] = self._make(saved)
+        self._place = place
+        self._standby = Standby(place)
+        self._standby.take_over()
+        self._groups = AttachedGroups(place)
 
     def start(self) -> None:
-        """Look after what is attached, from now on."""
-        threading.Thread(target=self._watch, name="kernel-groups", daemon=True).start()
+        """Look after what is attached, from now on; have another process ready to do so."""
+        self._groups.watch()
+        self._standby.start()
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
-        return [group.state() for group in list(self._groups.values())]
+        return [group.state() for group in self._groups]
 
     def figures(self) -> list[DeviceFigures]:
         """Tell nothing: the kernel's own tools count what goes through its devices."""
@@ -79,7 +61,7 @@ class KernelHead:
                 f"group {order.lvolid} has snapshots: the kernel engine cannot show them yet;"
                 " attach it to a head of the embedded engine",
             )
-        known = self._groups.get(order.lvolid)
+        known = self._groups.find(order.lvolid)
         if known is None or known.epoch < order.epoch:
             return self._attach(order, known)
         if known.epoch > order.epoch:
@@ -91,13 +73,13 @@ class KernelHead:
     def _attach(self, order: AttachOrder, known: KernelGroup | None) -> tuple[ReplicaReport, ...]:
         if known is not None:
             self._end(known)
-        folder = self._folder_of(order.lvolid)
+        folder = self._place.of(order.lvolid)
         folder.mkdir(mode=0o700, exist_ok=True)
         saved = state_file.saved_group(order, None)
         state_file.write_state(str(folder), saved)
-        group = self._make(saved)
+        group = self._groups.make(saved)
         with group.changing:
-            self._groups[order.lvolid] = group
+            self._groups.put(group)
             try:
                 group.start(revived=False, rate=self._rate)
             except (EngineError, OSError):
@@ -107,11 +89,11 @@ class KernelHead:
 
     def detach(self, lvolid: int) -> tuple[ReplicaReport, ...]:
         """Take a group down and close its replicas cleanly; EBUSY while it is in use."""
-        group = self._groups.get(lvolid)
+        group = self._groups.find(lvolid)
         if group is None:
             return ()
         with group.changing:
-            if self._groups.get(lvolid) is not group or not group.is_alive:
+            if self._groups.find(lvolid) is not group or not group.is_alive:
                 self._end(group)
                 return ()
             reports, _ = group.take_down()
@@ -120,7 +102,7 @@ class KernelHead:
 
     def cut(self, lvolid: int, epoch: int) -> None:
         """End a group at once; one of a newer epoch stays."""
-        group = self._groups.get(lvolid)
+        group = self._groups.find(lvolid)
         if group is not None and group.epoch <= epoch:
             self._end(group)
 
@@ -141,7 +123,7 @@ class KernelHead:
 
     def relocate(self, lvolid: int, epoch: int, replicas: Sequence[ReplicaSpec]) -> None:
         """Note where a dead group's replicas are now, for its revival; one that runs knows."""
-        group = self._groups.get(lvolid)
+        group = self._groups.find(lvolid)
         if group is None or group.epoch != epoch:
             raise EngineError(errno.ENOENT, f"no group {lvolid} of epoch {epoch} was attached here")
         with group.changing:
@@ -162,44 +144,25 @@ class KernelHead:
 
     def revive(self, lvolid: int) -> None:
         """Assemble a group anew whose devices are gone, in the same epoch."""
-        group = self._groups.get(lvolid)
+        group = self._groups.find(lvolid)
         if group is None:
             raise EngineError(errno.ENOENT, f"no group {lvolid} was attached here")
         if group.evicted:
             raise EngineError(errno.ESTALE, f"group {lvolid} was evicted from its storage servers")
         with group.changing:
             # Meanwhile it may have been taken down, and its epoch be over.
-            if self._groups.get(lvolid) is group and not group.is_alive:
+            if self._groups.find(lvolid) is group and not group.is_alive:
                 group.break_off()
                 group.start(revived=True, rate=self._rate)
 
     def stop(self) -> None:
         """End every group without detaching; `revive` brings each back."""
-        for group in list(self._groups.values()):
+        for group in self._groups:
             with group.changing:
                 group.break_off()
 
-    def _watch(self) -> None:
-        pause = threading.Event()
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            while not pause.wait(LOOK_SECONDS):
-                for group in list(self._groups.values()):
-                    pool.submit(self._look_after, group)
-
-    def _look_after(self, group: KernelGroup) -> None:
-        """Look once, unless the group is being looked after or changed just now."""
-        if not group.changing.acquire(blocking=False):
-            return
-        try:
-            if self._groups.get(group.lvolid) is group:
-                group.look()
-        except Exception:
-            logger.exception("group %d: not looked after", group.lvolid)
-        finally:
-            group.changing.release()
-
     def _running(self, lvolid: int) -> KernelGroup:
-        group = self._groups.get(lvolid)
+        group = self._groups.find(lvolid)
         if group is None or not group.is_alive:
             raise EngineError(errno.ENOENT, f"group {lvolid} does not run here")
         return group
@@ -207,18 +170,10 @@ class KernelHead:
     def _end(self, group: KernelGroup) -> None:
         """Clear away a group whose devices are gone, or whose epoch is over."""
         with group.changing:
-            if self._groups.get(group.lvolid) is group:
+            if self._groups.find(group.lvolid) is group:
                 group.break_off()
                 self._forget(group)
 
     def _forget(self, group: KernelGroup) -> None:
-        self._groups.pop(group.lvolid, None)
-        shutil.rmtree(self._folder_of(group.lvolid), ignore_errors=True)
-
-    def _folder_of(self, lvolid: int) -> Path:
-        return self._folder / f"{lvolid:08x}"
-
-    def _make(self, saved: SavedGroup) -> KernelGroup:
-        folder = self._folder_of(saved.lvolid)
-        saved = replace(saved, devices=saved.devices[:1])
-        return KernelGroup(saved, folder, self._initiator, self._links_dir, self._access)
+        self._groups.drop(group)
+        shutil.rmtree(self._place.of(group.lvolid), ignore_errors=True)

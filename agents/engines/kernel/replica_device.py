@@ -22,10 +22,6 @@ WORKING, PAUSED = "running", "blocked"
 PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
 
 
-class Evicted(EngineError):
-    """A server answers, and does not serve a replica any more: the epoch may be over."""
-
-
 class ReplicaDevice:
     """A device of `size` bytes, and the mark after them."""
 
