@@ -10,6 +10,7 @@ from agents.engines.devices.devices import Devices, Terms
 from agents.engines.devices.links import Links
 from agents.engines.devices.reconnector import Reconnector
 from agents.engines.kernel import modules
+from agents.engines.kernel.hands_off import keep_others_off
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.kernel_head import KernelHead, kernel_groups
 from agents.engines.kernel.kernel_storage import KernelStorage, kernel_exports
@@ -77,6 +78,7 @@ def _kernel_head(config: HeadConfig) -> KernelHead:
             ' detach, with engine = "userspace", before you choose another one'
         )
     modules.load(modules.HEAD)
+    keep_others_off()
     place = HeadPlace(
         str(config.state_dir.absolute()),
         str(config.links_dir),
