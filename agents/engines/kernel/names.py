@@ -12,6 +12,9 @@ PORTAL_GROUP = 1
 USER = "vastsky"
 """Who logs in to a target, by CHAP; the password is the secret of its epoch."""
 
+LARGEST_UNIT = 0x3FFF
+"""Beyond that, units are numbered in another way, which initiators need not know."""
+
 
 class Export(NamedTuple):
     """An export's name, taken apart: of which extent, for which epoch, with which secret."""
@@ -43,6 +46,14 @@ def initiator(lvolid: int, epoch: int) -> str:
 def serial(dextid: int, lvolid: int, epoch: int) -> str:
     """Make a unit's serial number: hexadecimal digits, for they alone go into its WWID."""
     return f"{dextid:08x}{lvolid:08x}{epoch:08x}"
+
+
+def unit(dextid: int) -> int:
+    """Tell the number that a unit has, unless another extent of that target has it already.
+
+    Heads do not rely on it; it is made of the extent's, so that none is soon used for another one.
+    """
+    return dextid & LARGEST_UNIT
 
 
 def exported(dextid: int, epoch: int) -> str:

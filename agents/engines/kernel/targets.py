@@ -19,8 +19,6 @@ from agents.engines.base import EngineError
 from agents.engines.kernel import names
 
 ROOT = Path("/sys/kernel/config/target")
-LARGEST_UNIT = 0x3FFF
-"""Beyond that, units are numbered in another way, which initiators need not know."""
 ATTRIBUTES = {"authentication": "1", "generate_node_acls": "0", "cache_dynamic_acls": "0"}
 ACTIVE = "InitiatorName:"
 """How the kernel begins to tell of a session; without one it says that there is none."""
@@ -49,7 +47,7 @@ class Targets:
             group = self._make_target(target)
             number = self._unit_of(group, backstore)
             if number is None:
-                number = self._free_unit(group, int(serial[:8], 16))
+                number = self._free_unit(group, names.unit(int(serial[:8], 16)))
             unit, name = (
                 group / "lun" / f"lun_{number}",
                 names.initiator(target.lvolid, target.epoch),
@@ -127,14 +125,13 @@ class Targets:
                 return number
         return None
 
-    def _free_unit(self, group: Path, wish: int) -> int:
-        """Choose a unit's number: by the extent's, so that none is soon used for another one."""
+    def _free_unit(self, group: Path, number: int) -> int:
+        """Choose a unit's number: this one or the next one that is free."""
         taken = {number for number, _ in _units(group)}
-        if len(taken) > LARGEST_UNIT:
+        if len(taken) > names.LARGEST_UNIT:
             raise EngineError(errno.ENOSPC, "a target has no room for more units")
-        number = wish & LARGEST_UNIT
         while number in taken:
-            number = (number + 1) & LARGEST_UNIT
+            number = names.unit(number + 1)
         return number
 
     def _remove_unit(self, group: Path, backstore: str) -> None:
