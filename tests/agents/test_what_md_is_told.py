@@ -72,6 +72,16 @@ def test_how_far_a_copy_is_is_told_in_bytes(md: Path) -> None:
     assert not Array(NAME).is_equal
 
 
+def test_blocks_that_were_being_compared_when_an_agent_ended_are_let_go(md: Path) -> None:
+    put(md, suspend_lo="2048", suspend_hi="4096")
+    array = Array(NAME)
+    assert array.is_held
+
+    array.release()
+
+    assert not array.is_held
+
+
 def test_an_array_that_is_not_there_is_stopped_already(md: Path) -> None:
     md.rmdir()
 

@@ -238,6 +238,11 @@ class Array:
         self._write("suspend_hi", str(end // 512))
         self._write("suspend_lo", str(start // 512))
 
+    @property
+    def is_held(self) -> bool:
+        """Tell whether writes to a range are held back."""
+        return self._read("suspend_hi") not in {"", "0"}
+
     def release(self) -> None:
         """Hold nothing back any more."""
         self._write("suspend_lo", "0")

@@ -167,6 +167,8 @@ class KernelMirror:
 
     def look(self) -> None:
         """Notice replicas that failed, paths that are back, and copies that are whole."""
+        if self.array.is_held:  # by an agent that ended while it compared blocks
+            self.array.release()
         self._missed.begin()
         members = self.array.members()
         self._forget(self._left_halfway(members))
