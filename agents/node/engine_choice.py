@@ -40,6 +40,7 @@ def storage_engine(config: StorageConfig) -> StorageEngine:
     if config.engine is EngineKind.KERNEL:
         modules.load(modules.STORAGE)
         modules.mount_configfs()
+        keep_others_off()
         portals = [f"{address}:{config.iscsi_port}" for address in config.addresses]
         return KernelStorage(data_server, Targets(), config.run_dir, portals)
     if kernel_exports(config.run_dir):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import device_mapper, names
+from agents.engines.kernel import device_mapper, hands_off, names
 from agents.engines.kernel.device_mapper import SECTOR, Piece
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.initiator import Initiator
@@ -176,6 +176,7 @@ class KernelGroup:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for _ in pool.map(lambda m: m.assemble(revived=revived, rate=rate), self._mirrors):
                 pass
+        hands_off.await_names()
 
     def _log_in(self, replicas: Iterable[SavedReplica | ReplicaSpec]) -> None:
         replicas = list(replicas)
@@ -249,6 +250,7 @@ class KernelGroup:
         units = self._initiator.await_units(self.lvolid, self.epoch, wanted)
         with self.changing:
             mirror.build(spec, replaces, units)
+        hands_off.await_names()
 
     def cancel(self, dextid: int) -> None:
         """Stop building a replica."""
