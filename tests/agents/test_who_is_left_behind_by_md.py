@@ -13,7 +13,7 @@ from agents.engines.kernel.device_mapper import Mapped
 from agents.engines.kernel.mirror import KernelMirror
 from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
-from agents.engines.userspace.mirror.live_replica import FAULTY, INSYNC, LiveState
+from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC, LiveState
 from agents.ondisk import Mark
 from agents.protocol import Reason
 
@@ -108,8 +108,10 @@ def state(md: Path, number: int) -> Path:
 
 @pytest.fixture
 def make(paths: Paths, md: Path, tmp_path: Path) -> Make:
-    def make(*faulty: int, servers: Servers | None = None) -> KernelMirror:
+    def make(*faulty: int, building: int = 0, servers: Servers | None = None) -> KernelMirror:
         def standing(number: int) -> LiveState:
+            if number == building:
+                return BUILDING
             return FAULTY if number in faulty else INSYNC
 
         replicas = tuple(SavedReplica(n, (), 0, "", standing(n)) for n in (1, 2, 3))
@@ -188,6 +190,16 @@ def test_a_head_that_was_evicted_leaves_nobody_behind(make: Make, paths: Paths) 
         mirror.look()
 
     assert paths.happened == []
+
+
+def test_a_replica_that_is_being_built_may_be_served_no_more(make: Make, paths: Paths) -> None:
+    mirror = make(building=2, servers=Asked(2))
+    paths.lost = {2}
+
+    mirror.look()
+
+    assert standing(mirror)[2] == (FAULTY, Reason.CONNECTION)
+    assert paths.happened[-1] == "requests of 2 fail"
 
 
 def test_what_an_agent_noted_before_it_ended_md_is_told_by_the_next(

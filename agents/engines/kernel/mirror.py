@@ -215,13 +215,13 @@ class KernelMirror:
     def _consider(self, lost: dict[int, Reason]) -> None:
         """Leave replicas behind, if another one is there: nobody missed what nobody has.
 
-        Evicted where a server says that it serves one no more: this head may be fenced, and then
-        what another one says proves nothing.
+        Evicted where a server says that it serves a good one no more: this head may be fenced, and
+        then what another one says proves nothing.
         """
-        for dextid in lost:
-            if self._servers.has_evicted(self.replicas.all[dextid]):
+        for one in self.replicas.good:
+            if one.dextid in lost and self._servers.has_evicted(one):
                 raise Evicted(
-                    errno.ESTALE, f"replica {dextid}: its server does not serve it any more"
+                    errno.ESTALE, f"replica {one.dextid}: its server does not serve it any more"
                 )
         if not all(one.dextid in lost for one in self.replicas.good):
             self._leave_behind(lost)
