@@ -10,6 +10,7 @@ import pytest
 from django.apps.registry import Apps
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
 
 BEFORE = {
     "inventory": "0019_events_are_rows",
@@ -47,7 +48,7 @@ def before() -> Columns:
     }
 
 
-def models_of(apps: Apps) -> Iterator[type]:
+def models_of(apps: Apps) -> Iterator[type[Model]]:
     return (model for model in apps.get_models() if model._meta.app_label in BEFORE)
 
 
