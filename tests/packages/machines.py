@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -19,13 +19,18 @@ from tests.packages.keyboard import typed_at
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vastsky-packages"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 BASE = "python3,systemd,systemd-sysv,iproute2,iputils-ping,procps,hostname,kmod,ca-certificates"
+ALSO = ("smartmontools",)
+"""What a page has people install besides our packages."""
 UNATTENDED = 'APT::Get::Assume-Yes "true";\nDPkg::Options { "--force-confold"; };\n'
 CGROUPS = Path("/sys/fs/cgroup/systemd")
 BOOT = Path(__file__).parent / "boot.sh"
 TOOLS = ("debootstrap", "dpkg-deb", "unshare", "nsenter", "ip", "losetup", "setpriv")
 NAMESPACES = ("mount", "pid", "uts", "ipc", "net", "cgroup")
 ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
-SETTLED = 'while [ -n "$(systemctl list-jobs --no-legend 2>/dev/null)" ]; do sleep 0.2; done'
+SETTLED = """\
+while [ -n "$(systemctl list-jobs --no-legend 2>/dev/null)" ]; do sleep 0.2; done
+while pg_lsclusters --no-header 2>/dev/null | grep -qv online; do sleep 0.2; done"""
+"""PostgreSQL is started some seconds after its package is installed, on a busy machine."""
 READY_SECONDS = 60.0
 DISK_BYTES = 4 << 30
 """A disk is zeroed as a whole, and then takes as much room here as it is large."""
@@ -79,7 +84,7 @@ def root(packages: Sequence[Path]) -> Path:
     names = [shutil.copy(package, made / "root") for package in packages]
     inside = [f"/root/{Path(name).name}" for name in names]
     _do("chroot", str(made), "apt-get", "update", "--quiet")
-    _do("chroot", str(made), "apt-get", "install", "--download-only", "--quiet", *inside)
+    _do("chroot", str(made), "apt-get", "install", "--download-only", "--quiet", *inside, *ALSO)
     return made
 
 
@@ -131,17 +136,38 @@ def _disk(scratch: Path, machine: Machine, number: int) -> Iterator[str]:
 
 @contextmanager
 def _booted(machine: Machine, base: Path, folder: Path, disks: list[str]) -> Iterator[None]:
-    group = CGROUPS / f"vastsky-{os.getpid()}-{machine.name}"
-    group.mkdir()
     spaces = [f"--{space}" for space in NAMESPACES]
     boot = ["sh", str(BOOT), machine.name, str(base), str(folder), *disks]
     command = ["unshare", *spaces, "--fork", "--kill-child", *boot]
-    enter = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command]
-    with _process(enter, Path(f"{folder}.console")) as pid:
+    with (
+        _group(machine) as group,
+        _process(
+            ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command],
+            Path(f"{folder}.console"),
+        ) as pid,
+    ):
         children = Path(f"/proc/{pid}/task/{pid}/children")
         machine.pid = int(_until(lambda: children.read_text().split())[0])
         _until(lambda: Path(f"/proc/{machine.pid}/comm").read_text() == "systemd\n")
         yield
+
+
+@contextmanager
+def _group(machine: Machine) -> Iterator[Path]:
+    """Hold a control group; it can be removed once the last process of the machine is gone."""
+    group = CGROUPS / f"vastsky-{os.getpid()}-{machine.name}"
+    group.mkdir()
+    try:
+        yield group
+    finally:
+        _until(lambda: _removed(group))
+
+
+def _removed(group: Path) -> bool:
+    with suppress(OSError):
+        for folder, _, _ in os.walk(group, topdown=False):
+            Path(folder).rmdir()
+    return not group.exists()
 
 
 @contextmanager
@@ -171,7 +197,7 @@ def _until(ask: Callable[[], T]) -> T:
         if found := ask():
             return found
         time.sleep(0.05)
-    raise AssertionError("a machine did not start")
+    raise AssertionError("a machine did not start, or did not end")
 
 
 def _in_net(pid: int, command: str) -> None:
