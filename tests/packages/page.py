@@ -17,9 +17,9 @@ class Typed:
     script: str
 
 
-def typed(page: Path) -> list[Typed]:
-    """Read all that a page has typed, in its order."""
-    lines, found = iter(page.read_text().splitlines()), list[Typed]()
+def typed(page: Path, section: str = "") -> list[Typed]:
+    """Read all that a page, or a section of it, has typed, in its order."""
+    lines, found = iter(_lines(page, section)), list[Typed]()
     for line in lines:
         if not (prompt := PROMPT.fullmatch(line)):
             continue
@@ -30,6 +30,28 @@ def typed(page: Path) -> list[Typed]:
                 if more.strip() == here[1]:
                     break
         found.append(Typed(machine, script))
+    return found
+
+
+def _lines(page: Path, section: str) -> list[str]:
+    """Read the lines of a page, or those below one of its headings."""
+    text = page.read_text()
+    if section:
+        _, mark, text = text.partition(f"\n## {section}\n")
+        assert mark, f"{page.name} has no section {section}"
+        text = text.partition("\n## ")[0]
+    return text.splitlines()
+
+
+def blocks(page: Path) -> list[list[str]]:
+    """Read what stands indented by itself, a block after the other."""
+    found, block = list[list[str]](), list[str]()
+    for line in [*page.read_text().splitlines(), ""]:
+        if line.startswith("    "):
+            block.append(line)
+        elif block:
+            found.append(block)
+            block = []
     return found
 
 
