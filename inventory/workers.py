@@ -34,6 +34,11 @@ def leave(token: str) -> None:
     Worker.objects.filter(pk=token).delete()
 
 
+def ticking(now: datetime) -> QuerySet[Worker]:
+    """Select the workers that have looked for work within the last minute."""
+    return Worker.objects.filter(at__gte=now - STILL)
+
+
 def standing_still(now: datetime) -> QuerySet[Worker]:
     """Select the workers that do not tick, though somebody moves the clock.
 

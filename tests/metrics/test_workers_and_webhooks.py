@@ -24,9 +24,11 @@ def add_webhook(name: str) -> Webhook:
 
 def test_workers_are_told_by_whether_they_tick_and_by_their_release(scrape: Read) -> None:
     assert states(scrape()) == {"ticking": 0, "still": 0}
-    for token in ("a", "b", "c"):
+    for token in ("away", "replaced", "b", "c"):
         workers.tick(token)
-    Worker.objects.filter(pk="a").update(at=F("at") - timedelta(minutes=2), version="4.9.9")
+    Worker.objects.filter(pk="away").update(host="north")
+    gone = Worker.objects.filter(pk__in=["away", "replaced"])
+    gone.update(at=F("at") - timedelta(minutes=2), version="4.9.9")
     Worker.objects.filter(pk="b").update(version="5.0.0")
 
     told = scrape()

@@ -7,7 +7,7 @@ from django.db.models import Max
 
 from agents.exposition import Sample, gauge
 from inventory import clock, workers
-from inventory.models import EventEntry, Webhook, Worker
+from inventory.models import EventEntry, Webhook
 
 WORKERS = gauge("vastsky_workers", "Workers by whether they tick.", "state")
 RELEASES = gauge("vastsky_worker_releases", "Workers that tick, by their release.", "version")
@@ -31,12 +31,11 @@ def tell() -> Iterator[Sample]:
 
 
 def _workers() -> Iterator[Sample]:
-    still = {row.pk for row in workers.standing_still(clock.now())}
-    ticking = [version for pk, version in Worker.objects.values_list("pk", "version")
-               if pk not in still]  # fmt: skip
-    yield WORKERS.of(len(ticking), TICKING)
-    yield WORKERS.of(len(still), STILL)
-    for version, count in sorted(Counter(ticking).items()):
+    now = clock.now()
+    releases = Counter(workers.ticking(now).values_list("version", flat=True))
+    yield WORKERS.of(releases.total(), TICKING)
+    yield WORKERS.of(workers.standing_still(now).count(), STILL)
+    for version, count in sorted(releases.items()):
         yield RELEASES.of(count, version)
 
 
