@@ -4,7 +4,7 @@ import platform
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import F, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from inventory import clock
 from inventory.models import Worker
@@ -12,6 +12,8 @@ from inventory.models import Worker
 STILL = timedelta(seconds=60)
 """Without a tick, by the cluster's clock, a worker is dead or hangs."""
 FORGOTTEN = timedelta(hours=24)
+AHEAD = timedelta(seconds=3)
+"""By which the clock of one process may be ahead of another's (clock.LEASH)."""
 
 
 def tick(token: str) -> None:
@@ -33,5 +35,10 @@ def leave(token: str) -> None:
 
 
 def standing_still(now: datetime) -> QuerySet[Worker]:
-    """Select the workers that do not tick, though somebody moves the clock."""
-    return Worker.objects.filter(at__lt=now - STILL).order_by("at")
+    """Select the workers that do not tick, though somebody moves the clock.
+
+    One whose host began another since its last tick was killed, and replaced before it was missed.
+    """
+    others = Worker.objects.filter(host=OuterRef("host")).exclude(pk=OuterRef("pk"))
+    replaced = Exists(others.filter(since__gte=OuterRef("at") - AHEAD))
+    return Worker.objects.filter(~replaced, at__lt=now - STILL).order_by("at")

@@ -8,7 +8,14 @@ from playwright.sync_api import Browser, Page, expect
 
 from deploy.local import manager_processes, observe
 from tests.cluster.world import World
-from tests.console.browsing import PHONE, Person, chromium, needs_chromium, signed_in
+from tests.console.browsing import (
+    PHONE,
+    Person,
+    chromium,
+    expect_verdict,
+    needs_chromium,
+    signed_in,
+)
 
 pytestmark = needs_chromium
 SLOW = 60_000
@@ -53,7 +60,7 @@ def _wait_for_the_job(page: Page, kind: str) -> None:
 def test_a_person_watches_a_rebuild_reach_the_end(world: World, person: Person) -> None:
     page = person.go("/admin/")
     # Space of the test before may still be zeroed, on a server that is just back.
-    expect(page.get_by_text("All data is safe")).to_be_visible(timeout=SLOW)
+    expect_verdict(page, "All data is safe", within=SLOW)
     _create_and_attach(page, "watched")
     ledger = world.fill("watched")
     address = page.url

@@ -83,6 +83,18 @@ def signed_in(
     assert person.noticed == [], person.noticed
 
 
+def expect_verdict(page: Page, text: str, within: float = 20_000) -> None:
+    """See what the overview says of all data; a failure tells what it said instead, and why."""
+    expect(page.get_by_role("region", name="Verdict")).to_contain_text(text, timeout=within)
+
+
+def after_a_poll(page: Page, part: str) -> None:
+    """Wait until a part of the page was asked for anew, and is in its place."""
+    with page.expect_response(f"**{part}", timeout=20_000):
+        pass
+    page.wait_for_function("document.querySelector('.htmx-request, .htmx-settling') === null")
+
+
 def serious(page: Page) -> list[str]:
     """Name what axe-core finds serious or worse."""
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]

@@ -11,7 +11,7 @@ from pytest_django.live_server_helper import LiveServer
 from benchmarks.seed import fill
 from inventory import clock
 from inventory.models import Disk, Priority, StorageServer
-from tests.console.browsing import Person, chromium, needs_chromium, signed_in
+from tests.console.browsing import Person, after_a_poll, chromium, needs_chromium, signed_in
 from tests.console.conftest import SMALL
 from volumes.jobs import wakeup
 from volumes.models import Attachment, Job, LogicalVolume
@@ -47,12 +47,6 @@ def person(elsewhere: Client, browser: Browser, live_server: LiveServer) -> Iter
         yield somebody
 
 
-def _after_a_poll(page: Page, part: str) -> None:
-    with page.expect_response(part, timeout=20_000):
-        pass
-    page.wait_for_function("document.querySelector('.htmx-request, .htmx-settling') === null")
-
-
 def _button(page: Page, name: str) -> None:
     page.get_by_role("link", name=name, exact=True).first.click()
 
@@ -65,7 +59,7 @@ def test_a_job_is_paused_and_goes_on_after_its_page_was_refreshed(
     page = person.go(f"/admin/volumes/job/{job.pk}/change/")
 
     for name, paused in (("Pause", True), ("Go on", False)):
-        _after_a_poll(page, f"**/jobs/{job.pk}/live/")
+        after_a_poll(page, f"/jobs/{job.pk}/live/")
         _button(page, name)
         page.get_by_role("button", name=name).click()
         expect(page.locator("h1")).to_contain_text(f"Job {job.pk}")
@@ -78,7 +72,7 @@ def test_going_back_from_a_preview_leads_to_a_whole_page(person: Person) -> None
     volume = LogicalVolume.objects.filter(attachment=None, origin=None).earliest("pk")
     page = person.go(f"/admin/volumes/logicalvolume/{volume.pk}/change/")
 
-    _after_a_poll(page, "**/volumes/*/live/**")
+    after_a_poll(page, "/volumes/*/live/**")
     _button(page, "Attach")
     page.get_by_role("link", name="Back", exact=True).click()
 

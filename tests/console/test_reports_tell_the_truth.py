@@ -5,8 +5,10 @@ from collections import Counter
 import pytest
 from django.test import Client
 
+from inventory import clock
 from inventory.models import Disk, Extent
-from volumes.models import Attachment, LogicalVolume, Replica
+from volumes.console.pages import overview
+from volumes.models import Attachment, LogicalVolume, Mirror, Replica, UnequalBlock
 from volumes.replicas.rows import GOOD
 from volumes.reports import capacity, problems, protection
 from volumes.reports.problems import Risk
@@ -89,6 +91,22 @@ def test_nothing_is_wrong_with_a_cluster_that_is_well(well: None, console: Clien
     assert not problems.is_anything_wrong()
     assert "All data is safe" in console.get("/admin/").content.decode()
     assert "Nothing is wrong" in console.get("/admin/console/problems/").content.decode()
+
+
+def test_the_verdict_names_what_it_rests_on(well: None, console: Client) -> None:
+    mirror = Mirror.objects.select_related("volume").earliest("pk")
+    UnequalBlock.objects.create(mirror=mirror, offset_mib=0, first=0, count=1)
+
+    told = console.get("/admin/").content.decode()
+    assert "Data is at risk" in told
+    assert f"replicas of {mirror.volume.name} differ" in told
+
+    LogicalVolume.objects.filter(pk=mirror.volume_id).update(waiting_since=clock.now())
+
+    overview.ANSWER.forget()
+    told = console.get("/admin/").content.decode()
+    assert "Data is out of reach" in told
+    assert f"{mirror.volume.name} is waiting for storage" in told
 
 
 def test_a_problem_offers_its_next_step(ill: None, console: Client) -> None:

@@ -110,3 +110,18 @@ def test_a_worker_that_was_killed_is_forgotten_once_its_host_has_another() -> No
     workers.tick("new")
 
     assert list(Worker.objects.values_list("pk", flat=True)) == ["new"]
+
+
+@pytest.mark.django_db
+def test_a_worker_that_was_killed_and_started_anew_at_once_is_never_missed() -> None:
+    for token in ("killed", "new"):
+        workers.tick(token)
+    killed = Worker.objects.filter(pk="killed")
+    killed.update(at=F("at") - timedelta(minutes=2))
+    Worker.objects.filter(pk="new").update(since=F("since") - timedelta(minutes=2))
+
+    assert titles() == []
+    assert not problems.is_anything_wrong()
+
+    killed.update(at=F("at") + timedelta(seconds=40))
+    assert "takes no steps any more" in titles()[0], "it ticked on beside the other"

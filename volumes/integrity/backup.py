@@ -74,7 +74,8 @@ def restore(path: Path) -> str:
         _reset_sequences()
         servers.cluster()
         recovery.leave()
-        recovery.enter(f"a backup of {header['taken']} that was restored, older than its nodes")
+        taken = f"{datetime.fromisoformat(header['taken']):%Y-%m-%d %H:%M} UTC"
+        recovery.enter(f"a backup of {taken} that was restored, older than its nodes")
         recovery.leave_room("volume")
         audit.record(audit.Action.RESTORE, "cluster", f"backup of {header['taken']}")
     return f"backup of {header['taken']}, incarnation {header['incarnation']}"

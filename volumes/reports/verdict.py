@@ -56,5 +56,6 @@ def judge(wrong: Iterable[Card]) -> Verdict:
 WORST = {
     Risk.UNREACHABLE: Verdict.OUT_OF_REACH,
     Risk.LAST_REPLICA: Verdict.AT_RISK,
+    Risk.UNEQUAL: Verdict.AT_RISK,
     Risk.BROKEN: Verdict.SNAPSHOT_LOST,
 }

@@ -150,12 +150,17 @@ def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
     ]
 
 
-def _first_step(server: HeadServer | StorageServer) -> str:
+def _first_step(server: HeadServer | StorageServer, cared: Job | None = None) -> str:
     """Say what helps before anything is given up, and what happens by itself."""
     pill = server_pill(server.priority, server.silent_since)
     look = "Look at its power, its cables and its agent"
     if isinstance(server, HeadServer):
         later = "Its volumes stay its own until somebody declares it failed."
+    elif cared and cared.kind == Job.Kind.MAINTENANCE:
+        later = (
+            "It is in maintenance: nothing of it is replaced before that ends, but where it leaves"
+            " a last good replica."
+        )
     else:
         grace = span(settings.VASTSKY_GRACE_SECONDS)
         later = (
@@ -183,14 +188,14 @@ def _head(request: HttpRequest, head: HeadServer) -> dict[str, Any]:
 
 def _storage(request: HttpRequest, server: StorageServer) -> dict[str, Any]:
     replicas = Replica.objects.filter(server=server).values_list("status").annotate(Count("pk"))
-    counts, cared = sorted(replicas.order_by()), care.under_way()
+    counts, cared = sorted(replicas.order_by()), care.of_server(care.under_way(), server.pk)
     return {
         "server": server,
-        "first_step": _first_step(server),
+        "first_step": _first_step(server, cared),
         "pill": place_pill(
             server.priority,
             server.silent_since,
-            care.of_server(cared, server.pk),
+            cared,
             tree.rebuilds_by_storage().get(server.pk, 0),
         ),
         "doors": [address_states.of(row) for row in server.addresses.order_by("position")],

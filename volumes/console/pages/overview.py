@@ -31,6 +31,7 @@ from volumes.models import Attachment, Job, LogicalVolume
 from volumes.reports import activity, capacity, care, problems, progress, protection, verdict
 from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
+from volumes.reports.problems.volumes import KINDS
 from volumes.reports.shared import Shared
 from volumes.reports.verdict import Verdict
 
@@ -47,6 +48,18 @@ VERDICTS = {
     Verdict.AT_RISK: (BAD, "Data is at risk"),
     Verdict.OUT_OF_REACH: (BAD, "Data is out of reach"),
 }
+WEAK = KINDS.values()
+"""What is told by numbers of volumes."""
+RISKS = (
+    (Risk.UNREACHABLE, Risk.LAST_REPLICA),
+    (Risk.UNEQUAL,),
+    (Risk.BROKEN,),
+    (Risk.STRANGE,),
+    (Risk.STOPPED, Risk.FAILED),
+    (Risk.NETWORK,),
+    (Risk.REDUCED, Risk.WEAR),
+)
+"""What is told in one reason each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +209,9 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Card]) -> Iterable[Ve
     ):
         if count:
             yield VerdictReason(f"{count} volume{'s' if count > 1 else ''} {text}", url)
-    for risks in ((Risk.BROKEN,), (Risk.STRANGE,), (Risk.STOPPED, Risk.FAILED), (Risk.NETWORK,)):
-        shown = [card.problem for card in wrong if card.problem.risk in risks]
+    others = [card.problem for card in wrong if card.problem.kind not in WEAK]
+    for risks in RISKS:
+        shown = [problem for problem in others if problem.risk in risks]
         if shown:
             more = f" and {len(shown) - 1} more" if len(shown) > 1 else ""
             yield VerdictReason(f"{shown[0].title}{more}", reverse("console:problems"))
