@@ -79,6 +79,7 @@ class Action(StrEnum):
     ADD_USER = "add_user"
     CHANGE_USER = "change_user"
     DELETE_USER = "delete_user"
+    TAKE_SUPPORT_BUNDLE = "take_support_bundle"
 
 
 EVENTS: dict[Action, tuple[EventEntry.Kind, EventEntry.Severity]] = {

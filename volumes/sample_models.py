@@ -14,7 +14,7 @@ class Step(models.IntegerChoices):
 
 
 class IoSample(models.Model):
-    """What was asked, in one minute or hour, of many objects of a kind.
+    """What was asked, in one minute or hour, of many objects of a kind; or the space they had.
 
     One row an object would be 29 million a day where 20,000 volumes are attached. What is in `data`
     `volumes.samples.packing` knows.
@@ -26,6 +26,8 @@ class IoSample(models.Model):
         STORAGE = "storage"
         DISK = "disk"
         CLUSTER = "cluster"
+        STORAGE_SPACE = "s-space", "space of a storage server"
+        DISK_SPACE = "d-space", "space of a disk"
 
     pk = models.CompositePrimaryKey("kind", "shard", "step", "at")
     kind = models.CharField(max_length=7, choices=Kind)
@@ -37,7 +39,9 @@ class IoSample(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
-                condition=Q(kind__in=["volume", "head", "storage", "disk", "cluster"]),
+                condition=Q(
+                    kind__in=["volume", "head", "storage", "disk", "cluster", "s-space", "d-space"]
+                ),
                 name="io_sample_kind_known",
             ),
             models.CheckConstraint(condition=Q(step__in=[1, 60]), name="io_sample_step_known"),

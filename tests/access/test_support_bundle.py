@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from pytest_django import Settings
 
-from inventory.models import Member
+from inventory.models import AuditEntry, Member
 from vastsky_site.access import tokens
 from vastsky_site.settings_table import SETTINGS
 from vastsky_site.support import bundle, facts, logs, masking
@@ -63,6 +63,9 @@ def test_an_admin_gets_it_in_one_click() -> None:
     assert "I14" in files["fsck.txt"]
     assert "verdict:" in files["problems.txt"]
     assert files["versions.txt"].startswith("manager ")
+    entry = AuditEntry.objects.get(verb="take_support_bundle")
+    assert (entry.actor, entry.way) == ("an-admin", "console")
+    assert entry.subject in answer["Content-Disposition"]
 
 
 def test_none_of_the_known_secrets_is_in_it(
@@ -128,6 +131,7 @@ def test_the_command_writes_a_file_of_its_own_that_others_cannot_read(tmp_path: 
 
     assert "versions.txt" in unpacked(file.read_bytes())
     assert file.stat().st_mode & 0o777 == 0o600
+    assert AuditEntry.objects.filter(verb="take_support_bundle", subject=str(file)).exists()
     with pytest.raises(CommandError):
         call_command("support", str(file))
 
@@ -137,3 +141,4 @@ def test_who_is_no_admin_gets_none() -> None:
 
     assert operator.get("/admin/support/").status_code == 403
     assert operator.get("/admin/support/bundle/").status_code == 403
+    assert not AuditEntry.objects.filter(verb="take_support_bundle").exists()

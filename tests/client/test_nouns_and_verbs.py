@@ -209,6 +209,14 @@ def test_what_if_a_server_dies_is_told_in_words(vastsky: Run, cluster: int) -> N
     assert re.search("LOST FOR EVER +-\n", text)
     assert "no room for 6 GiB" in text
 
+    StorageServer.objects.update(site="hall")
+    assert re.search("LOST FOR EVER +(?!-)", vastsky("plan", "failure", "--site", "hall").stdout)
+    assert (
+        "no storage server is in rack no of hall"
+        in vastsky("plan", "failure", "--site", "hall", "--rack", "no").stderr
+    )
+    assert "is wanted" in vastsky("plan", "failure").stderr
+
 
 # -- --json ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from tests.console.conftest import SMALL, SignIn
 from tests.console.sampled import Kind, fill_samples
 from tests.contract.api import Api
 from volumes.console.pages.charts import minute
-from volumes.samples.packing import Io
+from volumes.samples.packing import Io, Space
 
 
 def _figures(client: Client, of: str, span: str = "hour") -> dict[str, Any]:
@@ -60,6 +60,21 @@ def test_the_cluster_tells_space_and_work_as_well(console: Client) -> None:
     assert told["scrub_mib"][-1] == 64
 
 
+@pytest.mark.parametrize(
+    ("of", "kind"), [("storage", Kind.STORAGE_SPACE), ("disk", Kind.DISK_SPACE)]
+)
+def test_servers_and_disks_tell_their_space(console: Client, of: str, kind: Kind) -> None:
+    fill(SMALL)
+    fill_samples({kind: [1]}, load=lambda *_: Space(512, 1024).packed, minutes=5, hours=0)
+
+    told = _figures(console, f"{of}/1")["figures"]
+
+    assert (told["used_gb"][-1], told["capacity_gb"][-1]) == pytest.approx((512, 1024), rel=0.005)
+    assert set(told["reads"]) == {None}
+    page = console.get(f"/admin/inventory/{of.replace('storage', 'storageserver')}/1/change/")
+    assert 'data-charts="requests bytes latency queue space"' in page.content.decode()
+
+
 def test_what_was_never_measured_tells_since_when_there_are_figures(console: Client) -> None:
     assert _figures(console, "volume/7")["begins"] is None
     fill_samples(minutes=2, hours=0)
@@ -70,7 +85,7 @@ def test_what_was_never_measured_tells_since_when_there_are_figures(console: Cli
     assert told["begins"] == 60 * (minute() - 2)
 
 
-@pytest.mark.parametrize("of", ["moon/1/", "volume/1/?span=century"])
+@pytest.mark.parametrize("of", ["moon/1/", "d-space/1/", "volume/1/?span=century"])
 def test_there_are_no_other_kinds_and_spans(console: Client, of: str) -> None:
     assert console.get(f"/admin/console/figures/{of}").status_code == 404
 

@@ -52,6 +52,7 @@ def test_an_answer_that_took_long_is_kept_longer(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shared, "MOST", 15.0)
     now = [0.0]
     monkeypatch.setattr(shared, "monotonic", lambda: now[0])
+    monkeypatch.setattr(shared, "thread_time", lambda: now[0])
 
     def make() -> float:
         now[0] += 0.1

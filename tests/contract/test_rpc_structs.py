@@ -77,7 +77,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.showJob": {"eventid": 1},
     "vastsky.capacity": {"redundancy": 3, "tags": "hdd"},
     "vastsky.planVolume": {"capacity": 1, "redundancy": 3, "tags": "hdd"},
-    "vastsky.planFailure": {"hsvrid": 1, "ssvrid": 1, "pdskid": 1},
+    "vastsky.planFailure": {"hsvrid": 1, "ssvrid": 1, "pdskid": 1, "site": "s", "rack": "r"},
     "vastsky.listTokens": {},
     "vastsky.createToken": {"name": "n", "role": "reader", "hsvrid": 1, "ssvrid": 1},
     "vastsky.revokeToken": {"name": "n"},

@@ -108,6 +108,23 @@ def test_what_is_attached_to_a_head_would_be_cut_off_with_it(
     assert (told["copies"], told["lost"]) == (0, [])
 
 
+def test_a_rack_and_a_site_may_die_as_a_whole(call: Api, add_server: AddServer) -> None:
+    for rack in ("one", "one", "two", "two"):
+        server = add_server()
+        StorageServer.objects.filter(pk=server).update(site="hall", rack=rack)
+    volume = call("createLogicalVolume", lvolname="data", capacity=5, redundancy=2)
+
+    rack = call("vastsky.planFailure", site="hall", rack="one")
+    site = call("vastsky.planFailure", site="hall")
+
+    assert (rack["copies"], rack["stuck"], rack["lost"]) == (1, 0, [])
+    assert (site["copies"], site["stuck"]) == (2, 2)
+    assert site["lost"] == [{"lvolid": volume, "lvolname": "data"}]
+    assert call.fault("vastsky.planFailure", site="hall", rack="three") == ENOENT
+    assert call.fault("vastsky.planFailure", rack="one") == ENOENT
+    assert call.fault("vastsky.planFailure", site="hall", ssvrid=1) == EINVAL
+
+
 def test_one_place_that_exists_is_asked_about(call: Api) -> None:
     assert call.fault("vastsky.planFailure") == EINVAL
     assert call.fault("vastsky.planFailure", ssvrid=1, pdskid=1) == EINVAL

@@ -42,6 +42,7 @@ ELSEWHERE = {
     Action.ADD_USER,
     Action.CHANGE_USER,
     Action.DELETE_USER,
+    Action.TAKE_SUPPORT_BUNDLE,
     Action.RECOVER_VOLUME,
     Action.EXCLUDE_NODES,
     Action.RELEASE,

@@ -76,6 +76,29 @@ def test_all_that_match_are_deleted_by_one_job_and_no_other(
     assert len(lines.splitlines()) == 61
 
 
+def test_reasons_are_told_of_what_matches_and_of_nothing_else(
+    four: Cluster, operator: Client
+) -> None:
+    origin = four.create("data", gb=1)
+    four.attach(origin, next(iter(four.world.heads.values())))
+    LogicalVolume.objects.create(
+        id=4711,
+        node_id=4712,
+        linear_id=4713,
+        name="data.nightly",
+        capacity_gb=1,
+        store_gb=2,
+        redundancy=3,
+        origin=origin,
+    )
+
+    page = operator.get(_choose_all(operator, "attach", "kind=snapshot")).content.decode()
+
+    assert "nothing can be done" in page
+    assert "1 volume: a snapshot is attached together with its origin" in page
+    assert "bound" not in page
+
+
 def test_many_are_attached_a_few_at_a_time_and_each_tells_why_it_was_not(
     four: Cluster, operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

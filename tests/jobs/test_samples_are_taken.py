@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from agents.io_figures import IoFigures, Shown, Way
-from inventory.models import Disk
+from inventory.models import Disk, Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
-from volumes.models import LogicalVolume
+from volumes.models import LogicalVolume, Replica
 from volumes.sample_models import ClusterSample, IoSample, ShownVolume, Step
 from volumes.samples import packing, sampler
 from volumes.samples.packing import Io
@@ -74,6 +74,31 @@ def test_a_minute_tells_what_was_asked_a_second(
         (Kind.CLUSTER, 0),
     ):
         assert _read(kind, number, MINUTE) == pytest.approx(expected, rel=0.005), kind
+
+
+def test_a_minute_tells_what_is_used_of_each_server_and_disk(
+    used: tuple[Head, LogicalVolume], clock: Clock
+) -> None:
+    replica = Replica.objects.select_related("extent__disk").earliest("pk")
+    disk = replica.extent.disk
+    ours = Sampler()
+    ours.look()
+
+    clock.passed = 60
+    ours.look()
+
+    busy = Extent.objects.filter(disk=disk, status=Extent.Status.BUSY)
+    used_gb = sum(busy.values_list("size_gb", flat=True))
+    assert used_gb > 0
+    expected = Io(used_gb, disk.capacity_gb)
+    assert _read(Kind.DISK_SPACE, disk.pk, MINUTE) == pytest.approx(expected, rel=0.005)
+    others = Disk.objects.filter(server=disk.server_id).values_list("pk", "capacity_gb")
+    whole = Extent.objects.filter(disk__server=disk.server_id, status=Extent.Status.BUSY)
+    expected = Io(
+        sum(whole.values_list("size_gb", flat=True)), sum(capacity for _, capacity in others)
+    )
+    server = _read(Kind.STORAGE_SPACE, disk.server_id, MINUTE)
+    assert server == pytest.approx(expected, rel=0.005)
 
 
 def test_two_workers_on_one_database_take_a_minute_once(

@@ -5,6 +5,7 @@ import time
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
+from inventory import audit
 from vastsky_site.support import bundle
 from volumes.console.frame.page import page, viewing
 from volumes.console.frame.permissions import Right, may
@@ -20,10 +21,12 @@ def show(request: HttpRequest) -> HttpResponse:
 
 @viewing
 def download(request: HttpRequest) -> StreamingHttpResponse:
-    """Send it while it is made."""
+    """Send it while it is made; the audit log tells who took it."""
     if not may(request.user, Right.ADMINISTER):
         raise PermissionDenied
     name = time.strftime("vastsky-support-%Y%m%d-%H%M%S.tar.gz", time.gmtime())
+    with audit.acting_as(request.user.get_username(), audit.Way.CONSOLE):
+        bundle.note(name)
     response = StreamingHttpResponse(bundle.stream(), content_type="application/gzip")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

@@ -10,9 +10,11 @@ from volumes.lifecycle import volumes
 from volumes.placement import allocation, forecast, layout, policy
 from volumes.placement.policy import Placed
 from volumes.reports import loss
+from volumes.reports.loss import FailureDomain
 
 Struct = dict[str, Any]
 Tags = Annotated[str, 256]
+Place = Annotated[str, 64]
 
 
 def capacity(*, redundancy: int = 3, tags: Tags = "") -> Struct:
@@ -58,9 +60,19 @@ def _mirror(mirror: Placed, servers: dict[int, int]) -> Struct:
     return {"capacity": mirror.size_gb, "replicas": replicas}
 
 
-def plan_failure(*, hsvrid: int = 0, ssvrid: int = 0, pdskid: int = 0) -> Struct:
-    """Return what would be lost, cut off, or built anew if a server or disk died now."""
-    found = loss.foresee(_find(hsvrid, ssvrid, pdskid))
+def plan_failure(
+    *, hsvrid: int = 0, ssvrid: int = 0, pdskid: int = 0, site: Place = "", rack: Place = ""
+) -> Struct:
+    """Return what would be lost, cut off, or built anew if a server, disk, rack or site died now.
+
+    rack: of that site; without it the whole site.
+    """
+    if not (site or rack):
+        found = loss.foresee(_find(hsvrid, ssvrid, pdskid))
+    elif hsvrid or ssvrid or pdskid:
+        raise Invalid("a server or disk is wanted, or a site and rack")
+    else:
+        found = loss.foresee(_domain_of(site, rack))
     return {
         "copies": found.replicas,
         "gb": min(found.gb, INT_MAX),
@@ -69,6 +81,14 @@ def plan_failure(*, hsvrid: int = 0, ssvrid: int = 0, pdskid: int = 0) -> Struct
         "lost": _volumes(found.lost),
         "cut_off": _volumes(found.cut_off),
     }
+
+
+def _domain_of(site: str, rack: str) -> FailureDomain:
+    domain = FailureDomain(site, rack or None)
+    servers = StorageServer.objects.filter(site=site)
+    if not (servers.filter(rack=rack) if rack else servers).exists():
+        raise NotFound(f"no storage server is in {domain}")
+    return domain
 
 
 def _volumes(rows: Iterable[loss.Volume]) -> list[Struct]:
@@ -82,7 +102,7 @@ def _find(hsvrid: int, ssvrid: int, pdskid: int) -> HeadServer | StorageServer |
         if number
     ]
     if len(given) != 1:
-        raise Invalid("one of hsvrid, ssvrid and pdskid is wanted")
+        raise Invalid("one of hsvrid, ssvrid, pdskid, or a site or rack, is wanted")
     ((kind, number),) = given
     row = kind.objects.filter(pk=number).first()
     if row is None:

@@ -1,6 +1,6 @@
 """How the space of disks, servers and the cluster is used."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -131,6 +131,20 @@ def of_cluster() -> Usage:
         bad=bad,
         label=label,
     )
+
+
+def used_of_disks() -> list[tuple[int, int, int, int]]:
+    """Tell of each disk its server, the GB that replicas use, and its capacity; in two queries.
+
+    As of the cluster: used is what all other extents leave.
+    """
+    rest = Counter[int]()
+    others = [Status.FREE, Status.OFFLINE, Status.SUPER, Status.FAULTY]
+    rows = Extent.objects.filter(status__in=others).order_by()
+    for disk, gb in rows.values_list("disk", "size_gb"):
+        rest[disk] += gb
+    disks = Disk.objects.order_by("pk").values_list("pk", "server", "capacity_gb")
+    return [(disk, server, gb - rest[disk], gb) for disk, server, gb in disks]
 
 
 def _summed(*statuses: Extent.Status) -> QuerySet[Extent, tuple[int, int]]:

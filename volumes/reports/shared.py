@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from threading import Lock
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 LEAST, MOST = 2.0, 20.0
 """Seconds for which an answer is kept."""
 SHARE = 100
-"""An answer is kept for so many times as long as it took: it takes a hundredth of one core."""
+"""An answer is kept for so many times the CPU that it took: a hundredth of a core, if MOST allows.
+
+By the wall clock, it would grow old on a machine that is busy with something else.
+"""
 
 
 class Shared(Generic[T]):
@@ -29,10 +32,9 @@ class Shared(Generic[T]):
         with self._lock:
             if self._last and monotonic() - self._last[1] < self._kept(self._last[2]):
                 return self._last[0]
-            begun = monotonic()
+            begun = thread_time()
             answer = self._make()
-            now = monotonic()
-            self._last = answer, now, now - begun
+            self._last = answer, monotonic(), thread_time() - begun
             return answer
 
     def _kept(self, took: float) -> float:

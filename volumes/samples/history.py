@@ -9,8 +9,9 @@ from django.db.models import Min
 
 from volumes.sample_models import ClusterSample, IoSample, Step
 from volumes.samples import packing
-from volumes.samples.packing import Io
+from volumes.samples.packing import Io, Space
 
+Kind = IoSample.Kind
 HOUR, DAY = 60, 24 * 60
 SPARK = 3
 """Minutes from point to point of a sparkline, which shows an hour."""
@@ -77,6 +78,18 @@ def of(kind: IoSample.Kind, number: int, span: Span, now: int) -> Series:
         if io := packing.find(bytes(data), number):
             found.setdefault((moment - at.start) // scale.point, []).append(io)
     return Series(at, [_mean(found.get(place)) for place in range(len(at))])
+
+
+SPACES = {Kind.STORAGE: Kind.STORAGE_SPACE, Kind.DISK: Kind.DISK_SPACE}
+"""Of what space is kept, and as which kind."""
+
+
+def of_space(
+    kind: IoSample.Kind, number: int, span: Span, now: int
+) -> dict[str, list[float | None]]:
+    """Read the space of a storage server or disk; one query."""
+    points = [io and Space.read(io) for io in of(SPACES[kind], number, span, now).points]
+    return {name: [one and getattr(one, name) for one in points] for name in Space._fields}
 
 
 def of_cluster(span: Span, now: int) -> dict[str, list[float | None]]:

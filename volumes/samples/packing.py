@@ -58,6 +58,23 @@ NOTHING = Io()
 Kind = IoSample.Kind
 
 
+class Space(NamedTuple):
+    """How much of something was used. It lies in the first two of the six figures."""
+
+    used_gb: float
+    capacity_gb: float
+
+    @property
+    def packed(self) -> Io:
+        """Write it as what a row can hold."""
+        return Io(*self)
+
+    @classmethod
+    def read(cls, io: Io) -> "Space":
+        """Read it out of what a row held."""
+        return cls(io.reads, io.writes)
+
+
 def shard_of(kind: Kind, number: int) -> int:
     """Tell in which rows an object is."""
     return number % VOLUMES_APART if kind == Kind.VOLUME else number // TOGETHER

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from volumes import nodes
 from volumes.reports import capacity
 from volumes.sample_models import ClusterSample, IoSample, Step
 from volumes.samples import hours, packing, rates, recording, shown, work_done
-from volumes.samples.packing import Io
+from volumes.samples.packing import Io, Space
 
 logger = logging.getLogger(__name__)
 
@@ -127,9 +128,21 @@ def _write(minute: int, io: dict[Kind, dict[int, Io]], work: dict[str, float]) -
         free_gb=usage.free + usage.resting,
         **{f"{kind}_mib": mib for kind, mib in work.items()},
     )
+    io = io | _space()
     rows = [
         IoSample(kind=kind, shard=shard, step=Step.MINUTE, at=minute, data=data)
         for kind, samples in io.items()
         for shard, data in packing.shards(kind, samples)
     ]
     return recording.record(of_cluster, rows)
+
+
+def _space() -> dict[Kind, dict[int, Io]]:
+    """Tell what is used of every disk, and of every server by its disks."""
+    disks: dict[int, Io] = {}
+    servers: dict[int, list[Io]] = defaultdict(list)
+    for disk, server, used_gb, capacity_gb in capacity.used_of_disks():
+        disks[disk] = Space(used_gb, capacity_gb).packed
+        servers[server].append(disks[disk])
+    whole = {server: packing.total(parts) for server, parts in servers.items()}
+    return {Kind.DISK_SPACE: disks, Kind.STORAGE_SPACE: whole}

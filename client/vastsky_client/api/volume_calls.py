@@ -129,8 +129,12 @@ class VolumeCalls(Calls):
         """Tell where a volume would lie if it were created now."""
         return self._call("vastsky.planVolume", capacity=capacity, redundancy=redundancy, tags=tags)
 
-    def plan_failure(self, *, hsvrid: int = 0, ssvrid: int = 0, pdskid: int = 0) -> FailurePlan:
-        """Tell what would be lost, cut off, or built anew if a server or disk died now."""
+    def plan_failure(
+        self, *, hsvrid: int = 0, ssvrid: int = 0, pdskid: int = 0, site: str = "", rack: str = ""
+    ) -> FailurePlan:
+        """Tell what would be lost, cut off, or built anew if a server, disk, rack or site died."""
+        if site or rack:
+            return self._call("vastsky.planFailure", site=site, rack=rack)
         return self._call("vastsky.planFailure", hsvrid=hsvrid, ssvrid=ssvrid, pdskid=pdskid)
 
     def capacity(self, *, redundancy: int = 3, tags: str = "") -> Capacity:

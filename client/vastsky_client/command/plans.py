@@ -22,7 +22,9 @@ def plan_volume(session: Session, given: Namespace) -> Any:
 
 def plan_failure(session: Session, given: Namespace) -> structs.FailurePlan:
     """Tell what a death would do."""
-    which = session.names.place(given.place, KINDS_OF[given.kind])
+    which: dict[str, Any] = {"site": given.site, "rack": given.rack}
+    if given.place:
+        which |= session.names.place(given.place, KINDS_OF[given.kind])
     return session.ask(lambda: session.manager.plan_failure(**which))
 
 
@@ -81,7 +83,8 @@ PLAN = Noun(
         ),
         Command(
             "plan", "failure", "Show what would be lost, cut off, or built anew if it died now.",
-            "plan failure node-1 --kind storage", plan_failure, (words.MORTAL, words.KIND),
+            "plan failure --site hall-1 --rack rack-2", plan_failure,
+            (words.MORTAL, words.KIND, words.SITE, words.RACK),
             returns=structs.FailurePlan,
             columns=(
                 Column("LOST FOR EVER", lambda plan: cells.names(plan["lost"])),

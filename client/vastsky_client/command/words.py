@@ -81,7 +81,13 @@ STORAGE = Argument(
 SERVER = Argument("SERVER", "a server: its name, that of its host, or its id", words.name, servers)
 DISK = Argument("DISK", "a disk: its path, SERVER:PATH, or its id", words.name, disks)
 PLACE = Argument("PLACE", "a storage server or a disk", words.name, places)
-MORTAL = Argument("PLACE", "a head server, a storage server or a disk", words.name, everything)
+MORTAL = Argument(
+    "PLACE",
+    "a head server, a storage server or a disk, where no site or rack is given",
+    words.name,
+    everything,
+    optional=True,
+)
 JOB = Argument("JOB", "a job: its number", words.whole_number, jobs)
 TOKEN = Argument("NAME", "a token: its name", words.name, tokens)
 REDUNDANCY = Argument(
@@ -91,6 +97,8 @@ TAGS = Argument("--tags", "words that the disks must have, in one argument", def
 KIND = Argument(
     "--kind", "which of two servers of one name", choices=("head", "storage"), default=""
 )
+SITE = Argument("--site", "all storage servers of this site", default="")
+RACK = Argument("--rack", "only those of this rack of the site", default="")
 CONVERGE = Argument(
     "--converge", "what is there already, as it is asked for, is success", switch=True
 )

@@ -5,12 +5,14 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
+from django.db import DatabaseError
 
+from inventory.shell_command import ShellCommand
 from vastsky_site.support import bundle
 
 
-class Command(BaseCommand):
+class Command(ShellCommand):
     """Write the bundle for who helps."""
 
     help = (
@@ -22,8 +24,9 @@ class Command(BaseCommand):
         """Name the file."""
         parser.add_argument("file")
 
-    def handle(self, *_args: Any, **options: Any) -> None:
+    def perform(self, options: dict[str, Any]) -> None:
         """Write it; a file that exists stays, and what is written only its owner reads."""
+        self._note(options["file"])
         if options["file"] == "-":
             for piece in bundle.stream():
                 sys.stdout.buffer.write(piece)
@@ -36,3 +39,10 @@ class Command(BaseCommand):
             for piece in bundle.stream():
                 file.write(piece)
             self.stdout.write(f"{options['file']}: {file.tell()} bytes")
+
+    def _note(self, file: str) -> None:
+        """A database that fails may be why help is wanted."""
+        try:
+            bundle.note(file)
+        except DatabaseError as error:
+            self.stderr.write(f"the audit log does not tell of this: {error}")

@@ -12,6 +12,7 @@ from volumes.samples import history
 from volumes.samples.history import Span
 
 Kind = IoSample.Kind
+MEASURED = (Kind.VOLUME, Kind.HEAD, Kind.STORAGE, Kind.DISK, Kind.CLUSTER)
 FAR = 5 * 365
 
 FIGURES = ("reads", "writes", "read_bytes", "write_bytes", "read_ms", "write_ms", "queue")
@@ -20,7 +21,7 @@ FIGURES = ("reads", "writes", "read_bytes", "write_bytes", "read_ms", "write_ms"
 @viewing
 def figures(request: HttpRequest, kind: str, number: int) -> JsonResponse:
     """Tell what was measured of an object within the span that is asked for."""
-    if kind not in Kind.values or request.GET.get("span", Span.HOUR) not in list(Span):
+    if kind not in MEASURED or request.GET.get("span", Span.HOUR) not in list(Span):
         raise Http404("nothing of that kind is measured")
     chosen = Span(request.GET.get("span", Span.HOUR))
     now = minute()
@@ -31,6 +32,8 @@ def figures(request: HttpRequest, kind: str, number: int) -> JsonResponse:
     }
     if kind == Kind.CLUSTER:
         told |= history.of_cluster(chosen, now)
+    if kind in history.SPACES:
+        told |= history.of_space(Kind(kind), number, chosen, now)
     begins = history.begins()
     answer = {
         "span": chosen,
