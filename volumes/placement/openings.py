@@ -11,7 +11,7 @@ class Openings:
 
     A replica finds one just where `policy.place` would find one for it, if none was taken before.
     The emptiest server comes first; failure domains are left out, for they never refuse a place.
-    What heaps have of a server or disk may be of before it was taken from: then it is put right.
+    What a heap has of a disk may be of before it was taken from: then it is put right.
     """
 
     def __init__(self, rooms: Iterable[Room]) -> None:
@@ -28,19 +28,19 @@ class Openings:
         self, size_gb: int, tags: frozenset[str], avoid_servers: Collection[int]
     ) -> int | None:
         """Take a place for one replica on the emptiest server that has one; None: none has."""
+        emptiest = self._emptiest
         passed: list[tuple[float, int]] = []
         found = None
-        while self._emptiest and found is None:
-            share, server = heappop(self._emptiest)
+        while emptiest and found is None:
+            _, server = emptiest[0]
             opening = self._servers[server]
-            if -share != opening.free_share:
-                heappush(self._emptiest, (-opening.free_share, server))
-                continue
-            passed.append((share, server))
             if server not in avoid_servers and opening.take(size_gb, tags):
                 found = server
+                heapreplace(emptiest, (-opening.free_share, server))
+            else:
+                passed.append(heappop(emptiest))
         for one in passed:
-            heappush(self._emptiest, one)
+            heappush(emptiest, one)
         return found
 
 

@@ -73,12 +73,14 @@ def brake() -> str:
     head lost its connection to it, until it answers again. One that holds no replica any more is
     not waited for.
     """
+    cut_off = _cut_off_since()
     known = StorageServer.objects.exclude(priority=Priority.HALT).annotate(used=_holds_replicas())
-    rows = list(known.values_list("priority", "silent_since", "used", _reported()))
+    rows = list(known.values_list("pk", "priority", "silent_since", "last_answer", "used"))
     away = [
         used
-        for priority, silent, used, reported in rows
-        if silent is not None or (priority in ALIVE and reported)
+        for pk, priority, silent, answered, used in rows
+        if silent is not None
+        or (priority in ALIVE and pk in cut_off and (not answered or cut_off[pk] > answered))
     ]
     vanished = sum(away)
     if vanished < 2 or vanished * 100 <= settings.VASTSKY_BRAKE_PERCENT * len(rows):  # noqa: PLR2004 - together
@@ -107,13 +109,20 @@ def _holds_replicas() -> Exists:
     return Exists(Replica.objects.filter(server=OuterRef("pk")))
 
 
-def _reported() -> Exists:
-    """Match servers to which a head lost a connection after their last answer."""
-    cut_off = _is_cut_off(OuterRef("last_answer"))
-    return Exists(Replica.objects.filter(cut_off, server=OuterRef("pk")))
+def _cut_off_since() -> dict[int, datetime]:
+    """Tell when a head lost its last connection to each server, of those to which one did.
+
+    By the index of what needs repair: server by server, all replicas of each would be read.
+    """
+    ill = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    lost = ill.filter(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)
+    found: dict[int, datetime] = {}
+    for server, since in lost.order_by().values_list("server", "since"):
+        found[server] = max(since, found.get(server, since))
+    return found
 
 
-def _is_cut_off(heard: F | OuterRef) -> Q:
+def _is_cut_off(heard: F) -> Q:
     """Match replicas to which a head lost the connection after their server's last answer."""
     after = Q(since__gt=heard) | Q(server__last_answer=None)
     return after & Q(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)
