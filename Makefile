@@ -12,7 +12,7 @@ DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted clean power-off power-on install-commands deb try-packages venv venv-dev
+.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted screenshots clean power-off power-on install-commands deb try-packages venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -55,6 +55,9 @@ lab-login:      ## a shell in NODE=head-1 of a lab that is up, or NODE=manager
 
 planted: venv-dev ## plant faults in a copy of the tree, one after the other; the tests have to notice
 	@$(BIN)/python -m tests.planted $(NAMES)
+
+screenshots: venv-dev ## take the pictures of the documentation anew; look at each of them (chromium)
+	@$(BIN)/python -m pytest --quiet tests/console/take_screenshots.py
 
 clean: venv     ## end what a killed start left behind, remove the data and caches of this checkout
 	@$(BIN)/python -m deploy.local clean
