@@ -3,6 +3,7 @@
 #   VASTSKY_HOME=var   where data, sockets and logs of this cluster live
 #   EXIT=1             with `make demo`: end after the story; status 0 only if every byte was right
 #   KEEP=1             with `make lab`: leave it up; TESTS="tests/lab -k power": what to run there
+#   ENGINE=kernel      with `make lab`: what moves the bytes there, userspace or kernel
 #   SECONDS=600 SEED=1 PROFILE=all   of `make thrash`; NAMES="epoch intent" of `make planted`
 
 PYTHON ?= python3
@@ -10,9 +11,13 @@ PORT ?= 8881
 VASTSKY_HOME ?= var
 DESTDIR ?= /usr/local
 export PORT VASTSKY_HOME
+export LAB_ENGINE ?= $(ENGINE)
 BIN := .venv/bin
 
-.PHONY: help demo run test check bench bench-device thrash lab lab-all lab-login planted screenshots clean power-off power-on install-commands deb try-packages venv venv-dev
+KERNEL_SMOKE := tests/lab/test_smoke.py::test_a_power_cut_of_a_storage_server_is_a_short_pause
+KERNEL_SMOKE += tests/lab/test_kernel_engine.py::test_a_volume_goes_from_the_embedded_engine_to_the_kernel_with_every_byte
+
+.PHONY: help demo run test check bench bench-device thrash lab lab-kernel lab-all lab-login planted screenshots clean power-off power-on install-commands deb try-packages venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -46,6 +51,10 @@ thrash: venv-dev ## let a cluster's parts fail at random and look for lost write
 lab: venv-dev   ## a cluster of virtual machines, and its tests; KEEP=1 leaves it up (root, Debian)
 	@$(BIN)/python -m tests.lab start --tests="$(or $(TESTS),$(if $(KEEP),,tests/lab/test_smoke.py))" \
 	  $(if $(KEEP),--keep)
+
+lab-kernel: export LAB_ENGINE = kernel
+lab-kernel: venv-dev ## the two that matter most with the kernel engine
+	@$(BIN)/python -m tests.lab start --tests="$(KERNEL_SMOKE)"
 
 lab-all: venv-dev ## all tests of the lab
 	@$(BIN)/python -m tests.lab start --tests=tests/lab

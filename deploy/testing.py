@@ -1,9 +1,12 @@
 """`make test`: what uses a database on SQLite and on PostgreSQL, and beside it the rest once.
 
 PostgreSQL and Redis come from Debian's packages where we may install them. Words given in PYTEST
-go to pytest; DATABASES=sqlite leaves PostgreSQL out.
+go to pytest; DATABASES=sqlite leaves PostgreSQL out. Up to three tests of a run that fail are tried
+once more, by themselves, and named whatever comes of it: four runs on two processors starve what
+measures time, and the next to read a failure has to know whether it was that.
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -69,6 +72,12 @@ def main() -> int:
     return max(statuses)
 
 
+TESTS_FAILED = 1
+"""What pytest ends with where all tests ran, and some failed."""
+FEW = 3
+"""More failures than these are no accident."""
+
+
 class _Run:
     """One pytest under way; what it says is kept until it is its turn to be shown."""
 
@@ -76,23 +85,43 @@ class _Run:
         self._name = name
         self._home = tempfile.TemporaryDirectory(prefix="vastsky-test-")
         self._output = Path(self._home.name) / "pytest.out"
-        words = shlex.split(os.environ.get("PYTEST", "--quiet"))
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", *words, *options],
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": url, "VASTSKY_HOME": self._home.name},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._cache = Path(self._home.name) / "pytest.cache"
+        self._environment = {**os.environ, "DATABASE_URL": url, "VASTSKY_HOME": self._home.name}
+        self._process = self._start(options)
 
     def finish(self) -> int:
         """Wait for the end, then show it all; the status."""
         status = self._process.wait()
         print(f"Tests: {self._name}", flush=True)
         print(self._output.read_text(errors="replace"), flush=True)
+        failed = self._failed()
+        if status != TESTS_FAILED or not 0 < len(failed) <= FEW:
+            return status
+        self._process = self._start(failed)
+        status = self._process.wait()
+        if status:
+            print(self._output.read_text(errors="replace"), flush=True)
+        outcome = "fails again" if status else "passes by itself"
+        print(f"{outcome}: {' '.join(failed)}", flush=True)
         return status
+
+    def _start(self, options: list[str]) -> subprocess.Popen[bytes]:
+        words = shlex.split(os.environ.get("PYTEST", "--quiet"))
+        cache = ["-o", f"cache_dir={self._cache}"]
+        with self._output.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "pytest", *words, *cache, *options],
+                cwd=ROOT,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _failed(self) -> list[str]:
+        """List the tests that failed, as pytest noted them for its --last-failed."""
+        noted = self._cache / "v" / "cache" / "lastfailed"
+        return list(json.loads(noted.read_text())) if noted.exists() else []
 
     def __enter__(self) -> Self:
         return self

@@ -214,8 +214,16 @@ class HeadServer(Server):
 class StorageServer(Server):
     """A server whose disks hold extents."""
 
+    iscsi_port = models.PositiveIntegerField(
+        null=True, blank=True, help_text="where its kernel exports extents; none: it does not"
+    )
+
     class Meta:
         constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(iscsi_port__isnull=True) | Q(iscsi_port__range=(1, 65535)),
+                name="storage_iscsi_port",
+            ),
             models.CheckConstraint(condition=Q(id__gte=1), name="storage_id_positive"),
             models.CheckConstraint(
                 condition=Q(priority__in=Priority.values), name="storage_priority_known"

@@ -33,6 +33,9 @@ REGISTERED = (
     "priority_since",
 )
 """What a registration writes of a server that is known."""
+OF_KIND = {HeadServer: (), StorageServer: ("iscsi_port",)}
+"""What only servers of one kind tell, and always tell."""
+LAST_PORT = 65535
 FAR = 1 << 16
 """So far beyond what was ever given out, a number is nonsense and not one that was forgotten."""
 
@@ -83,9 +86,13 @@ def register_storage(
     rack: str = "",
     host_name: str = "",
     version: str = "",
+    iscsi_port: int = 0,
 ) -> StorageServer:
     """Find or record this storage server; Exists if it is up already."""
+    if iscsi_port not in range(LAST_PORT + 1):
+        raise Invalid(f"a port is at most {LAST_PORT}, not {iscsi_port}; 0: no iSCSI")
     fresh = StorageServer(
+        iscsi_port=iscsi_port or None,
         node_uuid=node_uuid,
         boot_id=boot_id,
         started=started,
@@ -218,11 +225,14 @@ def _return(known: AnyServer, fresh: AnyServer, addresses: Sequence[str]) -> Any
     known.rack = fresh.rack or known.rack
     known.host_name = fresh.host_name or known.host_name
     known.version = fresh.version
+    for name in OF_KIND[type(known)]:
+        setattr(known, name, getattr(fresh, name))
     known.name = known.name or names.first_for(known)
     known.last_answer, known.silent_since = now, None
     if down:
         known.priority, known.priority_since = Priority.HIGH, now
-    if not as_seen.update(**{name: getattr(known, name) for name in REGISTERED}):
+    written = (*REGISTERED, *OF_KIND[type(known)])
+    if not as_seen.update(**{name: getattr(known, name) for name in written}):
         raise Exists(f"{known} is being registered already")
     # The same boot that shows up again is no news.
     news = ["again"] * down + ["with other labels"] * (labels != (known.site, known.rack))

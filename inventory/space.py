@@ -8,6 +8,7 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -32,8 +33,7 @@ INSERT = (
 SHRINK = "UPDATE inventory_extent SET offset_gb = %s, size_gb = %s WHERE id = %s"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """An extent that was just cut."""
 
     extent_id: int
@@ -69,9 +69,11 @@ def tile(disk: Disk, generation: int = 0) -> None:
     )
 
 
-@transaction.atomic
 def cut(wanted: Sequence[tuple[int, int]]) -> list[Piece]:
-    """Allocate (disk, size) after (disk, size) from free space, in the order wanted, or nothing."""
+    """Allocate (disk, size) after (disk, size) from free space, in the order wanted, or nothing.
+
+    Inside the caller's transaction; NoSpace comes before anything is written.
+    """
     numbers = ids.take("volume", len(wanted))
     free = _free_by_disk({disk_id for disk_id, _ in wanted})
     touched: dict[int, _Free] = {}

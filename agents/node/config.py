@@ -22,7 +22,7 @@ PATHS = {"state_dir", "run_dir", "links_dir"}
 STANDARD_PORTS = {"http": 80, "https": 443}
 OTHERS = 0o077
 """What a file with a secret must not allow: anything to anybody else."""
-PORTS = {"port", "data_port"}
+PORTS = {"port", "data_port", "iscsi_port"}
 METRICS_OFF = 0
 AMOUNTS = {
     "shred_mib_per_s",
@@ -45,6 +45,13 @@ class DeviceKind(StrEnum):
     AUTO = "auto"
     NBD = "nbd"
     SOCKET = "socket"
+
+
+class EngineKind(StrEnum):
+    """What moves the bytes: the embedded engine, or the kernel by iSCSI, md and device mapper."""
+
+    USERSPACE = "userspace"
+    KERNEL = "kernel"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class NodeConfig:
     metrics_port: int = METRICS_OFF
     metrics_networks: tuple[str, ...] = ("127.0.0.0/8",)
     other_managers: tuple[str, ...] = ()
+    engine: EngineKind = EngineKind.USERSPACE
+    iscsi_port: int = 3260
 
     @property
     def identity(self) -> Identity | None:

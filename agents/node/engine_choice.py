@@ -1,6 +1,7 @@
 """The one place where an agent's engine is chosen and made."""
 
 import logging
+from collections.abc import Sequence
 
 from agents.engines.base import Access, HeadEngine, StorageEngine
 from agents.engines.devices import kernel
@@ -8,9 +9,16 @@ from agents.engines.devices.device_head import DeviceHead
 from agents.engines.devices.devices import Devices, Terms
 from agents.engines.devices.links import Links
 from agents.engines.devices.reconnector import Reconnector
+from agents.engines.kernel import modules
+from agents.engines.kernel.hands_off import keep_others_off
+from agents.engines.kernel.head_place import HeadPlace
+from agents.engines.kernel.kernel_head import KernelHead, kernel_groups
+from agents.engines.kernel.kernel_storage import KernelStorage, kernel_exports
+from agents.engines.kernel.targets import Targets
+from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.head_engine import UserspaceHead
 from agents.engines.userspace.storage.storage_engine import UserspaceStorage
-from agents.node.config import ConfigError, DeviceKind, HeadConfig, StorageConfig
+from agents.node.config import ConfigError, DeviceKind, EngineKind, HeadConfig, StorageConfig
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +34,63 @@ PASSABLE = 0o711
 
 def storage_engine(config: StorageConfig) -> StorageEngine:
     """Make the engine of a storage server."""
-    return UserspaceStorage(config.state_dir, config.run_dir, config.addresses, config.data_port)
+    data_server = UserspaceStorage(
+        config.state_dir, config.run_dir, config.addresses, config.data_port
+    )
+    if config.engine is EngineKind.KERNEL:
+        modules.load(modules.STORAGE)
+        modules.mount_configfs()
+        keep_others_off()
+        portals = [f"{address}:{config.iscsi_port}" for address in config.addresses]
+        return KernelStorage(data_server, Targets(), config.run_dir, portals)
+    if kernel_exports(config.run_dir):
+        raise ConfigError(
+            "engine: this machine's kernel still exports extents, which nobody would end:"
+            ' with engine = "kernel", run --stop-engine first'
+        )
+    return data_server
 
 
 def head_engine(config: HeadConfig) -> HeadEngine:
     """Make the engine of a head; ConfigError where it shall make devices and cannot."""
+    if config.engine is EngineKind.KERNEL:
+        return _kernel_head(config)
+    if kernel_groups(config.state_dir):
+        raise ConfigError(
+            f"engine: {_attached(kernel_groups(config.state_dir))} by the kernel engine:"
+            ' detach, with engine = "kernel", before you choose another one'
+        )
     why_not = kernel.why_unusable()
     if why_not and config.device is DeviceKind.NBD:
         raise ConfigError(f"device: {why_not}")
     if why_not and config.device is DeviceKind.AUTO:
         logger.warning("volumes are sockets here, no block devices: %s", why_not)
     return _sockets(config) if why_not else _devices(config)
+
+
+def _kernel_head(config: HeadConfig) -> KernelHead:
+    """Make a head of the kernel engine, which can look after no volume of the embedded one."""
+    folders = sorted((config.state_dir / "groups").glob("*"))
+    found = [state_file.read_state(str(folder)) for folder in folders]
+    running = [group.lvolid for group in found if group is not None and not group.ended]
+    if running:
+        raise ConfigError(
+            f"engine: {_attached(running)} by the embedded engine:"
+            ' detach, with engine = "userspace", before you choose another one'
+        )
+    modules.load(modules.HEAD)
+    keep_others_off()
+    place = HeadPlace(
+        str(config.state_dir.absolute()),
+        str(config.links_dir),
+        config.iscsi_port,
+        _access(config),
+    )
+    return KernelHead(place, config.rebuild_mib_per_s)
+
+
+def _attached(groups: Sequence[int]) -> str:
+    return f"volumes are attached here (group {', '.join(map(str, groups))})"
 
 
 def _sockets(config: HeadConfig) -> UserspaceHead:

@@ -7,10 +7,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from tests.console.conftest import PART, SignIn
 from volumes.console.pages import overview
-from volumes.models import Replica
+from volumes.models import Job, Mirror, Replica
 from volumes.reports import protection, shared, verdict
 from volumes.reports.shared import Shared
 
@@ -53,7 +54,7 @@ def test_an_answer_that_took_long_is_kept_longer(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(shared, "monotonic", lambda: now[0])
 
     def make() -> float:
-        now[0] += 0.5
+        now[0] += 0.1
         return now[0]
 
     answer = Shared(make)
@@ -63,6 +64,29 @@ def test_an_answer_that_took_long_is_kept_longer(monkeypatch: pytest.MonkeyPatch
     assert answer.get() == first
     now[0] += 0.2
     assert answer.get() > first
+
+
+@pytest.mark.usefixtures("well")
+def test_who_lacks_a_replica_is_told_at_once_where_it_is_made_anew_and_soon_anywhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = Shared(protection._lacking, rare=3)
+    monkeypatch.setattr(protection, "LACKING", kept)
+    monkeypatch.setattr(shared, "MOST", 15.0)
+    assert protection.weak_volumes() == {}
+    one, other = Mirror.objects.order_by("volume")[:2]
+    for mirror in (one, other):
+        Replica.objects.filter(mirror=mirror).earliest("pk").delete()
+    Job.objects.create(
+        id=4711, kind=Job.Kind.REBUILD, mirror=one, subject="a rebuild", due=timezone.now()
+    )
+
+    assert protection.weak_volumes().keys() == {one.volume_id}
+
+    kept.forget()
+    assert protection.weak_volumes().keys() == {one.volume_id, other.volume_id}
+    monkeypatch.setattr(protection, "FEW", 1)
+    assert protection.weak_volumes().keys() == {one.volume_id, other.volume_id}
 
 
 @pytest.mark.usefixtures("ill", "answers_are_kept")

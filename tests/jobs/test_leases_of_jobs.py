@@ -10,7 +10,7 @@ from django.utils import timezone
 from tests.jobs.conftest import Cluster
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
-from volumes.models import Job
+from volumes.models import Job, LogicalVolume
 from volumes.worker import runner
 
 
@@ -72,3 +72,20 @@ def test_a_job_that_was_put_off_by_another_clock_goes_on(four: Cluster) -> None:
 
     job.refresh_from_db()
     assert job.state == "done"
+
+
+def test_work_of_a_kind_that_a_newer_release_has_is_left_to_its_workers(four: Cluster) -> None:
+    job = four.begin_detach(_attached(four))
+    Job.objects.filter(pk=job.pk).update(kind="later")
+
+    assert queue.due_ids(timezone.now(), 10) == []
+    runner.run_job(job.pk)
+
+    job.refresh_from_db()
+    assert (job.state, job.attempts, job.waiting, job.holder) == ("open", 0, "", "")
+
+
+def _attached(cluster: Cluster) -> LogicalVolume:
+    volume = cluster.create()
+    cluster.attach(volume, next(iter(cluster.world.heads.values())))
+    return volume

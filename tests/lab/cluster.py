@@ -122,6 +122,7 @@ class VirtualLab:
         common: dict[str, object] = {
             "manager": self._manager.url,
             "addresses": machine.addresses,
+            "engine": machine.engine,
             "state_dir": f"{KEPT}/state",
             "run_dir": "/run/vastsky",
             "token_name": machine.name,

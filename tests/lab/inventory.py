@@ -15,6 +15,9 @@ sed -n 's,^\([^ ]*\) \(/mnt[^ ]*\) .*,mount \1 \2,p' /proc/mounts
 grep -Ls '"ended": *true' /var/lib/vastsky/state/groups/*/group.json | sed 's/^/group /'
 ls /run/vastsky 2>/dev/null | grep -v '^heads$\|fork' | sed 's/^/run /'
 ps -eo comm= | grep '^vas-\|^nbd' | sed 's/^/process /'
+cat /sys/class/iscsi_session/session*/targetname 2>/dev/null | sed 's/^/session /'
+ls -d /sys/kernel/config/target/iscsi/iqn* /etc/iscsi/nodes/* /etc/iscsi/ifaces/* 2>/dev/null
+ls /var/lib/vastsky/state/kernel 2>/dev/null | sed 's/^/group /'
 ss -Htn state established '( dport = :8884 )' | sed 's/.*/connection/'
 """
 STORAGE_PORT = 8883

@@ -19,6 +19,11 @@ RUN = CACHE / "run"
 INSIDE = ROOT / "tests" / "lab" / "inside"
 """What runs in guests."""
 
+ENGINE = os.environ.get("LAB_ENGINE") or "userspace"
+"""What moves the bytes: a node's setting `engine`. With the kernel, one head stays as it is: so
+volumes go from one engine to the other."""
+EMBEDDED = "head-2"
+
 NETWORKS = ("management", "data-a", "data-b")
 CONTROL = 9
 """The place of the lab's own addresses, on the cables of the first network: commands to guests come
@@ -49,6 +54,11 @@ class GuestSpec:
     @property
     def role(self) -> str:
         return self.name.partition("-")[0]
+
+    @property
+    def engine(self) -> str:
+        """Name what moves its bytes."""
+        return "userspace" if self.name == EMBEDDED else ENGINE
 
     @property
     def addresses(self) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 from deploy.local import observe
 from tests.lab import standing, volumes
 from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.place import ENGINE
 from tests.lab.using import STALL, in_use, keeps_writing, tell
 from tests.lab.volumes import Writer
 
@@ -13,14 +14,17 @@ FORK_SERVER = (
     " grep -q '^vas-' /proc/$p/comm || kill -9 $p; done"
 )
 """The processes of volumes have its command line, but names of their own."""
-KILLS = {
-    "agent of the head": ("head", "pkill -9 -f '[m] agents head'"),
+AGENT = "pkill -9 -f '[m] agents head'"
+OF_VOLUMES = {
     "fork server": ("head", FORK_SERVER),
     "process of the volume": ("head", "pkill -9 '^vas-'"),
-    "agent and process of the volume": (
-        "head",
-        "pkill -9 -f '[m] agents head'; pkill -9 '^vas-'",
-    ),
+    "agent and process of the volume": ("head", f"{AGENT}; pkill -9 '^vas-'"),
+}
+OF_STANDBY = {"agent and its standby": ("head", f"{AGENT}; pkill -9 '^vas-' || true")}
+"""The kernel engine has no processes for volumes, but one that waits for the agent's end."""
+KILLS = {
+    "agent of the head": ("head", AGENT),
+    **(OF_STANDBY if ENGINE == "kernel" else OF_VOLUMES),
     "agent of a storage server": ("storage", "pkill -9 -f '[m] agents storage'"),
     "data server": ("storage", "pkill -9 -f '[d]ata_server_process'"),
     "all of a storage server": ("storage", "pkill -9 -f '[a]gents'"),

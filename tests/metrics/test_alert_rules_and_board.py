@@ -45,6 +45,8 @@ ON_THE_DAY = {
     "vastsky_disk_reallocated_sectors",
     "vastsky_disk_pending_sectors",
     "vastsky_disk_wear_ratio",
+    "vastsky_worker_releases",
+    "vastsky_webhook_failing_seconds",
 }
 """What a seeded database has no sample of; their own tests do."""
 

@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db.models import Q
 
+from agents.engines.kernel import names as iscsi
 from agents.xmlrpc import INT_MAX
 from inventory.errors import NotFound
 from volumes.models import Attachment, Replica
@@ -39,6 +40,25 @@ BIND: dict[str, tuple[int, int]] = {
 }
 """bind_status and bind_event: UNBOUND 0, BOUND 1, ERROR 2; BINDING 1, UNBINDING 2."""
 DETACHED = ("", 0)
+
+
+class _Places(NamedTuple):
+    """Where extents are served: the addresses and the iSCSI targets of storage servers."""
+
+    addresses: dict[int, list[str]]
+    targets: dict[int, str]
+
+    def of(self, server_id: int, dextid: int) -> list[str]:
+        """Name an extent by both addresses: what an initiator can log in to, where there is one."""
+        target, addresses = self.targets.get(server_id), self.addresses.get(server_id, [])
+        if target is None:
+            return _paths(addresses, f"dext-{dextid:08x}")
+        port, name = target.split("/")
+        unit = iscsi.unit(dextid)
+        return [
+            f"iscsi://{address}:{port}/{name}/{unit}" if address else ""
+            for address in _both(addresses)
+        ]
 
 
 def volume_list(page: Page = ALL) -> list[Struct]:
@@ -87,9 +107,9 @@ def volume_tree(*, lvolid: int = 0, lvolname: str = "") -> Struct:
     group = [volume, *origins, *snapshots]
     nodes = {row.id: row.node_id for row in group}
     replicas = tree.replicas(list(nodes))
-    addresses = tree.addresses("storage")
+    places = _Places(tree.addresses("storage"), tree.iscsi_targets(volume.origin_id or volume.id))
     root, *associated = [
-        _lvol(row, nodes.get(row.origin_id or 0), replicas[row.id], addresses) for row in group
+        _lvol(row, nodes.get(row.origin_id or 0), replicas[row.id], places) for row in group
     ]
     root["lvolspec"]["assoc"] = associated
     return root
@@ -181,7 +201,7 @@ def _lvol(
     row: VolumeRow,
     origin_node_id: int | None,
     replicas: Sequence[MirrorReplicaRow],
-    addresses: dict[int, list[str]],
+    places: _Places,
 ) -> Struct:
     mirrors: dict[int, Struct] = {}
     for replica in replicas:
@@ -189,7 +209,7 @@ def _lvol(
             replica.mirror_id, _node(replica.mirror_id, VolumeType.MIRROR, replica.mirror_gb)
         )
         if replica.dextid is not None:
-            mirror["components"].append(_dext(replica, replica.dextid, addresses))
+            mirror["components"].append(_dext(replica, replica.dextid, places))
     linear = _node(row.linear_id, VolumeType.LINEAR, row.store_gb)
     linear["components"] = list(mirrors.values())
     kind = VolumeType.SNAPSHOT if origin_node_id else VolumeType.SNAPSHOT_ORIGIN
@@ -208,7 +228,7 @@ def _lvol(
     return lvol
 
 
-def _dext(replica: MirrorReplicaRow, dextid: int, addresses: dict[int, list[str]]) -> Struct:
+def _dext(replica: MirrorReplicaRow, dextid: int, places: _Places) -> Struct:
     shown = Replica.Status.ALLOCATED if replica.status == SHOWN_AS_ALLOCATED else replica.status
     node = _node(dextid, VolumeType.DEXT, replica.size_gb)
     node["mirror_status"] = int(shown)
@@ -216,7 +236,7 @@ def _dext(replica: MirrorReplicaRow, dextid: int, addresses: dict[int, list[str]
         "pdskid": replica.disk_id,
         "offset": min(replica.offset_gb, INT_MAX),
         "ssvrid": replica.server_id,
-        "iscsi_path": _paths(addresses.get(replica.server_id, []), f"dext-{dextid:08x}"),
+        "iscsi_path": places.of(replica.server_id, dextid),
     }
     return node
 

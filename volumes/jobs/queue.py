@@ -16,7 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import Error as DatabaseFailure
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from inventory import audit, clock, ids, outages
@@ -109,8 +109,7 @@ def _actor() -> str:
 def claim(job_id: int) -> Job | None:
     """Take the job for LEASE; None if it is over, not due, or another worker has it."""
     now, token = clock.now(), secrets.token_hex(8)
-    due = Job.objects.filter(_is_due(now), pk=job_id, state=Job.State.OPEN)
-    if not due.update(due=now + LEASE, holder=token):
+    if not _due(now).filter(pk=job_id).update(due=now + LEASE, holder=token):
         return None
     return Job.objects.filter(pk=job_id, holder=token).first()
 
@@ -152,12 +151,14 @@ def _renew(job: Job) -> None:
 
 def due_ids(now: datetime, limit: int) -> list[int]:
     """Name the jobs whose next step is due, most urgent first."""
-    waiting = Job.objects.filter(_is_due(now), state=Job.State.OPEN)
-    return list(waiting.order_by("urgency", "due", "pk").values_list("pk", flat=True)[:limit])
+    found = _due(now).order_by("urgency", "due", "pk")
+    return list(found.values_list("pk", flat=True)[:limit])
 
 
-def _is_due(now: datetime) -> Q:
-    return Q(due__lte=now) | Q(due__gt=now + LONGEST)
+def _due(now: datetime) -> QuerySet[Job]:
+    """Select what is due; a kind of work that a newer release has is left to its workers."""
+    is_due = Q(due__lte=now) | Q(due__gt=now + LONGEST)
+    return Job.objects.filter(is_due, state=Job.State.OPEN, kind__in=Job.Kind.values)
 
 
 def _owned(job: Job) -> Any:

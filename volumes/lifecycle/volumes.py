@@ -2,7 +2,7 @@
 
 import re
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Q
 
 from inventory import audit, ids, recovery
@@ -58,11 +58,10 @@ def create_volume(
 
 
 def record(volume: LogicalVolume) -> None:
-    """Number and insert a new volume; Exists if its name is taken. Inside a transaction."""
+    """Number and insert a new volume; Exists, which ends the transaction, if its name is taken."""
     volume.id, volume.node_id, volume.linear_id = ids.take("volume", 3)
     try:
-        with transaction.atomic():
-            volume.save(force_insert=True)
+        volume.save(force_insert=True)
     except IntegrityError:
         raise Exists(f"a volume named {volume.name} exists") from None
 

@@ -30,9 +30,8 @@ INSERT_REPLICA = (
 def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
     """Give a recorded volume its mirrors and replicas; NoSpace says in numbers why not.
 
-    Inside the caller's transaction. Fragmented space may make more and smaller mirrors than asked.
+    Under the write lock. Fragmented space may make more and smaller mirrors than asked.
     """
-    ids.lock("volume")
     found = rooms()
     placed = place(found, sizes, volume.redundancy, tags=volume.tags.split())
     pieces = iter(space.cut([(disk, mirror.size_gb) for mirror in placed for disk in mirror.disks]))
@@ -55,8 +54,10 @@ def reserve(volume: LogicalVolume, sizes: Sequence[int]) -> None:
 
 
 def reserve_replica(mirror: Mirror, *, avoid_servers: Collection[int]) -> Replica:
-    """Give a mirror one more replica, still to be filled, away from its servers and domains."""
-    ids.lock("volume")
+    """Give a mirror one more replica, still to be filled, away from its servers and domains.
+
+    Under the write lock.
+    """
     found = rooms()
     beside = StorageServer.objects.filter(replicas__mirror=mirror).values_list("site", "rack")
     (placed,) = place(

@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
+from typing import NamedTuple
 
 from inventory.errors import NoSpace
 
@@ -17,8 +18,7 @@ Domain = tuple[str, str]
 """Site and rack."""
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
+class Room(NamedTuple):
     """One disk as read under the allocation lock; `free_gb` are its free extents, ascending."""
 
     disk: int
@@ -197,7 +197,9 @@ class _Pool:
         self.size_gb = 0
         self.heaps: dict[Domain, list[Candidate]] = {}
         for room in rooms:
-            server = self.servers.setdefault(room.server, RoomyServer(room.server, room.domain))
+            server = self.servers.get(room.server)
+            if server is None:
+                server = self.servers[room.server] = RoomyServer(room.server, room.domain)
             server.add(room)
 
     def take(self, size_gb: int, replicas: int) -> tuple[int, ...]:

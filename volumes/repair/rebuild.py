@@ -1,6 +1,7 @@
 """Make mirrors whole again: one job a mirror, decided anew from the rows at every step."""
 
 import errno as errnos
+from collections import Counter
 from collections.abc import Collection, Iterable
 from datetime import timedelta
 from functools import partial
@@ -257,7 +258,7 @@ def _count_as_good(job: Job, mirror: Mirror, *, heals: bool) -> None:
     for replica in needs.superfluous(rows.of_mirror(mirror.pk), mirror.volume.redundancy):
         allocation.discard(replica)
     if came and heals and job.extent_id:
-        replica_events.tell_of_return([job.extent_id])
+        replica_events.tell_of_return(Counter([mirror.pk]))
 
 
 # -- told by a node -------------------------------------------------------------------------------

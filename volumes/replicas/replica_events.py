@@ -1,7 +1,7 @@
 """Replicas that are lost or come back, told as events of their volumes: one a volume."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Iterator
 
 from django.db.models import Count, F, Q
 
@@ -10,21 +10,22 @@ from inventory.events import Happening, Kind, Object, Severity
 from volumes.models import Mirror
 from volumes.replicas.rows import GOOD
 
-_GOOD = Count("replicas", filter=Q(replicas__status__in=GOOD), distinct=True)
+_GOOD = Count("replicas", filter=Q(replicas__status__in=GOOD))
 
 
-def tell_of_loss(dextids: Collection[int], why: str) -> None:
-    """Tell that these replicas, which were good, are so no more; in a transaction."""
-    if dextids:
-        events.tell_all(Kind.DEGRADED, Object.VOLUME, _losses(dextids, why))
+def tell_of_loss(mirrors: Counter[int], why: str) -> None:
+    """Tell that so many replicas of mirrors, which were good, are so no more; in a transaction."""
+    if mirrors:
+        events.tell_all(Kind.DEGRADED, Object.VOLUME, _losses(mirrors, why))
 
 
-def tell_of_return(dextids: Collection[int]) -> None:
-    """Tell that these replicas, which were not good, are so again; in a transaction."""
-    if not dextids:
+def tell_of_return(mirrors: Counter[int]) -> None:
+    """Tell that so many replicas of mirrors, which were not good, are so again; in a
+    transaction."""
+    if not mirrors:
         return
-    told: dict[tuple[int, str], int] = defaultdict(int)
-    for volume, name, _, count in _touched(dextids):
+    told: Counter[tuple[int, str]] = Counter()
+    for volume, name, _, count in _touched(mirrors):
         told[volume, name] += count
     good = Mirror.objects.filter(volume__in=[pk for pk, _ in told]).annotate(good=_GOOD)
     weak = set(good.filter(good__lt=F("volume__redundancy")).values_list("volume", flat=True))
@@ -37,10 +38,10 @@ def tell_of_return(dextids: Collection[int]) -> None:
     events.tell_all(Kind.HEALED, Object.VOLUME, healed)
 
 
-def _losses(dextids: Collection[int], why: str) -> Iterator[Happening]:
+def _losses(mirrors: Counter[int], why: str) -> Iterator[Happening]:
     fewest: dict[tuple[int, str], int] = {}
-    lost: dict[tuple[int, str], int] = defaultdict(int)
-    for volume, name, left, count in _touched(dextids):
+    lost: Counter[tuple[int, str]] = Counter()
+    for volume, name, left, count in _touched(mirrors):
         fewest[volume, name] = min(left, fewest.get((volume, name), left))
         lost[volume, name] += count
     for (volume, name), left in fewest.items():
@@ -49,16 +50,11 @@ def _losses(dextids: Collection[int], why: str) -> Iterator[Happening]:
         yield Happening(severity, volume, name, cause)
 
 
-def _touched(dextids: Collection[int]) -> Iterator[tuple[int, str, int, int]]:
-    """Read of each mirror with such replicas: its volume, its good replicas, and how many such."""
-    such = Count("replicas", filter=Q(replicas__in=dextids), distinct=True)
-    mirrors = Mirror.objects.filter(pk__in=_mirrors(dextids)).annotate(good=_GOOD, such=such)
-    return mirrors.values_list("volume", "volume__name", "good", "such").iterator()
-
-
-def _mirrors(dextids: Collection[int]) -> list[int]:
-    which = Mirror.objects.filter(replicas__in=dextids)
-    return list(which.values_list("pk", flat=True).distinct())
+def _touched(mirrors: Counter[int]) -> Iterator[tuple[int, str, int, int]]:
+    """Read of each mirror its volume, its good replicas now, and how many are told of."""
+    rows = Mirror.objects.filter(pk__in=list(mirrors)).annotate(good=_GOOD)
+    for mirror, volume, name, good in rows.values_list("pk", "volume", "volume__name", "good"):
+        yield volume, name, good, mirrors[mirror]
 
 
 def _replicas(count: int) -> str:

@@ -1,12 +1,13 @@
 """Where each replica stands: what a head says of the replicas it uses, written to their rows."""
 
+from collections import Counter
 from itertools import groupby
 
 from django.db.models import Count, Q
 
 from agents.protocol import LOST, MEANINGS, Reason, ReplicaReport, ReplicaState
 from inventory import clock
-from volumes.models import Mirror, Replica, ReplicaQuerySet
+from volumes.models import Mirror, Replica
 from volumes.replicas import replica_events
 from volumes.replicas.broken import break_snapshots
 from volumes.replicas.rows import GOOD
@@ -66,12 +67,13 @@ def mark_in_sync(dextids: list[int]) -> None:
     """Count replicas as good that were not: a head, or an operator, knows better; under the write
     lock."""
     replicas = Replica.objects.filter(pk__in=dextids)
-    news = _those(replicas.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE]))
+    news = replicas.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE])
+    mirrors = Counter(news.values_list("mirror", flat=True))
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
     replicas.move(
         Replica.Status.SPARE, Replica.Status.INSYNC, reason=Reason.NONE, since=clock.now()
     )
-    replica_events.tell_of_return(news)
+    replica_events.tell_of_return(mirrors)
 
 
 def mark_out_of_sync(dextids: list[int], reason: Reason, *, is_loss: bool = True) -> int:
@@ -79,13 +81,12 @@ def mark_out_of_sync(dextids: list[int], reason: Reason, *, is_loss: bool = True
 
     It is no loss where another one has just taken the place of each.
     """
-    replicas, now = Replica.objects.filter(pk__in=dextids), clock.now()
-    news = _those(replicas.filter(status__in=GOOD))
-    left = sum(replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD)
+    good = Replica.objects.filter(pk__in=dextids, status__in=GOOD)
+    rows, now, left = list(good.values_list("pk", "mirror", "status")), clock.now(), 0
+    for was in GOOD:
+        these = Replica.objects.filter(pk__in=[pk for pk, _, status in rows if status == was])
+        left += these.move(was, Replica.Status.FAULTY, reason=reason, since=now)
     if is_loss:
-        replica_events.tell_of_loss(news, MEANINGS.get(reason, str(reason)))
+        mirrors = Counter(mirror for _, mirror, _ in rows)
+        replica_events.tell_of_loss(mirrors, MEANINGS.get(reason, str(reason)))
     return left
-
-
-def _those(replicas: ReplicaQuerySet) -> list[int]:
-    return list(replicas.values_list("pk", flat=True))

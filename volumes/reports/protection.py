@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 
-from volumes.models import LogicalVolume, Mirror, Replica
+from volumes.models import Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD
+from volumes.reports.shared import Shared
 
 MirrorRow = tuple[int, int, int, int]
 """A mirror, its volume, the replicas it should have, the good ones it has."""
@@ -67,18 +68,40 @@ def _ill(among: Collection[int] | None) -> list[MirrorRow]:
 
 
 def _short(among: Collection[int] | None) -> list[MirrorRow]:
-    """Find the mirrors that lack a replica altogether; an index counts them."""
+    """Find the mirrors that lack a replica altogether.
+
+    Nearly always there is none, and to be sure of it all are counted. So of the whole cluster that
+    is done once a minute; between that, those are counted for which a replica may be made anew.
+    """
+    if among is not None:
+        return _counted(Q(volume__in=among))
+    known = LACKING.get()
+    if len(known) > FEW:
+        return _counted(Q())
+    rebuilt = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, mirror__isnull=False)
+    return _counted(Q(pk__in=known) | Q(pk__in=rebuilt.values("mirror")))
+
+
+def _counted(which: Q) -> list[MirrorRow]:
+    """Count the replicas of mirrors by an index, and tell which lack some."""
     own = Replica.objects.filter(mirror=OuterRef("pk")).order_by()
     there = own.values("mirror").annotate(count=Count("*")).values("count")
-    mirrors = Mirror.objects.filter(volume__broken=False).annotate(
-        there=Coalesce(Subquery(there), 0)
-    )
-    if among is not None:
-        mirrors = mirrors.filter(volume__in=among)
+    mirrors = Mirror.objects.filter(which, volume__broken=False)
+    mirrors = mirrors.annotate(there=Coalesce(Subquery(there), 0))
     short = mirrors.filter(there__lt=F("volume__redundancy")).order_by()
     good = Subquery(own.filter(status__in=GOOD).values("mirror").annotate(n=Count("*")).values("n"))
     rows = short.annotate(good=Coalesce(good, 0))
     return list(rows.values_list("pk", "volume", "volume__redundancy", "good"))
+
+
+def _lacking() -> list[int]:
+    """Find all mirrors that lack a replica altogether."""
+    return [mirror for mirror, *_ in _counted(Q())]
+
+
+LACKING = Shared(_lacking, rare=3)
+FEW = 500
+"""So many are looked at one by one; where more lack replicas all are counted each time."""
 
 
 def only_there(place: Q) -> list[tuple[int, str]]:

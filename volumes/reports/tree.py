@@ -5,8 +5,9 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 
+from agents.engines.kernel import names as iscsi
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -157,6 +158,20 @@ def addresses(kind: str) -> dict[int, list[str]]:
     for server_id, address in rows:
         found[server_id].append(address)
     return found
+
+
+def iscsi_targets(group_id: int) -> dict[int, str]:
+    """Name by storage server the target that a group has there: `PORT/NAME`.
+
+    Only servers whose kernels export extents have one, and only while the group is attached.
+    """
+    found = StorageServer.objects.filter(iscsi_port__isnull=False).annotate(
+        epoch=Subquery(
+            Attachment.objects.filter(volume=group_id).values("volume__epoch")[:1],
+        )
+    )
+    rows = found.filter(epoch__isnull=False).values_list("id", "iscsi_port", "epoch")
+    return {server: f"{port}/{iscsi.target(group_id, epoch)}" for server, port, epoch in rows}
 
 
 def available_gb() -> dict[int, int]:

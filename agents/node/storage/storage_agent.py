@@ -11,7 +11,7 @@ from agents.engines.base import StorageEngine
 from agents.errors import AgentError
 from agents.exposition import Sample
 from agents.node import io_lines, node_metrics
-from agents.node.config import StorageConfig
+from agents.node.config import EngineKind, StorageConfig
 from agents.node.daemon import AgentCore
 from agents.node.methods import Method, Nothing
 from agents.node.registration import STORAGE, Registration
@@ -88,7 +88,7 @@ class StorageRole:
             store=parts.store,
             admit=parts.orders.admit,
             boot_id=self._boot_id,
-            extra={"data_port": config.data_port},
+            extra={"data_port": config.data_port, "iscsi_port": _iscsi_port(config)},
             prepare=self._open_disks,
             complete=lambda number: register_disks(parts.manager, self._disks, number),
         )
@@ -212,3 +212,8 @@ class StorageRole:
         place = self._disks.usable(question.disk).super_extent
         found, next_gb = content(place, question.first_gb)
         return DiskContent(tuple(found), next_gb)
+
+
+def _iscsi_port(config: StorageConfig) -> int:
+    """Tell where this machine's kernel exports extents; 0 where it does not."""
+    return config.iscsi_port if config.engine is EngineKind.KERNEL else 0

@@ -92,8 +92,11 @@ class SuperExtent:
         return ondisk.mark_offset(self.capacity_gb, offset_gb)
 
     def read_mark(self, dextid: int, offset_gb: int) -> ReplicaMark:
-        """Read what the last head wrote; zeros where none did."""
-        block = os.pread(self._fd, ondisk.MARK_BYTES, self.mark_offset(offset_gb))
+        """Read what the last head wrote; zeros where none did.
+
+        From the medium: a head of the kernel engine writes past this machine's memory.
+        """
+        block = read_medium(self._fd, self.mark_offset(offset_gb), ondisk.MARK_BYTES)
         return ReplicaMark(dextid, *ondisk.unpack_mark(block))
 
     def clear_marks(self, offset_gb: int, size_gb: int) -> None:
@@ -108,7 +111,7 @@ class SuperExtent:
 
     def has_mark(self, offset_gb: int) -> bool:
         """Tell whether a head ever wrote a mark there."""
-        block = os.pread(self._fd, ondisk.MARK_BYTES, self.mark_offset(offset_gb))
+        block = read_medium(self._fd, self.mark_offset(offset_gb), ondisk.MARK_BYTES)
         return ondisk.unpack_mark(block) != ondisk.Mark()
 
     def read_descriptor(self, offset_gb: int) -> Descriptor | None:

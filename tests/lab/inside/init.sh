@@ -36,6 +36,7 @@ udevadm trigger --action=add --subsystem-match=block --subsystem-match=net --sub
 udevadm settle --timeout=60
 if [ "$lab_role" = head ]; then
   modprobe nbd nbds_max=64
+  iscsid
 else
   # The second disk can be told to fail: it is a table of the device mapper, which can be changed.
   dmsetup create disk-2 --table "0 $(blockdev --getsz /dev/vdd) linear /dev/vdd 0"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from agents.exposition import Family, Sample, families_of
 from volumes.reports import care, protection
-from volumes.reports.metrics import capacity, condition, hardware, volumes, work
+from volumes.reports.metrics import capacity, condition, hardware, service, volumes, work
 
 
 def tell() -> Iterator[Sample]:
@@ -20,8 +20,9 @@ def tell() -> Iterator[Sample]:
     yield from capacity.tell()
     yield from hardware.tell(resting)
     yield from work.tell()
+    yield from service.tell()
 
 
 def families() -> list[Family]:
     """List what may be told."""
-    return families_of(condition, volumes, capacity, hardware, work)
+    return families_of(condition, volumes, capacity, hardware, work, service)

@@ -13,15 +13,21 @@ from agents.engines.userspace.nbd import messages
 EXPORT_INFO = struct.Struct(">HQH")
 OFFSET = struct.Struct(">Q")
 STATUS = struct.Struct(">II")
+DESCRIPTION = struct.pack(">H", messages.INFO_DESCRIPTION)
 CONTEXT_BYTES = 4
 MAX_REPLY = 1 << 20
 """Of what is not data: option replies and block status."""
 
 
 class BlockingClient:
-    """A connection to one export; any failure is an OSError."""
+    """A connection to one export; any failure is an OSError.
+
+    `instance` names the life of the process that serves it, where that tells; so does the failure
+    of one that does not serve it.
+    """
 
     def __init__(self, addresses: Sequence[str], port: int, export: str, timeout: float) -> None:
+        self.instance = ""
         self._socket = _connect(addresses, port, timeout)
         try:
             self._greet()
@@ -91,6 +97,8 @@ class BlockingClient:
             if kind == messages.REP_INFO and len(content) == EXPORT_INFO.size:
                 what, told, _ = EXPORT_INFO.unpack(content)
                 size = told if what == messages.INFO_EXPORT else size
+            elif kind == messages.REP_INFO and content.startswith(DESCRIPTION):
+                self.instance = content.removeprefix(DESCRIPTION).decode(errors="replace")
         if size < 0:
             raise OSError(errno.EPROTO, "the source tells no size")
         return size
@@ -108,7 +116,8 @@ class BlockingClient:
                 raise OSError(errno.EPROTO, "the source's option reply is broken")
             reply = bytes(self._receive(length))
             if kind & messages.REP_ERROR and not optional:
-                raise OSError(errno.ENOENT, "the source does not serve that export")
+                said = f" ({reply.decode(errors='replace')})" if reply else ""
+                raise OSError(errno.ENOENT, f"the source does not serve that export{said}")
             if kind & messages.REP_ERROR or kind == messages.REP_ACK:
                 return replies
             replies.append((kind, reply))

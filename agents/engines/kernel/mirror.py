@@ -1,0 +1,297 @@
+"""A mirror on its head: replicas over the network, the array of them, and who is left behind.
+
+md moves the bytes; who is good is said here, by the rules of the embedded engine. A replica is left
+behind in this order: the marks of the others, the state file, then md and the requests that wait.
+So what is acknowledged without it is known to be newer, whatever happens next.
+"""
+
+import errno
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from agents.engines.base import EngineError
+from agents.engines.kernel import names, verification
+from agents.engines.kernel.arrays import Array, Member
+from agents.engines.kernel.initiator import Unit
+from agents.engines.kernel.missed_writes import MissedWrites
+from agents.engines.kernel.replica_set import ReplicaSet
+from agents.engines.kernel.servers import Evicted, Servers
+from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
+from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC
+from agents.ondisk import MIB
+from agents.protocol import Reason, ReplicaDigests, ReplicaSpec, VerifyOrder
+
+logger = logging.getLogger(__name__)
+
+BROKEN_SECONDS = 3.0
+"""For which a path fails again and again that its session says is there."""
+
+Units = Mapping[str, tuple[Unit, ...]]
+
+
+class KernelMirror:
+    """One mirror of a group, which calls `save` to have its state on this head's disk."""
+
+    def __init__(
+        self,
+        group: tuple[int, int],
+        saved: SavedMirror,
+        folder: Path,
+        servers: Servers,
+        save: Callable[[], object],
+    ) -> None:
+        self._lvolid, self._epoch = group
+        self._servers = servers
+        self._save = save
+        self._size_gb = saved.size_gb
+        self._dirty = saved.dirty
+        self._replaces: dict[int, int] = {}
+        self._failing: dict[int, float] = {}
+        self.mirrorid = saved.mirrorid
+        self.replicas = ReplicaSet(self._epoch, saved)
+        self.size = self.replicas.size
+        self.array = Array(names.array(saved.mirrorid))
+        path = folder / f"bitmap-{saved.mirrorid:08x}"
+        self._missed = MissedWrites(self.array, self.replicas, path)
+
+    def saved(self) -> SavedMirror:
+        """Tell its state as it is kept."""
+        dirty = self.array.is_there and not self.array.is_equal
+        replicas = tuple(self._with_progress(one) for one in self.replicas.all.values())
+        return SavedMirror(self.mirrorid, self._size_gb, self.replicas.events, dirty, replicas)
+
+    def serial(self, dextid: int) -> str:
+        """Tell the serial number of a replica's unit."""
+        return names.serial(dextid, self._lvolid, self._epoch)
+
+    # -- the beginning and the end
+
+    def connect(self, units: Units) -> None:
+        """Make the devices of the good replicas; those that have no path are left behind."""
+        for one in self.replicas.good:
+            paths = [unit.number for unit in units.get(self.serial(one.dextid), ())]
+            if paths:
+                self.replicas.device(one.dextid).make(paths)
+                self.replicas.put(one.dextid, INSYNC, Reason.NONE)
+            else:
+                self.replicas.put(one.dextid, FAULTY, Reason.CONNECTION)
+        if not self.replicas.good:
+            raise EngineError(
+                errno.EHOSTUNREACH, f"mirror {self.mirrorid}: no good replica can be reached"
+            )
+
+    def assemble(self, *, revived: bool, rate: int) -> None:
+        """Run the array of the replicas that are connected, each with this epoch's mark."""
+        examine = self._dirty or revived
+        if examine:
+            self.replicas.leave_out_stale()
+        self.replicas.settle()
+        good = [self.replicas.member(one.dextid) for one in self.replicas.good]
+        self.array.assemble(good, self.size, equal=not examine or len(good) == 1)
+        self.array.limit(rate)
+        self._missed.begin()
+
+    def close(self) -> bool:
+        """End it, and mark the replicas as closed cleanly; False if they may differ."""
+        equal = not self.array.is_there or (self.array.is_equal and not self.array.is_waiting())
+        self.array.stop()
+        if equal:
+            self.replicas.close()
+        self.replicas.remove_devices()
+        return equal
+
+    def go_on(self) -> None:
+        """Have md answer what waits for the failure of a member, none of which works any more.
+
+        It may have to be told more than once: each member fails by itself.
+        """
+        try:
+            if self.array.is_there and self.array.is_waiting():
+                self.array.acknowledge_all()
+        except (EngineError, OSError) as error:
+            logger.warning("mirror %d: %s", self.mirrorid, error)
+
+    def break_off(self) -> None:
+        """End it, whose devices are broken off and which nobody uses any more."""
+        self.replicas.break_devices()
+        self.go_on()
+        self.array.stop()
+        self.replicas.remove_devices()
+
+    # -- what is asked for
+
+    def build(self, spec: ReplicaSpec, replaces: int, units: Units) -> None:
+        """Begin to build a replica; one that is in sync or being built goes on."""
+        known = self.replicas.all.get(spec.dextid)
+        if known is not None and known.state != FAULTY:
+            self._replaces[spec.dextid] = replaces
+            return
+        paths = [unit.number for unit in units.get(self.serial(spec.dextid), ())]
+        if not paths:
+            raise EngineError(errno.EHOSTUNREACH, f"replica {spec.dextid} cannot be reached")
+        self._take_out(spec.dextid)
+        member = self.replicas.device(spec.dextid).make(paths)
+        self.replicas.all[spec.dextid] = SavedReplica(
+            spec.dextid, spec.addresses, spec.port, spec.export, BUILDING
+        )
+        self._replaces[spec.dextid] = replaces
+        self._save()
+        caught_up = self._missed.take(spec.dextid)
+        self.array.build(member, self.size, caught_up=caught_up)
+
+    def cancel(self, dextid: int) -> None:
+        """Stop building a replica."""
+        one = self.replicas.all.get(dextid)
+        if one is not None and one.state == BUILDING:
+            self.replicas.put(dextid, FAULTY, Reason.ASKED)
+            self._save()
+            self._take_out(dextid)
+            self.array.shrink()
+
+    def verify(self, order: VerifyOrder) -> tuple[ReplicaDigests, ...]:
+        """Compare blocks of the good replicas while no write to them is in flight."""
+        start, length = verification.span(order, self.size)
+        if not self.array.is_equal:
+            raise EngineError(errno.EAGAIN, "the replicas are being made equal after a crash")
+        devices = {one.dextid: self.replicas.device(one.dextid) for one in self.replicas.good}
+        self.array.hold(start, start + length)
+        try:
+            return verification.verify(order, devices, start, length)
+        finally:
+            self.array.release()
+
+    # -- what happens meanwhile
+
+    def look(self) -> None:
+        """Notice replicas that failed, paths that are back, and copies that are whole."""
+        if self.array.is_held:  # by an agent that ended while it compared blocks
+            self.array.release()
+        self._missed.begin()
+        members = self.array.members()
+        self._forget(self._left_halfway(members))
+        lost: dict[int, Reason] = {}
+        for one in self.replicas.used:
+            device = self.replicas.device(one.dextid)
+            member = members.get(self.replicas.node(one.dextid))
+            device.mend_paths()
+            if member is Member.FAULTY or member is None or self._is_broken(one.dextid):
+                lost[one.dextid] = Reason.IO
+            elif device.is_lost:
+                lost[one.dextid] = Reason.CONNECTION
+            elif one.state == BUILDING and member is Member.IN_SYNC:
+                self._finish(one.dextid)
+        if lost:
+            self._consider(lost)
+        self._missed.flush()
+
+    def _left_halfway(self, members: Mapping[str, Member]) -> list[int]:
+        """Name those that are noted as left behind, of which md was not told: who did that ended.
+
+        md may hold requests back for them, which nobody else would let go.
+        """
+        waits = self.array.is_waiting()
+        left = []
+        for dextid, one in self.replicas.all.items():
+            member = members.get(self.replicas.node(dextid)) if one.state == FAULTY else None
+            if member is not None and (waits or member is not Member.FAULTY):
+                left.append(dextid)
+        return left
+
+    def _is_broken(self, dextid: int) -> bool:
+        """Tell whether a replica cannot be read though its server answers: its disk is broken.
+
+        The device takes that for the failure of one path after the other, and would try for ever.
+        """
+        device = self.replicas.device(dextid)
+        if not device.has_failed_path or device.is_lost:
+            self._failing.pop(dextid, None)
+            return False
+        since = self._failing.setdefault(dextid, time.monotonic())
+        return time.monotonic() > since + BROKEN_SECONDS
+
+    def _consider(self, lost: dict[int, Reason]) -> None:
+        """Leave replicas behind, if another one is there: nobody missed what nobody has.
+
+        Evicted where a server says that it serves a good one no more: this head may be fenced, and
+        then what another one says proves nothing.
+        """
+        for one in self.replicas.good:
+            if one.dextid in lost and self._servers.has_evicted(one):
+                raise Evicted(
+                    errno.ESTALE, f"replica {one.dextid}: its server does not serve it any more"
+                )
+        if not all(one.dextid in lost for one in self.replicas.good):
+            self._leave_behind(lost)
+
+    def _leave_behind(self, lost: Mapping[int, Reason]) -> None:
+        before = dict(self.replicas.all)
+        for dextid, reason in lost.items():
+            logger.warning(
+                "mirror %d: replica %d is left behind: %s", self.mirrorid, dextid, reason
+            )
+            self.replicas.put(dextid, FAULTY, reason)
+        self._commit(before)
+
+    def _finish(self, dextid: int) -> None:
+        """Count a replica as good that md has copied; the one that it replaces goes."""
+        before = dict(self.replicas.all)
+        replaced = self._replaces.get(dextid, dextid)
+        if goes := replaced != dextid and replaced in before:
+            self.replicas.put(replaced, FAULTY, Reason.ASKED)
+        self.replicas.put(dextid, INSYNC, Reason.NONE)
+        self._commit(before)
+        self._replaces.pop(dextid, None)
+        if goes:
+            self._missed.take(replaced)
+            self._take_out(replaced)
+            del self.replicas.all[replaced]
+            self._save()
+        self.array.shrink()
+
+    def _commit(self, before: dict[int, SavedReplica]) -> None:
+        """Have the marks say who is good, then the state file, and only then md."""
+        try:
+            self.replicas.settle()
+        except EngineError:
+            self.replicas.all = before  # nobody was told; md and all who wait go on waiting
+            raise
+        faulty = [dextid for dextid, one in self.replicas.all.items() if one.state == FAULTY]
+        left = [dextid for dextid in faulty if before[dextid].state != FAULTY]
+        for dextid in left:
+            self._replaces.pop(dextid, None)
+        self._missed.trace(dextid for dextid in left if before[dextid].state == INSYNC)
+        self._save()
+        self._forget(left)
+
+    def _forget(self, dextids: Iterable[int]) -> None:
+        """Have md go on without these, once all know that they are behind."""
+        nodes = {dextid: self.replicas.node(dextid) for dextid in dextids}
+        if not nodes:
+            return
+        members = self.array.members()
+        for dextid, node in nodes.items():
+            if members.get(node, Member.FAULTY) is not Member.FAULTY:
+                self.array.fail(node)
+            self.replicas.device(dextid).let_fail()
+        self.array.acknowledge(nodes.values())
+
+    def _take_out(self, dextid: int) -> None:
+        """Take a replica out of the array, and its device away."""
+        device, node = self.replicas.device(dextid), self.replicas.node(dextid)
+        if device.find() is None:
+            return
+        if node in self.array.members():
+            self.array.fail(node)
+            device.break_off()
+            self.array.acknowledge([node])
+            self.array.drop(node)
+        device.remove()
+
+    def _with_progress(self, one: SavedReplica) -> SavedReplica:
+        copying = self.array.copying() if one.state == BUILDING else None
+        if copying is None:
+            return one
+        return replace(one, done_mib=copying.done // MIB, total_mib=copying.total // MIB)

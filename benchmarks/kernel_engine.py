@@ -1,0 +1,97 @@
+"""The kernel engine beside the embedded one and a plain network disk, in the lab.
+
+    .venv/bin/python -m benchmarks.kernel_engine
+
+Starts a lab of virtual machines (docs/lab.md: root, Debian) whose nodes have the kernel engine, but
+for one head. Each head has a volume of three replicas, the first one also one of a single replica:
+a path of that, a disk of the kernel's that comes over iSCSI, is the plain network disk. The load is
+Debian's `qemu-img bench` on block devices, on the three in turn, medians of the rounds.
+
+Guests without KVM are some ten to twenty times slower than machines: only the ratios say something
+of those.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from tests.lab.cluster import VirtualLab
+from tests.lab.guest import Guest
+from tests.lab.using import attach
+
+ROUNDS = 3
+GB = 1
+LOADS = {
+    "4k write, depth 1": "-w -d 1 -c 200 -s 4096 -S 1052672",
+    "4k write, depth 16": "-w -d 16 -c 800 -s 4096 -S 1052672",
+    "4k read, depth 1": "-d 1 -c 300 -s 4096 -S 1052672",
+    "4k read, depth 16": "-d 16 -c 800 -s 4096 -S 1052672",
+    "1 MiB write, depth 4": "-w -d 4 -c 48 -s 1048576",
+    "1 MiB read, depth 4": "-d 4 -c 96 -s 1048576",
+}
+"""How many requests, of what size, and how far apart: 4k ones are a mebibyte and a block apart."""
+WARM = "-w -d 4 -c 900 -s 1048576"
+"""Once over all that the loads touch, so that none pays for space that is new."""
+
+
+def test_the_kernel_engine_beside_others(lab: VirtualLab) -> None:
+    """Print requests a second and their ratios for each load."""
+    one, other = lab.heads
+    ends = {
+        "kernel": (one, _device(lab, one, "kernel", 3)),
+        "embedded": (other, _device(lab, other, "embedded", 3)),
+        "disk": (one, _path(lab, one)),
+    }
+    for head, device in ends.values():
+        _seconds(head, WARM, device)
+    titles = [*ends, "kernel/embedded", "kernel/disk"]
+    print(f"\n{'requests a second':22}" + "".join(f"{title:>17}" for title in titles))
+    for name, load in LOADS.items():
+        figures: dict[str, list[float]] = {end: [] for end in ends}
+        for _ in range(ROUNDS):
+            for end, (head, device) in ends.items():
+                figures[end].append(_count(load) / _seconds(head, load, device))
+        kernel, embedded, disk = (median(figures[end]) for end in ends)
+        told = [f"{rate:>17.0f}" for rate in (kernel, embedded, disk)]
+        told += [f"{kernel / rate:>17.2f}" for rate in (embedded, disk)]
+        print(f"{name:22}" + "".join(told), flush=True)
+
+
+def _device(lab: VirtualLab, head: Guest, name: str, replicas: int) -> str:
+    lab.call("createLogicalVolume", lvolname=name, capacity=GB, redundancy=replicas)
+    began = time.monotonic()
+    attach(lab, head, name)
+    print(f"\nattached {name} in {time.monotonic() - began:.1f} s", end="", flush=True)
+    return f"/dev/vas/{name}"
+
+
+def _path(lab: VirtualLab, head: Guest) -> str:
+    """Name one path to the replica of a volume that has a single one."""
+    _device(lab, head, "disk", 1)
+    mirror = head.run("ls -d /sys/block/md_vas* | tail -1").strip()
+    replica = head.run(f"ls {mirror}/slaves").strip()
+    return "/dev/" + head.run(f"ls /sys/block/{replica}/slaves | head -1").strip()
+
+
+def _seconds(head: Guest, load: str, device: str) -> float:
+    """Run one load; the time that it tells."""
+    told = head.run(f"qemu-img bench {load} -f raw -n -t none {device}", timeout=600)
+    return float(told.split("completed in ")[1].split(maxsplit=1)[0])
+
+
+def _count(load: str) -> int:
+    return int(load.split("-c ")[1].split(maxsplit=1)[0])
+
+
+def main() -> None:
+    words = f"-q -s -p no:randomly -p tests.lab.conftest {Path(__file__)}"
+    lab = [sys.executable, "-m", "tests.lab", "start", f"--tests={words}"]
+    environment = {**os.environ, "LAB_ENGINE": "kernel"}
+    sys.exit(subprocess.run(lab, check=False, env=environment).returncode)
+
+
+if __name__ == "__main__":
+    main()
