@@ -211,7 +211,7 @@ class VolumeList(Listing):
     @admin.display(description="Head server", ordering=orders.HEAD)
     def where(self, row: LogicalVolume) -> SafeString | str:
         attached = _attachment(row)
-        return link(attached.head, attached.head.label) if attached else NOTHING
+        return link(attached.head, attached.head.name) if attached else NOTHING
 
     @admin.display(description="Requests, last hour")
     def busy(self, row: Any) -> SafeString | str:
@@ -252,7 +252,7 @@ class AttachmentList(Listing):
 
     @admin.display(description="Head server", ordering="head")
     def to_head(self, row: Attachment) -> SafeString | str:
-        return link(row.head)
+        return link(row.head, row.head.name)
 
     @admin.display(description="Capacity", ordering="volume__capacity_gb")
     def gb(self, row: Attachment) -> str:

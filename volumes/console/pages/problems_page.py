@@ -1,11 +1,13 @@
 """The page of what is wrong now, with the next step as a button."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -28,6 +30,8 @@ from volumes.reports.problems.hardware import SERVERS
 from volumes.reports.problems.volumes import IN_ERROR, KINDS, WAITS
 from volumes.reports.problems.work import STUCK
 
+SHOWN = 50
+"""Causes on a page: more are neither read nor sent anew every few seconds with pleasure."""
 RISKS = {
     Risk.UNREACHABLE: Pill("data out of reach", BAD),
     Risk.LAST_REPLICA: Pill("last replica", BAD),
@@ -150,8 +154,12 @@ def tell_again(request: HttpRequest) -> HttpResponse:
 def _context(request: HttpRequest) -> dict[str, Any]:
     cards = causes.by_cause(problems.find())
     told, known = causes.split(cards, acknowledgements.current(clock.now()))
+    shown = Paginator(told, SHOWN).get_page(request.GET.get("p"))
+    by_risk = Counter(card.risk for card in told)
     return {
-        "lines": [_line(request, card) for card in told],
+        "shown": shown,
+        "lines": [_line(request, card) for card in shown],
+        "tallies": [(RISKS[risk], by_risk[risk]) for risk in sorted(by_risk)],
         "known": [(_line(request, card), row) for card, row in known],
         "operates": may(request.user, Right.OPERATE),
     }

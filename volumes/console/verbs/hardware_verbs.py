@@ -9,12 +9,17 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from inventory import names, registration, servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
+from volumes.console.frame.pills import PRIORITIES
 from volumes.console.verbs import hardware_hits
 from volumes.console.verbs.verb import Rows, Verb, Wish
 from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain, failures, retraction
 
 DOWN = "it is {} already"
+CARED = {
+    Job.Kind.EVACUATE: "its evacuation is under way",
+    Job.Kind.MAINTENANCE: "its maintenance is under way",
+}
 
 
 class MaintenanceForm(forms.Form):
@@ -88,9 +93,14 @@ def _start_again(_: Cluster, __: Wish) -> None:
 # -- what would be refused ------------------------------------------------------------------------
 
 
+def _state(row: HeadServer | StorageServer | Disk) -> str:
+    """Say how it is in the words of the lists."""
+    return PRIORITIES[Priority(row.priority)].text
+
+
 def _refuse_fail(rows: Rows) -> dict[int, str]:
     up = (*ALIVE, Priority.HALT)
-    return {r.pk: DOWN.format(r.get_priority_display()) for r in rows if r.priority not in up}
+    return {row.pk: DOWN.format(_state(row)) for row in rows if row.priority not in up}
 
 
 def _refuse_forget_node(rows: Rows) -> dict[int, str]:
@@ -99,27 +109,23 @@ def _refuse_forget_node(rows: Rows) -> dict[int, str]:
 
 
 def _refuse_evacuate(rows: Rows) -> dict[int, str]:
-    no = "it is {}: only what is HIGH or LOW is evacuated"
-    return {r.pk: no.format(r.get_priority_display()) for r in rows if r.priority not in USABLE}
+    no = "it is {}: only what is up is evacuated"
+    return {row.pk: no.format(_state(row)) for row in rows if row.priority not in USABLE}
 
 
 def _refuse_maintain(rows: Rows) -> dict[int, str]:
-    said = {row.pk: "it is FAULTY: it fails" for row in rows if row.priority == Priority.FAULTY}
+    said = {row.pk: "it is faulty: replace it" for row in rows if row.priority == Priority.FAULTY}
     if not rows:
         return said
     where = "disk" if isinstance(rows[0], Disk) else "server"
     care = Job.objects.filter(kind__in=drain.CARE, state=Job.State.OPEN)
     busy = care.filter(**{f"{where}__in": [row.pk for row in rows]}).values_list(where, "kind")
-    return said | {pk: f"its {kind} is under way" for pk, kind in busy}
+    return said | {pk: CARED[Job.Kind(kind)] for pk, kind in busy}
 
 
 def _refuse_delete(rows: Rows) -> dict[int, str]:
-    no = "it is {}: only what is OFFLINE or FAULTY is deleted"
-    said = {
-        row.pk: no.format(row.get_priority_display())
-        for row in rows
-        if row.priority not in servers.DELETABLE
-    }
+    no = "it is {}: only what is offline or faulty is deleted"
+    said = {row.pk: no.format(_state(row)) for row in rows if row.priority not in servers.DELETABLE}
     for row in rows:
         if isinstance(row, HeadServer):
             count = Attachment.objects.filter(head=row).count()

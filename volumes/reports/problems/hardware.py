@@ -121,7 +121,7 @@ def _server(kind: str, row: StorageServer | HeadServer, care: Job | None, key: s
 def find_networks() -> Iterator[Problem]:
     for down in networks.find():
         one, *others = down.servers
-        at = f"of {len(down.servers)} servers" if others else f"of {one}"
+        at = f"of {len(down.servers)} servers" if others else f"of {one.label}"
         yield Problem(
             Risk.NETWORK,
             None if others else one,

@@ -72,7 +72,7 @@ def find_weak(weak: Mapping[int, protection.Weak], degraded: Degraded) -> Iterat
             groups[key, risk].append(volume)
             if since := places.get(key):
                 begun[key, risk] = min(since, begun.get((key, risk), since))
-    shown = [volume for volumes in groups.values() for volume in volumes[:SEEN]]
+    shown = {volume for volumes in groups.values() for volume in volumes[:SEEN]}
     rows = LogicalVolume.objects.in_bulk(shown)
     for (key, risk), volumes in groups.items():
         # They may have been deleted since their replicas were counted.
