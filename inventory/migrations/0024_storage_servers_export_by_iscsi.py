@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("inventory", "0021_workers_and_health_of_disks"),
+        ("inventory", "0023_rows_that_an_older_manager_does_not_know"),
     ]
 
     operations = [
