@@ -14,7 +14,7 @@ from agents.engines.userspace.head.state_file import SavedGroup
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 VISIT_SECONDS = 10.0
 
 
