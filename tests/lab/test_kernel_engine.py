@@ -192,6 +192,6 @@ def test_what_users_put_on_a_volume_is_found_on_the_volume_only(lab: VirtualLab)
     head.run("wipefs -qa /dev/vas/db && pvcreate -qq /dev/vas/db")
     standing.detach(lab, "db")
     attach(lab, head)
-    (found,) = head.run("udevadm settle; pvs --noheadings -o pv_name 2>&1").splitlines()
-    same = f"readlink -f {found} /dev/vas/db | uniq | wc -l"
+    (volume,) = head.run("udevadm settle; pvs --noheadings -o pv_name 2>&1").splitlines()
+    same = f"readlink -f {volume} /dev/vas/db | uniq | wc -l"
     assert head.run(same).strip() == "1"

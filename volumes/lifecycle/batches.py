@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from django.db import transaction
 from django.db.models import Q
@@ -24,9 +25,18 @@ STEP = 50
 SOON = timedelta(seconds=1)
 
 
+class Named(Protocol):
+    """A volume, or as much of one as a batch takes down."""
+
+    @property
+    def pk(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+
+
 @write_lock()
 def request_batch(
-    verb: Batch.Verb, chosen: Sequence[LogicalVolume], *, head: int = 0, force: bool = False
+    verb: Batch.Verb, chosen: Sequence[Named], *, head: int = 0, force: bool = False
 ) -> Job:
     """Take down what is to be done to which volumes, and queue the work."""
     recovery.refuse(f"{verb} of {len(chosen)} volumes")

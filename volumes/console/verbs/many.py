@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -49,6 +49,14 @@ class ShownBatch:
     total: int
 
 
+class Matching(NamedTuple):
+    """What a verb has to know of a volume to refuse it: of many thousands no more is read."""
+
+    pk: int
+    name: str
+    origin_id: int | None
+
+
 @viewing
 def act(request: HttpRequest, verb: str) -> HttpResponse:
     """Show what will be done to all that match and what will not; begin it once confirmed.
@@ -62,7 +70,7 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
         raise PermissionDenied
     match = request.POST.get("match") or request.GET.get("match", "")
     rows = _matching(request, match)
-    refused = wanted.refuse(rows)
+    refused = _refused(wanted, rows)
     willing = [row for row in rows if row.pk not in refused]
     phrase = f"all {len(willing)}" if willing and wanted.danger else ""
     form = wanted.form(request.POST or None) if wanted.form else None
@@ -73,7 +81,7 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
         return _begin(request, wanted, willing, form.cleaned_data if form else {})
     reasons = _gathered(refused.values())
     context: dict[str, Any] = {"match": match, "total": len(rows), "willing": willing}
-    context |= {"shown": willing[:SHOWN], "fingerprint": _fingerprint(willing)}
+    context |= {"shown": _first(willing), "fingerprint": _fingerprint(willing)}
     context |= {"reasons": reasons[:SHOWN], "reason_count": len(reasons), "phrase": phrase}
     context |= {"changed": changed, "mistyped": mistyped and not changed, "form": form}
     context |= {"verb": wanted, "back": back_of(request, wanted)}
@@ -102,7 +110,7 @@ def shown(job: Job) -> ShownBatch:
     )
 
 
-def _matching(request: HttpRequest, match: str) -> list[LogicalVolume]:
+def _matching(request: HttpRequest, match: str) -> list[Matching]:
     """Read all that the list of volumes shows with these filters, all pages of it."""
     asked = copy(request)
     asked.GET = QueryDict(match)
@@ -111,7 +119,21 @@ def _matching(request: HttpRequest, match: str) -> list[LogicalVolume]:
         changelist = listing.get_changelist_instance(asked)
     except IncorrectLookupParameters:
         raise Http404 from None
-    return list(changelist.get_queryset(asked).order_by("pk"))
+    found = changelist.get_queryset(asked).order_by("pk")
+    return list(map(Matching._make, found.values_list(*Matching._fields)))
+
+
+def _refused(verb: Verb, rows: list[Matching]) -> dict[int, str]:
+    """Tell which of them the verb would decline; it may speak of their origins as well."""
+    said = verb.refuse(rows)
+    return {row.pk: said[row.pk] for row in rows if row.pk in said}
+
+
+def _first(rows: list[Matching]) -> list[LogicalVolume]:
+    """Read those that are named."""
+    return list(
+        LogicalVolume.objects.filter(pk__in=[row.pk for row in rows[:SHOWN]]).order_by("pk")
+    )
 
 
 def _gathered(reasons: Iterable[str]) -> list[tuple[str, int]]:
@@ -123,13 +145,13 @@ def _gathered(reasons: Iterable[str]) -> list[tuple[str, int]]:
     return sorted(counted, key=lambda one: -one[1])
 
 
-def _fingerprint(rows: list[LogicalVolume]) -> str:
+def _fingerprint(rows: list[Matching]) -> str:
     """Tell one choice of volumes from another."""
     return hashlib.sha256(",".join(str(row.pk) for row in rows).encode()).hexdigest()[:32]
 
 
 def _begin(
-    request: HttpRequest, verb: Verb, willing: list[LogicalVolume], values: dict[str, Any]
+    request: HttpRequest, verb: Verb, willing: list[Matching], values: dict[str, Any]
 ) -> HttpResponse:
     head = values["head"].pk if "head" in values else 0
     try:

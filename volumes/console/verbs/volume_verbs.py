@@ -1,8 +1,10 @@
 """What may be done to volumes."""
 
-from typing import Any
+from collections.abc import Collection
+from typing import Any, NamedTuple
 
 from django import forms
+from django.db.models import Q
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from inventory.errors import Refused
@@ -12,6 +14,8 @@ from volumes.console.frame.permissions import Right
 from volumes.console.verbs.verb import Rows, Verb, Wish
 from volumes.lifecycle import snapshots, volumes
 from volumes.models import Attachment, Job, LogicalVolume
+
+MANY = 1000
 
 
 class AttachForm(forms.Form):
@@ -75,11 +79,23 @@ def _delete(volume: LogicalVolume, _: Wish) -> Job | None:
 # -- what would be refused ------------------------------------------------------------------------
 
 
-def _states(rows: Rows) -> dict[int, Attachment]:
+class _Attached(NamedTuple):
+    state: str
+    head: HeadServer
+
+
+def _states(rows: Rows) -> dict[int, _Attached]:
     """Read the attachments of the groups to which volumes belong."""
     groups = {volume.origin_id or volume.pk for volume in rows}
-    found = Attachment.objects.filter(volume__in=groups).select_related("head")
-    return {attached.volume_id: attached for attached in found}
+    some = Attachment.objects.filter(_among("volume", groups))
+    heads = HeadServer.objects.in_bulk()
+    found = some.values_list("volume_id", "state", "head_id")
+    return {pk: _Attached(state, heads[head]) for pk, state, head in found if pk in groups}
+
+
+def _among(member: str, numbers: Collection[int]) -> Q:
+    """Choose by number; where there are many, to read all of them costs less."""
+    return Q(**{f"{member}__in": numbers}) if len(numbers) < MANY else Q()
 
 
 def _refuse_attach(rows: Rows) -> dict[int, str]:
@@ -113,8 +129,9 @@ def _refuse_snapshot(rows: Rows) -> dict[int, str]:
 
 def _refuse_delete(rows: Rows) -> dict[int, str]:
     states = _states(rows)
-    children = LogicalVolume.objects.filter(origin__in=rows).values_list("origin", "name")
-    said = {origin: f"it has snapshots: {name}" for origin, name in children if origin}
+    children = LogicalVolume.objects.filter(_among("origin", [row.pk for row in rows]))
+    named = children.exclude(origin=None).values_list("origin", "name")
+    said = {origin: f"it has snapshots: {name}" for origin, name in named if origin}
     for volume in rows:
         attached = states.get(volume.origin_id or volume.pk)
         if attached is None:
@@ -130,9 +147,10 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
 
 
 def _detach_hits(rows: Rows) -> list[str]:
+    names = {volume.pk: str(volume) for volume in rows}
     return [
-        f"{attached.volume} disappears from {attached.head.label}; programs must have closed it"
-        for attached in _states(rows).values()
+        f"{names[pk]} disappears from {attached.head.label}; programs must have closed it"
+        for pk, attached in _states(rows).items()
     ]
 
 
