@@ -11,6 +11,7 @@ from agents.engines.base import EngineError
 from agents.engines.kernel import arrays, replica_set
 from agents.engines.kernel.device_mapper import Mapped
 from agents.engines.kernel.mirror import KernelMirror
+from agents.engines.kernel.replica_device import Seen
 from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
 from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC, LiveState
@@ -35,21 +36,15 @@ class Paths:
 class FakeDevice:
     """The device of replica N is dm-N."""
 
-    has_failed_path = False
-
     def __init__(self, paths: Paths, dextid: int) -> None:
         self._paths = paths
         self._dextid = dextid
 
-    @property
-    def is_lost(self) -> bool:
-        return self._dextid in self._paths.lost
-
     def find(self) -> Mapped:
         return Mapped("", os.makedev(254, self._dextid), 0)
 
-    def mend_paths(self) -> None:
-        pass
+    def look(self) -> Seen:
+        return Seen(lost=self._dextid in self._paths.lost, fails=False)
 
     def flush(self) -> None:
         pass

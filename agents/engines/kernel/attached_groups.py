@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -14,7 +15,9 @@ from agents.engines.userspace.head.state_file import SavedGroup
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
+REST = 4
+"""So many times as long as a look took of a processor the next one waits, at least."""
 VISIT_SECONDS = 10.0
 
 
@@ -70,11 +73,13 @@ class AttachedGroups:
     def _keep_looking(self, group: KernelGroup) -> None:
         pause = threading.Event()
         while self._groups.get(group.lvolid) is group:
+            spent = time.thread_time()
             try:
                 self._look(group)
             except Exception:
                 logger.exception("group %d: not looked after", group.lvolid)
-            pause.wait(LOOK_SECONDS)
+            spent = time.thread_time() - spent
+            pause.wait(max(LOOK_SECONDS, spent * REST))
 
     def _look(self, group: KernelGroup) -> None:
         """Look once, unless the group is being changed just now."""

@@ -20,7 +20,7 @@ SECTOR = 512
 _VERSION = (4, 0, 0)
 _HEADER = struct.Struct("=3I2IIiIIIQ128s129s7x")
 _SPEC = struct.Struct("=QQiI16s")
-_ROOM = 16384
+_ROOM = 4096
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
 _UDEV_LEAVE_ALONE = (0x1 | 0x2 | 0x4) << 16

@@ -17,6 +17,7 @@ from agents.engines.kernel import names, verification
 from agents.engines.kernel.arrays import Array, Member
 from agents.engines.kernel.initiator import Unit
 from agents.engines.kernel.missed_writes import MissedWrites
+from agents.engines.kernel.replica_device import Seen
 from agents.engines.kernel.replica_set import ReplicaSet
 from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
@@ -174,12 +175,12 @@ class KernelMirror:
         self._forget(self._left_halfway(members))
         lost: dict[int, Reason] = {}
         for one in self.replicas.used:
-            device = self.replicas.device(one.dextid)
             member = members.get(self.replicas.node(one.dextid))
-            device.mend_paths()
-            if member is Member.FAULTY or member is None or self._is_broken(one.dextid):
+            seen = self.replicas.device(one.dextid).look()
+            broken = self._is_broken(one.dextid, seen)
+            if member is Member.FAULTY or member is None or broken:
                 lost[one.dextid] = Reason.IO
-            elif device.is_lost:
+            elif seen.lost:
                 lost[one.dextid] = Reason.CONNECTION
             elif one.state == BUILDING and member is Member.IN_SYNC:
                 self._finish(one.dextid)
@@ -192,21 +193,19 @@ class KernelMirror:
 
         md may hold requests back for them, which nobody else would let go.
         """
-        waits = self.array.is_waiting()
-        left = []
-        for dextid, one in self.replicas.all.items():
-            member = members.get(self.replicas.node(dextid)) if one.state == FAULTY else None
-            if member is not None and (waits or member is not Member.FAULTY):
-                left.append(dextid)
-        return left
+        faulty = [dextid for dextid, one in self.replicas.all.items() if one.state == FAULTY]
+        known = {dextid: members.get(self.replicas.node(dextid)) for dextid in faulty}
+        inside = {dextid for dextid, member in known.items() if member is not None}
+        if inside and self.array.is_waiting():
+            return sorted(inside)
+        return sorted(dextid for dextid in inside if known[dextid] is not Member.FAULTY)
 
-    def _is_broken(self, dextid: int) -> bool:
+    def _is_broken(self, dextid: int, seen: Seen) -> bool:
         """Tell whether a replica cannot be read though its server answers: its disk is broken.
 
         The device takes that for the failure of one path after the other, and would try for ever.
         """
-        device = self.replicas.device(dextid)
-        if not device.has_failed_path or device.is_lost:
+        if not seen.fails or seen.lost:
             self._failing.pop(dextid, None)
             return False
         since = self._failing.setdefault(dextid, time.monotonic())

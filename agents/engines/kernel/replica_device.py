@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper
@@ -20,6 +21,13 @@ from agents.ondisk import MARK_BYTES, Mark, pack_mark, unpack_mark
 BY_NUMBER = Path("/sys/dev/block")
 WORKING, PAUSED = "running", "blocked"
 PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
+
+
+class Seen(NamedTuple):
+    """What was seen of a device: no session of it is there, or one is and cannot be read over."""
+
+    lost: bool
+    fails: bool
 
 
 class ReplicaDevice:
@@ -45,19 +53,20 @@ class ReplicaDevice:
         """Tell whether every path has failed, and none is just being tried again."""
         return not any(_state(path) in {WORKING, PAUSED} for path in self._paths())
 
-    @property
-    def has_failed_path(self) -> bool:
-        """Tell whether the device does without a path whose session is there."""
-        return any(not used and _state(path) == WORKING for path, used in self._paths().items())
-
-    def mend_paths(self) -> None:
-        """Use paths again that work again, and no more those that do not."""
-        for path, works in self._paths().items():
-            state = _state(path)
-            if not works and state == WORKING and self._can_be_read(path):
-                device_mapper.message(self.name, f"reinstate_path {path}")
-            elif works and state not in {WORKING, PAUSED}:
+    def look(self) -> Seen:
+        """Use paths again that work again, and no more those that do not; tell what came of it."""
+        seen = {path: (used, _state(path)) for path, used in self._paths().items()}
+        fails = False
+        for path, (used, state) in seen.items():
+            if not used and state == WORKING:
+                if self._can_be_read(path):
+                    device_mapper.message(self.name, f"reinstate_path {path}")
+                else:
+                    fails = True
+            elif used and state not in {WORKING, PAUSED}:
                 device_mapper.message(self.name, f"fail_path {path}")
+        lost = not any(state in {WORKING, PAUSED} for _, state in seen.values())
+        return Seen(lost=lost, fails=fails)
 
     def _can_be_read(self, path: str) -> bool:
         """Try one path: the mark can be read."""
