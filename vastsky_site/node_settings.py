@@ -25,6 +25,8 @@ MEANINGS = {
         "tls_authority": "The authority's certificate, by which it knows the manager.",
         "metrics_port": "The port at which it tells figures, over plain HTTP; 0: none.",
         "metrics_networks": "Who may read them.",
+        "engine": "What moves the bytes: userspace or kernel (docs/kernel_engine.md).",
+        "iscsi_port": "With the kernel engine: the port at which storage servers export extents.",
     },
     HEAD: {
         "links_dir": "The folder of links to attached volumes.",

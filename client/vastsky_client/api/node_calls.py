@@ -49,6 +49,7 @@ class NodeCalls(Calls):
         rack: str = "",
         host_name: str = "",
         version: str = "",
+        iscsi_port: int = 0,
     ) -> int:
         """Register a storage server; its ssvrid."""
         return self._call(
@@ -62,6 +63,7 @@ class NodeCalls(Calls):
             rack=rack,
             host_name=host_name,
             version=version,
+            iscsi_port=iscsi_port,
         )
 
     def register_physical_disk(
