@@ -25,7 +25,7 @@ MEANINGS = {
         "tls_authority": "The authority's certificate, by which it knows the manager.",
         "metrics_port": "The port at which it tells figures, over plain HTTP; 0: none.",
         "metrics_networks": "Who may read them.",
-        "engine": "What moves the bytes: userspace or kernel (docs/kernel_engine.md).",
+        "engine": "What moves the bytes: userspace or kernel (docs/kernel-engine.md).",
         "iscsi_port": "With the kernel engine: the port at which storage servers export extents.",
     },
     HEAD: {
