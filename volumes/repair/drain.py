@@ -115,9 +115,8 @@ def evacuate_step(job: Job) -> Again | None:
     started = job.started or timezone.now()
     queue.get_on(job, total - left * 1024, total_mib=total, started=started)
     moving = _is_being_moved(place)
-    waiting = (
-        f"{left} GiB are left{_pause(place) if job.paused else '' if moving else _stop(place)}"
-    )
+    held = _pause(place) if job.paused else "" if moving else _stop(place)
+    waiting = f"{left} GiB {'is' if left == 1 else 'are'} left{held}"
     return Again(LOOK, waiting, in_line=job.paused or moving)
 
 
