@@ -5,6 +5,7 @@ import socket
 from collections.abc import Generator, Iterator
 
 import pytest
+from playwright.sync_api import expect
 
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import choose
@@ -20,8 +21,15 @@ HASTE = {
     "VASTSKY_OFFLINE_SECONDS": "4",
     "VASTSKY_GRACE_SECONDS": "3",
 }
+PATIENCE_MS = 20_000
+"""So long a page of a real cluster may take to show what it is about to show."""
 LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
 """Slow enough that a test can step in between."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patience() -> None:
+    expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,10 @@ def add_webhook(name: str) -> Webhook:
     )[0]
 
 
+def tell_one() -> None:
+    events.tell(EventEntry.Kind.CHANGED, Severity.INFO, "the cluster")
+
+
 def test_workers_are_told_by_whether_they_tick_and_by_their_release(scrape: Read) -> None:
     assert states(scrape()) == {"ticking": 0, "still": 0}
     for token in ("away", "replaced", "b", "c"):
@@ -40,11 +44,13 @@ def test_workers_are_told_by_whether_they_tick_and_by_their_release(scrape: Read
 
 def test_a_webhook_is_told_by_how_long_it_fails_and_how_far_behind_it_is(scrape: Read) -> None:
     assert "vastsky_webhook_failing_seconds" not in scrape().families
+    tell_one()
+    EventEntry.objects.all().delete()  # and so their numbers begin somewhere
     add_webhook("well")
     row = add_webhook("pager")
     webhooks.note_failure(row, "connection refused")
     Webhook.objects.filter(pk=row.pk).update(failing_since=F("failing_since") - timedelta(hours=1))
-    events.tell(EventEntry.Kind.CHANGED, Severity.INFO, "the cluster")
+    tell_one()
 
     told = scrape()
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from django.db.models import Max
+from django.db.models import Count, OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from agents.exposition import Sample, gauge
 from inventory import clock, workers
@@ -40,13 +41,12 @@ def _workers() -> Iterator[Sample]:
 
 
 def _webhooks() -> Iterator[Sample]:
-    rows = list(Webhook.objects.order_by("name"))
-    if not rows:
-        return
+    waiting = EventEntry.objects.filter(pk__gt=OuterRef("cursor")).order_by().values(one=Value(1))
+    behind = Subquery(waiting.annotate(count=Count("pk")).values("count"))
+    rows = list(Webhook.objects.annotate(behind=Coalesce(behind, 0)).order_by("name"))
     now = clock.now()
-    newest = EventEntry.objects.aggregate(newest=Max("pk"))["newest"] or 0
     for row in rows:
         since = row.failing_since
         yield FAILING.of(max((now - since).total_seconds(), 0.0) if since else 0, row.name)
     for row in rows:
-        yield BEHIND.of(max(newest - row.cursor, 0), row.name)
+        yield BEHIND.of(row.behind, row.name)
