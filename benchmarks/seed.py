@@ -24,7 +24,7 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vastsky_site.settings")
     django.setup()
 
-from django.db import transaction  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from agents.version import VERSION  # noqa: E402
@@ -65,9 +65,18 @@ def fill(size: Size, *, trouble: bool = False, now: datetime | None = None) -> N
         builder.add_volumes()
         builder.add_history()
         builder.save()
+        _gather_statistics()
     if trouble:
         with transaction.atomic():
             _make_trouble(now)
+
+
+def _gather_statistics() -> None:
+    """Let PostgreSQL know what it has now: for it tables may be empty still, and joins so cheap
+    that it loops over both."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
 
 
 class _Builder:
