@@ -5,12 +5,14 @@ import socket
 from collections.abc import Generator, Iterator
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
+from deploy.local import manager_processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import choose
 from tests.cluster.machines import Machines
 from tests.cluster.world import World, running_world
+from tests.console.browsing import Person, chromium, signed_in
 
 HASTE = {
     "DATABASE_URL": "",
@@ -23,6 +25,8 @@ HASTE = {
 }
 PATIENCE_MS = 20_000
 """So long a page of a real cluster may take to show what it is about to show."""
+SLOW = 60_000
+"""Milliseconds that real nodes may take."""
 LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
 """Slow enough that a test can step in between."""
 
@@ -45,6 +49,19 @@ def world(running: World, request: pytest.FixtureRequest) -> Iterator[World]:
     """The running cluster; after each test it is repaired, emptied and checked."""
     yield running
     running.mend_and_check()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture
+def person(browser: Browser, world: World) -> Iterator[Person]:
+    who = ("admin", manager_processes.admin_password(world.place))
+    with signed_in(browser, world.place.url, who) as somebody:
+        yield somebody
 
 
 @pytest.hookimpl(wrapper=True)

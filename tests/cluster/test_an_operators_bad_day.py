@@ -6,26 +6,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-from deploy.local import manager_processes, observe
+from deploy.local import observe
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import choose
-from tests.cluster.conftest import HASTE, free_port
+from tests.cluster.conftest import HASTE, SLOW, free_port
 from tests.cluster.test_bit_rot import GOOD, MIB, prepare, read, rot, scrub
 from tests.cluster.world import World, running_world
 from tests.console.browsing import (
     Person,
     after_a_poll,
-    chromium,
     expect_verdict,
     needs_chromium,
-    signed_in,
 )
 
 pytestmark = needs_chromium
-SLOW = 60_000
-"""Milliseconds that real nodes may take."""
 PATIENCE = {
     "VASTSKY_GRACE_SECONDS": "3600",
     "VASTSKY_REBUILDS_PER_DISK": "1",
@@ -52,19 +48,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def world(own: World) -> Iterator[World]:
     yield own
     own.mend_and_check()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as launched:
-        yield launched
-
-
-@pytest.fixture
-def person(browser: Browser, world: World) -> Iterator[Person]:
-    who = ("admin", manager_processes.admin_password(world.place))
-    with signed_in(browser, world.place.url, who) as somebody:
-        yield somebody
 
 
 def _do(page: Page, verb: str, at: Locator | None = None, fields: Fields = NOTHING) -> None:

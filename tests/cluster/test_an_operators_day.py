@@ -2,33 +2,16 @@
 
 import re
 import tarfile
-from collections.abc import Iterator
 
-import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
-from deploy.local import manager_processes
 from deploy.local.place import STORAGES
+from tests.cluster.conftest import SLOW
 from tests.cluster.world import World
-from tests.console.browsing import Person, chromium, needs_chromium, signed_in
+from tests.console.browsing import Person, needs_chromium
 
 pytestmark = needs_chromium
-SLOW = 60_000
-"""Milliseconds that real nodes may take."""
 VOLUMES = "/admin/volumes/logicalvolume/"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as launched:
-        yield launched
-
-
-@pytest.fixture
-def person(browser: Browser, world: World) -> Iterator[Person]:
-    who = ("admin", manager_processes.admin_password(world.place))
-    with signed_in(browser, world.place.url, who) as somebody:
-        yield somebody
 
 
 def test_a_day_from_a_search_to_a_support_bundle(world: World, person: Person) -> None:

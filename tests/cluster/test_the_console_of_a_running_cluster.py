@@ -7,35 +7,20 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from deploy.local import manager_processes, observe
+from tests.cluster.conftest import SLOW
 from tests.cluster.world import World
 from tests.console.browsing import (
     PHONE,
     Person,
-    chromium,
     expect_verdict,
     needs_chromium,
     signed_in,
 )
 
 pytestmark = needs_chromium
-SLOW = 60_000
-"""Milliseconds that real nodes may take."""
 VIEWER = ("onlooker", "sees-but-touches-not-1")
 OFFLINE = 4
 EVIL = "<img src=x onerror=alert(1)>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as launched:
-        yield launched
-
-
-@pytest.fixture
-def person(browser: Browser, world: World) -> Iterator[Person]:
-    who = ("admin", manager_processes.admin_password(world.place))
-    with signed_in(browser, world.place.url, who) as somebody:
-        yield somebody
 
 
 def _create_and_attach(page: Page, name: str) -> None:
