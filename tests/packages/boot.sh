@@ -36,7 +36,7 @@ done
 
 hostname "$name"
 echo "$name" > "$root/etc/hostname"
-cp "$folder.hosts" "$root/etc/hosts"
+install -m 644 "$folder.hosts" "$root/etc/hosts"
 ip link set lo up
 cd "$root"
 mkdir -p old
