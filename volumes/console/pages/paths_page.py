@@ -12,9 +12,9 @@ from django.utils.safestring import SafeString
 from inventory.models import HeadServer, StorageServer
 from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.pills import BAD, IDLE, OK, WARN, Pill
-from volumes.reports import paths
+from volumes.paths import matrix
+from volumes.paths.matrix import Matrix, Path, State
 from volumes.reports.networks import NAMES
-from volumes.reports.paths import Matrix, Path, State
 
 PER_PAGE = 50
 """Storage servers; heads are all there, a few dozen at most."""
@@ -53,7 +53,7 @@ def show(request: HttpRequest) -> HttpResponse:
 @part_of("console:paths")
 def live(request: HttpRequest) -> HttpResponse:
     """Ask the heads, and show what they tell."""
-    found = paths.matrix()
+    found = matrix.read()
     pages = Paginator(found.rows, PER_PAGE)
     part = pages.get_page(request.GET.get("page"))
     troubles = sorted(_troubles(found), key=lambda one: (one.pill.tone != BAD, -one.others))
