@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -112,6 +113,20 @@ def test_the_loss_of_one_network_is_a_short_pause(machines: Machines, device: Nb
     observe.wait(lambda: is_whole(machines), "caught up over the other network")
     assert observe.present(machines.call) == ALL_UP
     assert ledger.verify(device) == []
+    observe.wait(lambda: told(machines, "path_down"), "the paths over that network are told")
+    (event,) = told(machines, "path_down")
+    assert event["objectid"] == storage_id(machines, cut)
+    assert event["cause"] == "no head reaches it over network A"
+
+
+def told(machines: Machines, kind: str) -> list[dict[str, Any]]:
+    """List the events of a kind."""
+    return list(machines.call("vastsky.listEvents", kind=kind)["events"])
+
+
+def storage_id(machines: Machines, machine: Machine) -> int:
+    servers = machines.call("listStorageServers")
+    return int(next(s["ssvrid"] for s in servers if s["ip_data"] == machine.addresses))
 
 
 def test_a_machine_that_vanishes_is_replaced_and_comes_back(

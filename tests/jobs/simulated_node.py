@@ -20,6 +20,9 @@ from agents.protocol import (
     EvictOrder,
     ExportOrder,
     FenceQuestion,
+    LogQuestion,
+    LogReply,
+    LogText,
     MendOrder,
     NodeFigures,
     PathQuestion,
@@ -55,6 +58,7 @@ ORDERS: dict[str, Any] = {
     "mend": MendOrder,
     "verify": VerifyOrder,
     "paths": PathQuestion,
+    "logs": LogQuestion,
 }
 
 
@@ -82,6 +86,7 @@ class Node:
     babbles: bool = False
     server_id: int = 0
     node_uuid: str = ""
+    said: str = "listening\n"
     figures: list[IoFigures] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     _server: _Server | None = None
@@ -117,6 +122,9 @@ class Node:
         with self.world.lock:
             answer = getattr(self, f"on_{name}")(order)
         return 0 if answer is None else to_struct(answer)
+
+    def on_logs(self, question: LogQuestion) -> LogReply:
+        return LogReply((LogText("agent.log", self.said[-question.most_bytes :]),))
 
     def on_figures(self, _: None) -> NodeFigures:
         shown = tuple(map(write_shown, self.shown))
