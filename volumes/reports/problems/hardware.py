@@ -29,7 +29,9 @@ from volumes.reports.problems.problem import Kind, Problem, Risk, key_of
 GONE = "is not there any more: put it in again, there or in another server, or delete it here"
 FAILED = "failed: replace it; on its page it is taken back, or deleted"
 CERTIFICATE_ENDS = timedelta(days=30)
-UNANSWERED = Kind("server does not answer there", "servers do not answer there")
+UNANSWERED = Kind(
+    "server does not answer the manager there", "servers do not answer the manager there"
+)
 SERVERS = Kind("server is out of service or silent", "servers are out of service or silent")
 
 
