@@ -60,6 +60,8 @@ ORDERS: dict[str, Any] = {
     "paths": PathQuestion,
     "logs": LogQuestion,
 }
+UNNOTED = ("paths", "logs")
+"""Questions that are asked all the time, or of everybody."""
 
 
 class _Server(ThreadingMixIn, SimpleXMLRPCServer):
@@ -117,7 +119,7 @@ class Node:
             return 0
         kind = ORDERS.get(name)
         order = from_struct(kind, struct) if kind else None
-        if order is not None:
+        if order is not None and name not in UNNOTED:
             self.log.append((name, order))
         with self.world.lock:
             answer = getattr(self, f"on_{name}")(order)

@@ -27,9 +27,14 @@ class Place:
         self.cluster = cluster
         self.storages = [cluster.add_storage() for _ in range(4)]
         self.heads = [cluster.add_head() for _ in range(3)]
+        self.cable()
+
+    def cable(self) -> None:
+        """Give each storage server an address in the other network as well."""
         for number, one in enumerate(self.storages):
-            address = f"127.9.9.{number + 1}"
-            Address.objects.create(storage_id=one.server_id, position=1, address=address)
+            Address.objects.get_or_create(
+                storage_id=one.server_id, position=1, address=f"127.9.9.{number + 1}"
+            )
 
     def pull(
         self, heads: list[Head], servers: list[int], micros: int = DOWN, nets: str = "B"
@@ -128,6 +133,21 @@ def test_a_cause_is_told_once_however_many_paths_it_has(
     assert len(place.events()) == 1
     (card,) = causes.by_cause(problems.find())
     assert card.count == len(heads) * len(servers)
+
+
+def test_a_switch_of_a_rack_is_one_problem(place: Place) -> None:
+    place.storages += [place.cluster.add_storage() for _ in range(2)]
+    place.cable()
+    place.pull(place.heads, [0, 1, 2, 3])
+    place.lasts()
+
+    assert titles() == ["Several paths over network B are down"]
+    (event,) = place.events()
+    assert event[2:] == ("cluster", "12 paths over network B are down")
+    place.heal()
+    place.look()
+    place.look(70)
+    assert titles() == []
 
 
 def test_a_larger_cause_takes_the_smaller_one_up_and_gives_it_back(place: Place) -> None:

@@ -11,7 +11,7 @@ Grid = Mapping[tuple[int, int], PathTrouble.Level]
 """What is known of the paths of one network, by head and storage server."""
 
 NAMED = 3
-"""Where more single paths of a network than this are not well, they are told as several."""
+"""Where more servers or single paths of a network than this are not well, they are told as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,11 @@ def _explain(
         if by_storage[storage]
     ]
     left = _without(left, found)
+    several_paths = Cause(Scope.SEVERAL, position)
+    if len(found) > NAMED:
+        return [several_paths]
     if len(left) > NAMED:
-        return [*found, Cause(Scope.SEVERAL, position)]
+        return [*found, several_paths]
     return [*found, *(Cause(Scope.PATH, position, *path) for path in sorted(left))]
 
 

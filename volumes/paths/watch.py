@@ -85,7 +85,7 @@ def look() -> None:
 
 
 def _measure() -> Measured:
-    asked = matrix.read()
+    asked = matrix.read(ask_older=False)
     left_alone = _in_maintenance()
     heads = {head.pk: head for head in asked.heads if _is_well(head)}
     storages = {
