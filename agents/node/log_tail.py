@@ -10,6 +10,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from agents import masking
@@ -49,16 +50,13 @@ class LogTail:
         return LogReply(tuple(told))
 
     def _sources(self, most: int) -> Iterator[tuple[str, Callable[[], str]]]:
-        yield "agent.log", lambda: own_log(most)
-        files = _engine_logs(self._config.state_dir)
+        yield "agent.log", partial(own_log, most)
+        folder = self._config.state_dir
+        files = _engine_logs(folder)
         for path in files:
-            name = ".".join(path.relative_to(self._config.state_dir).parts)
-            share = most // len(files)
-            yield (
-                name if name.endswith(".log") else f"{name}.log",
-                lambda path=path, share=share: tail(path, share),
-            )
-        yield "kernel.log", lambda: kernel_lines(most // 4)
+            name = ".".join(path.relative_to(folder).parts).removesuffix(".log")
+            yield f"{name}.log", partial(tail, path, most // len(files))
+        yield "kernel.log", partial(kernel_lines, most // 4)
 
     def _secrets(self) -> list[str]:
         try:
