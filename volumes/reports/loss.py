@@ -60,7 +60,7 @@ def foresee(place: HeadServer | StorageServer | Disk | FailureDomain) -> Loss:
         stuck=plan.stuck,
         degraded=plan.stuck_volumes,
         reason=plan.reason,
-        lost=tuple(protection.only_there(there)),
+        lost=tuple(protection.only_there(there, is_large=isinstance(place, FailureDomain))),
     )
 
 
