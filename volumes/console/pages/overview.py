@@ -42,6 +42,7 @@ State = Attachment.State
 SHOWN_STATES = (State.ERROR, State.BINDING, State.UNBINDING, State.BOUND)
 VERDICTS = {
     Verdict.SAFE: (OK, "All data is safe"),
+    Verdict.MENDING: (WARN, "Data is safe, something is being mended"),
     Verdict.ATTENTION: (WARN, "Data is safe, something needs attention"),
     Verdict.RECOVERING: (WARN, "Recovering: what runs goes on, nothing new is done"),
     Verdict.SNAPSHOT_LOST: (BAD, "A snapshot is lost, all other data is safe"),
@@ -58,6 +59,7 @@ RISKS = (
     (Risk.STOPPED, Risk.FAILED),
     (Risk.NETWORK,),
     (Risk.REDUCED, Risk.WEAR),
+    (Risk.MENDING,),
 )
 """What is told in one reason each."""
 
