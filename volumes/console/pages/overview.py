@@ -156,6 +156,7 @@ def _context() -> dict[str, Any]:
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
+    cards = [*found.told, *(card for card, _ in found.known)]
     resting = care.in_maintenance(care.under_way())
     storages = _by_priority(
         "Storage servers", StorageServer.objects.all(), "inventory_storageserver", resting.servers
@@ -168,6 +169,7 @@ def _context() -> dict[str, Any]:
         "problem_count": len(found.told),
         "known_count": len(found.known),
         "usage": usage,
+        "in_recovery": any(card.key == "recovery" for card in cards),
         "histogram": _histogram(weak),
         "populations": [_by_attachment(), storages, disks, heads],
         "rebuild": rebuild,
