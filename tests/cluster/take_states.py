@@ -23,6 +23,7 @@ from tests.cluster.conftest import HASTE, free_port
 from tests.cluster.test_bit_rot import GOOD, replicas, rot, unequal
 from tests.cluster.world import World, running_world
 from tests.console.browsing import DESK, PHONE, Person, Scheme, chromium, serious, signed_in
+from volumes.reports.shared import MOST
 
 FOLDER = ROOT / "var" / "states"
 CALM = HASTE | {
@@ -251,7 +252,9 @@ def test_picture(
 ) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     found = []
-    for number, path in enumerate(reach(running)):
+    pages = reach(running)
+    time.sleep(MOST)  # what is computed once for all viewers is of now by then
+    for number, path in enumerate(pages):
         for looker in lookers:
             page = looker.person.go(path)
             page.wait_for_timeout(500)  # parts that load themselves, and charts
