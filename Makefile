@@ -17,7 +17,7 @@ BIN := .venv/bin
 KERNEL_SMOKE := tests/lab/test_smoke.py::test_a_power_cut_of_a_storage_server_is_a_short_pause
 KERNEL_SMOKE += tests/lab/test_kernel_engine.py::test_a_volume_goes_from_the_embedded_engine_to_the_kernel_with_every_byte
 
-.PHONY: help demo run test check bench bench-device thrash lab lab-kernel lab-all lab-login planted screenshots clean power-off power-on install-commands deb try-packages venv venv-dev
+.PHONY: help demo run test check bench bench-device thrash lab lab-kernel lab-all lab-login planted screenshots states clean power-off power-on install-commands deb try-packages venv venv-dev
 
 help:           ## list the commands
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1\t/p' Makefile | expand -t 26
@@ -67,6 +67,9 @@ planted: venv-dev ## plant faults in a copy of the tree, one after the other; th
 
 screenshots: venv-dev ## take the pictures of the documentation anew; look at each of them (chromium)
 	@$(BIN)/python -m pytest --quiet tests/console/take_screenshots.py
+
+states: venv-dev ## bring a real cluster into each state the console names, and take pictures to var/states/
+	@$(BIN)/python -m pytest --quiet -p no:randomly tests/cluster/take_states.py tests/console/take_many.py
 
 clean: venv     ## end what a killed start left behind, remove the data and caches of this checkout
 	@$(BIN)/python -m deploy.local clean

@@ -58,6 +58,7 @@ class Action(StrEnum):
     RELEASE = "release_quarantine"
     RESTORE = "restore"
     START_EVACUATION = "start_evacuation"
+    RETURN_TO_SERVICE = "return_to_service"
     START_MAINTENANCE = "start_maintenance"
     PAUSE_JOB = "pause_job"
     RESUME_JOB = "resume_job"
@@ -116,6 +117,7 @@ EVENTS: dict[Action, tuple[EventEntry.Kind, EventEntry.Severity]] = {
     Action.RELEASE: (Kind.RELEASED, Severity.WARNING),
     Action.RESTORE: (Kind.RESTORED, Severity.WARNING),
     Action.START_EVACUATION: (Kind.DRAINING, Severity.INFO),
+    Action.RETURN_TO_SERVICE: (Kind.CHANGED, Severity.INFO),
     Action.START_MAINTENANCE: (Kind.MAINTENANCE_BEGUN, Severity.INFO),
     Action.PAUSE_JOB: (Kind.JOB_STEERED, Severity.INFO),
     Action.RESUME_JOB: (Kind.JOB_STEERED, Severity.INFO),

@@ -72,6 +72,7 @@ USES = {
     "vastsky.forceAttach",
     "vastsky.resume",
     "vastsky.evacuate",
+    "vastsky.returnToService",
     "vastsky.maintenance",
     "vastsky.pauseJob",
     "vastsky.resumeJob",

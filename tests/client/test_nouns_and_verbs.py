@@ -241,6 +241,7 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("plan", "capacity"): (),
     ("evacuation", "start"): ("store-2",),
     ("evacuation", "list"): (),
+    ("evacuation", "undo"): ("store-2",),
     ("maintenance", "start"): ("store-2",),
     ("maintenance", "list"): (),
     ("scrub", "start"): ("db",),

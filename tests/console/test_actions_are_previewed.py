@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from inventory.models import HeadServer, Priority, StorageServer
+from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
 from tests.console.conftest import PART
 from volumes.jobs import queue, wakeup
 from volumes.models import Attachment, Job, LogicalVolume
@@ -152,6 +152,25 @@ def test_an_evacuation_rests_and_goes_on(well: None, console: Client) -> None:
     _post(console, "resume-job", on=job.pk)
     job.refresh_from_db()
     assert not job.paused
+
+
+def test_what_is_drained_returns_to_service(well: None, console: Client) -> None:
+    page_of_it = "/admin/inventory/storageserver/2/change/"
+    assert "return-storage" not in console.get(page_of_it).content.decode()
+    _post(console, "evacuate-storage", on=2)
+    assert "return-storage/?on=2" in console.get(page_of_it).content.decode()
+    Disk.objects.filter(pk=Disk.objects.filter(server=2).earliest("pk").pk).update(
+        priority=Priority.FAULTY
+    )
+
+    preview = console.get(DO.format("return-storage"), {"on": 2}).content.decode()
+    assert "its evacuation ends" in preview
+    assert "nothing new lands on some of its disks" in preview
+    _post(console, "return-storage", on=2)
+
+    assert StorageServer.objects.get(pk=2).priority == Priority.HIGH
+    assert Job.objects.get(kind=Job.Kind.EVACUATE).state == Job.State.CANCELED
+    assert AuditEntry.objects.get(verb="return_to_service").actor == "root"
 
 
 def test_shutdown_tells_why_it_cannot_be(well: None, console: Client) -> None:

@@ -113,6 +113,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "vastsky.forgetNode": {"hsvrid": 1, "ssvrid": 1},
     "vastsky.planEvacuation": {"ssvrid": 1, "pdskid": 1},
     "vastsky.evacuate": {"ssvrid": 1, "pdskid": 1, "converge": 1},
+    "vastsky.returnToService": {"ssvrid": 1, "pdskid": 1},
     "vastsky.maintenance": {"ssvrid": 1, "pdskid": 1, "minutes": 1, "converge": 1},
     "vastsky.pauseJob": {"eventid": 1},
     "vastsky.resumeJob": {"eventid": 1},

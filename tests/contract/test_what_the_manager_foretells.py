@@ -2,12 +2,13 @@
 
 import pytest
 
+from inventory import recovery, servers
 from inventory.models import HeadServer, Priority, StorageServer
 from tests.conftest import AddServer
 from tests.contract.api import Api, put_down
 from volumes.models import Attachment, LogicalVolume, Replica
 
-ENOENT, EINVAL, ENOSPC = 2, 22, 28
+ENOENT, EAGAIN, EINVAL, ENOSPC = 2, 11, 22, 28
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +46,18 @@ def test_capacity_of_tagged_disks_leaves_out_the_others(call: Api, add_server: A
 
     told = call("vastsky.capacity", tags="ssd")
 
-    assert told == {"capacity": 0, "available": 0, "largest": 0, "domains": []}
+    assert told == {"capacity": 0, "available": 0, "largest": 0, "domains": [], "recovery": ""}
+
+
+def test_in_recovery_mode_nobody_is_told_that_room_can_be_had(
+    call: Api, add_server: AddServer
+) -> None:
+    add_server()
+    servers.cluster()
+    recovery.enter("a test")
+
+    assert call("vastsky.capacity")["recovery"] == "a test"
+    assert call.fault("vastsky.planVolume", capacity=1, redundancy=2) == EAGAIN
 
 
 def test_a_plan_lays_a_volume_where_creating_it_does(call: Api, add_server: AddServer) -> None:

@@ -241,6 +241,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.BEGIN_RECOVERY: knowing_less,
     Action.END_RECOVERY: recovering,
     Action.START_EVACUATION: lambda four: call(drain.start_evacuation, a_disk(four)),
+    Action.RETURN_TO_SERVICE: lambda four: call(drain.return_to_service, evacuating(four).disk),
     Action.START_MAINTENANCE: lambda four: call(drain.start_maintenance, a_disk(four), 5),
     Action.PAUSE_JOB: lambda four: call(drain.pause, evacuating(four), paused=True),
     Action.RESUME_JOB: lambda four: call(drain.pause, evacuating(four, paused=True), paused=False),

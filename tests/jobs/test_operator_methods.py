@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from inventory.models import Disk, Priority, StorageServer
+from inventory.models import AuditEntry, Disk, Priority, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
 from volumes.attach import attach
@@ -61,6 +61,33 @@ def test_an_evacuation_is_begun_paused_resumed_and_canceled(
     four.call("vastsky.cancelJob", eventid=eventid)
     assert Job.objects.get(pk=eventid).state == Job.State.CANCELED
     assert row(place).priority == Priority.HIGH
+
+
+def test_what_is_being_drained_returns_to_service(four: Cluster, place: dict[str, int]) -> None:
+    eventid = four.call("vastsky.evacuate", **place)
+
+    four.call("vastsky.returnToService", **place)
+
+    assert row(place).priority == Priority.HIGH
+    assert Job.objects.get(pk=eventid).state == Job.State.CANCELED
+
+
+def test_what_is_drained_returns_to_service_once(four: Cluster) -> None:
+    eventid = four.call("vastsky.evacuate", ssvrid=1)
+    four.work()
+    assert Job.objects.get(pk=eventid).state == Job.State.DONE
+
+    four.call("vastsky.returnToService", ssvrid=1)
+    four.call("vastsky.returnToService", ssvrid=1)
+
+    assert StorageServer.objects.get(pk=1).priority == Priority.HIGH
+    assert AuditEntry.objects.filter(verb="return_to_service").count() == 1
+
+
+def test_only_what_was_drained_returns_to_service(four: Cluster, place: dict[str, int]) -> None:
+    type(row(place)).objects.update(priority=Priority.OFFLINE)
+
+    assert four.call.fault("vastsky.returnToService", **place) == EINVAL
 
 
 def test_what_is_being_evacuated_is_not_evacuated_again(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from inventory.errors import NoSpace
 from volumes.placement.forecast import total_gb
-from volumes.placement.openings import Openings
+from volumes.placement.openings import Openings, surely_fit
 from volumes.placement.policy import Placed, Room, place
 
 
@@ -105,6 +105,39 @@ def test_openings_are_taken_and_never_given_twice(
             free[server] -= size_gb
 
     assert min(free.values(), default=0) >= 0
+
+
+leaving = st.lists(
+    st.tuples(
+        st.integers(1, 12), ssd_or_any.map(frozenset), st.sets(st.integers(0, 7), max_size=2)
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(pools(), leaving)
+def test_what_surely_fits_finds_a_place_for_each(
+    rooms: list[Room], leaving: list[tuple[int, frozenset[str], set[int]]]
+) -> None:
+    gb = sum(size_gb for size_gb, _, _ in leaving)
+    largest: dict[frozenset[str], int] = {}
+    for size_gb, tags, _ in leaving:
+        largest[tags] = max(size_gb, largest.get(tags, 0))
+    sure = all(surely_fit(rooms, gb, most_gb, tags, 2) for tags, most_gb in largest.items())
+
+    openings = Openings(rooms)
+    found = [openings.take(*one) for one in leaving]
+
+    assert not (sure and None in found)
+
+
+def test_where_there_is_plenty_nobody_has_to_try() -> None:
+    rooms = [room(disk, disk, 50) for disk in range(4)]
+
+    assert surely_fit(rooms, 60, 20, frozenset(), 2)
+    assert not surely_fit(rooms, 63, 20, frozenset(), 2)
+    assert not surely_fit(rooms, 1, 1, frozenset({"ssd"}), 2)
 
 
 @given(pools(), st.integers(2, 4))

@@ -69,6 +69,7 @@ METHODS: dict[str, frozenset[Role]] = {
     "vastsky.renameServer": ADMIN,
     "vastsky.forgetNode": ADMIN,
     "vastsky.evacuate": OPERATE,
+    "vastsky.returnToService": OPERATE,
     "vastsky.maintenance": OPERATE,
     "vastsky.pauseJob": OPERATE,
     "vastsky.resumeJob": OPERATE,

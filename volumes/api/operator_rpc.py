@@ -57,6 +57,11 @@ def evacuate(*, ssvrid: int = 0, pdskid: int = 0, converge: int = 0) -> int:
     return drain.start_evacuation(place).pk
 
 
+def return_to_service(*, ssvrid: int = 0, pdskid: int = 0) -> None:
+    """Let a server or disk that was drained take new data again; its evacuation ends."""
+    drain.return_to_service(_find_place(ssvrid, pdskid))
+
+
 def maintain(*, ssvrid: int = 0, pdskid: int = 0, minutes: int = 60, converge: int = 0) -> int:
     """Leave a server or disk alone for some minutes; the job's eventid.
 
@@ -126,6 +131,7 @@ PROCEDURES: dict[str, Callable[..., Any]] = {
     "vastsky.forgetNode": forget_node,
     "vastsky.planEvacuation": plan_evacuation,
     "vastsky.evacuate": evacuate,
+    "vastsky.returnToService": return_to_service,
     "vastsky.maintenance": maintain,
     "vastsky.pauseJob": pause_job,
     "vastsky.resumeJob": resume_job,

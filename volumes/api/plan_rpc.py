@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from agents.xmlrpc import INT_MAX
+from inventory import recovery
 from inventory.errors import Invalid, NotFound
 from inventory.models import Disk, HeadServer, StorageServer
 from volumes.lifecycle import volumes
@@ -20,7 +21,7 @@ Place = Annotated[str, 64]
 def capacity(*, redundancy: int = 3, tags: Tags = "") -> Struct:
     """Return the room of each failure domain, and the largest volume that has a place now.
 
-    tags: only of disks that carry them all.
+    tags: only of disks that carry them all. recovery: why nothing of it is allocated for now.
     """
     volumes.check_size(1, redundancy)
     wanted = frozenset(tags.split())
@@ -32,6 +33,7 @@ def capacity(*, redundancy: int = 3, tags: Tags = "") -> Struct:
         "available": min(sum(domain.available_gb for domain in domains), INT_MAX),
         "largest": forecast.largest_gb(rooms, redundancy, tags=wanted, most_gb=most_gb),
         "domains": [_domain(domain) for domain in domains],
+        "recovery": recovery.why(),
     }
 
 
@@ -47,8 +49,12 @@ def _domain(domain: forecast.DomainRoom) -> Struct:
 
 
 def plan_volume(*, capacity: int, redundancy: int = 3, tags: Tags = "") -> Struct:
-    """Return where a volume would lie if it were created now; ENOSPC says in numbers why not."""
+    """Return where a volume would lie if it were created now; ENOSPC says in numbers why not.
+
+    EAGAIN: the cluster is in recovery mode, and none is created.
+    """
     volumes.check_size(capacity, redundancy)
+    recovery.refuse("creating a volume")
     rooms = allocation.rooms()
     placed = policy.place(rooms, layout.mirror_sizes(capacity), redundancy, tags=tags.split())
     servers = {room.disk: room.server for room in rooms}

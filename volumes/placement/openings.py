@@ -1,5 +1,6 @@
 """Single replicas one after the other: whether each finds a place beside those before; pure."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush, heapreplace
 
@@ -42,6 +43,23 @@ class Openings:
         for one in passed:
             heappush(emptiest, one)
         return found
+
+
+def surely_fit(
+    rooms: Iterable[Room], gb: int, largest_gb: int, tags: frozenset[str], avoided: int
+) -> bool:
+    """Tell whether all replicas with these tags find a place, in whatever order `take` is asked.
+
+    `gb` is the size of all that take places, with other tags as well, `largest_gb` that of the
+    largest with these, and none avoids more servers than `avoided`. A replica finds none only once
+    on all other servers each free extent is smaller than it; then as much was taken there as is
+    counted here. False is no answer: it has to be tried.
+    """
+    taken_gb: Counter[int] = Counter()
+    for room in rooms:
+        if room.usable and room.tags >= tags:
+            taken_gb[room.server] += sum(max(0, free - largest_gb + 1) for free in room.free_gb)
+    return sum(sorted(taken_gb.values(), reverse=True)[avoided:]) >= gb
 
 
 class _Opening(RoomyServer):

@@ -94,10 +94,31 @@ def end(job: Job, reason: str) -> None:
     audit.record(audit.Action.CANCEL_JOB, f"job {job.pk}", f"{job.kind} of {job.subject}")
     place = job.server or job.disk
     if job.kind == Job.Kind.EVACUATE and place is not None:
-        bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
-        spoilt = isinstance(place, Disk) and bad.filter(disk=place).exists()
-        back = Priority.LOW if spoilt else Priority.HIGH
-        servers.set_priority(place, back, was=[Priority.EVACUATE])
+        servers.set_priority(place, _trusted(place), was=[Priority.EVACUATE])
+
+
+@write_lock()
+def return_to_service(place: Place) -> None:
+    """Let what is drained take new data again; an evacuation that is under way ends.
+
+    Where it takes new data already nothing is done.
+    """
+    recovery.refuse(f"returning {place} to service")
+    if not servers.set_priority(place, _trusted(place), was=[Priority.EVACUATE]):
+        if place.priority in USABLE:
+            return
+        raise Invalid(f"{place} is {place.get_priority_display()}, it was not drained")
+    here = Q(disk=place) if isinstance(place, Disk) else Q(server=place)
+    ended = queue.cancel(here & Q(kind=Job.Kind.EVACUATE), f"{place} was returned to service")
+    detail = "its evacuation was under way" if ended else "it was drained"
+    audit.record(audit.Action.RETURN_TO_SERVICE, place, detail)
+
+
+def _trusted(place: Place) -> Priority:
+    """Say how far a place is trusted that is not drained any more."""
+    bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
+    spoilt = isinstance(place, Disk) and bad.filter(disk=place).exists()
+    return Priority.LOW if spoilt else Priority.HIGH
 
 
 def evacuate_step(job: Job) -> Again | None:

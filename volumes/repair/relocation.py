@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Count, Max, QuerySet, Sum
 
 from inventory.errors import NoSpace
 from volumes.models import Replica
 from volumes.placement import allocation, policy
-from volumes.placement.openings import Openings
+from volumes.placement.openings import Openings, surely_fit
 from volumes.placement.policy import Room
 
 
@@ -35,12 +35,63 @@ class _Leaving(NamedTuple):
     tags: str
 
 
+class _Stuck(NamedTuple):
+    replicas: int = 0
+    volumes: int = 0
+    reason: str = ""
+
+
+class _Alike(NamedTuple):
+    """The replicas that leave of all volumes with the same tags, summed up."""
+
+    tags: str
+    replicas: int
+    gb: int
+    largest_gb: int
+    volumes: int
+
+
 def plan(leaving: QuerySet[Replica], is_left: Callable[[Room], bool]) -> Relocation:
     """Tell what would become of these replicas, largest first, without changing anything.
 
     `is_left` tells the disks that none of them goes to. `reason` says in numbers why the largest of
     those that are stuck finds no place.
     """
+    rooms = [room for room in allocation.rooms() if not is_left(room)]
+    sums = _sum_up(leaving)
+    stuck = _Stuck() if _surely_fit(rooms, sums) else _try(rooms, leaving)
+    return Relocation(
+        replicas=sum(one.replicas for one in sums),
+        gb=sum(one.gb for one in sums),
+        volumes=sum(one.volumes for one in sums),
+        stuck=stuck.replicas,
+        stuck_volumes=stuck.volumes,
+        reason=stuck.reason,
+    )
+
+
+def _sum_up(leaving: QuerySet[Replica]) -> list[_Alike]:
+    """Count them in the database: there may be a hundred thousand. Each is as its mirror is."""
+    size = "mirror__size_gb"
+    sums = leaving.order_by().values_list("mirror__volume__tags")
+    found = sums.annotate(Count("pk"), Sum(size), Max(size), Count("mirror__volume", distinct=True))
+    return [_Alike(*row) for row in found]
+
+
+def _surely_fit(rooms: list[Room], sums: list[_Alike]) -> bool:
+    """Tell whether there is so much room that nobody has to try; nearly always there is."""
+    if not sums:
+        return True
+    gb = sum(one.gb for one in sums)
+    by_mirror = Replica.objects.order_by().values("mirror").annotate(count=Count("pk"))
+    most = by_mirror.aggregate(most=Max("count"))["most"] or 0
+    return all(
+        surely_fit(rooms, gb, one.largest_gb, frozenset(one.tags.split()), most) for one in sums
+    )
+
+
+def _try(rooms: list[Room], leaving: QuerySet[Replica]) -> _Stuck:
+    """Give each a place, one after the other, and tell which find none."""
     named = leaving.order_by("-extent__size_gb", "pk").values_list(
         "mirror", "mirror__volume", "extent__size_gb", "mirror__volume__tags"
     )
@@ -51,7 +102,6 @@ def plan(leaving: QuerySet[Replica], is_left: Callable[[Room], bool]) -> Relocat
     others = Replica.objects.filter(mirror__in=leaving.order_by().values("mirror"))
     for mirror, server in others.values_list("mirror", "server"):
         servers_of[mirror] = (*servers_of.get(mirror, ()), server)
-    rooms = [room for room in allocation.rooms() if not is_left(room)]
     openings = Openings(rooms)
     stuck = []
     for one in replicas:
@@ -61,14 +111,10 @@ def plan(leaving: QuerySet[Replica], is_left: Callable[[Room], bool]) -> Relocat
             stuck.append(one)
         else:
             servers_of[one.mirror] = (*beside, found)
-    return Relocation(
-        replicas=len(replicas),
-        gb=sum(one.size_gb for one in replicas),
-        volumes=len({one.volume for one in replicas}),
-        stuck=len(stuck),
-        stuck_volumes=len({one.volume for one in stuck}),
-        reason=_why_stuck(rooms, stuck[0], servers_of.get(stuck[0].mirror, ())) if stuck else "",
-    )
+    if not stuck:
+        return _Stuck()
+    reason = _why_stuck(rooms, stuck[0], servers_of.get(stuck[0].mirror, ()))
+    return _Stuck(len(stuck), len({one.volume for one in stuck}), reason)
 
 
 def _why_stuck(rooms: list[Room], one: _Leaving, avoid_servers: tuple[int, ...]) -> str:

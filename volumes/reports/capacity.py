@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet, Sum
 
+from inventory import recovery
 from inventory.models import Disk, Extent
 from volumes.reports import tree
 
@@ -98,8 +99,8 @@ NO_ROOM = ServerRoom()
 
 
 def of_servers() -> dict[int, ServerRoom]:
-    """Sum up all storage servers."""
-    free, allocatable = tree.free_gb(), tree.available_gb()
+    """Sum up all storage servers; in recovery mode nothing of them can be allocated."""
+    free, allocatable = tree.free_gb(), {} if recovery.why() else tree.available_gb()
     sums: dict[int, ServerRoom] = {}
     for disk in tree.disks(Q()):
         room = sums.get(disk.server_id, ServerRoom())

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import In
 
 from inventory.models import Disk, HeadServer, StorageServer
 from volumes.models import Attachment, Replica
@@ -60,7 +61,7 @@ def foresee(place: HeadServer | StorageServer | Disk | FailureDomain) -> Loss:
         stuck=plan.stuck,
         degraded=plan.stuck_volumes,
         reason=plan.reason,
-        lost=tuple(protection.only_there(there)),
+        lost=tuple(protection.only_there(there, is_large=isinstance(place, FailureDomain))),
     )
 
 
@@ -74,4 +75,7 @@ def _scope(place: StorageServer | Disk | FailureDomain) -> tuple[Q, Callable[[Ro
     if place.rack is not None:
         servers = servers.filter(rack=place.rack)
     numbers = set(servers.values_list("pk", flat=True))
-    return Q(server__in=numbers), lambda room: room.server in numbers
+    # An expression, so that no index of servers is used: a large share of all replicas is read in
+    # the order of their mirrors twice as fast.
+    there = Q(In(F("server_id") + 0, numbers))
+    return there, lambda room: room.server in numbers

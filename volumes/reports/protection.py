@@ -3,7 +3,19 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, Q, Subquery, Sum, When
+from django.db.models import (
+    Case,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from volumes.models import Job, LogicalVolume, Mirror, Replica
@@ -104,13 +116,24 @@ FEW = 500
 """So many are looked at one by one; where more lack replicas all are counted each time."""
 
 
-def only_there(place: Q) -> list[tuple[int, str]]:
+def only_there(place: Q, *, is_large: bool = False) -> list[tuple[int, str]]:
     """Name the volumes some part of which has good replicas on nothing but these replicas' places.
 
-    `place` selects replicas, by server or by disk.
+    `place` selects replicas, by server or by disk; of a large one all mirrors are looked at once.
     """
     good = Replica.objects.filter(status__in=GOOD)
     elsewhere = good.filter(mirror=OuterRef("mirror")).exclude(place)
-    alone = good.filter(place).exclude(Exists(elsewhere))
+    there = good.filter(place)
+    if is_large:
+        there = there.filter(mirror__in=_perhaps_alone(place))
+    alone = there.exclude(Exists(elsewhere))
     named = alone.values_list("mirror__volume", "mirror__volume__name").distinct()
     return list(named.order_by("mirror__volume"))
+
+
+def _perhaps_alone(place: Q) -> QuerySet[Replica, dict[str, int]]:
+    """Select the mirrors with no replica elsewhere, by an index alone, or with one that is ill."""
+    whole = Replica.objects.order_by().values("mirror")
+    inside = whole.annotate(others=Count("pk", filter=~place)).filter(others=0).values("mirror")
+    ill = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    return inside.union(ill.order_by().values("mirror"))

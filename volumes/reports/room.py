@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from inventory import recovery
 from inventory.models import StorageServer
 from volumes.lifecycle.volumes import CAPACITY_GB
 from volumes.placement import allocation, forecast
@@ -26,8 +27,12 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The room of now, and what the loss of the fullest server would do."""
+    """The room of now, and what the loss of the fullest server would do.
 
+    `in_recovery` says that nothing is created before recovery mode ends, whatever room there is.
+    """
+
+    in_recovery: bool
     fits: list[Fit]
     fullest: StorageServer | None
     loss: Loss
@@ -37,7 +42,12 @@ def outlook() -> Outlook:
     """Tell how much can be created, and whether the cluster stands the loss of a server."""
     rooms = allocation.rooms()
     fullest = StorageServer.objects.filter(pk=_fullest(rooms)).first()
-    return Outlook(fits(rooms, REPLICAS), fullest, loss.foresee(fullest) if fullest else Loss())
+    return Outlook(
+        bool(recovery.why()),
+        fits(rooms, REPLICAS),
+        fullest,
+        loss.foresee(fullest) if fullest else Loss(),
+    )
 
 
 def fits(rooms: Sequence[Room], redundancies: Iterable[int], *, tags: str = "") -> list[Fit]:

@@ -15,6 +15,7 @@ class Verdict(StrEnum):
     """How the cluster's data is, best first."""
 
     SAFE = "safe"
+    MENDING = "mending"
     ATTENTION = "attention"
     RECOVERING = "recovering"
     SNAPSHOT_LOST = "snapshot_lost"
@@ -47,6 +48,8 @@ def judge(wrong: Iterable[Card]) -> Verdict:
     worst = min((card.risk for card in cards), default=None)
     if worst is None:
         return Verdict.SAFE
+    if worst == Risk.MENDING:
+        return Verdict.MENDING
     if worst in WORST:
         return WORST[worst]
     recovering = any(card.key == "recovery" for card in cards)

@@ -53,6 +53,7 @@ HARMLESS = frozenset(
         "vastsky.planFailure",
         "vastsky.planEvacuation",
         "vastsky.renameServer",
+        "vastsky.returnToService",
         "vastsky.forgetNode",
         "vastsky.pauseJob",
         "vastsky.resumeJob",

@@ -3,7 +3,7 @@
 A manager of another release may send more members, or lack those that came later.
 """
 
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 
 class Association(TypedDict):
@@ -288,6 +288,7 @@ class Capacity(TypedDict):
     available: int
     largest: int
     domains: list[Domain]
+    recovery: NotRequired[str]
 
 
 class Token(TypedDict):

@@ -83,6 +83,10 @@ class WorkCalls(Calls):
         """Move every replica away from a server or disk; the eventid."""
         return self._call("vastsky.evacuate", ssvrid=ssvrid, pdskid=pdskid, converge=converge)
 
+    def return_to_service(self, *, ssvrid: int = 0, pdskid: int = 0) -> None:
+        """Let a server or disk that was drained take new data again; its evacuation ends."""
+        self._call("vastsky.returnToService", ssvrid=ssvrid, pdskid=pdskid)
+
     def maintenance(
         self, *, ssvrid: int = 0, pdskid: int = 0, minutes: int = 60, converge: int = 0
     ) -> int:

@@ -61,7 +61,11 @@ def room(told: Any) -> str:
         f" {cells.gb(domain['available']):>9}"
         for domain in told["domains"]
     ]
-    return "\n".join([*lines, f"largest volume now: {cells.gb(told['largest'])}"])
+    largest = cells.gb(told["largest"])
+    if reason := told.get("recovery"):
+        lines.append(f"recovery mode, for {reason}: nothing is allocated until it ends")
+        return "\n".join([*lines, f"largest volume then: {largest}"])
+    return "\n".join([*lines, f"largest volume now: {largest}"])
 
 
 MOVED = (

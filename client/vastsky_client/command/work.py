@@ -62,6 +62,11 @@ def evacuate(session: Session, given: Namespace) -> Any:
     return rows.named(session.names, session.maybe_follow(eventid))
 
 
+def return_to_service(session: Session, given: Namespace) -> None:
+    """Let what was drained take new data again."""
+    session.manager.return_to_service(**session.names.place(given.place))
+
+
 def maintain(session: Session, given: Namespace) -> Any:
     """Leave a place alone for a while."""
     which = session.names.place(given.place)
@@ -202,6 +207,12 @@ EVACUATION = Noun(
         _care("evacuation", "resume", "Let it go on.", Manager.resume_job, "vastsky.resumeJob"),
         _care("evacuation", "stop", "End it; the place takes new data again.",
               Manager.cancel_job, "vastsky.cancelJob"),
+        Command(
+            "evacuation", "undo",
+            "Return a server or disk that is drained, or being drained, to service.",
+            "evacuation undo node-1", return_to_service, (words.PLACE,),
+            methods=("vastsky.returnToService",),
+        ),
     ),
 )  # fmt: skip
 

@@ -128,6 +128,7 @@ class StorageList(ServerList):
     list_filter = ("priority", BySilence, "site", "rack")
     actions = (
         previewed("evacuate-storage", "Evacuate ...", ADMINISTER),
+        previewed("return-storage", "Return to service ...", ADMINISTER),
         previewed("maintain-storage", "Maintenance ...", ADMINISTER),
         previewed("fail-storage", "Declare failed ...", ADMINISTER),
         previewed("delete-storage", "Delete ...", ADMINISTER),
@@ -176,6 +177,7 @@ class DiskList(Listing):
     ordering = ("pk",)
     actions = (
         previewed("evacuate-disk", "Evacuate ...", ADMINISTER),
+        previewed("return-disk", "Return to service ...", ADMINISTER),
         previewed("maintain-disk", "Maintenance ...", ADMINISTER),
         previewed("fail-disk", "Declare failed ...", ADMINISTER),
         previewed("delete-disk", "Delete ...", ADMINISTER),

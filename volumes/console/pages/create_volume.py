@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
-from inventory.errors import NoSpace, Refused
+from inventory import recovery
+from inventory.errors import NoSpace, Refused, TryAgain
 from inventory.models import Disk
 from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.permissions import Right, may
@@ -74,6 +75,7 @@ class Preview:
     domains: int
     raw_gb: int
     why_not: str = ""
+    must_wait: bool = False
 
 
 @viewing
@@ -118,6 +120,10 @@ def preview(request: HttpRequest) -> HttpResponse:
 
 
 def _preview(capacity_gb: int, redundancy: int, tags: str) -> Preview:
+    try:
+        recovery.refuse("creating a volume")
+    except TryAgain as refusal:
+        return Preview([], 0, 0, 0, 0, str(refusal), must_wait=True)
     rooms = allocation.rooms()
     try:
         placed = policy.place(rooms, mirror_sizes(capacity_gb), redundancy, tags=tags.split())

@@ -42,6 +42,7 @@ State = Attachment.State
 SHOWN_STATES = (State.ERROR, State.BINDING, State.UNBINDING, State.BOUND)
 VERDICTS = {
     Verdict.SAFE: (OK, "All data is safe"),
+    Verdict.MENDING: (WARN, "Data is safe, something is being mended"),
     Verdict.ATTENTION: (WARN, "Data is safe, something needs attention"),
     Verdict.RECOVERING: (WARN, "Recovering: what runs goes on, nothing new is done"),
     Verdict.SNAPSHOT_LOST: (BAD, "A snapshot is lost, all other data is safe"),
@@ -58,6 +59,7 @@ RISKS = (
     (Risk.STOPPED, Risk.FAILED),
     (Risk.NETWORK,),
     (Risk.REDUCED, Risk.WEAR),
+    (Risk.MENDING,),
 )
 """What is told in one reason each."""
 
@@ -154,6 +156,7 @@ def _context() -> dict[str, Any]:
     rebuild, shred = progress.of_kind(Job.Kind.REBUILD), progress.of_kind(Job.Kind.SHRED)
     work = progress.open_jobs()
     usage = capacity.of_cluster()
+    cards = [*found.told, *(card for card, _ in found.known)]
     resting = care.in_maintenance(care.under_way())
     storages = _by_priority(
         "Storage servers", StorageServer.objects.all(), "inventory_storageserver", resting.servers
@@ -166,6 +169,7 @@ def _context() -> dict[str, Any]:
         "problem_count": len(found.told),
         "known_count": len(found.known),
         "usage": usage,
+        "in_recovery": any(card.key == "recovery" for card in cards),
         "histogram": _histogram(weak),
         "populations": [_by_attachment(), storages, disks, heads],
         "rebuild": rebuild,

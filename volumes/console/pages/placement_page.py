@@ -8,6 +8,7 @@ from django import forms
 from django.http import HttpRequest, HttpResponse
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWidget
 
+from inventory import recovery
 from inventory.errors import NoSpace
 from inventory.models import StorageServer
 from volumes.console.frame.page import fragment, page, part_of, viewing
@@ -83,6 +84,7 @@ def show(request: HttpRequest) -> HttpResponse:
         "console/placement.html",
         "Placement",
         form=form,
+        in_recovery=bool(recovery.why()),
         run=_dry_run(rooms, **given) if given else None,
         domains=forecast.domains(rooms),
         kept=[(name, request.GET[name]) for name in INITIAL if name in request.GET],

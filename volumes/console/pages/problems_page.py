@@ -43,9 +43,11 @@ RISKS = {
     Risk.NETWORK: Pill("one network", WARN),
     Risk.REDUCED: Pill("reduced", WARN),
     Risk.WEAR: Pill("wear", WARN),
+    Risk.MENDING: Pill("being mended", WARN),
 }
 LISTS = {
     Risk.UNEQUAL: ("admin:volumes_unequalblock_changelist", "?state__exact=open"),
+    Risk.MENDING: ("admin:volumes_unequalblock_changelist", "?state__exact=open"),
     Risk.STRANGE: ("admin:volumes_orphan_changelist", ""),
     Risk.NETWORK: ("console:cluster", ""),
     Risk.REDUCED: ("admin:volumes_logicalvolume_changelist", "?replicas=fewer"),

@@ -3,10 +3,11 @@
 from django.db.models import Q
 
 from inventory import servers
-from inventory.models import ALIVE, Disk, HeadServer, Priority, StorageServer
+from inventory.models import ALIVE, USABLE, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.formats import size
+from volumes.console.frame.pills import PRIORITIES
 from volumes.console.verbs.verb import Rows
-from volumes.models import Attachment, Replica
+from volumes.models import Attachment, Job, Replica
 from volumes.repair import drain, retraction
 from volumes.replicas.rows import GOOD
 from volumes.reports import capacity, protection
@@ -108,6 +109,34 @@ def of_evacuation(rows: Rows) -> list[str]:
     if len(rows) > PLANNED:
         said.append(f"What would move from {len(rows) - PLANNED} more is not worked out here.")
     return said
+
+
+def of_return(rows: Rows) -> list[str]:
+    """Tell what stays, what takes new data again, and what does not in spite of it."""
+    return [text for row in rows for text in _returned(row)]
+
+
+def _returned(row: StorageServer | Disk) -> list[str]:
+    job = drain.standing(row, Job.Kind.EVACUATE)
+    ends = "its evacuation ends; " if job and job.state == Job.State.OPEN else ""
+    count = Replica.objects.filter(place_of([row])).count()
+    left = f"{count or 'no'} {'replica is' if count < 2 else 'replicas are'}"  # noqa: PLR2004
+    others = _still_out(row)
+    return [f"{row}: {ends}{left} left on it.", *([f"{row}: {others}."] if others else [])]
+
+
+def _still_out(row: StorageServer | Disk) -> str:
+    """Say what else keeps new data away from a place, or from some of its disks."""
+    if isinstance(row, Disk):
+        up, state = row.server.priority in USABLE, _priority(row.server)
+        return "" if up else f"nothing new lands there: its server is {state}"
+    rest = Disk.objects.filter(server=row).exclude(priority__in=USABLE).order_by("pk")
+    named = [f"{disk} is {_priority(disk)}" for disk in rest[: NAMED + 1]]
+    return f"nothing new lands on some of its disks: {_shorten(named)}" if named else ""
+
+
+def _priority(row: StorageServer | Disk) -> str:
+    return PRIORITIES[Priority(row.priority)].text
 
 
 def of_shutdown(_: Rows) -> list[str]:

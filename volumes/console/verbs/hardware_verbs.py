@@ -66,6 +66,10 @@ def _evacuate(place: StorageServer | Disk, _: Wish) -> Job:
     return drain.start_evacuation(place)
 
 
+def _return(place: StorageServer | Disk, _: Wish) -> None:
+    drain.return_to_service(place)
+
+
 def _maintain(place: StorageServer | Disk, wish: Wish) -> Job:
     return drain.start_maintenance(place, wish.values["minutes"])
 
@@ -111,6 +115,11 @@ def _refuse_forget_node(rows: Rows) -> dict[int, str]:
 def _refuse_evacuate(rows: Rows) -> dict[int, str]:
     no = "it is {}: only what is up is evacuated"
     return {row.pk: no.format(_state(row)) for row in rows if row.priority not in USABLE}
+
+
+def _refuse_return(rows: Rows) -> dict[int, str]:
+    no = "it is {}: only what is drained is returned to service"
+    return {row.pk: no.format(_state(row)) for row in rows if row.priority != Priority.EVACUATE}
 
 
 def _refuse_maintain(rows: Rows) -> dict[int, str]:
@@ -204,6 +213,17 @@ def _care(kind: str, model: type[StorageServer] | type[Disk]) -> list[Verb]:
             right=Right.ADMINISTER,
             refuse=_refuse_evacuate,
             hits=hardware_hits.of_evacuation,
+        ),
+        Verb(
+            name=f"return-{kind}",
+            title="Return to service",
+            promise="It takes new data again. What was moved away stays where it is now.",
+            icon="assignment_return",
+            model=model,
+            do=_return,
+            right=Right.ADMINISTER,
+            refuse=_refuse_return,
+            hits=hardware_hits.of_return,
         ),
     ]
 

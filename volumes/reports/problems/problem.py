@@ -24,6 +24,8 @@ class Risk(IntEnum):
     NETWORK = 7
     REDUCED = 8
     WEAR = 9
+    MENDING = 10
+    """The cluster mends it by itself, has only just begun, and no data hangs on it."""
 
 
 class Kind(NamedTuple):

@@ -3,22 +3,27 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db.models import Count, Exists, F, Model, Q, Window
+from django.utils import timezone
 
 from inventory import clock
 from inventory.models import ALIVE, StorageServer
-from volumes.models import Attachment, LogicalVolume, Replica, UnequalBlock
+from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.replicas.broken import ON_THE_WAY
 from volumes.reports import protection
 from volumes.reports.problems.out import Out
 from volumes.reports.problems.problem import SEEN, Kind, Problem, Risk, key_of
+from volumes.scrub import comparison
 
 READ = 2000
 """Attachments that are told by what is behind them; the rest is counted."""
 LISTED = 20
 """Of those that nothing else is behind; the rest is counted."""
+MENDED_WITHIN = timedelta(minutes=1)
+AGREEING = 2
+"""What only one replica has is one failure away from loss, whoever else is about to get it."""
 KINDS = {
     Risk.UNREACHABLE: Kind("volume has no good replica", "volumes have no good replica"),
     Risk.LAST_REPLICA: Kind(
@@ -109,17 +114,19 @@ def _weak(
 
 def find_unequal() -> Iterator[Problem]:
     """Places at which replicas differ; most are mended before anybody looks."""
+    now = timezone.now()
     blocks = UnequalBlock.objects.filter(state=UnequalBlock.State.OPEN).order_by("pk")
-    rows = blocks.select_related("mirror__volume").prefetch_related("contents")
+    rows = blocks.select_related("mirror__volume", "job").prefetch_related("contents")
     listed = list(rows.annotate(total=Window(Count("pk")))[:LISTED])
     for row in listed:
-        volume = row.mirror.volume
+        volume, mending = row.mirror.volume, _mends_itself(row, now)
         store = "the copy-on-write store of " if volume.origin_id else ""
+        soon = "; the others are about to get what most of them have" if mending else ""
         yield Problem(
-            Risk.UNEQUAL,
+            Risk.MENDING if mending else Risk.UNEQUAL,
             row,
             f"replicas of {store}{volume.name} differ in {row.length} bytes at {row.volume_offset}",
-            "a disk changed what it keeps: " + ", ".join(map(str, row.contents.all())),
+            "a disk changed what it keeps: " + ", ".join(map(str, row.contents.all())) + soon,
             row.found,
             key=f"unequal-{row.mirror_id}",
             kind=DIFFER,
@@ -133,6 +140,19 @@ def find_unequal() -> Iterator[Problem]:
             key="unequal",
             count=left,
         )
+
+
+def _mends_itself(block: UnequalBlock, now: datetime) -> bool:
+    """Tell whether at least two replicas agree on what is right, and the others soon get it.
+
+    What takes longer than MENDED_WITHIN, or fails, does not: then a person should look.
+    """
+    job, contents = block.job, {one.dextid: one.digest for one in block.contents.all()}
+    right = comparison.choose(contents)
+    if right is None or list(contents.values()).count(contents[right]) < AGREEING:
+        return False
+    failed = job is None or job.state != Job.State.OPEN or job.attempts > 0
+    return not failed and now - block.found < MENDED_WITHIN
 
 
 def find_broken() -> Iterator[Problem]:
