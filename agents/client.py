@@ -21,6 +21,8 @@ from agents.protocol import (
     FenceQuestion,
     GroupFences,
     HeadState,
+    LogQuestion,
+    LogReply,
     MendOrder,
     NodeFigures,
     PathQuestion,
@@ -94,6 +96,10 @@ class _Agent:
     def figures(self) -> NodeFigures:
         """Ask what was asked of its volumes or disks; ENOSYS of an agent older than 5.1."""
         return self._ask(NodeFigures, "figures", {}, QUICK)
+
+    def logs(self, question: LogQuestion) -> LogReply:
+        """Ask for the ends of the node's logs; ENOSYS of an agent of an older release."""
+        return self._ask(LogReply, "logs", question, SYNCHRONOUS)
 
     def cancel(self, order: CancelOrder) -> None:
         """Stop a running rebuild, pull or shred."""

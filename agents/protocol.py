@@ -427,6 +427,31 @@ MOST_PATHS = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class LogQuestion:
+    """Tell the ends of the node's logs, so many bytes of each at most."""
+
+    most_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogText:
+    """The end of one log, or why it cannot be read; secrets are masked."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogReply:
+    """The logs of a node: of its agent, its engine, and its kernel's lines about errors."""
+
+    logs: tuple[LogText, ...]
+
+
+MOST_LOG_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class CancelOrder:
     """Stop a running rebuild, pull or shred; a rebuild's replica is left faulty."""
 

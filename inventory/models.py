@@ -277,6 +277,63 @@ class Address(models.Model):
         return self.address
 
 
+class PathTrouble(models.Model):
+    """Why paths from heads to storage servers are not well, or were not lately (volumes.paths).
+
+    By cause: one row stands for all paths of one network, of a head or a storage server by one
+    network, for several that have nothing in common, or for a single one.
+    """
+
+    class Scope(models.TextChoices):
+        NETWORK = "network", "a network"
+        HEAD = "head", "a head's way to one network"
+        STORAGE = "storage", "a storage server's way to one network"
+        SEVERAL = "several", "several paths"
+        PATH = "path", "one path"
+
+    class Level(models.IntegerChoices):
+        OK = 0, "ok"
+        SLOW = 1, "slow"
+        DOWN = 2, "down"
+
+    key = models.CharField(primary_key=True, max_length=80)
+    scope = models.CharField(max_length=8, choices=Scope)
+    position = models.PositiveSmallIntegerField(help_text="0 and 1: the two networks")
+    head = models.ForeignKey(HeadServer, models.CASCADE, related_name="+", null=True, blank=True)
+    storage = models.ForeignKey(
+        StorageServer, models.CASCADE, related_name="+", null=True, blank=True
+    )
+    level = models.PositiveSmallIntegerField(
+        choices=Level, default=Level.OK, help_text="as it was told"
+    )
+    since = models.DateTimeField(null=True, help_text="since when it is so; null: never told")
+    worse_since = models.DateTimeField(null=True, help_text="measured worse than told since")
+    better_since = models.DateTimeField(null=True, help_text="measured no worse than told since")
+    relapses = models.PositiveSmallIntegerField(
+        default=0, help_text="how often it came back; it has to be well for longer each time"
+    )
+    known = models.BooleanField(default=True, help_text="whether anybody measures it now")
+    paths = models.PositiveIntegerField(default=0, help_text="how many are not well now")
+    cut_off = models.BooleanField(
+        default=False, help_text="some of them are down by the other network as well"
+    )
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(scope__in=["network", "head", "storage", "several", "path"]),
+                name="path_trouble_scope_known",
+            ),
+            models.CheckConstraint(
+                condition=Q(level__in=[0, 1, 2]), name="path_trouble_level_known"
+            ),
+            models.CheckConstraint(condition=Q(position__lte=1), name="path_trouble_position_0_1"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class RefusedNode(models.Model):
     """A node that may not register, and why: for an operator, for it goes on trying."""
 
@@ -541,6 +598,9 @@ class EventEntry(models.Model):
         BROKEN = "broken", "snapshot broken"
         UNEQUAL = "unequal", "replicas differ"
         MENDING = "mending", "mending asked"
+        PATH_DOWN = "path_down", "path down"
+        PATH_SLOW = "path_slow", "path slow"
+        PATH_OK = "path_ok", "path well again"
         JOB_FAILED = "job_failed", "job failed"
         JOB_WAITS = "job_waits", "job waits"
         JOB_STEERED = "job_steered", "job steered"
@@ -609,6 +669,9 @@ class EventEntry(models.Model):
                         "broken",
                         "unequal",
                         "mending",
+                        "path_down",
+                        "path_slow",
+                        "path_ok",
                         "job_failed",
                         "job_waits",
                         "job_steered",

@@ -13,13 +13,21 @@ from agents.node.config import METRICS_OFF, ConfigError, NodeConfig
 from agents.node.fences import Fences
 from agents.node.http_server import AgentServer
 from agents.node.journal import Journal
+from agents.node.log_tail import LogTail
 from agents.node.manager_client import ManagerClient
 from agents.node.methods import Acknowledgement, Method, Question
 from agents.node.metrics_server import MetricsServer
 from agents.node.orders import Orders
 from agents.node.outbox import Outbox
 from agents.node.state_store import StateStore
-from agents.protocol import CancelOrder, FenceQuestion, GroupFences, HighestSeen, Report
+from agents.protocol import (
+    CancelOrder,
+    FenceQuestion,
+    GroupFences,
+    HighestSeen,
+    LogQuestion,
+    Report,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +67,7 @@ class AgentCore:
         self.manager = ManagerClient(config.manager_endpoints, config.token_name, config.token_file)
         self.outbox = Outbox(self.manager)
         self.identity = config.identity
+        self.logs = LogTail(config)
 
     def methods(self) -> dict[str, Method]:
         """Name what every agent can be told."""
@@ -67,6 +76,7 @@ class AgentCore:
             "vastsky.acknowledge": Method(Acknowledgement, self._acknowledge),
             "vastsky.cancel": Method(CancelOrder, self.orders.cancel),
             "vastsky.fences": Method(FenceQuestion, self._fences),
+            "vastsky.logs": Method(LogQuestion, self.logs.tell),
         }
 
     def seen(self) -> HighestSeen:

@@ -92,4 +92,11 @@ def _takes_the_support_bundle(person: Person) -> None:
     with person.page.expect_download(timeout=SLOW) as download:
         person.page.get_by_role("link", name="Download").click()
     with tarfile.open(download.value.path()) as bundle:
-        assert any(name.endswith("problems.txt") for name in bundle.getnames())
+        names = bundle.getnames()
+        agents = [name for name in names if name.endswith("agent.log") and "/nodes/" in name]
+        first = bundle.extractfile(agents[0])
+        assert first
+        assert b"listening on" in first.read()
+    assert any(name.endswith("problems.txt") for name in names)
+    assert len(agents) == STORAGES + 1
+    assert any(name.endswith("data.log") for name in names)

@@ -112,6 +112,20 @@ def test_the_loss_of_one_network_is_a_short_pause(machines: Machines, device: Nb
     observe.wait(lambda: is_whole(machines), "caught up over the other network")
     assert observe.present(machines.call) == ALL_UP
     assert ledger.verify(device) == []
+    observe.wait(lambda: bool(said_of(machines, cut)), "that the network is lost is told")
+    assert said_of(machines, cut) == {"no head reaches it over network A"}
+
+
+def said_of(machines: Machines, machine: Machine) -> set[str]:
+    """Read what events say of the paths to a storage server."""
+    server = storage_id(machines, machine)
+    events = machines.call("vastsky.listEvents", ssvrid=server, kind="path_down")["events"]
+    return {str(event["cause"]) for event in events}
+
+
+def storage_id(machines: Machines, machine: Machine) -> int:
+    servers = machines.call("listStorageServers")
+    return int(next(s["ssvrid"] for s in servers if s["ip_data"] == machine.addresses))
 
 
 def test_a_machine_that_vanishes_is_replaced_and_comes_back(

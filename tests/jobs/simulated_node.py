@@ -20,6 +20,9 @@ from agents.protocol import (
     EvictOrder,
     ExportOrder,
     FenceQuestion,
+    LogQuestion,
+    LogReply,
+    LogText,
     MendOrder,
     NodeFigures,
     PathQuestion,
@@ -55,7 +58,10 @@ ORDERS: dict[str, Any] = {
     "mend": MendOrder,
     "verify": VerifyOrder,
     "paths": PathQuestion,
+    "logs": LogQuestion,
 }
+UNNOTED = ("paths", "logs")
+"""Questions that are asked all the time, or of everybody."""
 
 
 class _Server(ThreadingMixIn, SimpleXMLRPCServer):
@@ -82,6 +88,7 @@ class Node:
     babbles: bool = False
     server_id: int = 0
     node_uuid: str = ""
+    said: str = "listening\n"
     figures: list[IoFigures] = field(default_factory=list)
     shown: list[Shown] = field(default_factory=list)
     _server: _Server | None = None
@@ -112,11 +119,14 @@ class Node:
             return 0
         kind = ORDERS.get(name)
         order = from_struct(kind, struct) if kind else None
-        if order is not None:
+        if order is not None and name not in UNNOTED:
             self.log.append((name, order))
         with self.world.lock:
             answer = getattr(self, f"on_{name}")(order)
         return 0 if answer is None else to_struct(answer)
+
+    def on_logs(self, question: LogQuestion) -> LogReply:
+        return LogReply((LogText("agent.log", self.said[-question.most_bytes :]),))
 
     def on_figures(self, _: None) -> NodeFigures:
         shown = tuple(map(write_shown, self.shown))

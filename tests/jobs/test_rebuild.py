@@ -74,6 +74,37 @@ def test_a_silent_server_has_its_grace(
     assert head.told("rebuild")
 
 
+def test_a_silent_server_that_is_said_lost_has_no_grace_any_more(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.replicas(volume)[0]
+    four.silence(four.node_of(lost), 30)
+    four.reconcile()
+    four.work()
+    assert not head.told("rebuild")
+
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+
+    (order,) = head.told("rebuild")
+    assert order.replaces == lost.pk
+
+
+def test_a_server_that_its_head_lost_and_somebody_says_lost_has_no_grace_any_more(
+    four: Cluster, head: Head, volume: LogicalVolume
+) -> None:
+    lost = four.replicas(volume)[0]
+    four.node_of(lost).die()
+    four.call("notifyFailure", target=4, targetid=lost.pk, reason="connection")
+    four.work()
+    assert not head.told("rebuild")
+
+    four.call("notifyFailure", target=2, targetid=lost.server_id)
+    four.work()
+
+    assert [order.replaces for order in head.told("rebuild")] == [lost.pk]
+
+
 def test_a_mirror_on_its_last_replica_does_not_wait_for_the_grace(
     four: Cluster, head: Head
 ) -> None:

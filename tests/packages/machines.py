@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +31,7 @@ SETTLED = """\
 while [ -n "$(systemctl list-jobs --no-legend 2>/dev/null)" ]; do sleep 0.2; done
 while pg_lsclusters --no-header 2>/dev/null | grep -qv online; do sleep 0.2; done"""
 """PostgreSQL is started some seconds after its package is installed, on a busy machine."""
+STARTED = "systemctl is-system-running 2>/dev/null | grep -qE 'running|degraded'"
 READY_SECONDS = 60.0
 DISK_BYTES = 4 << 30
 """A disk is zeroed as a whole, and then takes as much room here as it is large."""
@@ -56,6 +57,23 @@ class Machine:
         status, told = typed_at(command, typed, seconds)
         assert status == 0, f"{self.name}: status {status}\n{script}\n{told}"
         return told
+
+    def inside(self, path: str) -> Path:
+        """Say where a file of this machine's is, seen from outside."""
+        return Path(f"/proc/{self.pid}/root{path}")
+
+    def wait(self) -> None:
+        """Wait until systemd has started what it starts."""
+        self.run(f"until {STARTED}; do sleep 0.2; done", seconds=READY_SECONDS)
+
+
+def six() -> list[Machine]:
+    """The machines of docs/install.md."""
+    return [
+        Machine("manager-1", ("10.1.0.1", "10.2.0.1")),
+        Machine("head-1", ("10.1.0.11", "10.2.0.11")),
+        *(Machine(f"storage-{n}", (f"10.1.0.2{n}", f"10.2.0.2{n}"), disks=2) for n in (1, 2, 3, 4)),
+    ]
 
 
 def why_not() -> str:
@@ -88,26 +106,52 @@ def root(packages: Sequence[Path]) -> Path:
     return made
 
 
+class Hall:
+    """Where machines stand and are connected; one may lose its power, another take its place."""
+
+    def __init__(self, base: Path, scratch: Path, hosts: str, switch: int) -> None:
+        self._base, self._scratch, self._hosts, self._switch = base, scratch, hosts, switch
+        self._ends = dict[str, ExitStack]()
+        self._started = 0
+
+    def start(self, machine: Machine) -> None:
+        """Give a machine disks, power and an address in each of the networks."""
+        number, self._started = self._started, self._started + 1
+        folder = self._scratch / f"{number}-{machine.name}"
+        folder.mkdir()
+        Path(f"{folder}.hosts").write_text(f"127.0.0.1 localhost\n{self._hosts}")
+        ends = self._ends[machine.name] = ExitStack()
+        disks = [ends.enter_context(_disk(folder, disk)) for disk in range(machine.disks)]
+        ends.enter_context(_booted(machine, self._base, folder, disks))
+        for network, address in enumerate(machine.addresses):
+            _connect(self._switch, machine, f"m{number}n{network}", network, address)
+
+    def cut_power(self, machine: Machine) -> None:
+        """End a machine at once, with all that was on it."""
+        self._ends.pop(machine.name).close()
+
+    def close(self) -> None:
+        """End all machines."""
+        with ExitStack() as every:
+            for ends in self._ends.values():
+                every.push(ends)
+
+
 @contextmanager
-def running(base: Path, machines: Sequence[Machine], scratch: Path) -> Iterator[None]:
+def running(base: Path, machines: Sequence[Machine], scratch: Path) -> Iterator[Hall]:
     """Start machines, each with an address in each of the networks; all is gone afterwards."""
     hosts = "".join(f"{one.addresses[0]} {one.name}\n" for one in machines)
     wanted = sum(machine.disks for machine in machines) * DISK_BYTES
     assert shutil.disk_usage(scratch).free > 1.5 * wanted, f"{scratch} has no room for the disks"
-    with ExitStack() as ends:
-        networks = len(machines[0].addresses)
-        switch = ends.enter_context(_switch(networks))
-        for number, machine in enumerate(machines):
-            folder = scratch / machine.name
-            folder.mkdir()
-            Path(f"{folder}.hosts").write_text(f"127.0.0.1 localhost\n{hosts}")
-            disks = [ends.enter_context(_disk(scratch, machine, n)) for n in range(machine.disks)]
-            ends.enter_context(_booted(machine, base, folder, disks))
-            for network, address in enumerate(machine.addresses):
-                _connect(switch, machine, f"m{number}n{network}", network, address)
+    with (
+        _switch(len(machines[0].addresses)) as switch,
+        closing(Hall(base, scratch, hosts, switch)) as hall,
+    ):
         for machine in machines:
-            _wait(machine)
-        yield
+            hall.start(machine)
+        for machine in machines:
+            machine.wait()
+        yield hall
 
 
 @contextmanager
@@ -122,9 +166,9 @@ def _switch(networks: int) -> Iterator[int]:
 
 
 @contextmanager
-def _disk(scratch: Path, machine: Machine, number: int) -> Iterator[str]:
+def _disk(folder: Path, number: int) -> Iterator[str]:
     """Make a blank disk."""
-    path = scratch / f"{machine.name}-{number}.disk"
+    path = Path(f"{folder}-{number}.disk")
     with path.open("wb") as file:
         file.truncate(DISK_BYTES)
     loop = _do("losetup", "--find", "--show", str(path)).strip()
@@ -132,6 +176,7 @@ def _disk(scratch: Path, machine: Machine, number: int) -> Iterator[str]:
         yield loop
     finally:
         _do("losetup", "--detach", loop)
+        path.unlink()
 
 
 @contextmanager
@@ -140,7 +185,7 @@ def _booted(machine: Machine, base: Path, folder: Path, disks: list[str]) -> Ite
     boot = ["sh", str(BOOT), machine.name, str(base), str(folder), *disks]
     command = ["unshare", *spaces, "--fork", "--kill-child", *boot]
     with (
-        _group(machine) as group,
+        _group(folder.name) as group,
         _process(
             ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec "$@"', "sh", *command],
             Path(f"{folder}.console"),
@@ -153,9 +198,9 @@ def _booted(machine: Machine, base: Path, folder: Path, disks: list[str]) -> Ite
 
 
 @contextmanager
-def _group(machine: Machine) -> Iterator[Path]:
+def _group(name: str) -> Iterator[Path]:
     """Hold a control group; it can be removed once the last process of the machine is gone."""
-    group = CGROUPS / f"vastsky-{os.getpid()}-{machine.name}"
+    group = CGROUPS / f"vastsky-{os.getpid()}-{name}"
     group.mkdir()
     try:
         yield group
@@ -184,11 +229,6 @@ def _connect(switch: int, machine: Machine, link: str, network: int, address: st
     _in_net(switch, f"ip link set {link} master br{network} up")
     _in_net(machine.pid, f"ip addr add {address}/24 dev net{network}")
     _in_net(machine.pid, f"ip link set net{network} up")
-
-
-def _wait(machine: Machine) -> None:
-    """Wait until systemd has started what it starts."""
-    machine.run("systemctl is-system-running --wait || true", seconds=READY_SECONDS)
 
 
 def _until(ask: Callable[[], T]) -> T:

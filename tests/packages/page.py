@@ -35,12 +35,13 @@ def typed(page: Path, section: str = "") -> list[Typed]:
 
 def _lines(page: Path, section: str) -> list[str]:
     """Read the lines of a page, or those below one of its headings."""
-    text = page.read_text()
-    if section:
-        _, mark, text = text.partition(f"\n## {section}\n")
-        assert mark, f"{page.name} has no section {section}"
-        text = text.partition("\n## ")[0]
-    return text.splitlines()
+    return sections(page)[section] if section else page.read_text().splitlines()
+
+
+def sections(page: Path) -> dict[str, list[str]]:
+    """Read the lines of a page below each heading of the second level."""
+    parts = page.read_text().split("\n## ")[1:]
+    return {lines[0]: lines[1:] for lines in (part.splitlines() for part in parts)}
 
 
 def blocks(page: Path) -> list[list[str]]:

@@ -8,6 +8,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
+from agents import masking
 from inventory import audit
 from inventory.audit import Action
 from inventory.errors import Exists, Invalid, NotFound
@@ -16,7 +17,7 @@ from vastsky_site.models import ApiToken
 
 Role = ApiToken.Role
 NAME = re.compile(r"[-._a-zA-Z0-9]{1,64}")
-PREFIX = "vastsky_"
+PREFIX = masking.API_PREFIX
 """So that a token which leaked into a log or a repository is found by those who look for one."""
 USE_NOTED = timedelta(minutes=1)
 

@@ -16,7 +16,7 @@ from django.db import transaction
 
 from agents.version import VERSION
 from inventory import audit
-from vastsky_site.support import facts, logs, masking
+from vastsky_site.support import facts, logs, masking, node_logs
 from vastsky_site.support.tables import TABLES
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,10 @@ PARTS = (
     *(Part(f"tables/{one.name}.csv", f"rows: {one.name}", one.csv) for one in TABLES),
     Part("logs/journal.log", "the journal of the manager's units", logs.journal),
 )
+OTHERS = (
+    "logs/*.log: the end of each log file in the manager's folder",
+    "nodes/*/*.log: the ends of each node's logs; no-logs.txt: why there are none",
+)
 
 
 @transaction.atomic
@@ -75,6 +79,8 @@ def _texts() -> Iterator[tuple[str, str]]:
     for path in logs.files():
         text = _made(path.name, partial(logs.tail, path, MOST_BYTES))
         yield f"logs/{path.name}", masking.mask(text)
+    for name, text in node_logs.texts():
+        yield name, masking.mask(_shorten(text))
 
 
 def _made(name: str, make: Callable[[], str]) -> str:
@@ -88,7 +94,7 @@ def _made(name: str, make: Callable[[], str]) -> str:
 
 def _readme() -> str:
     return f"A support bundle of VastSky {VERSION}. Secrets are masked.\n\n" + _lines(
-        f"{part.name}: {part.what}" for part in PARTS
+        (*(f"{part.name}: {part.what}" for part in PARTS), *OTHERS)
     )
 
 

@@ -6,37 +6,19 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
-from agents import join_string
-from vastsky_site.access import tokens
+from agents import masking
+from agents.masking import MASK
 from vastsky_site.settings_table import SETTINGS
 
-MASK = "(secret)"
+__all__ = ["MASK", "mask"]
+
 LIKE_A_SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|CREDENTIAL", re.IGNORECASE)
 """Names of variables whose values are secrets, whoever reads them."""
-SHORTEST = 6
-"""A shorter value is found in many words; its place is masked by the patterns."""
-PATTERNS = (
-    re.compile(
-        r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
-    ),
-    re.compile(re.escape(tokens.PREFIX) + r"[A-Za-z0-9_-]{40,}"),
-    re.compile(re.escape(join_string.PREFIX) + r"[A-Za-z0-9_-]{40,}"),
-    re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]+(?=@)"),
-    re.compile(r"(?<=[Bb]asic )[A-Za-z0-9+/=]{8,}"),
-    re.compile(r"(?<=[Bb]earer )\S{8,}"),
-    re.compile(r"(?<=sessionid=)\w+"),
-    re.compile(r"(?<=csrftoken=)\w+"),
-)
-"""Keys, tokens, join strings, URLs with passwords, headers, cookies."""
 
 
 def mask(text: str) -> str:
-    """Write MASK over each secret."""
-    for secret in sorted(set(_known()), key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    for pattern in PATTERNS:
-        text = pattern.sub(MASK, text)
-    return text
+    """Write MASK over each secret, known here or by its looks."""
+    return masking.mask(text, _known())
 
 
 def _known() -> Iterator[str]:
@@ -47,4 +29,4 @@ def _known() -> Iterator[str]:
     found += [
         value for name, value in os.environ.items() if name in ours or LIKE_A_SECRET.search(name)
     ]
-    return (one for one in found if len(one) >= SHORTEST)
+    return iter(found)

@@ -25,6 +25,8 @@ OF_A_HEAD = frozenset({Reason.CONNECTION, Reason.IO})
 """Why a head leaves a replica behind by itself."""
 TOLD = {reason.value: reason for reason in (Reason.RESTARTED, *sorted(OF_A_HEAD))}
 """The words of notifyFailure that mean more than that something was declared failed."""
+AWAY = frozenset({Reason.CONNECTION, Reason.SILENT, Reason.RESTARTED})
+"""Why a replica is left behind, and may be caught up once its server is back."""
 GONE = "gone"
 """Of a disk: it is not where it was. It may have been pulled out, to be put in elsewhere."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
@@ -86,16 +88,22 @@ def lose_head(head_id: int) -> None:
 def fail_storage(storage_id: int, reason: Reason = Reason.FAILED, words: str = "") -> None:
     """Put a storage server and its disks out of service and have its replicas replaced.
 
-    The replicas have their grace, unless the reason is one of those that say that they are lost.
+    The replicas have their grace, unless the reason is one of those that say that they are lost:
+    then those that were left behind before have it no longer, be the server out already or not.
     """
     server = StorageServer.objects.filter(pk=storage_id).first()
-    if server is None or not servers.set_priority(server, Priority.OFFLINE, was=UP):
+    if server is None:
         return
-    for disk in Disk.objects.filter(server=server, priority__in=UP):
-        servers.set_priority(disk, Priority.OFFLINE)
-        events.tell(Kind.OFFLINE, Severity.WARNING, disk, f"with its server {server.label}")
-    _drop(Replica.objects.filter(server=server), reason)
-    audit.record(Action.FAIL_STORAGE, server, words or _told(reason))
+    replicas = Replica.objects.filter(server=server)
+    moved = servers.set_priority(server, Priority.OFFLINE, was=UP)
+    if moved:
+        for disk in Disk.objects.filter(server=server, priority__in=UP):
+            servers.set_priority(disk, Priority.OFFLINE)
+            events.tell(Kind.OFFLINE, Severity.WARNING, disk, f"with its server {server.label}")
+        _drop(replicas, reason)
+    given_up = reason == Reason.FAILED and _give_up(replicas)
+    if moved or given_up:
+        audit.record(Action.FAIL_STORAGE, server, words or _told(reason))
 
 
 @write_lock()
@@ -303,6 +311,18 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
     marked = last.exclude(reason=reason).update(reason=reason)
     asked = requests.request({mirror for _, mirror, _ in rows})
     return bool(left or marked or asked)
+
+
+def _give_up(replicas: QuerySet[Replica]) -> bool:
+    """Wait no longer for replicas that were left behind as their server was away; whether any was.
+
+    Mirrors keep what they have: these are none of their good replicas.
+    """
+    behind = replicas.filter(status=Replica.Status.FAULTY, reason__in=AWAY)
+    mirrors = set(behind.values_list("mirror", flat=True))
+    behind.update(reason=Reason.FAILED)
+    requests.request(mirrors)
+    return bool(mirrors)
 
 
 def _knowable(volume: str) -> Q:

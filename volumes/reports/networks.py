@@ -10,9 +10,10 @@ from django.db.models import Q, QuerySet
 
 from inventory import clock
 from inventory.models import ALIVE, Address, HeadServer, StorageServer
+from volumes.paths.words import NAMES, network
 
-NAMES = "AB"
-"""What people call the two networks, by their position."""
+__all__ = ["NAMED", "NAMES", "Down", "find", "half_silent"]
+
 NAMED = 3
 """Where more servers than this miss the same network, the network is the matter, not they."""
 
@@ -29,7 +30,13 @@ class Down:
     @property
     def name(self) -> str:
         """Name the network as people do."""
-        return f"Network {NAMES[self.position]}"
+        return network(self.position)
+
+    @property
+    def key(self) -> str:
+        """Name it as what is behind problems."""
+        one, *others = self.servers
+        return f"network-{self.position}" + ("" if others else f"-{one._meta.model_name}-{one.pk}")  # noqa: SLF001  Django's documented API
 
     @property
     def where(self) -> str:

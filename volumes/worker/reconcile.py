@@ -18,6 +18,7 @@ from volumes import labels, nodes
 from volumes.attach import detach, exports
 from volumes.jobs import queue
 from volumes.models import Attachment, LogicalVolume, Replica
+from volumes.paths import watch as path_watch
 from volumes.recovery import returned, sweep
 from volumes.repair import failures, requests, shred
 from volumes.replicas import broken, rows
@@ -301,6 +302,7 @@ PARTS = (
     reconcile_heads,
     returned.look,
     note_watch,
+    path_watch.look,
 )
 MENDING = (
     failures.drop_absent,

@@ -1,4 +1,4 @@
-"""How far storage servers are from this head, by each network: measured while somebody asks."""
+"""How far storage servers are from this head, by each network: measured while the manager asks."""
 
 import errno
 import selectors

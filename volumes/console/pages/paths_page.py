@@ -1,5 +1,6 @@
 """The page of paths: heads by storage servers, by both networks."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from django.utils.safestring import SafeString
 from inventory.models import HeadServer, StorageServer
 from volumes.console.frame.page import fragment, page, part_of, viewing
 from volumes.console.frame.pills import BAD, IDLE, OK, WARN, Pill
-from volumes.reports import paths
+from volumes.paths import matrix
+from volumes.paths.matrix import Matrix, Path, Reached, State
 from volumes.reports.networks import NAMES
-from volumes.reports.paths import Matrix, Path, State
 
 PER_PAGE = 50
 """Storage servers; heads are all there, a few dozen at most."""
@@ -43,6 +44,10 @@ class Trouble:
     others: int
 
 
+ENDS = re.compile(r"-(headserver|storageserver)-(\d{1,10})")
+"""How the key of a problem names the ends of its paths."""
+
+
 @viewing
 def show(request: HttpRequest) -> HttpResponse:
     """Show the frame; what heads tell comes after it, for to ask them takes a moment."""
@@ -53,7 +58,8 @@ def show(request: HttpRequest) -> HttpResponse:
 @part_of("console:paths")
 def live(request: HttpRequest) -> HttpResponse:
     """Ask the heads, and show what they tell."""
-    found = paths.matrix()
+    cause = request.GET.get("cause", "")
+    found = _of_cause(matrix.read(), cause)
     pages = Paginator(found.rows, PER_PAGE)
     part = pages.get_page(request.GET.get("page"))
     troubles = sorted(_troubles(found), key=lambda one: (one.pill.tone != BAD, -one.others))
@@ -66,10 +72,27 @@ def live(request: HttpRequest) -> HttpResponse:
         ],
         rows=[Row(row.server, _cells(row.paths)) for row in part],
         part=part,
+        cause=cause,
         counts=_counts(found),
         troubles=troubles[:TOLD],
         more=len(troubles[TOLD:]),
     )
+
+
+def _of_cause(found: Matrix, cause: str) -> Matrix:
+    """Leave what belongs to a problem: paths of one head, or to one storage server, or all."""
+    ends = {kind: int(number) for kind, number in ENDS.findall(cause)}
+    chosen = [
+        number
+        for number, head in enumerate(found.heads)
+        if ends.get("headserver") in {None, head.pk}
+    ]
+    rows = [
+        Reached(row.server, [row.paths[number] for number in chosen])
+        for row in found.rows
+        if ends.get("storageserver") in {None, row.server.pk}
+    ]
+    return Matrix([found.heads[number] for number in chosen], rows, found.unknown)
 
 
 def _troubles(found: Matrix) -> Iterator[Trouble]:

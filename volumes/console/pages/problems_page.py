@@ -24,7 +24,7 @@ from volumes.console.pages import overview
 from volumes.console.verbs import run
 from volumes.console.verbs.verb import Verb
 from volumes.reports import problems
-from volumes.reports.problems import Risk, causes
+from volumes.reports.problems import Risk, causes, paths
 from volumes.reports.problems.causes import Card, Victims
 from volumes.reports.problems.hardware import SERVERS
 from volumes.reports.problems.volumes import IN_ERROR, KINDS, WAITS
@@ -62,6 +62,8 @@ MANY = {
     SERVERS: ("console:cluster", ""),
 }
 """The lists of victims, by what they suffer."""
+PATHS = ("console:paths", "?cause={}")
+MANY |= dict.fromkeys(paths.KINDS.values(), PATHS)
 
 
 class AcknowledgeForm(forms.Form):
@@ -172,8 +174,9 @@ def _line(request: HttpRequest, card: Card) -> Line:
     act = ""
     if verb and about and allowed:
         act = run.address(verb.name, about.pk, reverse("console:problems"))
-    name, which = LISTS.get(problem.risk, ("", ""))
-    elsewhere = reverse(name) + which if name else ""
+    is_of_paths = problem.kind in paths.KINDS.values()
+    name, which = PATHS if is_of_paths else LISTS.get(problem.risk, ("", ""))
+    elsewhere = reverse(name) + which.format(card.key) if name else ""
     url = run.row_url(about) if about else elsewhere
     see = [(run.name_of(row), run.row_url(row)) for row in problem.see]
     shown = [_suffering(victims, card.key) for victims in card.victims]

@@ -21,6 +21,7 @@ from inventory.models import (
 from volumes.models import Orphan
 from volumes.reports import networks
 from volumes.reports.care import Resting
+from volumes.reports.problems import paths
 
 SERVERS = gauge("vastsky_servers", "Servers by kind and state.", "kind", "state")
 UP = gauge(
@@ -39,6 +40,12 @@ ADDRESSES = gauge(
     "vastsky_addresses_silent",
     "Servers that do not answer on this network, but on the other.",
     "network",
+)
+PATHS = gauge(
+    "vastsky_path_troubles",
+    "Causes for which paths from heads to storage servers are down or slow on this network.",
+    "network",
+    "state",
 )
 ORPHANS = gauge("vastsky_orphans", "What nodes hold that the database does not know.", "kind")
 
@@ -81,6 +88,10 @@ def tell(resting: Resting) -> Iterator[Sample]:
     silent = Counter(networks.half_silent().values_list("position", flat=True))
     for position, name in enumerate(networks.NAMES):
         yield ADDRESSES.of(silent[position], name)
+    troubles = paths.count(paths.read())
+    for position, name in enumerate(networks.NAMES):
+        for level in paths.KINDS:
+            yield PATHS.of(troubles[position, level], name, level.label)
     orphans = Counter(Orphan.objects.values_list("kind", flat=True))
     for kind in Orphan.Kind:
         yield ORPHANS.of(orphans[kind], kind)

@@ -22,7 +22,7 @@ from inventory.models import (
 )
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
 from volumes.reports import networks, progress, protection
-from volumes.reports.problems import hardware, out, releases, volumes, work
+from volumes.reports.problems import hardware, out, paths, releases, volumes, work
 from volumes.reports.problems.out import OUT
 from volumes.reports.problems.problem import Problem, Risk
 
@@ -35,6 +35,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     cluster = servers.cluster()
     what_is_out = out.read(now)
     degraded = volumes.read_degraded(what_is_out)
+    downs, troubles = networks.find(), paths.read()
     weak = protection.weak_volumes() if weak is None else weak
     found: list[Problem] = []
     found += volumes.find_weak(weak, degraded)
@@ -51,7 +52,8 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += hardware.find_refused_nodes()
     found += hardware.find_certificates()
     found += hardware.find_servers(what_is_out)
-    found += hardware.find_networks()
+    found += paths.find(troubles, downs)
+    found += hardware.find_networks(downs, paths.lost_networks(troubles))
     found += hardware.find_disks(what_is_out)
     found += hardware.find_refused_disks()
     found += hardware.find_bad_blocks()
@@ -80,6 +82,7 @@ def is_anything_wrong() -> bool:
         StorageServer.objects.filter(degraded),
         HeadServer.objects.filter(degraded),
         networks.half_silent(),
+        paths.told(),
         Disk.objects.filter(priority__in=OUT),
         RefusedDisk.objects.all(),
         hardware.ending_certificates(),

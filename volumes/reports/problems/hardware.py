@@ -1,7 +1,7 @@
 """What is wrong with servers, disks and networks, and with nodes that may not be servers."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 
 from django.conf import settings
@@ -22,13 +22,16 @@ from inventory.models import (
 )
 from volumes.models import Job
 from volumes.repair import drain
-from volumes.reports import networks
+from volumes.reports.networks import Down
 from volumes.reports.problems.out import Out, silence
 from volumes.reports.problems.problem import Kind, Problem, Risk, key_of
 
 GONE = "is not there any more: put it in again, there or in another server, or delete it here"
 FAILED = "failed: replace it; on its page it is taken back, or deleted"
 CERTIFICATE_ENDS = timedelta(days=30)
+UNANSWERED = Kind(
+    "server does not answer the manager there", "servers do not answer the manager there"
+)
 SERVERS = Kind("server is out of service or silent", "servers are out of service or silent")
 
 
@@ -118,8 +121,9 @@ def _server(kind: str, row: StorageServer | HeadServer, care: Job | None, key: s
     )
 
 
-def find_networks() -> Iterator[Problem]:
-    for down in networks.find():
+def find_networks(downs: Iterable[Down], lost: Collection[int]) -> Iterator[Problem]:
+    """Tell of networks at which servers do not answer; of those that no head uses as a part."""
+    for down in downs:
         one, *others = down.servers
         at = f"of {len(down.servers)} servers" if others else f"of {one.label}"
         yield Problem(
@@ -128,8 +132,10 @@ def find_networks() -> Iterator[Problem]:
             f"{down.name} {at} ({down.where}) does not answer, the other does",
             "all data goes over the other network, nothing stands by: look at cables and switches",
             down.since,
-            key=f"network-{down.position}" if others else f"network-{down.position}-{key_of(one)}",
+            key=f"network-{down.position}" if down.position in lost else down.key,
+            kind=UNANSWERED,
             count=len(down.servers),
+            root=True,
         )
 
 

@@ -1,6 +1,6 @@
 """Which head reaches which storage server by which network, and how fast: asked of the heads."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -9,9 +9,8 @@ from django.conf import settings
 
 from agents.client import Fault
 from agents.protocol import MOST_PATHS, NO_ANSWER, PathQuestion, PathReply
-from inventory.models import ALIVE, HeadServer, StorageServer
+from inventory.models import ALIVE, Address, HeadServer, StorageServer
 from volumes import nodes
-from volumes.reports import tree
 
 SLOW_MICROS = 20_000
 """A handshake within one site takes less than a tenth of it."""
@@ -64,13 +63,17 @@ class Matrix:
     unknown: dict[int, str]
 
 
-def matrix() -> Matrix:
-    """Ask all heads at once how far all storage servers are."""
+def read(*, ask_older: bool = True) -> Matrix:
+    """Ask all heads at once how far all storage servers are.
+
+    Agents of a release that tells none measure nothing, and write a line at each such question.
+    """
     servers = list(StorageServer.objects.order_by("pk"))
     heads = list(HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"))
-    addresses = tree.addresses("storage")
-    asked = list(dict.fromkeys(one for server in addresses.values() for one in server))[:MOST_PATHS]
-    answers = _ask([head.pk for head in heads if head.silent_since is None], asked)
+    addresses = _addresses()
+    asked = list(dict.fromkeys(addresses.values()))[:MOST_PATHS]
+    able = [one.pk for one in heads if one.silent_since is None and (ask_older or one.version)]
+    answers = _ask(able, asked)
     known: dict[int, dict[str, int]] = {}
     unknown: dict[int, str] = {}
     for head in heads:
@@ -82,7 +85,7 @@ def matrix() -> Matrix:
     rows = [
         Reached(
             server,
-            [_paths(addresses.get(server.pk, []), known.get(head.pk, {})) for head in heads],
+            [_paths(server.pk, addresses, known.get(head.pk, {})) for head in heads],
         )
         for server in servers
     ]
@@ -106,9 +109,21 @@ def _why(answer: PathReply | nodes.Failure | None) -> str:
     return f"it does not answer: {answer}"
 
 
-def _paths(addresses: Sequence[str], micros: dict[str, int]) -> tuple[Path, ...]:
-    found = [_path(micros.get(address)) for address in addresses[:NETWORKS]]
-    return (*found, *[NONE] * (NETWORKS - len(found)))
+def _addresses() -> dict[tuple[int, int], str]:
+    """Read the addresses of all storage servers, by server and network."""
+    rows = Address.objects.exclude(storage=None).order_by("position", "storage")
+    return {
+        (server, position): address
+        for server, position, address in rows.values_list("storage", "position", "address")
+        if server
+    }
+
+
+def _paths(
+    server: int, addresses: dict[tuple[int, int], str], micros: dict[str, int]
+) -> tuple[Path, ...]:
+    there = (addresses.get((server, position)) for position in range(NETWORKS))
+    return tuple(_path(micros.get(address)) if address else NONE for address in there)
 
 
 def _path(micros: int | None) -> Path:
