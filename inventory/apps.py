@@ -8,3 +8,7 @@ class InventoryConfig(AppConfig):
 
     name = "inventory"
     verbose_name = "Servers and disks"
+
+    def ready(self) -> None:
+        """Make the lookup `among` known before anybody asks by it."""
+        from inventory import among  # noqa: F401, PLC0415

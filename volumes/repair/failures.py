@@ -307,7 +307,9 @@ def _drop(replicas: QuerySet[Replica], reason: Reason, *, trusted: bool = False)
     spare = chosen.annotate(not_last=Exists(others))
     rows = list(spare.values_list("pk", "mirror", "not_last"))
     left = states.mark_out_of_sync([pk for pk, _, not_last in rows if not_last], reason)
-    last = Replica.objects.filter(pk__in=[pk for pk, _, not_last in rows if not not_last])
+    last = Replica.objects.filter(
+        extent__id__among=[pk for pk, _, not_last in rows if not not_last]
+    )
     marked = last.exclude(reason=reason).update(reason=reason)
     asked = requests.request({mirror for _, mirror, _ in rows})
     return bool(left or marked or asked)

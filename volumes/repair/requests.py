@@ -17,7 +17,7 @@ Status = Replica.Status
 @write_lock()
 def request(mirrors: Iterable[int]) -> int:
     """Queue the repair of mirrors that have none yet; fewest good replicas first."""
-    wanted = Mirror.objects.filter(pk__in=list(mirrors), volume__broken=False).exclude(
+    wanted = Mirror.objects.filter(id__among=set(mirrors), volume__broken=False).exclude(
         jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
     )
     wanting = wanted.annotate(good=Count("replicas", filter=Q(replicas__status__in=GOOD)))

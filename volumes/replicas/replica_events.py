@@ -52,7 +52,7 @@ def _losses(mirrors: Counter[int], why: str) -> Iterator[Happening]:
 
 def _touched(mirrors: Counter[int]) -> Iterator[tuple[int, str, int, int]]:
     """Read of each mirror its volume, its good replicas now, and how many are told of."""
-    rows = Mirror.objects.filter(pk__in=list(mirrors)).annotate(good=_GOOD)
+    rows = Mirror.objects.filter(id__among=mirrors).annotate(good=_GOOD)
     for mirror, volume, name, good in rows.values_list("pk", "volume", "volume__name", "good"):
         yield volume, name, good, mirrors[mirror]
 

@@ -81,10 +81,12 @@ def mark_out_of_sync(dextids: list[int], reason: Reason, *, is_loss: bool = True
 
     It is no loss where another one has just taken the place of each.
     """
-    good = Replica.objects.filter(pk__in=dextids, status__in=GOOD)
+    good = Replica.objects.filter(extent__id__among=dextids, status__in=GOOD)
     rows, now, left = list(good.values_list("pk", "mirror", "status")), clock.now(), 0
     for was in GOOD:
-        these = Replica.objects.filter(pk__in=[pk for pk, _, status in rows if status == was])
+        these = Replica.objects.filter(
+            extent__id__among=[pk for pk, _, status in rows if status == was]
+        )
         left += these.move(was, Replica.Status.FAULTY, reason=reason, since=now)
     if is_loss:
         mirrors = Counter(mirror for _, mirror, _ in rows)
