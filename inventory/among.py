@@ -1,6 +1,7 @@
 """The lookup `among`: rows by thousands of numbers, at the price of one parameter."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -10,7 +11,7 @@ from django.db.models.sql.compiler import SQLCompiler
 Sql = tuple[str, list[Any]]
 
 
-class Among(Lookup[int]):
+class Among(Lookup[Iterable[int]]):
     """`id__among=numbers` finds what `id__in=list(numbers)` does.
 
     Django prepares each number of an `in` by itself, in every query anew: of a server that fails
