@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.engines.base import DeviceFigures, EngineError
+from agents.engines.kernel import overview
 from agents.engines.kernel.attached_groups import AttachedGroups
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.head_place import FOLDER, HeadPlace
@@ -47,7 +48,8 @@ class KernelHead:
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
-        return [group.state() for group in self._groups]
+        seen = overview.take()
+        return [group.state(seen) for group in self._groups]
 
     def figures(self) -> list[DeviceFigures]:
         """Tell nothing: the kernel's own tools count what goes through its devices."""
