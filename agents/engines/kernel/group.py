@@ -100,6 +100,11 @@ class KernelGroup:
         """Put its state on this head's disk."""
         state_file.write_state(str(self._folder), self.saved())
 
+    def number(self, seen: Overview) -> int:
+        """Tell the number of the device that users have; 0 where it is not there."""
+        device = seen.devices.get(self._volume)
+        return device.number if device else 0
+
     def state(self, seen: Overview) -> GroupState:
         """Tell the manager about it; one that is just being assembled or taken down lives."""
         alive = self._is_changing() or self._is_in(seen)
