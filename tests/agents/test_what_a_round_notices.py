@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.kernel import device_mapper, mirror, names, overview, records
+from agents.engines.kernel import bitmap, device_mapper, mirror, names, overview, records
 from agents.engines.kernel.device_mapper import Listed
 from agents.engines.kernel.mirror import KernelMirror
 from agents.engines.kernel.overview import Overview
@@ -128,19 +128,26 @@ def test_where_something_is_under_way_the_next_round_looks_again(
     assert calm.wants_look(quiet, at_leisure=True)
 
 
-def test_what_was_written_is_flushed_once(calm: KernelMirror, quiet: Overview) -> None:
+def test_what_was_written_is_flushed_once(
+    calm: KernelMirror, quiet: Overview, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = replace(quiet, written={ARRAY: "16"})
     assert calm.flush_soon(quiet)
+    assert not calm.flush_soon(more), "it is too soon"
+    monkeypatch.setattr(bitmap, "FLUSH_SECONDS", 0)
     assert not calm.flush_soon(quiet), "nothing was written since"
-    assert not calm.flush_soon(replace(quiet, written={ARRAY: "16"})), "it is too soon"
+    assert calm.flush_soon(more)
 
 
 def test_records_of_open_iscsi_are_private_and_leave_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "nodes").mkdir()
+    before = os.umask(0)
     monkeypatch.setattr(records, "ROOTS", (tmp_path / "none", tmp_path))
 
     records.write(GROUP, EPOCH, "secret", ["10.1.0.1:3260", "10.2.0.1:3260"])
+    os.umask(before)
 
     node = tmp_path / "nodes" / TARGET / "10.2.0.1,3260,1" / "vas-00000007-00000003"
     assert node.stat().st_mode & 0o777 == 0o600
