@@ -21,7 +21,7 @@ def figures(text: str, volumes: Iterable[tuple[int, int]]) -> Iterator[DeviceFig
         words = line.split()
         found[os.makedev(int(words[0]), int(words[1]))] = words
     for lvolid, number in volumes:
-        words = found.get(number, ())
+        words = found.get(number, [])
         operations = (_operation(name, words[at : at + 4]) for name, at in PLACES.items())
         yield DeviceFigures(lvolid, tuple(one for one in operations if one is not None))
 

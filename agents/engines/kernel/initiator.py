@@ -54,9 +54,9 @@ class Initiator:
     def _log_in(self, lvolid: int, epoch: int, addresses: Sequence[str]) -> str:
         """Log in over these addresses, or over all of which there are records; what failed."""
         node = _node(lvolid, epoch)
-        portals = [("-p", f"{one}:{self._port},{names.PORTAL_GROUP}") for one in addresses]
+        portals = [["-p", f"{one}:{self._port},{names.PORTAL_GROUP}"] for one in addresses]
         said = []
-        for portal in portals or [()]:
+        for portal in portals or [[]]:
             try:
                 run(*node, *portal, "--login", seconds=LOGIN_SECONDS)
             except EngineError as error:
