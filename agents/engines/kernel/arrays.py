@@ -140,13 +140,6 @@ class Array:
         """Tell whether what is written is noted in a bitmap."""
         return self._read("bitmap/location") not in {"", "none"}
 
-    @property
-    def written(self) -> str:
-        """Tell how much was written so far: another word each time."""
-        with suppress(OSError):
-            return (BLOCK / self.name / "stat").read_text().split()[6]
-        return ""
-
     def is_waiting(self) -> bool:
         """Tell whether writes wait for a failed member to be acknowledged."""
         return self._read("array_state") == WRITE_PENDING or any(

@@ -1,35 +1,31 @@
-"""The groups of this head that the kernel runs, and looking after each of them again and again."""
+"""The groups of this head that the kernel runs, and who looks after them."""
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.initiator import Initiator
+from agents.engines.kernel.rounds import Rounds
 from agents.engines.kernel.servers import Servers
 from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.state_file import SavedGroup
 
 logger = logging.getLogger(__name__)
 
-LOOK_SECONDS = 1.0
-REST = 4
-"""So many times as long as a look took of a processor the next one waits, at least."""
 VISIT_SECONDS = 10.0
 
 
 class AttachedGroups:
-    """Groups by number. Each is looked after by a thread of its own: none waits for another."""
+    """Groups by number."""
 
     def __init__(self, place: HeadPlace) -> None:
         self._place = place
         self._initiator = Initiator(place.iscsi_port)
         self._servers = Servers()
         self._groups: dict[int, KernelGroup] = {}
-        self._watching = False
         place.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in sorted(place.folder.iterdir()):
             saved = state_file.read_state(str(folder))
@@ -51,8 +47,6 @@ class AttachedGroups:
     def put(self, group: KernelGroup) -> None:
         """Take a group in."""
         self._groups[group.lvolid] = group
-        if self._watching:
-            self._look_after(group)
 
     def drop(self, group: KernelGroup) -> None:
         """Forget a group."""
@@ -61,34 +55,9 @@ class AttachedGroups:
 
     def watch(self) -> None:
         """Look after all of them from now on."""
-        self._watching = True
+        rounds = Rounds(lambda: self)
         threading.Thread(target=self._visit, name="kernel-servers", daemon=True).start()
-        for group in self:
-            self._look_after(group)
-
-    def _look_after(self, group: KernelGroup) -> None:
-        name = f"kernel-group-{group.lvolid}"
-        threading.Thread(target=self._keep_looking, args=(group,), name=name, daemon=True).start()
-
-    def _keep_looking(self, group: KernelGroup) -> None:
-        pause = threading.Event()
-        while self._groups.get(group.lvolid) is group:
-            spent = time.thread_time()
-            try:
-                self._look(group)
-            except Exception:
-                logger.exception("group %d: not looked after", group.lvolid)
-            spent = time.thread_time() - spent
-            pause.wait(max(LOOK_SECONDS, spent * REST))
-
-    def _look(self, group: KernelGroup) -> None:
-        """Look once, unless the group is being changed just now."""
-        if group.changing.acquire(blocking=False):
-            try:
-                if self._groups.get(group.lvolid) is group:
-                    group.look()
-            finally:
-                group.changing.release()
+        threading.Thread(target=rounds.run, name="kernel-rounds", daemon=True).start()
 
     def _visit(self) -> None:
         """Learn again and again which life storage servers are in, beside all that waits for it."""

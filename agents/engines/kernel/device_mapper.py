@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
+from typing import NamedTuple
 
 from agents.engines.base import EngineError
 
@@ -20,6 +21,7 @@ SECTOR = 512
 _VERSION = (4, 0, 0)
 _HEADER = struct.Struct("=3I2IIiIIIQ128s129s7x")
 _SPEC = struct.Struct("=QQiI16s")
+_NAMED = struct.Struct("=QI")
 _ROOM = 4096
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.ioctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p)
@@ -79,6 +81,13 @@ class Mapped:
     def words(self) -> str:
         """Its number as tables name devices."""
         return f"{os.major(self.number)}:{os.minor(self.number)}"
+
+
+class Listed(NamedTuple):
+    """A device's number, and how much has happened to it: paths that failed, or are used again."""
+
+    number: int
+    events: int
 
 
 def create(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> Mapped:
@@ -153,18 +162,22 @@ def table(name: str) -> list[str]:
     return [f"{kind} {words}" for kind, words in _pieces(name, Flag.TABLE)]
 
 
-def names(start: str) -> list[str]:
-    """List the devices whose names begin so."""
+def listing() -> dict[str, Listed]:
+    """List all devices by name."""
     _, data = _ask(Command.LIST, "")
-    return [name for name in _listed(data) if name.startswith(start)]
+    return dict(listed(data))
 
 
-def _listed(data: bytes) -> Iterator[str]:
+def listed(data: bytes) -> Iterator[tuple[str, Listed]]:
+    """Read what the kernel says when it lists its devices."""
     at = 0
-    while at + 12 <= len(data):
-        device, following = struct.unpack_from("=QI", data, at)
+    while at + _NAMED.size <= len(data):
+        device, following = _NAMED.unpack_from(data, at)
         if device:
-            yield data[at + 12 :].split(b"\0", 1)[0].decode()
+            end = data.index(b"\0", at + _NAMED.size)
+            name = data[at + _NAMED.size : end].decode()
+            (events,) = struct.unpack_from("=I", data, at + -(-(end + 1 - at) // 8) * 8)
+            yield name, Listed(_device(device), events)
         if not following:
             return
         at += following

@@ -4,17 +4,18 @@ import errno
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import device_mapper, hands_off, names
+from agents.engines.kernel import device_mapper, hands_off, names, overview
 from agents.engines.kernel.device_mapper import SECTOR, Piece
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.initiator import Initiator
 from agents.engines.kernel.mirror import KernelMirror
+from agents.engines.kernel.overview import Overview
 from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.state_file import SavedGroup, SavedReplica
@@ -69,8 +70,11 @@ class KernelGroup:
     @property
     def is_alive(self) -> bool:
         """Tell whether the kernel has all of it."""
-        there = device_mapper.find(self._volume) is not None
-        return there and all(mirror.array.is_there for mirror in self._mirrors)
+        return self._is_in(overview.take())
+
+    def _is_in(self, seen: Overview) -> bool:
+        arrays = (mirror.array.name for mirror in self._mirrors)
+        return self._volume in seen.devices and all(name in seen.arrays for name in arrays)
 
     @property
     def evicted(self) -> bool:
@@ -96,9 +100,14 @@ class KernelGroup:
         """Put its state on this head's disk."""
         state_file.write_state(str(self._folder), self.saved())
 
-    def state(self) -> GroupState:
+    def number(self, seen: Overview) -> int:
+        """Tell the number of the device that users have; 0 where it is not there."""
+        device = seen.devices.get(self._volume)
+        return device.number if device else 0
+
+    def state(self, seen: Overview) -> GroupState:
         """Tell the manager about it; one that is just being assembled or taken down lives."""
-        alive = self._is_changing() or self.is_alive
+        alive = self._is_changing() or self._is_in(seen)
         device = device_mapper.find(self._volume)
         told = DeviceState(self.lvolid, device.opened if device else 0)
         return GroupState(self.lvolid, self.epoch, alive, (told,), self.reports(alive=alive))
@@ -111,7 +120,11 @@ class KernelGroup:
 
     def reports(self, *, alive: bool = True) -> tuple[ReplicaReport, ...]:
         """Tell all replicas."""
-        return state_file.replica_reports(self.saved(), alive=alive)
+        return tuple(
+            state_file.replica_report(mirror.mirrorid, one, alive=alive)
+            for mirror in self._mirrors
+            for one in mirror.replicas_now()
+        )
 
     # -- the beginning and the end
 
@@ -221,8 +234,20 @@ class KernelGroup:
 
     # -- what happens meanwhile
 
-    def look(self) -> None:
-        """Look after each mirror once.
+    def wants_look(self, seen: Overview, *, at_leisure: bool) -> bool:
+        """Tell whether to look after one of the mirrors."""
+        return self._is_in(seen) and any(
+            mirror.wants_look(seen, at_leisure=at_leisure) for mirror in self._mirrors
+        )
+
+    def flushes(self, seen: Overview) -> Iterator[Callable[[], None]]:
+        """Tell what is to be brought to stable storage now."""
+        for mirror in self._mirrors:
+            if flush := mirror.flush_soon(seen):
+                yield flush
+
+    def look(self, seen: Overview, *, at_leisure: bool) -> None:
+        """Look after each mirror that wants it, given what was seen before.
 
         Where one was evicted the group ends here: whoever uses it reads errors, until the manager
         gives an order in this epoch.
@@ -231,11 +256,18 @@ class KernelGroup:
             return
         try:
             for mirror in self._mirrors:
-                mirror.look()
+                if mirror.wants_look(seen, at_leisure=at_leisure):
+                    self._look(mirror, seen)
         except Evicted as error:
             logger.warning("group %d ends: %s", self.lvolid, error)
             self.evicted = True
             self.break_off()
+
+    def _look(self, mirror: KernelMirror, seen: Overview) -> None:
+        try:
+            mirror.look_again(seen)
+        except Evicted:
+            raise
         except (EngineError, OSError) as error:
             logger.warning("group %d: %s", self.lvolid, error)
 

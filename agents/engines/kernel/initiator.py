@@ -5,35 +5,20 @@ import errno
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names
+from agents.engines.kernel import names, records
 from agents.engines.kernel.command import run
+from agents.engines.kernel.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
-SESSIONS = Path("/sys/class/iscsi_session")
-RECORDS = Path("/etc/iscsi")
-AT_ONCE = 16
 LOGIN_SECONDS = 40.0
 APPEAR_SECONDS = 15.0
 POLL_SECONDS = 0.05
-SETTINGS = {
-    "node.session.auth.authmethod": "CHAP",
-    "node.session.auth.username": names.USER,
-    "node.session.initial_login_retry_max": "1",
-    "node.session.timeo.replacement_timeout": "3",
-    "node.session.scan": "auto",
-    "node.conn[0].timeo.login_timeout": "5",
-    "node.conn[0].timeo.noop_out_interval": "2",
-    "node.conn[0].timeo.noop_out_timeout": "2",
-    "node.startup": "manual",
-}
-"""A server that is gone is noticed after 2 + 2 s, and its paths fail 3 s later."""
 NO_RECORDS = 21
 """What iscsiadm ends with where there is nothing to be done."""
 
@@ -51,46 +36,38 @@ class Initiator:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self._all = Sessions()
 
     def log_in(self, lvolid: int, epoch: int, secret: str, addresses: Iterable[str]) -> None:
         """Have a session over each of these addresses; which of them failed, `units` tells."""
-        wanted = sorted(set(addresses) - set(self._addresses(lvolid, epoch)))
-        if not wanted:
-            self.rescan(lvolid, epoch)
-            return
-        self._make_interface(lvolid, epoch)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            said = list(pool.map(lambda one: self._log_in(lvolid, epoch, secret, one), wanted))
-        if not any(self._sessions(lvolid, epoch)):
-            raise EngineError(errno.EHOSTUNREACH, f"group {lvolid}: {said[0]}")
-        for words in filter(None, said):
-            logger.warning("group %d: %s", lvolid, words)
+        known = set(self._addresses(lvolid, epoch))
+        wanted = sorted(set(addresses) - known)
+        if wanted:
+            records.write(lvolid, epoch, secret, [f"{one}:{self._port}" for one in wanted])
+            said = self._log_in(lvolid, epoch, wanted if known else [])
+            if not any(self._sessions(lvolid, epoch)):
+                raise EngineError(errno.EHOSTUNREACH, f"group {lvolid}: {said}")
+            if said:
+                logger.warning("group %d: %s", lvolid, said)
         self.rescan(lvolid, epoch)
 
-    def _log_in(self, lvolid: int, epoch: int, secret: str, address: str) -> str:
-        """Log in over one address; why that failed, or nothing."""
-        portal = f"{address}:{self._port},{names.PORTAL_GROUP}"
-        target, interface = names.target(lvolid, epoch), names.interface(lvolid, epoch)
-        node = ("iscsiadm", "-m", "node", "-T", target, "-p", portal, "-I", interface)
-        settings = SETTINGS | {"node.session.auth.password": secret}
-        pairs = [word for pair in settings.items() for word in ("-n", pair[0], "-v", pair[1])]
-        try:
-            run(*node, "-o", "new")
-            run(*node, "-o", "update", *pairs)
-            run(*node, "--login", seconds=LOGIN_SECONDS)
-        except EngineError as error:
-            return str(error).replace(secret, "(secret)")
-        return ""
+    def _log_in(self, lvolid: int, epoch: int, addresses: Sequence[str]) -> str:
+        """Log in over these addresses, or over all of which there are records; what failed."""
+        node = _node(lvolid, epoch)
+        portals = [["-p", f"{one}:{self._port},{names.PORTAL_GROUP}"] for one in addresses]
+        said = []
+        for portal in portals or [[]]:
+            try:
+                run(*node, *portal, "--login", seconds=LOGIN_SECONDS)
+            except EngineError as error:
+                said.append(str(error))
+        return "; ".join(said)
 
     def log_out(self, lvolid: int, epoch: int) -> None:
         """End all sessions of an epoch, and leave no record of them."""
-        target, interface = names.target(lvolid, epoch), names.interface(lvolid, epoch)
-        node = ("iscsiadm", "-m", "node", "-T", target, "-I", interface)
         if any(self._sessions(lvolid, epoch)):
-            run(*node, "--logout", seconds=LOGIN_SECONDS, ok=(0, NO_RECORDS))
-        if (RECORDS / "ifaces" / interface).exists():
-            run(*node, "-o", "delete", ok=(0, NO_RECORDS))
-            run("iscsiadm", "-m", "iface", "-I", interface, "-o", "delete")
+            run(*_node(lvolid, epoch), "--logout", seconds=LOGIN_SECONDS, ok=(0, NO_RECORDS))
+        records.remove(lvolid, epoch)
 
     def rescan(self, lvolid: int, epoch: int) -> None:
         """Look for units that came since."""
@@ -123,11 +100,6 @@ class Initiator:
                     found[serial].append(Unit(serial, (disk / "dev").read_text().strip()))
         return {serial: tuple(units) for serial, units in found.items()}
 
-    def _make_interface(self, lvolid: int, epoch: int) -> None:
-        record = ("iscsiadm", "-m", "iface", "-I", names.interface(lvolid, epoch), "-o")
-        run(*record, "new", ok=(0, 15))
-        run(*record, "update", "-n", "iface.initiatorname", "-v", names.initiator(lvolid, epoch))
-
     def _addresses(self, lvolid: int, epoch: int) -> Iterator[str]:
         for session in self._sessions(lvolid, epoch):
             for connection in session.glob("device/connection*/iscsi_connection/*"):
@@ -135,11 +107,13 @@ class Initiator:
                     yield (connection / "persistent_address").read_text().strip()
 
     def _sessions(self, lvolid: int, epoch: int) -> Iterator[Path]:
-        wanted = names.target(lvolid, epoch)
-        for session in sorted(SESSIONS.glob("session*")):
-            with contextlib.suppress(OSError):
-                if (session / "targetname").read_text().strip() == wanted:
-                    yield session
+        return self._all.of(names.target(lvolid, epoch))
+
+
+def _node(lvolid: int, epoch: int) -> tuple[str, ...]:
+    """Begin a command about all records of an epoch."""
+    target, interface = names.target(lvolid, epoch), names.interface(lvolid, epoch)
+    return ("iscsiadm", "-m", "node", "-T", target, "-I", interface)
 
 
 def _serial(page: Path) -> str:

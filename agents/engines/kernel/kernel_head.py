@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.engines.base import DeviceFigures, EngineError
+from agents.engines.kernel import disk_counts, overview
 from agents.engines.kernel.attached_groups import AttachedGroups
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.head_place import FOLDER, HeadPlace
@@ -47,11 +48,15 @@ class KernelHead:
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
-        return [group.state() for group in self._groups]
+        seen = overview.take()
+        return [group.state(seen) for group in self._groups]
 
     def figures(self) -> list[DeviceFigures]:
-        """Tell nothing: the kernel's own tools count what goes through its devices."""
-        return []
+        """Tell what the kernel counted of each volume since it was attached."""
+        seen = overview.take()
+        numbers = [(group.lvolid, group.number(seen)) for group in self._groups]
+        there = [(lvolid, number) for lvolid, number in numbers if number]
+        return list(disk_counts.figures(overview.COUNTS.read_text(), there))
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its device; the same epoch again changes nothing."""

@@ -17,6 +17,7 @@ from agents.engines.kernel import names, verification
 from agents.engines.kernel.arrays import Array, Member
 from agents.engines.kernel.initiator import Unit
 from agents.engines.kernel.missed_writes import MissedWrites
+from agents.engines.kernel.overview import Overview
 from agents.engines.kernel.replica_device import Seen
 from agents.engines.kernel.replica_set import ReplicaSet
 from agents.engines.kernel.servers import Evicted, Servers
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 BROKEN_SECONDS = 3.0
 """For which a path fails again and again that its session says is there."""
+CALM_SECONDS = 60.0
+"""After which a mirror to which nothing happened is looked at all the same."""
 
 Units = Mapping[str, tuple[Unit, ...]]
 
@@ -51,6 +54,8 @@ class KernelMirror:
         self._dirty = saved.dirty
         self._replaces: dict[int, int] = {}
         self._failing: dict[int, float] = {}
+        self._looked: object = None
+        self._again = 0.0
         self.mirrorid = saved.mirrorid
         self.replicas = ReplicaSet(self._epoch, saved)
         self.size = self.replicas.size
@@ -61,8 +66,12 @@ class KernelMirror:
     def saved(self) -> SavedMirror:
         """Tell its state as it is kept."""
         dirty = self.array.is_there and not self.array.is_equal
-        replicas = tuple(self._with_progress(one) for one in self.replicas.all.values())
-        return SavedMirror(self.mirrorid, self._size_gb, self.replicas.events, dirty, replicas)
+        now = self.replicas_now()
+        return SavedMirror(self.mirrorid, self._size_gb, self.replicas.events, dirty, now)
+
+    def replicas_now(self) -> tuple[SavedReplica, ...]:
+        """Tell its replicas, and how far they are built."""
+        return tuple(self._with_progress(one) for one in list(self.replicas.all.values()))
 
     def serial(self, dextid: int) -> str:
         """Tell the serial number of a replica's unit."""
@@ -166,18 +175,46 @@ class KernelMirror:
 
     # -- what happens meanwhile
 
-    def look(self) -> None:
-        """Notice replicas that failed, paths that are back, and copies that are whole."""
+    def wants_look(self, seen: Overview, *, at_leisure: bool) -> bool:
+        """Tell whether something happened since the last look, or there is time for one."""
+        if self._signature(seen) != self._looked:
+            return True
+        return at_leisure and time.monotonic() > self._again
+
+    def flush_soon(self, seen: Overview) -> Callable[[], None] | None:
+        """Tell how to bring what was written to stable storage, if that is to be done now."""
+        wants = self._missed.wants_flush(seen.written.get(self.array.name, ""))
+        return self._missed.flush if wants else None
+
+    def look_again(self, seen: Overview) -> None:
+        """Look; soon again if something is under way that nobody will tell."""
+        self._looked, self._again = self._signature(seen), 0.0
+        if self.look():
+            self._again = time.monotonic() + CALM_SECONDS
+
+    def _signature(self, seen: Overview) -> object:
+        """What is another one when something has happened that a look would notice."""
+        devices = tuple(seen.devices.get(self.replicas.name(one)) for one in [*self.replicas.all])
+        sessions = seen.sessions.get(names.target(self._lvolid, self._epoch))
+        return seen.arrays.get(self.array.name), devices, sessions
+
+    def look(self) -> bool:
+        """Notice replicas that failed, paths that are back, and copies that are whole.
+
+        True where all is as it is to stay.
+        """
         if self.array.is_held:  # by an agent that ended while it compared blocks
             self.array.release()
         self._missed.begin()
         members = self.array.members()
         self._forget(self._left_halfway(members))
         lost: dict[int, Reason] = {}
+        calm = True
         for one in self.replicas.used:
             member = members.get(self.replicas.node(one.dextid))
             seen = self.replicas.device(one.dextid).look()
             broken = self._is_broken(one.dextid, seen)
+            calm = calm and one.state == INSYNC and not (seen.lost or seen.fails or seen.moves)
             if member is Member.FAULTY or member is None or broken:
                 lost[one.dextid] = Reason.IO
             elif seen.lost:
@@ -186,7 +223,7 @@ class KernelMirror:
                 self._finish(one.dextid)
         if lost:
             self._consider(lost)
-        self._missed.flush()
+        return calm and not lost and self._missed.is_begun
 
     def _left_halfway(self, members: Mapping[str, Member]) -> list[int]:
         """Name those that are noted as left behind, of which md was not told: who did that ended.

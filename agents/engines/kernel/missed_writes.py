@@ -38,12 +38,21 @@ class MissedWrites:
             self._may_begin = False
             logger.warning("%s: replicas are copied as a whole: %s", array.name, error)
 
+    @property
+    def is_begun(self) -> bool:
+        """Tell whether there is nothing to `begin` any more."""
+        return not self._may_begin or self._array.has_bitmap
+
+    def wants_flush(self, written: str) -> bool:
+        """Tell whether to `flush` now, given how much was written: another word each time."""
+        at, before = self._flushed
+        if written == before or time.monotonic() < at + bitmap.FLUSH_SECONDS:
+            return False
+        self._flushed = time.monotonic(), written
+        return True
+
     def flush(self) -> None:
         """Have what was written brought to stable storage before its bits are cleared."""
-        at, written = self._flushed
-        if time.monotonic() < at + bitmap.FLUSH_SECONDS or written == self._array.written:
-            return
-        self._flushed = time.monotonic(), self._array.written
         for one in self._replicas.good:
             with suppress(EngineError):  # one that is lost is found out soon
                 self._replicas.device(one.dextid).flush()

@@ -24,10 +24,14 @@ PATH = re.compile(r"(\d+:\d+) ([AF]) \d+")
 
 
 class Seen(NamedTuple):
-    """What was seen of a device: no session of it is there, or one is and cannot be read over."""
+    """What was seen of a device: no session of it is there, or one is and cannot be read over.
+
+    It `moves` while a path is not used that might be, or used that might not.
+    """
 
     lost: bool
     fails: bool
+    moves: bool = False
 
 
 class ReplicaDevice:
@@ -66,7 +70,8 @@ class ReplicaDevice:
             elif used and state not in {WORKING, PAUSED}:
                 device_mapper.message(self.name, f"fail_path {path}")
         lost = not any(state in {WORKING, PAUSED} for _, state in seen.values())
-        return Seen(lost=lost, fails=fails)
+        moves = any(used == (state != WORKING) for used, state in seen.values())
+        return Seen(lost=lost, fails=fails, moves=moves)
 
     def _can_be_read(self, path: str) -> bool:
         """Try one path: the mark can be read."""

@@ -29,12 +29,12 @@ class ReplicaSet:
     @property
     def good(self) -> list[SavedReplica]:
         """Those that have all that was acknowledged."""
-        return [one for one in self.all.values() if one.state == INSYNC]
+        return [one for one in list(self.all.values()) if one.state == INSYNC]
 
     @property
     def used(self) -> list[SavedReplica]:
         """Those that are written: the good ones and those that are being built."""
-        return [one for one in self.all.values() if one.state in (INSYNC, BUILDING)]
+        return [one for one in list(self.all.values()) if one.state in (INSYNC, BUILDING)]
 
     def put(self, dextid: int, state: LiveState, reason: Reason) -> None:
         """Say what became of a replica."""
@@ -42,9 +42,13 @@ class ReplicaSet:
 
     # -- devices
 
+    def name(self, dextid: int) -> str:
+        """Name a replica's device as the device mapper does."""
+        return names.replica(dextid, self._epoch)
+
     def device(self, dextid: int) -> ReplicaDevice:
         """Name a replica's device, which is there or not."""
-        return ReplicaDevice(names.replica(dextid, self._epoch), self.size)
+        return ReplicaDevice(self.name(dextid), self.size)
 
     def member(self, dextid: int) -> Mapped:
         """Find a replica's device, which has to be there."""
