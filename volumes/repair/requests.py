@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 
-from django.db.models import Count, F, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Concat
 
 from agents.protocol import LOST
+from inventory.insert_select import Hex
 from inventory.models import Extent, Priority
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
@@ -21,18 +23,21 @@ def request(mirrors: Iterable[int]) -> int:
         jobs__kind=Job.Kind.REBUILD, jobs__state=Job.State.OPEN
     )
     wanting = wanted.annotate(good=Count("replicas", filter=Q(replicas__status__in=GOOD)))
-    works = [
-        {
-            "subject": f"mirr-{mirror:08x} of {name} (lvol-{volume:08x})",
-            "volume_id": origin or volume,
-            "mirror_id": mirror,
-            "urgency": good,
-        }
-        for mirror, volume, name, origin, good in wanting.order_by("good", "pk").values_list(
-            "pk", "volume", "volume__name", "volume__origin", "good"
+    subject = Concat(
+        *(
+            Value("mirr-"),
+            Hex("pk"),
+            Value(" of "),
+            "volume__name",
+            Value(" (lvol-"),
+            Hex("volume"),
+            Value(")"),
         )
-    ]
-    return queue.submit_all(Job.Kind.REBUILD, works)
+    )
+    group = Coalesce("volume__origin", "volume")
+    works = wanting.order_by("good", "pk").values_list(subject, group, "pk", "good")
+    columns = ("subject", "volume_id", "mirror_id", "urgency")
+    return queue.submit_from(Job.Kind.REBUILD, columns, works)
 
 
 def request_missing(limit: int = 1000) -> int:

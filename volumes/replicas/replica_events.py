@@ -1,22 +1,41 @@
 """Replicas that are lost or come back, told as events of their volumes: one a volume."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from django.db.models import Count, F, Q
+from django.db.models import Case, CharField, Count, F, Min, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Cast, Coalesce, Concat
 
 from inventory import events
 from inventory.events import Happening, Kind, Object, Severity
-from volumes.models import Mirror
+from volumes.models import Mirror, Replica
 from volumes.replicas.rows import GOOD
 
 _GOOD = Count("replicas", filter=Q(replicas__status__in=GOOD))
 
 
-def tell_of_loss(mirrors: Counter[int], why: str) -> None:
-    """Tell that so many replicas of mirrors, which were good, are so no more; in a transaction."""
-    if mirrors:
-        events.tell_all(Kind.DEGRADED, Object.VOLUME, _losses(mirrors, why))
+def tell_of_loss(dextids: Collection[int], why: str) -> None:
+    """Tell of replicas that they were good and are so no more; in a transaction."""
+    good = Replica.objects.filter(mirror=OuterRef("mirror"), status__in=GOOD).order_by()
+    left = good.values("mirror").annotate(count=Count("pk")).values("count")
+    lost = Replica.objects.filter(extent__id__among=dextids).order_by()
+    of_volumes = lost.values("mirror__volume", "mirror__volume__name").annotate(
+        lost=Cast(Count("pk"), CharField()),
+        left=Min(Coalesce(Subquery(left), 0)),
+    )
+    severity = Case(
+        When(left__gt=1, then=Value(int(Severity.WARNING))), default=Value(int(Severity.ERROR))
+    )
+    replicas = Case(
+        When(lost="1", then=Value("1 replica is")), default=Concat("lost", Value(" replicas are"))
+    )
+    cause = Concat(
+        *(replicas, Value(f" good no more: {why}; fewest left: "), Cast("left", CharField()))
+    )
+    what = of_volumes.order_by("mirror__volume").values_list(
+        severity, "mirror__volume", "mirror__volume__name", cause
+    )
+    events.tell_from(Kind.DEGRADED, Object.VOLUME, what)
 
 
 def tell_of_return(mirrors: Counter[int]) -> None:
@@ -36,18 +55,6 @@ def tell_of_return(mirrors: Counter[int]) -> None:
         (back if volume in weak else healed).append(Happening(Severity.INFO, volume, name, cause))
     events.tell_all(Kind.REPLICAS_BACK, Object.VOLUME, back)
     events.tell_all(Kind.HEALED, Object.VOLUME, healed)
-
-
-def _losses(mirrors: Counter[int], why: str) -> Iterator[Happening]:
-    fewest: dict[tuple[int, str], int] = {}
-    lost: Counter[tuple[int, str]] = Counter()
-    for volume, name, left, count in _touched(mirrors):
-        fewest[volume, name] = min(left, fewest.get((volume, name), left))
-        lost[volume, name] += count
-    for (volume, name), left in fewest.items():
-        severity = Severity.WARNING if left > 1 else Severity.ERROR
-        cause = f"{_replicas(lost[volume, name])} good no more: {why}; fewest left: {left}"
-        yield Happening(severity, volume, name, cause)
 
 
 def _touched(mirrors: Counter[int]) -> Iterator[tuple[int, str, int, int]]:

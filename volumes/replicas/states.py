@@ -82,13 +82,9 @@ def mark_out_of_sync(dextids: list[int], reason: Reason, *, is_loss: bool = True
     It is no loss where another one has just taken the place of each.
     """
     good = Replica.objects.filter(extent__id__among=dextids, status__in=GOOD)
-    rows, now, left = list(good.values_list("pk", "mirror", "status")), clock.now(), 0
-    for was in GOOD:
-        these = Replica.objects.filter(
-            extent__id__among=[pk for pk, _, status in rows if status == was]
-        )
-        left += these.move(was, Replica.Status.FAULTY, reason=reason, since=now)
-    if is_loss:
-        mirrors = Counter(mirror for _, mirror, _ in rows)
-        replica_events.tell_of_loss(mirrors, MEANINGS.get(reason, str(reason)))
+    lost, now = list(good.values_list("pk", flat=True)), clock.now()
+    replicas = Replica.objects.filter(extent__id__among=lost)
+    left = sum(replicas.move(was, Replica.Status.FAULTY, reason=reason, since=now) for was in GOOD)
+    if is_loss and lost:
+        replica_events.tell_of_loss(lost, MEANINGS.get(reason, str(reason)))
     return left
