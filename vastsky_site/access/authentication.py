@@ -4,6 +4,7 @@ import base64
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from django.conf import settings
@@ -102,10 +103,16 @@ def _read_basic(authorization: str) -> tuple[str, str]:
 def peer_of(request: HttpRequest) -> IPv4Address | IPv6Address | None:
     """Read the address of whoever is connected to us; None if there is none."""
     try:
-        peer = ip_address(request.META.get("REMOTE_ADDR", ""))
+        peer = _address(request.META.get("REMOTE_ADDR", ""))
     except ValueError:
         return None
     return (peer.ipv4_mapped if isinstance(peer, IPv6Address) else None) or peer
+
+
+@lru_cache(maxsize=4096)
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """Read an address; the same few call again and again."""
+    return ip_address(text)
 
 
 def neighbourhood(peer: IPv4Address | IPv6Address | None) -> str:
@@ -126,7 +133,7 @@ def _is_our_host(request: HttpRequest) -> bool:
     """
     host, _ = split_domain_port(request.META.get("HTTP_HOST") or "localhost")
     try:
-        ip_address(host.strip("[]"))
+        _address(host.strip("[]"))
     except ValueError:
         return validate_host(host, [*settings.ALLOWED_HOSTS, "localhost"])
     return True

@@ -93,7 +93,7 @@ def volume_entry(*, lvolid: int = 0, lvolname: str = "") -> Struct:
         volume,
         tree.attachments(Q(volume=group_id)).get(group_id, DETACHED),
         [_association(snapshot.id) for snapshot in snapshots],
-        fault=bool(tree.faulty_volumes(Q(mirror__volume=volume.id))),
+        fault=tree.is_faulty(volume.id),
     )
 
 

@@ -3,14 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet, Subquery, Sum
 
 from agents.engines.kernel import names as iscsi
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+
+Listed = TypeVar("Listed", bound=Model)
 
 
 class VolumeRow(NamedTuple):
@@ -65,19 +67,21 @@ class Page(NamedTuple):
     after: int = 0
     limit: int = 0
 
-    @property
-    def rows(self) -> slice:
-        """How many rows it has at most."""
-        return slice(self.limit or None)
-
 
 ALL = Page()
+FAULTY = Q(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+
+
+def _of_page(rows: QuerySet[Listed], page: Page) -> QuerySet[Listed]:
+    """Choose a page's rows. What a list of all does not need costs it nothing."""
+    beyond = rows.filter(id__gt=page.after) if page.after else rows
+    return beyond.order_by("id")[: page.limit or None]
 
 
 def volumes(which: Q, page: Page = ALL) -> list[VolumeRow]:
     """Read volumes in the order of their ids."""
-    rows = LogicalVolume.objects.filter(which, id__gt=page.after).order_by("id")
-    return list(map(VolumeRow._make, rows.values_list(*VolumeRow._fields)[page.rows]))
+    rows = _of_page(LogicalVolume.objects.filter(which), page)
+    return list(map(VolumeRow._make, rows.values_list(*VolumeRow._fields)))
 
 
 def with_snapshots(*, lvolid: int = 0, lvolname: str = "") -> list[VolumeRow]:
@@ -128,27 +132,31 @@ def attachments(which: Q) -> dict[int, tuple[str, int]]:
 
 def faulty_volumes(which: Q) -> set[int]:
     """Name the volumes that have a replica which is neither in sync nor as new."""
-    faulty = Q(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
-    rows = Replica.objects.filter(faulty, which).values_list("mirror__volume_id", flat=True)
+    rows = Replica.objects.filter(FAULTY, which).values_list("mirror__volume_id", flat=True)
     return set(rows.distinct())
+
+
+def is_faulty(volume_id: int) -> bool:
+    """Tell whether one volume has such a replica."""
+    return Replica.objects.filter(FAULTY, mirror__volume=volume_id).exists()
 
 
 def heads(which: Q, page: Page = ALL) -> list[ServerRow]:
     """Read head servers."""
-    rows = HeadServer.objects.filter(which, id__gt=page.after).order_by("id")
-    return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)[page.rows]))
+    rows = _of_page(HeadServer.objects.filter(which), page)
+    return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)))
 
 
 def storages(which: Q, page: Page = ALL) -> list[ServerRow]:
     """Read storage servers."""
-    rows = StorageServer.objects.filter(which, id__gt=page.after).order_by("id")
-    return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)[page.rows]))
+    rows = _of_page(StorageServer.objects.filter(which), page)
+    return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)))
 
 
 def disks(which: Q, page: Page = ALL) -> list[DiskRow]:
     """Read disks."""
-    rows = Disk.objects.filter(which, id__gt=page.after).order_by("id")
-    return list(map(DiskRow._make, rows.values_list(*DiskRow._fields)[page.rows]))
+    rows = _of_page(Disk.objects.filter(which), page)
+    return list(map(DiskRow._make, rows.values_list(*DiskRow._fields)))
 
 
 def addresses(kind: str) -> dict[int, list[str]]:
