@@ -33,6 +33,7 @@ ONCE = (
     "tests/planted",
     "tests/thrash",
     "tests/access/test_managers_count_together.py",
+    "tests/access/test_methods_by_role_and_way_in.py",
     "tests/contract/test_database_outages.py",
     "tests/contract/test_rpc_served.py",
     "tests/contract/test_settings.py",
