@@ -81,7 +81,37 @@ def test_what_is_drained_does_not_look_as_if_it_were_drained_for_ever(
 ) -> None:
     StorageServer.objects.filter(pk=2).update(priority=Priority.EVACUATE)
 
-    assert "drained" in _told(console, PLACES[0])
+    page = _told(console, PLACES[0])
+    assert "drained" in page
+    assert "it is drained: only what is up is evacuated" in page
+    assert "none to be allocated now" in page
+    for place in (PLACES[0], "/admin/"):
+        assert "draining" not in _told(console, place), place
+
+
+def test_servers_that_do_not_answer_are_not_counted_as_up(well: None, console: Client) -> None:
+    before = f"?priority__exact={Priority.HIGH}&amp;answers=yes"
+    assert before not in _told(console, "/admin/")
+
+    long_ago = clock.now() - timedelta(hours=1)
+    StorageServer.objects.filter(pk=2).update(silent_since=long_ago)
+
+    part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
+    assert before in part
+    assert "answers=no" in part
+
+
+def test_a_job_whose_step_fails_again_and_again_is_not_called_running(
+    well: None, console: Client
+) -> None:
+    console.post(DO.format("evacuate-storage"), {"on": 2})
+    job = Job.objects.filter(kind=Job.Kind.EVACUATE)
+    job.update(started=clock.now(), attempts=3)
+
+    page = _told(console, f"/admin/volumes/job/{job.get().pk}/change/")
+
+    assert "3 tries of this step have failed" in page
+    assert "retrying" in page
 
 
 def test_work_that_stands_still_has_no_speed_and_no_time_left(well: None, console: Client) -> None:

@@ -97,11 +97,15 @@ JOBS = {
 
 def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     """Show a server; one that has not answered for a while is suspected before it is out."""
-    limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     known = PRIORITIES[Priority(priority)]
-    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > limit:
+    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > silence_limit():
         return known
     return Pill(SILENT, WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
+
+
+def silence_limit() -> datetime:
+    """Tell since when a server must have been quiet to be called silent."""
+    return clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
 
 
 def place_pill(
@@ -157,7 +161,7 @@ def replicas_pill(good: int, redundancy: int) -> Pill:
     return Pill(f"{text}: last replica" if good else f"{text}: none", BAD)
 
 
-def job_pill(state: str, *, started: bool, paused: bool, overdue: bool) -> Pill:
+def job_pill(state: str, *, started: bool, paused: bool, overdue: bool, attempts: int) -> Pill:
     """Show a job; an open one by whether it gets on."""
     if state != Job.State.OPEN:
         return JOBS[Job.State(state)]
@@ -165,4 +169,7 @@ def job_pill(state: str, *, started: bool, paused: bool, overdue: bool) -> Pill:
         return Pill("overdue", BAD, "nobody has taken its next step in time")
     if paused:
         return Pill("paused", IDLE)
+    if attempts:
+        tried = "try of this step has" if attempts == 1 else "tries of this step have"
+        return Pill("retrying", WARN, f"{attempts} {tried} failed")
     return Pill("running", BUSY) if started else Pill("waiting", IDLE)

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from inventory.models import Disk, HeadServer, Priority, StorageServer
+from inventory.models import USABLE, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
@@ -18,12 +18,15 @@ from volumes.console.frame.pills import (
     ACTIVITIES,
     ATTACHMENTS,
     BAD,
+    DRAINED,
     MAINTENANCE,
     OK,
     PRIORITIES,
+    SILENT,
     WAITING,
     WARN,
     Pill,
+    silence_limit,
 )
 from volumes.console.pages import first_run
 from volumes.console.pages.job_page import lines
@@ -157,12 +160,13 @@ def _context() -> dict[str, Any]:
     work = progress.open_jobs()
     usage = capacity.of_cluster()
     cards = [*found.told, *(card for card, _ in found.known)]
-    resting = care.in_maintenance(care.under_way())
+    cared = care.under_way()
+    resting, draining = care.in_maintenance(cared), care.draining(cared)
     storages = _by_priority(
-        "Storage servers", StorageServer.objects.all(), "inventory_storageserver", resting.servers
+        "Storage servers", StorageServer.objects.all(), resting.servers, draining.servers
     )
-    heads = _by_priority("Head servers", HeadServer.objects.all(), "inventory_headserver")
-    disks = _by_priority("Disks", Disk.objects.all(), "inventory_disk", resting.disks)
+    heads = _by_priority("Head servers", HeadServer.objects.all())
+    disks = _by_priority("Disks", Disk.objects.all(), resting.disks, draining.disks)
     return {
         "is_empty": not storages.total and not heads.total,
         "verdict": _verdict(weak, found.wrong, rebuild),
@@ -248,20 +252,39 @@ def _of_replicas(replicas: int) -> Pill:
 
 
 def _by_priority(
-    title: str, rows: QuerySet[Any], name: str, resting: Collection[int] = ()
+    title: str,
+    rows: QuerySet[Any],
+    resting: Collection[int] = (),
+    draining: Collection[int] = (),
 ) -> Population:
     """Servers or disks by state; those in maintenance are none of the others."""
+    url = reverse(f"admin:inventory_{rows.model.__name__.lower()}_changelist")
     others = rows.exclude(pk__in=resting)
+    silent = _silent(others)
+    drained = others.filter(priority=Priority.EVACUATE).exclude(pk__in=draining).count()
     counts = others.values_list("priority").annotate(Count("pk")).order_by("priority")
-    url = reverse(f"admin:{name}_changelist")
-    found = [
-        Tally(PRIORITIES[Priority(priority)], count, f"{url}?priority__exact={priority}")
-        for priority, count in counts
-    ]
+    found = []
+    for priority, count in counts:
+        quiet, gone = silent[priority], drained if priority == Priority.EVACUATE else 0
+        here, answers = f"{url}?priority__exact={priority}", "&answers=yes" if quiet else ""
+        left = count - quiet - gone
+        found += [Tally(PRIORITIES[Priority(priority)], left, here + answers)] if left else []
+        found += [Tally(DRAINED, gone, here)] if gone else []
+    if silent.total():
+        pill = Pill(SILENT, WARN, "they do not answer now")
+        found.append(Tally(pill, silent.total(), f"{url}?answers=no"))
     jobs = f"{reverse(JOBS)}?state__exact=open&kind__exact=maintenance"
     if resting:
         found.append(Tally(MAINTENANCE, len(resting), jobs))
     return Population(title, url, found)
+
+
+def _silent(rows: QuerySet[Any]) -> Counter[int]:
+    """Count by priority the servers that would be up, but do not answer; disks answer nobody."""
+    if rows.model is Disk:
+        return Counter()
+    quiet = rows.filter(silent_since__lte=silence_limit(), priority__in=USABLE)
+    return Counter(quiet.values_list("priority", flat=True))
 
 
 def _by_attachment() -> Population:
