@@ -38,7 +38,7 @@ LIMITS = {"shred_mib_per_s": 400, "rebuild_mib_per_s": 1, "scrub_mib_per_s": 1}
 """So does what copies and compares."""
 VOLUME = "pictured"
 SHORT, LONG = 24, 96
-"""MiB in a volume: seconds that the copy of a replica takes."""
+"""MiB in a volume: the seconds in which a replica is copied, or compared."""
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 OVERVIEW, PROBLEMS = "/admin/", "/admin/console/problems/"
 SERVERS, CLUSTER = "/admin/inventory/storageserver/", "/admin/console/cluster/"
@@ -142,7 +142,7 @@ def recovering(world: World) -> Pages:
 
 
 def scrubbing(world: World) -> Pages:
-    volume = _use(world, 3)
+    volume = _use(world, 3, blocks=LONG)
     world.call("vastsky.scrubVolume", lvolname=VOLUME)
     return [OVERVIEW, VOLUMES, f"{VOLUMES}{volume}/change/"]
 

@@ -14,6 +14,7 @@ from volumes.models import Job, Replica
 from volumes.reports import capacity, progress, tree
 
 DO = "/admin/console/do/{}/"
+OUTLOOK = "/admin/console/overview/outlook/"
 PLACES = [
     "/admin/inventory/storageserver/2/change/",
     "/admin/inventory/storageserver/",
@@ -99,6 +100,9 @@ def test_servers_that_do_not_answer_are_not_counted_as_up(well: None, console: C
     part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
     assert before in part
     assert "answers=no" in part
+    outlook = console.get(OUTLOOK, headers=PART).content.decode()
+    assert "of the room is on servers that do not answer now" in outlook
+    assert "it is silent: only what is offline or faulty is deleted" in _told(console, PLACES[0])
 
 
 def test_a_job_whose_step_fails_again_and_again_is_not_called_running(

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory import clock
 from inventory.models import USABLE, EventEntry, Extent, Priority
 from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.reports import silence
 from volumes.reports.activity import Activity
 
 OK, WARN, BAD, BUSY, IDLE = "ok", "warn", "bad", "busy", "idle"
@@ -98,14 +98,9 @@ JOBS = {
 def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     """Show a server; one that has not answered for a while is suspected before it is out."""
     known = PRIORITIES[Priority(priority)]
-    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > silence_limit():
+    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > silence.limit():
         return known
     return Pill(SILENT, WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
-
-
-def silence_limit() -> datetime:
-    """Tell since when a server must have been quiet to be called silent."""
-    return clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
 
 
 def place_pill(

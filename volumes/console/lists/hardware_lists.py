@@ -14,13 +14,13 @@ from volumes.console.frame import address_states
 from volumes.console.frame.cells import link, named, used_bar
 from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
-from volumes.console.frame.pills import EXTENTS, Pill, place_pill, server_pill, silence_limit
+from volumes.console.frame.pills import EXTENTS, Pill, place_pill, server_pill
 from volumes.console.frame.spark import spark
 from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import charts, hardware_pages
 from volumes.models import Attachment
-from volumes.reports import capacity, care, networks, tree
+from volumes.reports import capacity, care, networks, silence, tree
 
 ADMINISTER = Right.ADMINISTER
 
@@ -36,7 +36,7 @@ class BySilence(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "no":
-            return queryset.filter(silent_since__lte=silence_limit(), priority__in=ALIVE)
+            return queryset.filter(silent_since__lte=silence.limit(), priority__in=ALIVE)
         if self.value() == "half":
             kind = "head" if queryset.model is HeadServer else "storage"
             return queryset.filter(pk__in=networks.half_silent().values(kind))

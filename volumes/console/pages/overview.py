@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 
-from inventory.models import USABLE, Disk, HeadServer, Priority, StorageServer
+from inventory.models import Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.formats import clock
 from volumes.console.frame.page import fragment, part_of, viewing
 from volumes.console.frame.permissions import Right, may
@@ -26,12 +26,20 @@ from volumes.console.frame.pills import (
     WAITING,
     WARN,
     Pill,
-    silence_limit,
 )
 from volumes.console.pages import first_run
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import activity, capacity, care, problems, progress, protection, verdict
+from volumes.reports import (
+    activity,
+    capacity,
+    care,
+    problems,
+    progress,
+    protection,
+    silence,
+    verdict,
+)
 from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
 from volumes.reports.problems.volumes import KINDS
@@ -283,8 +291,7 @@ def _silent(rows: QuerySet[Any]) -> Counter[int]:
     """Count by priority the servers that would be up, but do not answer; disks answer nobody."""
     if rows.model is Disk:
         return Counter()
-    quiet = rows.filter(silent_since__lte=silence_limit(), priority__in=USABLE)
-    return Counter(quiet.values_list("priority", flat=True))
+    return Counter(rows.filter(silence.of_usable()).values_list("priority", flat=True))
 
 
 def _by_attachment() -> Population:

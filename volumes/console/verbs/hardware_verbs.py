@@ -9,7 +9,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from inventory import names, registration, servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
-from volumes.console.frame.pills import DRAINED, PRIORITIES
+from volumes.console.frame.pills import DRAINED, server_pill
 from volumes.console.verbs import hardware_hits
 from volumes.console.verbs.verb import Rows, Verb, Wish
 from volumes.models import Attachment, Job, Replica
@@ -99,7 +99,9 @@ def _start_again(_: Cluster, __: Wish) -> None:
 
 def _states(rows: Rows) -> dict[int, str]:
     """Say how each is in the words of the lists: what is evacuated and has no job is drained."""
-    said = {row.pk: PRIORITIES[Priority(row.priority)].text for row in rows}
+    said = {
+        row.pk: server_pill(row.priority, getattr(row, "silent_since", None)).text for row in rows
+    }
     evacuated = [row.pk for row in rows if row.priority == Priority.EVACUATE]
     if not evacuated:
         return said
