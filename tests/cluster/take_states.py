@@ -43,6 +43,7 @@ SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 OVERVIEW, PROBLEMS = "/admin/", "/admin/console/problems/"
 SERVERS, CLUSTER = "/admin/inventory/storageserver/", "/admin/console/cluster/"
 VOLUMES, JOBS = "/admin/volumes/logicalvolume/", "/admin/volumes/job/"
+UNEQUAL = "/admin/volumes/unequalblock/"
 Pages = list[str]
 EXTENT, OFFLINE = 4, 4
 MISSED = 6
@@ -173,7 +174,7 @@ def failed_detach(world: World) -> Pages:
 
 
 def one_replica_left(world: World) -> Pages:
-    volume = _use(world, 2)
+    volume = _use(world, 2, blocks=LONG)
     world.cluster.kill(_node(world, _holders(world)[0]))
     world.wait(lambda: observe.in_sync(world.call, VOLUME) == 1, "one replica is left")
     return [OVERVIEW, PROBLEMS, f"{VOLUMES}{volume}/change/"]
@@ -191,7 +192,8 @@ def differing(world: World) -> Pages:
     rot(path, offset)
     world.call("vastsky.scrubVolume", lvolname=VOLUME)
     world.wait(lambda: unequal(world) != [], "the difference is found")
-    return [OVERVIEW, PROBLEMS, f"{VOLUMES}{volume}/change/"]
+    place = unequal(world)[0]["blockid"]
+    return [OVERVIEW, PROBLEMS, f"{VOLUMES}{volume}/change/", f"{UNEQUAL}{place}/change/"]
 
 
 STATES: list[Callable[[World], Pages]] = [
