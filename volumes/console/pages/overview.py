@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -268,30 +268,34 @@ def _by_priority(
     """Servers or disks by state; those in maintenance are none of the others."""
     url = reverse(f"admin:inventory_{rows.model.__name__.lower()}_changelist")
     others = rows.exclude(pk__in=resting)
-    silent = _silent(others)
-    drained = others.filter(priority=Priority.EVACUATE).exclude(pk__in=draining).count()
-    counts = others.values_list("priority").annotate(Count("pk")).order_by("priority")
-    found = []
-    for priority, count in counts:
-        quiet, gone = silent[priority], drained if priority == Priority.EVACUATE else 0
+    found, silent = [], 0
+    for priority, count, quiet, moving in _counted(others, draining):
         here, answers = f"{url}?priority__exact={priority}", "&answers=yes" if quiet else ""
-        left = count - quiet - gone
+        drained = count - moving if priority == Priority.EVACUATE else 0
+        left = count - quiet - drained
         found += [Tally(PRIORITIES[Priority(priority)], left, here + answers)] if left else []
-        found += [Tally(DRAINED, gone, here)] if gone else []
-    if silent.total():
-        pill = Pill(SILENT, WARN, "they do not answer now")
-        found.append(Tally(pill, silent.total(), f"{url}?answers=no"))
+        found += [Tally(DRAINED, drained, here)] if drained else []
+        silent += quiet
+    if silent:
+        found.append(Tally(Pill(SILENT, WARN, "no answer"), silent, f"{url}?answers=no"))
     jobs = f"{reverse(JOBS)}?state__exact=open&kind__exact=maintenance"
     if resting:
         found.append(Tally(MAINTENANCE, len(resting), jobs))
     return Population(title, url, found)
 
 
-def _silent(rows: QuerySet[Any]) -> Counter[int]:
-    """Count by priority the servers that would be up, but do not answer; disks answer nobody."""
-    if rows.model is Disk:
-        return Counter()
-    return Counter(rows.filter(silence.of_usable()).values_list("priority", flat=True))
+def _counted(rows: QuerySet[Any], draining: Collection[int]) -> QuerySet[Any]:
+    """Count by priority all, those that would be up but are silent, and those that are evacuated.
+
+    Disks answer nobody: none of them is silent.
+    """
+    silent = Q(pk=None) if rows.model is Disk else silence.of_usable()
+    counts = rows.values_list("priority").annotate(
+        Count("pk"),
+        quiet=Count("pk", filter=silent),
+        moving=Count("pk", filter=Q(pk__in=draining)),
+    )
+    return counts.order_by("priority")
 
 
 def _by_attachment() -> Population:
