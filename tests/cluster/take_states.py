@@ -31,7 +31,7 @@ CALM = HASTE | {
     "VASTSKY_OFFLINE_SECONDS": "90",
     "VASTSKY_GRACE_SECONDS": "600",
     "VASTSKY_ATTACH_SECONDS": "20",
-    "VASTSKY_REBUILDS_PER_SERVER": "1",
+    "VASTSKY_REBUILDS_TOTAL": "1",
 }
 """Silence lasts long enough to be looked at."""
 LIMITS = {"shred_mib_per_s": 400, "rebuild_mib_per_s": 1, "scrub_mib_per_s": 1}
@@ -97,7 +97,7 @@ def _drain(world: World) -> tuple[int, int]:
     """Evacuate a server that has a replica of each of three volumes; the job and the server."""
     names = [f"{VOLUME}-{number}" for number in range(3)]
     for name in names:
-        _use(world, 3, name)
+        _use(world, 3, name, 2 * SHORT)
     held = Counter(server for name in names for server in _holders(world, name))
     ((server, _),) = held.most_common(1)
     job = int(world.call("vastsky.evacuate", ssvrid=server))
@@ -113,7 +113,9 @@ def draining(world: World) -> Pages:
 def paused(world: World) -> Pages:
     job, server = _drain(world)
     world.call("vastsky.pauseJob", eventid=job)
-    world.wait(lambda: observe.rebuilding(world.call)[0] == 0, "the move that had begun is over")
+    world.wait(
+        lambda: observe.rebuilding(world.call)[0] == 0, "the move that had begun is over", 120
+    )
     return [OVERVIEW, f"{SERVERS}{server}/change/", f"{JOBS}{job}/change/"]
 
 

@@ -189,6 +189,9 @@ def test_a_volume_that_has_all_its_replicas_is_moved_not_recovered(
     Job.objects.create(id=5000, kind=Job.Kind.REBUILD, due=clock.now(), ordered=True, **about)
 
     assert "</span> moving</span>" in _told(console, f"/admin/volumes/logicalvolume/?q={volume}")
+    part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
+    assert "</span> moving</span>" in part
+    assert "</span> recovering</span>" not in part
 
 
 @pytest.mark.usefixtures("ill")

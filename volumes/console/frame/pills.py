@@ -73,6 +73,11 @@ ACTIVITIES = {
     Activity.SCRUBBING: Pill("scrubbing", BUSY, "its replicas are being compared"),
 }
 MOVING = Pill("moving", BUSY, "it has all its replicas, one of them moves to another disk")
+MOVES = {
+    Activity.RECOVERING: MOVING,
+    Activity.TO_RECOVER: Pill("waiting to move", IDLE, "no replica is being copied yet"),
+}
+"""What the repair of a volume is that has all its replicas."""
 REPLICAS = {
     Replica.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
     Replica.Status.INSYNC: Pill("in sync", OK),

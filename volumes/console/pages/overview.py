@@ -20,6 +20,7 @@ from volumes.console.frame.pills import (
     BAD,
     DRAINED,
     MAINTENANCE,
+    MOVES,
     OK,
     PRIORITIES,
     SILENT,
@@ -183,7 +184,7 @@ def _context() -> dict[str, Any]:
         "usage": usage,
         "in_recovery": any(card.key == "recovery" for card in cards),
         "histogram": _histogram(weak),
-        "populations": [_by_attachment(), storages, disks, heads],
+        "populations": [_by_attachment(whole=not weak), storages, disks, heads],
         "rebuild": rebuild,
         "shred": shred,
         "running": lines(work[:SHOWN]),
@@ -298,8 +299,12 @@ def _counted(rows: QuerySet[Any], draining: Collection[int]) -> QuerySet[Any]:
     return counts.order_by("priority")
 
 
-def _by_attachment() -> Population:
-    """Groups by attachment; a snapshot goes with its origin and is not counted."""
+def _by_attachment(*, whole: bool) -> Population:
+    """Groups by attachment; a snapshot goes with its origin and is not counted.
+
+    Where all volumes are whole, what is copied is moved.
+    """
+    doings = ACTIVITIES | MOVES if whole else ACTIVITIES
     rows = Attachment.objects.values_list("state").annotate(Count("pk")).order_by("state")
     counts = dict(rows)
     all_of_them = LogicalVolume.objects.filter(origin=None).aggregate(
@@ -320,7 +325,7 @@ def _by_attachment() -> Population:
         also.append(Tally(WAITING, waiting, f"{doing}waiting"))
     counted = activity.count_volumes()
     also += [
-        Tally(ACTIVITIES[one], counted[one], f"{doing}{one.name.lower()}")
+        Tally(doings[one], counted[one], f"{doing}{one.name.lower()}")
         for one in activity.Activity
         if counted[one]
     ]
