@@ -286,12 +286,12 @@ def _by_priority(
 
 
 def _counted(rows: QuerySet[Any], draining: Collection[int]) -> QuerySet[Any]:
-    """Count by priority all, those that would be up but are silent, and those that are evacuated.
+    """Count by priority all, those that would be up but are silent, those being evacuated.
 
     Disks answer nobody: none of them is silent.
     """
     silent = Q(pk=None) if rows.model is Disk else silence.of_usable()
-    counts = rows.values_list("priority").annotate(
+    counts: QuerySet[Any, Any] = rows.values_list("priority").annotate(
         Count("pk"),
         quiet=Count("pk", filter=silent),
         moving=Count("pk", filter=Q(pk__in=draining)),

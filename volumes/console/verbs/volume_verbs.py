@@ -90,10 +90,10 @@ class _Attached(NamedTuple):
     state: str
     head: HeadServer
 
-    @property
-    def how(self) -> str:
-        """Say how it is, and where."""
-        return HOW[Attachment.State(self.state)].format(self.head.label)
+
+def _how(attached: _Attached) -> str:
+    """Say how it is, and where."""
+    return HOW[Attachment.State(attached.state)].format(attached.head.label)
 
 
 def _states(rows: Rows) -> dict[int, _Attached]:
@@ -114,7 +114,7 @@ def _refuse_attach(rows: Rows) -> dict[int, str]:
     states = _states(rows)
     said = {v.pk: "a snapshot is attached together with its origin" for v in rows if v.origin_id}
     for pk, attached in states.items():
-        said.setdefault(pk, f"it is {attached.how} already")
+        said.setdefault(pk, f"it is {_how(attached)} already")
     return said
 
 
@@ -126,7 +126,7 @@ def _refuse_detach(rows: Rows) -> dict[int, str]:
         if attached is None:
             said.setdefault(volume.pk, "it is not attached")
         elif attached.state in (Attachment.State.BINDING, Attachment.State.UNBINDING):
-            said[volume.pk] = f"it is {attached.how} now: wait for the job to end"
+            said[volume.pk] = f"it is {_how(attached)} now: wait for the job to end"
     return said
 
 
@@ -135,7 +135,7 @@ def _refuse_snapshot(rows: Rows) -> dict[int, str]:
     said = {v.pk: "it is itself a snapshot" for v in rows if v.origin_id}
     for pk, attached in states.items():
         if attached.state != Attachment.State.BOUND:
-            said.setdefault(pk, f"it is {attached.how}")
+            said.setdefault(pk, f"it is {_how(attached)}")
     return said
 
 
@@ -149,9 +149,9 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
         if attached is None:
             continue
         if not volume.origin_id:
-            said[volume.pk] = f"it is {attached.how}: detach it first"
+            said[volume.pk] = f"it is {_how(attached)}: detach it first"
         elif attached.state != Attachment.State.BOUND:
-            said[volume.pk] = f"its origin is {attached.how}"
+            said[volume.pk] = f"its origin is {_how(attached)}"
     return said
 
 
