@@ -156,10 +156,10 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
     for row in rows:
         if isinstance(row, HeadServer):
             count = Attachment.objects.filter(head=row).count()
-            what = f"{count} volumes are attached there"
+            what = f"{_are(count, 'volume')} attached there"
         else:
             count = Replica.objects.filter(hardware_hits.place_of([row])).count()
-            what = f"{count} replicas of volumes are still on it"
+            what = f"{_are(count, 'replica')} still on it"
         if count:
             said.setdefault(row.pk, what)
     return said
@@ -167,7 +167,11 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
 
 def _refuse_shutdown(rows: Rows) -> dict[int, str]:
     attached = Attachment.objects.count()
-    return {rows[0].pk: f"{attached} volumes are attached"} if attached and rows else {}
+    return {rows[0].pk: f"{_are(attached, 'volume')} attached"} if attached and rows else {}
+
+
+def _are(count: int, thing: str) -> str:
+    return f"{count} {thing} is" if count == 1 else f"{count} {thing}s are"
 
 
 def _refuse_start(rows: Rows) -> dict[int, str]:
