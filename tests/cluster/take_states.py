@@ -7,6 +7,7 @@ told at the end of each state.
 
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from itertools import product
@@ -30,15 +31,19 @@ CALM = HASTE | {
     "VASTSKY_OFFLINE_SECONDS": "90",
     "VASTSKY_GRACE_SECONDS": "600",
     "VASTSKY_ATTACH_SECONDS": "20",
+    "VASTSKY_REBUILDS_TOTAL": "1",
 }
 """Silence lasts long enough to be looked at."""
-LIMITS = {"shred_mib_per_s": 400, "rebuild_mib_per_s": 2, "scrub_mib_per_s": 1}
+LIMITS = {"shred_mib_per_s": 400, "rebuild_mib_per_s": 1, "scrub_mib_per_s": 1}
 """So does what copies and compares."""
 VOLUME = "pictured"
+SHORT, LONG = 24, 96
+"""MiB in a volume: the seconds in which a replica is copied, or compared."""
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")
 OVERVIEW, PROBLEMS = "/admin/", "/admin/console/problems/"
 SERVERS, CLUSTER = "/admin/inventory/storageserver/", "/admin/console/cluster/"
 VOLUMES, JOBS = "/admin/volumes/logicalvolume/", "/admin/volumes/job/"
+UNEQUAL = "/admin/volumes/unequalblock/"
 Pages = list[str]
 EXTENT, OFFLINE = 4, 4
 MISSED = 6
@@ -89,9 +94,12 @@ def maintenance(world: World) -> Pages:
 
 
 def _drain(world: World) -> tuple[int, int]:
-    """Evacuate a server that has something; the job and the server."""
-    _use(world, 3)
-    server = _holders(world)[0]
+    """Evacuate a server that has a replica of each of three volumes; the job and the server."""
+    names = [f"{VOLUME}-{number}" for number in range(3)]
+    for name in names:
+        _use(world, 3, name, 2 * SHORT)
+    held = Counter(server for name in names for server in _holders(world, name))
+    ((server, _),) = held.most_common(1)
     job = int(world.call("vastsky.evacuate", ssvrid=server))
     world.wait(lambda: observe.rebuilding(world.call)[0] > 0, "something moves")
     return job, server
@@ -105,6 +113,9 @@ def draining(world: World) -> Pages:
 def paused(world: World) -> Pages:
     job, server = _drain(world)
     world.call("vastsky.pauseJob", eventid=job)
+    world.wait(
+        lambda: observe.rebuilding(world.call)[0] == 0, "the move that had begun is over", 120
+    )
     return [OVERVIEW, f"{SERVERS}{server}/change/", f"{JOBS}{job}/change/"]
 
 
@@ -126,7 +137,7 @@ def waiting(world: World) -> Pages:
 
 
 def recovering(world: World) -> Pages:
-    volume = _use(world, 3)
+    volume = _use(world, 3, blocks=LONG)
     leaf = observe.replicas(world.call, VOLUME)[0]
     world.call("notifyFailure", target=EXTENT, targetid=leaf["lvolid"], reason="a picture")
     world.wait(lambda: observe.rebuilding(world.call)[0] > 0, "it is being rebuilt")
@@ -134,7 +145,7 @@ def recovering(world: World) -> Pages:
 
 
 def scrubbing(world: World) -> Pages:
-    volume = _use(world, 3)
+    volume = _use(world, 3, blocks=LONG)
     world.call("vastsky.scrubVolume", lvolname=VOLUME)
     return [OVERVIEW, VOLUMES, f"{VOLUMES}{volume}/change/"]
 
@@ -165,7 +176,7 @@ def failed_detach(world: World) -> Pages:
 
 
 def one_replica_left(world: World) -> Pages:
-    volume = _use(world, 2)
+    volume = _use(world, 2, blocks=LONG)
     world.cluster.kill(_node(world, _holders(world)[0]))
     world.wait(lambda: observe.in_sync(world.call, VOLUME) == 1, "one replica is left")
     return [OVERVIEW, PROBLEMS, f"{VOLUMES}{volume}/change/"]
@@ -183,7 +194,8 @@ def differing(world: World) -> Pages:
     rot(path, offset)
     world.call("vastsky.scrubVolume", lvolname=VOLUME)
     world.wait(lambda: unequal(world) != [], "the difference is found")
-    return [OVERVIEW, PROBLEMS, f"{VOLUMES}{volume}/change/"]
+    place = unequal(world)[0]["blockid"]
+    return [OVERVIEW, PROBLEMS, f"{VOLUMES}{volume}/change/", f"{UNEQUAL}{place}/change/"]
 
 
 STATES: list[Callable[[World], Pages]] = [
@@ -192,29 +204,30 @@ STATES: list[Callable[[World], Pages]] = [
     paused,
     returning,
     waiting,
-    recovering,
     scrubbing,
     silent,
     failed_detach,
     one_replica_left,
     differing,
     offline,
+    recovering,
 ]
+"""The last one leaves a disk behind that is trusted less."""
 
 
 # -- what they are made of -------------------------------------------------------------------------
 
 
-def _use(world: World, redundancy: int) -> int:
+def _use(world: World, redundancy: int, name: str = VOLUME, blocks: int = SHORT) -> int:
     """Have a volume in use, with something in it."""
-    volume = world.create(VOLUME, redundancy=redundancy)
-    world.attach(VOLUME)
-    world.fill(VOLUME)
+    volume = world.create(name, redundancy=redundancy)
+    world.attach(name)
+    world.fill(name, blocks)
     return volume
 
 
-def _holders(world: World) -> list[int]:
-    return [leaf["lvolspec"]["ssvrid"] for leaf in observe.replicas(world.call, VOLUME)]
+def _holders(world: World, name: str = VOLUME) -> list[int]:
+    return [leaf["lvolspec"]["ssvrid"] for leaf in observe.replicas(world.call, name)]
 
 
 def _node(world: World, server: int) -> str:
@@ -233,14 +246,32 @@ def back_to_normal(running: World) -> Iterator[None]:
     for node in running.place.nodes():
         with suppress(OSError, KeyError):
             running.cluster.signal(node.name, signal.SIGCONT)
-    running.repair()
+    for fallen in running.cluster.fallen():
+        running.cluster.launch(fallen)
     for job in running.call("vastsky.listJobs"):
         if job["kind"] in {"maintenance", "scrub", "mend"}:
             with suppress(Fault):
                 running.call("vastsky.cancelJob", eventid=job["eventid"])
-    for row in running.call("listStorageServers"):
-        running.call("vastsky.returnToService", ssvrid=row["ssvrid"])
-    running.tidy()
+    running.wait(lambda: _all_serve(running), "all servers take new data", seconds=60)
+    running.wait(lambda: _tidied(running), "what waited is written, all is deleted", seconds=120)
+    running.wait(
+        lambda: running.call("vastsky.listJobs") == [], "nothing is left to be done", seconds=120
+    )
+
+
+def _tidied(world: World) -> bool:
+    with suppress(Fault):
+        world.tidy()
+    return bool(world.call("listLogicalVolumes") == [])
+
+
+def _all_serve(world: World) -> bool:
+    """Return to service what is drained, and tell whether every server is up."""
+    others = [row for row in world.call("listStorageServers") if row["priority"] != observe.HIGH]
+    for row in others:
+        with suppress(Fault):
+            world.call("vastsky.returnToService", ssvrid=row["ssvrid"])
+    return not others
 
 
 @pytest.mark.parametrize("reach", STATES, ids=lambda reach: reach.__name__)

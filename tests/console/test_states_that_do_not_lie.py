@@ -14,6 +14,7 @@ from volumes.models import Job, Replica
 from volumes.reports import capacity, progress, tree
 
 DO = "/admin/console/do/{}/"
+OUTLOOK = "/admin/console/overview/outlook/"
 PLACES = [
     "/admin/inventory/storageserver/2/change/",
     "/admin/inventory/storageserver/",
@@ -81,7 +82,40 @@ def test_what_is_drained_does_not_look_as_if_it_were_drained_for_ever(
 ) -> None:
     StorageServer.objects.filter(pk=2).update(priority=Priority.EVACUATE)
 
-    assert "drained" in _told(console, PLACES[0])
+    page = _told(console, PLACES[0])
+    assert "drained" in page
+    assert "it is drained: only what is up is evacuated" in page
+    assert "none to be allocated now" in page
+    for place in (PLACES[0], "/admin/"):
+        assert "draining" not in _told(console, place), place
+
+
+def test_servers_that_do_not_answer_are_not_counted_as_up(well: None, console: Client) -> None:
+    before = f"?priority__exact={Priority.HIGH}&amp;answers=yes"
+    assert before not in _told(console, "/admin/")
+
+    long_ago = clock.now() - timedelta(hours=1)
+    StorageServer.objects.filter(pk=2).update(silent_since=long_ago)
+
+    part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
+    assert before in part
+    assert "answers=no" in part
+    outlook = console.get(OUTLOOK, headers=PART).content.decode()
+    assert "of the room is on servers that do not answer now" in outlook
+    assert "it is silent: only what is offline or faulty is deleted" in _told(console, PLACES[0])
+
+
+def test_a_job_whose_step_fails_again_and_again_is_not_called_running(
+    well: None, console: Client
+) -> None:
+    console.post(DO.format("evacuate-storage"), {"on": 2})
+    job = Job.objects.filter(kind=Job.Kind.EVACUATE)
+    job.update(started=clock.now(), attempts=3)
+
+    page = _told(console, f"/admin/volumes/job/{job.get().pk}/change/")
+
+    assert "3 tries of this step have failed" in page
+    assert "retrying" in page
 
 
 def test_work_that_stands_still_has_no_speed_and_no_time_left(well: None, console: Client) -> None:
@@ -155,6 +189,9 @@ def test_a_volume_that_has_all_its_replicas_is_moved_not_recovered(
     Job.objects.create(id=5000, kind=Job.Kind.REBUILD, due=clock.now(), ordered=True, **about)
 
     assert "</span> moving</span>" in _told(console, f"/admin/volumes/logicalvolume/?q={volume}")
+    part = console.get("/admin/console/overview/live/", headers=PART).content.decode()
+    assert "</span> moving</span>" in part
+    assert "</span> recovering</span>" not in part
 
 
 @pytest.mark.usefixtures("ill")

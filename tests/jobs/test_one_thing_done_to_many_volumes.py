@@ -57,7 +57,7 @@ def test_all_that_match_are_deleted_by_one_job_and_no_other(
     preview = _choose_all(operator, "delete_volume", "q=old")
     page = " ".join(operator.get(preview).content.decode().split())
     assert "Delete: 60 of 61 will be done" in page
-    assert "1 volume: it is bound" in page
+    assert "1 volume: it is attached" in page
     assert _confirm(operator, preview, phrase="yes") == ""
     there = _confirm(operator, preview, phrase="all 60")
 

@@ -112,6 +112,11 @@ def of_servers() -> dict[int, ServerRoom]:
     return sums
 
 
+def allocatable_on(server_ids: Collection[int]) -> dict[int, int]:
+    """Sum up by disk the GB of some servers that can be allocated now; nothing in recovery mode."""
+    return {} if recovery.why() else tree.available_gb(server__in=server_ids)
+
+
 def of_cluster() -> Usage:
     """Sum up everything; what may be allocated now is apart from what rests.
 

@@ -17,7 +17,7 @@ def under_way() -> Care:
 
 @dataclass(frozen=True, slots=True)
 class Resting:
-    """The servers and disks that are in maintenance by themselves."""
+    """The servers and disks that are in maintenance, or drained now, by themselves."""
 
     servers: list[int]
     disks: list[int]
@@ -25,7 +25,16 @@ class Resting:
 
 def in_maintenance(care: Care) -> Resting:
     """Name what is left alone for a while."""
-    jobs = [job for job in care.values() if job.kind == Job.Kind.MAINTENANCE]
+    return _of_kind(care, Job.Kind.MAINTENANCE)
+
+
+def draining(care: Care) -> Resting:
+    """Name what is being evacuated."""
+    return _of_kind(care, Job.Kind.EVACUATE)
+
+
+def _of_kind(care: Care, kind: Job.Kind) -> Resting:
+    jobs = [job for job in care.values() if job.kind == kind]
     return Resting(
         [job.server_id for job in jobs if job.server_id],
         [job.disk_id for job in jobs if job.disk_id],

@@ -9,7 +9,7 @@ from inventory.models import StorageServer
 from volumes.lifecycle.volumes import CAPACITY_GB
 from volumes.placement import allocation, forecast
 from volumes.placement.policy import Room
-from volumes.reports import loss
+from volumes.reports import loss, silence
 from volumes.reports.loss import Loss
 
 REPLICAS = (2, 3)
@@ -29,10 +29,12 @@ class Fit:
 class Outlook:
     """The room of now, and what the loss of the fullest server would do.
 
-    `in_recovery` says that nothing is created before recovery mode ends, whatever room there is.
+    `in_recovery` says that nothing is created before recovery mode ends, whatever room there is;
+    `silent_gb` is what of the room is on servers that do not answer now.
     """
 
     in_recovery: bool
+    silent_gb: int
     fits: list[Fit]
     fullest: StorageServer | None
     loss: Loss
@@ -44,6 +46,7 @@ def outlook() -> Outlook:
     fullest = StorageServer.objects.filter(pk=_fullest(rooms)).first()
     return Outlook(
         bool(recovery.why()),
+        _silent_gb(rooms),
         fits(rooms, REPLICAS),
         fullest,
         loss.foresee(fullest) if fullest else Loss(),
@@ -62,6 +65,11 @@ def fits(rooms: Sequence[Room], redundancies: Iterable[int], *, tags: str = "") 
         )
         for replicas in redundancies
     ]
+
+
+def _silent_gb(rooms: Iterable[Room]) -> int:
+    silent = set(StorageServer.objects.filter(silence.of_usable()).values_list("pk", flat=True))
+    return sum(sum(room.free_gb) for room in rooms if room.usable and room.server in silent)
 
 
 def _fullest(rooms: Iterable[Room]) -> int:

@@ -182,13 +182,13 @@ def iscsi_targets(group_id: int) -> dict[int, str]:
     return {server: f"{port}/{iscsi.target(group_id, epoch)}" for server, port, epoch in rows}
 
 
-def available_gb() -> dict[int, int]:
+def available_gb(**which: Any) -> dict[int, int]:
     """Sum up by disk what can be allocated now: zeroed, on a usable disk of a usable server.
 
-    What is in maintenance gets nothing new.
+    What is in maintenance gets nothing new. Which: the disks that are meant; all, if not said.
     """
     resting = Job.objects.filter(kind=Job.Kind.MAINTENANCE, state=Job.State.OPEN)
-    usable = Disk.objects.filter(priority__in=USABLE, server__priority__in=USABLE).exclude(
+    usable = Disk.objects.filter(priority__in=USABLE, server__priority__in=USABLE, **which).exclude(
         Exists(resting.filter(Q(disk=OuterRef("pk")) | Q(server=OuterRef("server"))))
     )
     return _free(disk__in=usable)

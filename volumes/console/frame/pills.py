@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from inventory import clock
 from inventory.models import USABLE, EventEntry, Extent, Priority
 from volumes.models import Attachment, Job, LogicalVolume, Replica
+from volumes.reports import silence
 from volumes.reports.activity import Activity
 
 OK, WARN, BAD, BUSY, IDLE = "ok", "warn", "bad", "busy", "idle"
@@ -73,6 +73,11 @@ ACTIVITIES = {
     Activity.SCRUBBING: Pill("scrubbing", BUSY, "its replicas are being compared"),
 }
 MOVING = Pill("moving", BUSY, "it has all its replicas, one of them moves to another disk")
+MOVES = {
+    Activity.RECOVERING: MOVING,
+    Activity.TO_RECOVER: Pill("waiting to move", IDLE, "no replica is being copied yet"),
+}
+"""What the repair of a volume is that has all its replicas."""
 REPLICAS = {
     Replica.Status.ALLOCATED: Pill("new", OK, "ALLOCATED: never written"),
     Replica.Status.INSYNC: Pill("in sync", OK),
@@ -97,9 +102,8 @@ JOBS = {
 
 def server_pill(priority: int, silent_since: datetime | None) -> Pill:
     """Show a server; one that has not answered for a while is suspected before it is out."""
-    limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
     known = PRIORITIES[Priority(priority)]
-    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > limit:
+    if known.tone in {BAD, IDLE} or silent_since is None or silent_since > silence.limit():
         return known
     return Pill(SILENT, WARN, f"no answer since {clock.on_the_wall(silent_since):%H:%M:%S} UTC")
 
@@ -157,7 +161,7 @@ def replicas_pill(good: int, redundancy: int) -> Pill:
     return Pill(f"{text}: last replica" if good else f"{text}: none", BAD)
 
 
-def job_pill(state: str, *, started: bool, paused: bool, overdue: bool) -> Pill:
+def job_pill(state: str, *, started: bool, paused: bool, overdue: bool, attempts: int) -> Pill:
     """Show a job; an open one by whether it gets on."""
     if state != Job.State.OPEN:
         return JOBS[Job.State(state)]
@@ -165,4 +169,7 @@ def job_pill(state: str, *, started: bool, paused: bool, overdue: bool) -> Pill:
         return Pill("overdue", BAD, "nobody has taken its next step in time")
     if paused:
         return Pill("paused", IDLE)
+    if attempts:
+        tried = "try of this step has" if attempts == 1 else "tries of this step have"
+        return Pill("retrying", WARN, f"{attempts} {tried} failed")
     return Pill("running", BUSY) if started else Pill("waiting", IDLE)

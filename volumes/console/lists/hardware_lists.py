@@ -1,17 +1,14 @@
 """Lists of servers, disks and extents."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from inventory import clock
 from inventory.models import ALIVE, Disk, Extent, HeadServer, StorageServer
 from volumes.console.frame import address_states
 from volumes.console.frame.cells import link, named, used_bar
@@ -23,7 +20,7 @@ from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import charts, hardware_pages
 from volumes.models import Attachment
-from volumes.reports import capacity, care, networks, tree
+from volumes.reports import capacity, care, networks, silence, tree
 
 ADMINISTER = Right.ADMINISTER
 
@@ -38,9 +35,8 @@ class BySilence(admin.SimpleListFilter):
         return [("yes", "answers"), ("half", "on one network only"), ("no", "silent")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        limit = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS)
         if self.value() == "no":
-            return queryset.filter(silent_since__lt=limit, priority__in=ALIVE)
+            return queryset.filter(silent_since__lte=silence.limit(), priority__in=ALIVE)
         if self.value() == "half":
             kind = "head" if queryset.model is HeadServer else "storage"
             return queryset.filter(pk__in=networks.half_silent().values(kind))

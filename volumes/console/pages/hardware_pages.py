@@ -49,6 +49,7 @@ class DiskLine:
     disk: Disk
     pill: Pill
     usage: capacity.Usage
+    allocatable: int
     rebuilds: int
 
 
@@ -133,6 +134,7 @@ def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
     """Measure the disks of servers for showing them as lines."""
     rows = list(Disk.objects.filter(server__in=server_ids).order_by("pk"))
     usages = capacity.of_disks([row.pk for row in rows])
+    allocatable = capacity.allocatable_on(server_ids)
     rebuilds, cared = tree.rebuilds_by_disk(), care.under_way()
     return [
         DiskLine(
@@ -144,6 +146,7 @@ def disk_lines(server_ids: Collection[int]) -> list[DiskLine]:
                 rebuilds.get(row.pk, 0),
             ),
             usages.get(row.pk, capacity.Usage()),
+            allocatable.get(row.pk, 0),
             rebuilds.get(row.pk, 0),
         )
         for row in rows

@@ -75,6 +75,7 @@ def pill(job: Job) -> Pill:
         started=job.started is not None,
         paused=job.paused,
         overdue=progress.is_overdue(job, clock.now()),
+        attempts=job.attempts,
     )
 
 

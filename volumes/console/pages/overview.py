@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -18,9 +18,12 @@ from volumes.console.frame.pills import (
     ACTIVITIES,
     ATTACHMENTS,
     BAD,
+    DRAINED,
     MAINTENANCE,
+    MOVES,
     OK,
     PRIORITIES,
+    SILENT,
     WAITING,
     WARN,
     Pill,
@@ -28,7 +31,16 @@ from volumes.console.frame.pills import (
 from volumes.console.pages import first_run
 from volumes.console.pages.job_page import lines
 from volumes.models import Attachment, Job, LogicalVolume
-from volumes.reports import activity, capacity, care, problems, progress, protection, verdict
+from volumes.reports import (
+    activity,
+    capacity,
+    care,
+    problems,
+    progress,
+    protection,
+    silence,
+    verdict,
+)
 from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
 from volumes.reports.problems.volumes import KINDS
@@ -157,12 +169,13 @@ def _context() -> dict[str, Any]:
     work = progress.open_jobs()
     usage = capacity.of_cluster()
     cards = [*found.told, *(card for card, _ in found.known)]
-    resting = care.in_maintenance(care.under_way())
+    cared = care.under_way()
+    resting, draining = care.in_maintenance(cared), care.draining(cared)
     storages = _by_priority(
-        "Storage servers", StorageServer.objects.all(), "inventory_storageserver", resting.servers
+        "Storage servers", StorageServer.objects.all(), resting.servers, draining.servers
     )
-    heads = _by_priority("Head servers", HeadServer.objects.all(), "inventory_headserver")
-    disks = _by_priority("Disks", Disk.objects.all(), "inventory_disk", resting.disks)
+    heads = _by_priority("Head servers", HeadServer.objects.all())
+    disks = _by_priority("Disks", Disk.objects.all(), resting.disks, draining.disks)
     return {
         "is_empty": not storages.total and not heads.total,
         "verdict": _verdict(weak, found.wrong, rebuild),
@@ -171,7 +184,7 @@ def _context() -> dict[str, Any]:
         "usage": usage,
         "in_recovery": any(card.key == "recovery" for card in cards),
         "histogram": _histogram(weak),
-        "populations": [_by_attachment(), storages, disks, heads],
+        "populations": [_by_attachment(whole=not weak), storages, disks, heads],
         "rebuild": rebuild,
         "shred": shred,
         "running": lines(work[:SHOWN]),
@@ -248,24 +261,50 @@ def _of_replicas(replicas: int) -> Pill:
 
 
 def _by_priority(
-    title: str, rows: QuerySet[Any], name: str, resting: Collection[int] = ()
+    title: str,
+    rows: QuerySet[Any],
+    resting: Collection[int] = (),
+    draining: Collection[int] = (),
 ) -> Population:
     """Servers or disks by state; those in maintenance are none of the others."""
+    url = reverse(f"admin:inventory_{rows.model.__name__.lower()}_changelist")
     others = rows.exclude(pk__in=resting)
-    counts = others.values_list("priority").annotate(Count("pk")).order_by("priority")
-    url = reverse(f"admin:{name}_changelist")
-    found = [
-        Tally(PRIORITIES[Priority(priority)], count, f"{url}?priority__exact={priority}")
-        for priority, count in counts
-    ]
+    found, silent = [], 0
+    for priority, count, quiet, moving in _counted(others, draining):
+        here, answers = f"{url}?priority__exact={priority}", "&answers=yes" if quiet else ""
+        drained = count - moving if priority == Priority.EVACUATE else 0
+        left = count - quiet - drained
+        found += [Tally(PRIORITIES[Priority(priority)], left, here + answers)] if left else []
+        found += [Tally(DRAINED, drained, here)] if drained else []
+        silent += quiet
+    if silent:
+        found.append(Tally(Pill(SILENT, WARN, "no answer"), silent, f"{url}?answers=no"))
     jobs = f"{reverse(JOBS)}?state__exact=open&kind__exact=maintenance"
     if resting:
         found.append(Tally(MAINTENANCE, len(resting), jobs))
     return Population(title, url, found)
 
 
-def _by_attachment() -> Population:
-    """Groups by attachment; a snapshot goes with its origin and is not counted."""
+def _counted(rows: QuerySet[Any], draining: Collection[int]) -> QuerySet[Any]:
+    """Count by priority all, those that would be up but are silent, those being evacuated.
+
+    Disks answer nobody: none of them is silent.
+    """
+    silent = Q(pk=None) if rows.model is Disk else silence.of_usable()
+    counts: QuerySet[Any, Any] = rows.values_list("priority").annotate(
+        Count("pk"),
+        quiet=Count("pk", filter=silent),
+        moving=Count("pk", filter=Q(pk__in=draining)),
+    )
+    return counts.order_by("priority")
+
+
+def _by_attachment(*, whole: bool) -> Population:
+    """Groups by attachment; a snapshot goes with its origin and is not counted.
+
+    Where all volumes are whole, what is copied is moved.
+    """
+    doings = ACTIVITIES | MOVES if whole else ACTIVITIES
     rows = Attachment.objects.values_list("state").annotate(Count("pk")).order_by("state")
     counts = dict(rows)
     all_of_them = LogicalVolume.objects.filter(origin=None).aggregate(
@@ -286,7 +325,7 @@ def _by_attachment() -> Population:
         also.append(Tally(WAITING, waiting, f"{doing}waiting"))
     counted = activity.count_volumes()
     also += [
-        Tally(ACTIVITIES[one], counted[one], f"{doing}{one.name.lower()}")
+        Tally(doings[one], counted[one], f"{doing}{one.name.lower()}")
         for one in activity.Activity
         if counted[one]
     ]

@@ -9,7 +9,7 @@ from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextInputWi
 from inventory import names, registration, servers
 from inventory.models import ALIVE, USABLE, Cluster, Disk, HeadServer, Priority, StorageServer
 from volumes.console.frame.permissions import Right
-from volumes.console.frame.pills import PRIORITIES
+from volumes.console.frame.pills import DRAINED, server_pill
 from volumes.console.verbs import hardware_hits
 from volumes.console.verbs.verb import Rows, Verb, Wish
 from volumes.models import Attachment, Job, Replica
@@ -97,14 +97,29 @@ def _start_again(_: Cluster, __: Wish) -> None:
 # -- what would be refused ------------------------------------------------------------------------
 
 
-def _state(row: HeadServer | StorageServer | Disk) -> str:
-    """Say how it is in the words of the lists."""
-    return PRIORITIES[Priority(row.priority)].text
+def _states(rows: Rows) -> dict[int, str]:
+    """Say how each is in the words of the lists: what is evacuated and has no job is drained."""
+    said = {
+        row.pk: server_pill(row.priority, getattr(row, "silent_since", None)).text for row in rows
+    }
+    evacuated = [row.pk for row in rows if row.priority == Priority.EVACUATE]
+    if not evacuated:
+        return said
+    draining = Job.objects.filter(
+        **{f"{_column(rows)}__in": evacuated}, kind=Job.Kind.EVACUATE, state=Job.State.OPEN
+    ).values_list(_column(rows), flat=True)
+    return said | dict.fromkeys(set(evacuated) - set(draining), DRAINED.text)
+
+
+def _column(rows: Rows) -> str:
+    """Name the column of a job that holds such a place."""
+    return "disk" if isinstance(rows[0], Disk) else "server"
 
 
 def _refuse_fail(rows: Rows) -> dict[int, str]:
     up = (*ALIVE, Priority.HALT)
-    return {row.pk: DOWN.format(_state(row)) for row in rows if row.priority not in up}
+    down = [row for row in rows if row.priority not in up]
+    return {pk: DOWN.format(state) for pk, state in _states(down).items()}
 
 
 def _refuse_forget_node(rows: Rows) -> dict[int, str]:
@@ -114,19 +129,21 @@ def _refuse_forget_node(rows: Rows) -> dict[int, str]:
 
 def _refuse_evacuate(rows: Rows) -> dict[int, str]:
     no = "it is {}: only what is up is evacuated"
-    return {row.pk: no.format(_state(row)) for row in rows if row.priority not in USABLE}
+    others = [row for row in rows if row.priority not in USABLE]
+    return {pk: no.format(state) for pk, state in _states(others).items()}
 
 
 def _refuse_return(rows: Rows) -> dict[int, str]:
     no = "it is {}: only what is drained is returned to service"
-    return {row.pk: no.format(_state(row)) for row in rows if row.priority != Priority.EVACUATE}
+    others = [row for row in rows if row.priority != Priority.EVACUATE]
+    return {pk: no.format(state) for pk, state in _states(others).items()}
 
 
 def _refuse_maintain(rows: Rows) -> dict[int, str]:
     said = {row.pk: "it is faulty: replace it" for row in rows if row.priority == Priority.FAULTY}
     if not rows:
         return said
-    where = "disk" if isinstance(rows[0], Disk) else "server"
+    where = _column(rows)
     care = Job.objects.filter(kind__in=drain.CARE, state=Job.State.OPEN)
     busy = care.filter(**{f"{where}__in": [row.pk for row in rows]}).values_list(where, "kind")
     return said | {pk: CARED[Job.Kind(kind)] for pk, kind in busy}
@@ -134,14 +151,15 @@ def _refuse_maintain(rows: Rows) -> dict[int, str]:
 
 def _refuse_delete(rows: Rows) -> dict[int, str]:
     no = "it is {}: only what is offline or faulty is deleted"
-    said = {row.pk: no.format(_state(row)) for row in rows if row.priority not in servers.DELETABLE}
+    kept = [row for row in rows if row.priority not in servers.DELETABLE]
+    said = {pk: no.format(state) for pk, state in _states(kept).items()}
     for row in rows:
         if isinstance(row, HeadServer):
             count = Attachment.objects.filter(head=row).count()
-            what = f"{count} volumes are attached there"
+            what = f"{_are(count, 'volume')} attached there"
         else:
             count = Replica.objects.filter(hardware_hits.place_of([row])).count()
-            what = f"{count} replicas of volumes are still on it"
+            what = f"{_are(count, 'replica')} still on it"
         if count:
             said.setdefault(row.pk, what)
     return said
@@ -149,7 +167,11 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
 
 def _refuse_shutdown(rows: Rows) -> dict[int, str]:
     attached = Attachment.objects.count()
-    return {rows[0].pk: f"{attached} volumes are attached"} if attached and rows else {}
+    return {rows[0].pk: f"{_are(attached, 'volume')} attached"} if attached and rows else {}
+
+
+def _are(count: int, thing: str) -> str:
+    return f"{count} {thing} is" if count == 1 else f"{count} {thing}s are"
 
 
 def _refuse_start(rows: Rows) -> dict[int, str]:

@@ -16,6 +16,13 @@ from volumes.lifecycle import snapshots, volumes
 from volumes.models import Attachment, Job, LogicalVolume
 
 MANY = 1000
+HOW = {
+    Attachment.State.BINDING: "being attached to {}",
+    Attachment.State.BOUND: "attached to {}",
+    Attachment.State.UNBINDING: "being detached from {}",
+    Attachment.State.ERROR: "in error on {}",
+}
+"""How a volume is, in a sentence."""
 
 
 class AttachForm(forms.Form):
@@ -84,6 +91,11 @@ class _Attached(NamedTuple):
     head: HeadServer
 
 
+def _how(attached: _Attached) -> str:
+    """Say how it is, and where."""
+    return HOW[Attachment.State(attached.state)].format(attached.head.label)
+
+
 def _states(rows: Rows) -> dict[int, _Attached]:
     """Read the attachments of the groups to which volumes belong."""
     groups = {volume.origin_id or volume.pk for volume in rows}
@@ -102,7 +114,7 @@ def _refuse_attach(rows: Rows) -> dict[int, str]:
     states = _states(rows)
     said = {v.pk: "a snapshot is attached together with its origin" for v in rows if v.origin_id}
     for pk, attached in states.items():
-        said.setdefault(pk, f"it is {attached.state} on {attached.head.label} already")
+        said.setdefault(pk, f"it is {_how(attached)} already")
     return said
 
 
@@ -114,7 +126,7 @@ def _refuse_detach(rows: Rows) -> dict[int, str]:
         if attached is None:
             said.setdefault(volume.pk, "it is not attached")
         elif attached.state in (Attachment.State.BINDING, Attachment.State.UNBINDING):
-            said[volume.pk] = f"it is {attached.state} now: wait for the job to end"
+            said[volume.pk] = f"it is {_how(attached)} now: wait for the job to end"
     return said
 
 
@@ -123,7 +135,7 @@ def _refuse_snapshot(rows: Rows) -> dict[int, str]:
     said = {v.pk: "it is itself a snapshot" for v in rows if v.origin_id}
     for pk, attached in states.items():
         if attached.state != Attachment.State.BOUND:
-            said.setdefault(pk, f"it is {attached.state}")
+            said.setdefault(pk, f"it is {_how(attached)}")
     return said
 
 
@@ -137,9 +149,9 @@ def _refuse_delete(rows: Rows) -> dict[int, str]:
         if attached is None:
             continue
         if not volume.origin_id:
-            said[volume.pk] = f"it is {attached.state} on {attached.head.label}: detach it first"
+            said[volume.pk] = f"it is {_how(attached)}: detach it first"
         elif attached.state != Attachment.State.BOUND:
-            said[volume.pk] = f"its origin is {attached.state}"
+            said[volume.pk] = f"its origin is {_how(attached)}"
     return said
 
 
