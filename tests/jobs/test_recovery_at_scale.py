@@ -24,6 +24,8 @@ from volumes.models import Attachment, Job, LogicalVolume, Replica
 MANY = 200
 RUNNING = 40
 """Of these, so many are in use."""
+OFTEN = 20
+"""Volumes made from one taking of statistics to the next: without, each read goes through all."""
 STRIDE = 307
 """Changes between the steps at which a recovery is killed: it has about 1,600."""
 
@@ -46,6 +48,8 @@ class Busy:
             volume = used(four, head, f"v{number:03}", gb=1 + number % 3, redundancy=2)
             if number >= RUNNING:
                 four.detach(volume)
+            if number % OFTEN == 0:
+                _take_statistics()
         for number in range(0, RUNNING, 8):
             four.call(
                 "createSnapshot", origin_lvolname=f"v{number:03}", snapshot_lvolname=f"s{number:03}"
