@@ -46,8 +46,7 @@ def start_evacuation(place: Place) -> Job:
 
 def standing(place: Place, kind: Job.Kind) -> Job | None:
     """Find the evacuation or maintenance of a place that nobody has ended; what is empty stays."""
-    here = Q(disk=place) if isinstance(place, Disk) else Q(server=place)
-    latest = Job.objects.filter(here, kind=kind).order_by("-pk").first()
+    latest = Job.objects.filter(_of(place), kind=kind).order_by("-pk").first()
     if latest is None or latest.state == Job.State.OPEN:
         return latest
     emptied = kind == Job.Kind.EVACUATE and place.priority == Priority.EVACUATE
@@ -108,8 +107,7 @@ def return_to_service(place: Place) -> None:
         if place.priority in USABLE:
             return
         raise Invalid(f"{place} is {place.get_priority_display()}, it was not drained")
-    here = Q(disk=place) if isinstance(place, Disk) else Q(server=place)
-    ended = queue.cancel(here & Q(kind=Job.Kind.EVACUATE), f"{place} was returned to service")
+    ended = queue.cancel(_of(place) & Q(kind=Job.Kind.EVACUATE), f"{place} was returned to service")
     detail = "its evacuation was under way" if ended else "it was drained"
     audit.record(audit.Action.RETURN_TO_SERVICE, place, detail)
 
@@ -180,6 +178,11 @@ def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
     if isinstance(place, Disk):
         return queue.submit(kind, subject=labels.of_disk(place), disk=place, **about)
     return queue.submit(kind, subject=place.label, server=place, **about)
+
+
+def _of(place: Place) -> Q:
+    """Choose the jobs of a place."""
+    return Q(disk=place) if isinstance(place, Disk) else Q(server=place)
 
 
 def _replicas_on(place: Place) -> QuerySet[Replica]:

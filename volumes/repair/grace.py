@@ -12,7 +12,7 @@ from agents.protocol import Reason
 from inventory import clock
 from inventory.models import ALIVE, Priority, StorageServer
 from volumes.models import Job, Replica
-from volumes.replicas.rows import ReplicaRow
+from volumes.replicas.rows import OUT_OF_SYNC, ReplicaRow
 
 OUT = (Priority.OFFLINE, Priority.FAULTY)
 APART = timedelta(seconds=1.5)
@@ -114,7 +114,7 @@ def _cut_off_since() -> dict[int, datetime]:
 
     By the index of what needs repair: server by server, all replicas of each would be read.
     """
-    ill = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
     lost = ill.filter(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)
     found: dict[int, datetime] = {}
     for server, since in lost.order_by().values_list("server", "since"):

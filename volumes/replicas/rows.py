@@ -15,6 +15,9 @@ from volumes.models import LogicalVolume, Replica
 GOOD = (Replica.Status.ALLOCATED, Replica.Status.INSYNC, Replica.Status.NEEDSHRED)
 """Statuses of replicas that hold all that was ever acknowledged."""
 
+OUT_OF_SYNC = (Replica.Status.SPARE, Replica.Status.FAULTY)
+"""Statuses of replicas that may lack something: what repair has yet to bring back."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaRow:

@@ -19,7 +19,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from volumes.models import Job, LogicalVolume, Mirror, Replica
-from volumes.replicas.rows import GOOD
+from volumes.replicas.rows import GOOD, OUT_OF_SYNC
 from volumes.reports.shared import Shared
 
 MirrorRow = tuple[int, int, int, int]
@@ -66,7 +66,7 @@ def histogram(weak: dict[int, Weak]) -> dict[int, int]:
 
 def _ill(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors with a replica that is not good, by its index, and too few that are."""
-    degraded = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    degraded = Replica.objects.filter(status__in=OUT_OF_SYNC)
     promised = Replica.objects.filter(mirror__volume__broken=False)
     replicas = promised.filter(mirror__in=degraded.values("mirror"))
     if among is not None:
@@ -135,5 +135,5 @@ def _perhaps_alone(place: Q) -> QuerySet[Replica, dict[str, int]]:
     """Select the mirrors with no replica elsewhere, by an index alone, or with one that is ill."""
     whole = Replica.objects.order_by().values("mirror")
     inside = whole.annotate(others=Count("pk", filter=~place)).filter(others=0).values("mirror")
-    ill = Replica.objects.filter(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
+    ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
     return inside.union(ill.order_by().values("mirror"))

@@ -11,6 +11,7 @@ from agents.engines.kernel import names as iscsi
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
+from volumes.replicas.rows import OUT_OF_SYNC
 
 Listed = TypeVar("Listed", bound=Model)
 
@@ -69,7 +70,6 @@ class Page(NamedTuple):
 
 
 ALL = Page()
-FAULTY = Q(status__in=[Replica.Status.SPARE, Replica.Status.FAULTY])
 
 
 def _of_page(rows: QuerySet[Listed], page: Page) -> QuerySet[Listed]:
@@ -132,13 +132,15 @@ def attachments(which: Q) -> dict[int, tuple[str, int]]:
 
 def faulty_volumes(which: Q) -> set[int]:
     """Name the volumes that have a replica which is neither in sync nor as new."""
-    rows = Replica.objects.filter(FAULTY, which).values_list("mirror__volume_id", flat=True)
+    rows = Replica.objects.filter(which, status__in=OUT_OF_SYNC).values_list(
+        "mirror__volume_id", flat=True
+    )
     return set(rows.distinct())
 
 
 def is_faulty(volume_id: int) -> bool:
     """Tell whether one volume has such a replica."""
-    return Replica.objects.filter(FAULTY, mirror__volume=volume_id).exists()
+    return Replica.objects.filter(status__in=OUT_OF_SYNC, mirror__volume=volume_id).exists()
 
 
 def heads(which: Q, page: Page = ALL) -> list[ServerRow]:

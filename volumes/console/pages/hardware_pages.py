@@ -35,6 +35,7 @@ from volumes.console.pages.disk_map import Cell
 from volumes.console.pages.job_page import JobSummary, lines
 from volumes.console.verbs import run
 from volumes.models import Attachment, Job, Replica
+from volumes.replicas.rows import OUT_OF_SYNC
 from volumes.reports import capacity, care, tree
 
 SHOWN = 50
@@ -263,7 +264,7 @@ def _cell(
     volume: str | None,
 ) -> Cell:
     kind = capacity.FIELDS[Extent.Status(status)]
-    if replica_status in (Replica.Status.SPARE, Replica.Status.FAULTY):
+    if replica_status in OUT_OF_SYNC:
         kind = "degraded"
     replica = REPLICAS[Replica.Status(replica_status)] if replica_status else None
     shown = EXTENTS[Extent.Status(status)]

@@ -12,6 +12,7 @@ from inventory import clock
 from inventory.models import ALIVE, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.replicas.broken import ON_THE_WAY
+from volumes.replicas.rows import OUT_OF_SYNC
 from volumes.reports import protection
 from volumes.reports.problems.out import Out
 from volumes.reports.problems.problem import SEEN, Kind, Problem, Risk, key_of
@@ -52,7 +53,7 @@ class Degraded:
 
 def read_degraded(out: Out) -> Degraded:
     """Read all replicas that are not good; in one query."""
-    ill = Replica.objects.filter(status__in=[Replica.Status.FAULTY, Replica.Status.SPARE])
+    ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
     volumes: dict[int, dict[str, datetime]] = defaultdict(dict)
     mirrors: dict[int, str] = {}
     keys: dict[tuple[int, int], str] = {}
