@@ -6,11 +6,13 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 
+from agents.protocol import Reason
 from inventory import clock
 from inventory.models import AuditEntry, Disk, Extent, HeadServer, Priority, StorageServer
 from tests.console.conftest import PART
 from volumes.jobs import wakeup
 from volumes.models import Attachment, LogicalVolume, Replica
+from volumes.repair import failures
 
 DO = "/admin/console/do/{}/"
 LONG_AGO = timedelta(seconds=60)
@@ -152,3 +154,20 @@ def test_a_volume_that_waits_leads_to_the_servers_it_waits_for(well: None, conso
 
     assert f"Look at ssvr-{server:08x}" in page
     assert "Look at hsvr-" in page
+
+
+def test_a_server_that_is_out_already_is_declared_failed_where_its_return_is_waited_for(
+    well: None, console: Client
+) -> None:
+    page = "/admin/inventory/storageserver/1/change/"
+    failures.fail_storage(1, Reason.SILENT)
+    waited = Replica.objects.filter(server=1, status=Replica.Status.FAULTY)
+    count = waited.count()
+
+    assert "fail-storage" in _offered(console, page)
+    asked = console.get(DO.format("fail-storage"), {"on": 1}).content.decode()
+    console.post(DO.format("fail-storage"), {"on": 1, "phrase": "ssvr-00000001"})
+
+    assert f"{count} replicas it left behind are replaced at once" in asked
+    assert set(waited.values_list("reason", flat=True)) == {"failed"}
+    assert "fail-storage" not in _offered(console, page)

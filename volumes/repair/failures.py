@@ -276,6 +276,11 @@ def shut_down() -> None:
         audit.record(Action.SHUT_DOWN, "cluster")
 
 
+def waited_for(replicas: QuerySet[Replica]) -> QuerySet[Replica]:
+    """Choose those left behind that are not replaced yet, for their server may come back."""
+    return replicas.filter(status=Replica.Status.FAULTY, reason__in=AWAY)
+
+
 def _told(reason: Reason) -> str:
     """Say nothing of what was merely declared failed: the entry's verb says that."""
     return "" if reason == Reason.FAILED else str(reason)
@@ -320,7 +325,7 @@ def _give_up(replicas: QuerySet[Replica]) -> bool:
 
     Mirrors keep what they have: these are none of their good replicas.
     """
-    behind = replicas.filter(status=Replica.Status.FAULTY, reason__in=AWAY)
+    behind = waited_for(replicas)
     mirrors = set(behind.values_list("mirror", flat=True))
     behind.update(reason=Reason.FAILED)
     requests.request(mirrors)

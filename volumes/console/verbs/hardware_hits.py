@@ -1,6 +1,6 @@
 """What is touched by what may be done to servers and disks: said before it is done."""
 
-from django.db.models import Q
+from django.db.models import Count, Q
 
 from inventory import servers
 from inventory.models import ALIVE, USABLE, Disk, HeadServer, Priority, StorageServer
@@ -8,7 +8,7 @@ from volumes.console.frame.formats import size
 from volumes.console.frame.pills import PRIORITIES
 from volumes.console.verbs.verb import Rows
 from volumes.models import Attachment, Job, Replica
-from volumes.repair import drain, retraction
+from volumes.repair import drain, failures, retraction
 from volumes.replicas.rows import GOOD
 from volumes.reports import capacity, protection
 
@@ -74,9 +74,20 @@ def of_deletion(rows: Rows) -> list[str]:
     return _disks_hit(rows, "are forgotten")
 
 
+def waited_for(rows: Rows) -> dict[int, int]:
+    """Count by storage server the replicas that are not replaced yet, for it may come back."""
+    if not rows or not isinstance(rows[0], StorageServer):
+        return {}
+    waited = failures.waited_for(Replica.objects.filter(place_of(rows)))
+    return dict(waited.order_by().values_list("server").annotate(Count("pk")))
+
+
 def of_failure(rows: Rows) -> list[str]:
     """Tell the replicas, disks and unshredded data that go with a failed place."""
     said = [*_replicas_hit(rows), *_disks_hit(rows, "are out")]
+    if waited := sum(waited_for(rows).values()):
+        replicas = "replica it left behind is" if waited == 1 else "replicas it left behind are"
+        said.insert(1, f"{waited} {replicas} replaced at once, without waiting for its return.")
     for row in rows[:PLANNED]:
         plan = drain.plan_evacuation(row)
         if plan.stuck:

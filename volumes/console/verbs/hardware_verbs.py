@@ -118,7 +118,8 @@ def _column(rows: Rows) -> str:
 
 def _refuse_fail(rows: Rows) -> dict[int, str]:
     up = (*ALIVE, Priority.HALT)
-    down = [row for row in rows if row.priority not in up]
+    waited = hardware_hits.waited_for(rows)
+    down = [row for row in rows if row.priority not in up and row.pk not in waited]
     return {pk: DOWN.format(state) for pk, state in _states(down).items()}
 
 
