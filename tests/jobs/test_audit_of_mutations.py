@@ -22,7 +22,7 @@ from volumes.models import Attachment, Batch, Job, LogicalVolume, Replica, Unequ
 from volumes.repair import drain, failures, rebuild, retraction, shred
 from volumes.replicas import broken
 from volumes.scrub import mending, passes
-from volumes.worker import operations, runner
+from volumes.worker import operations
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -370,32 +370,6 @@ def test_the_same_boot_that_registers_again_is_no_news(db: None) -> None:
     registration.register_head(addresses=["10.1.1.1"], boot_id="b", rack="r2")
 
     assert AuditEntry.objects.count() == 2
-
-
-def test_a_job_knows_who_asked_for_it_or_reported_what_it_repairs(four: Cluster) -> None:
-    volume = attached(four)
-    with audit.acting_as("node-1", Way.NODE):
-        failures.fail_replica(four.replicas(volume)[0].pk, Reason.IO)
-    with audit.acting_as("alice", Way.CONSOLE):
-        detach.request_detach(volume)
-
-    assert four.job(Job.Kind.ATTACH).actor == "trusted address"
-    assert four.job(Job.Kind.DETACH).actor == "alice"
-    assert four.job(Job.Kind.REBUILD).actor == "node-1"
-
-
-def test_a_step_taken_in_the_callers_thread_acts_for_the_system(four: Cluster) -> None:
-    job = attaching(four)
-    seen = []
-
-    def step(_: Job) -> None:
-        seen.append(audit.actor())
-
-    with pytest.MonkeyPatch.context() as patch, audit.acting_as("alice", Way.CONSOLE):
-        patch.setitem(runner.STEPS, Job.Kind.ATTACH, step)
-        runner.run_job(job.pk)
-
-    assert seen == [audit.SYSTEM]
 
 
 def test_outside_a_transaction_nothing_is_written_down(db: None) -> None:
