@@ -76,21 +76,21 @@ class ByReplicas(admin.SimpleListFilter):
         wanted = self.value()
         if not wanted:
             return queryset
-        weak = protection.weak_volumes()
         if wanted == "broken":
             return queryset.filter(broken=True)
+        weak = protection.weak_volumes()
         queryset = queryset.filter(broken=False)
         if wanted == "all":
-            return queryset.exclude(pk__in=weak.keys())
+            return queryset.exclude(pk__among=weak)
         if wanted in {"fewer", "reduced"}:
             least = 0 if wanted == "fewer" else 2
             some = [pk for pk, volume in weak.items() if volume.fewest >= least]
-            return queryset.filter(pk__in=some)
+            return queryset.filter(pk__among=some)
         if (replicas := number(wanted)) < 0:
             return queryset
         fewest = [volume_id for volume_id, volume in weak.items() if volume.fewest == replicas]
-        whole = queryset.filter(redundancy=replicas).exclude(pk__in=weak.keys())
-        return queryset.filter(pk__in=fewest) | whole
+        whole = queryset.filter(redundancy=replicas).exclude(pk__among=weak)
+        return queryset.filter(pk__among=fewest) | whole
 
 
 class ByActivity(admin.SimpleListFilter):
