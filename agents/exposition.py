@@ -15,7 +15,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 TOTAL = "_total"
 
 
-class Kind(StrEnum):
+class MetricKind(StrEnum):
     """How the values of a family behave."""
 
     GAUGE = "gauge"
@@ -36,48 +36,50 @@ Value = float | Distribution
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class MetricFamily:
     """A metric: its base unit ends its name, and its labels tell its samples apart."""
 
     name: str
-    kind: Kind
+    kind: MetricKind
     meaning: str
     labels: tuple[str, ...] = ()
 
-    def of(self, value: Value, *labels: object) -> "Sample":
+    def of(self, value: Value, *labels: object) -> "MetricSample":
         """Make a sample of it."""
         if len(labels) != len(self.labels):
             raise ValueError(f"{self.name} has the labels {self.labels}, not {labels}")
-        return Sample(self, tuple(map(str, labels)), value)
+        return MetricSample(self, tuple(map(str, labels)), value)
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class MetricSample:
     """One value of a family, now."""
 
-    family: Family
+    family: MetricFamily
     labels: tuple[str, ...]
     value: Value
 
 
-def gauge(name: str, meaning: str, *labels: str) -> Family:
+def gauge(name: str, meaning: str, *labels: str) -> MetricFamily:
     """Describe what goes up and down."""
-    return Family(name, Kind.GAUGE, meaning, labels)
+    return MetricFamily(name, MetricKind.GAUGE, meaning, labels)
 
 
-def counter(name: str, meaning: str, *labels: str) -> Family:
+def counter(name: str, meaning: str, *labels: str) -> MetricFamily:
     """Describe what only goes up while a process lives."""
-    return Family(name, Kind.COUNTER, meaning, labels)
+    return MetricFamily(name, MetricKind.COUNTER, meaning, labels)
 
 
-def histogram(name: str, meaning: str, *labels: str) -> Family:
+def histogram(name: str, meaning: str, *labels: str) -> MetricFamily:
     """Describe how values are spread."""
-    return Family(name, Kind.HISTOGRAM, meaning, labels)
+    return MetricFamily(name, MetricKind.HISTOGRAM, meaning, labels)
 
 
-def families_of(*modules: ModuleType) -> list[Family]:
+def families_of(*modules: ModuleType) -> list[MetricFamily]:
     """List the families that are described in modules."""
-    return [one for module in modules for one in vars(module).values() if isinstance(one, Family)]
+    return [
+        one for module in modules for one in vars(module).values() if isinstance(one, MetricFamily)
+    ]
 
 
 def is_openmetrics(accept: str) -> bool:
@@ -85,9 +87,9 @@ def is_openmetrics(accept: str) -> bool:
     return "application/openmetrics-text" in accept
 
 
-def write(samples: Iterable[Sample], *, openmetrics: bool = False) -> bytes:
+def write(samples: Iterable[MetricSample], *, openmetrics: bool = False) -> bytes:
     """Write samples, those of a family together and in the order in which they came."""
-    gathered: dict[str, list[Sample]] = {}
+    gathered: dict[str, list[MetricSample]] = {}
     for sample in samples:
         gathered.setdefault(sample.family.name, []).append(sample)
     lines: list[str] = []
@@ -100,13 +102,13 @@ def write(samples: Iterable[Sample], *, openmetrics: bool = False) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _head(family: Family, *, openmetrics: bool) -> list[str]:
+def _head(family: MetricFamily, *, openmetrics: bool) -> list[str]:
     name = family.name.removesuffix(TOTAL) if openmetrics else family.name
     meaning = _escaped(family.meaning) if openmetrics else _on_one_line(family.meaning)
     return [f"# HELP {name} {meaning}", f"# TYPE {name} {family.kind}"]
 
 
-def _lines(sample: Sample) -> Iterator[str]:
+def _lines(sample: MetricSample) -> Iterator[str]:
     name, value = sample.family.name, sample.value
     pairs = list(zip(sample.family.labels, sample.labels, strict=True))
     if not isinstance(value, Distribution):

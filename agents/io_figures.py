@@ -48,7 +48,7 @@ class Way(StrEnum):
         return cls.NONE if value else None
 
 
-class Shown(NamedTuple):
+class VolumeOnHead(NamedTuple):
     """A volume as its head shows it: who has it open, and of a snapshot what it keeps."""
 
     number: int
@@ -57,12 +57,12 @@ class Shown(NamedTuple):
     way: Way
 
 
-def write_shown(shown: Shown) -> str:
+def write_shown(shown: VolumeOnHead) -> str:
     """Write it as a line."""
     return " ".join(map(str, shown))
 
 
-def read_shown(line: str) -> Shown:
+def read_shown(line: str) -> VolumeOnHead:
     """Read a line; ValueError where it is none."""
     number, clients, held, way, *_ = [*line.split(), "", "", "", ""]
-    return Shown(int(number), int(clients), int(held), Way(way))
+    return VolumeOnHead(int(number), int(clients), int(held), Way(way))

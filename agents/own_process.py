@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents.exposition import Sample, counter, gauge
+from agents.exposition import MetricSample, counter, gauge
 
 CPU = counter("process_cpu_seconds_total", "CPU time of the process that answers, in seconds.")
 MEMORY = gauge("process_resident_memory_bytes", "Memory of the process that answers, in bytes.")
@@ -22,7 +22,7 @@ RESIDENT, BEGAN = 1, 19
 """Places in statm, and in stat behind the command's name."""
 
 
-def tell() -> Iterator[Sample]:
+def tell() -> Iterator[MetricSample]:
     """Read them; of a process whose /proc is hidden there is only the CPU time."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     yield CPU.of(used.ru_utime + used.ru_stime)

@@ -25,7 +25,7 @@ from deploy.local import observe
 from deploy.local.cluster import LocalCluster
 from deploy.local.nbd import NbdClient
 from deploy.local.place import choose
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 
 PORT = 24910
 RATES = (16, 64, 0)
@@ -40,7 +40,7 @@ LOADS = {
 class Scrubbing:
     """Begins a pass whenever the last one is over, until it is told to stop."""
 
-    def __init__(self, call: Calls) -> None:
+    def __init__(self, call: RpcCalls) -> None:
         self._call = call
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -61,7 +61,7 @@ class Scrubbing:
                 self._call("vastsky.scrubVolume", lvolname=NAME)
 
 
-def seconds_of_a_pass(call: Calls) -> float:
+def seconds_of_a_pass(call: RpcCalls) -> float:
     """Scrub once, with nobody beside it."""
     began = time.monotonic()
     job = call("vastsky.scrubVolume", lvolname=NAME)
@@ -83,7 +83,7 @@ def measure(rate: int, seconds: int, rounds: int) -> list[str]:
 
 
 def _measure(cluster: LocalCluster, rate: int, seconds: int, rounds: int) -> list[str]:
-    call = Calls(cluster.place.rpc_url)
+    call = RpcCalls(cluster.place.rpc_url)
     wanted = (1, 4, 8)
     observe.wait(lambda: observe.present(call) >= wanted, "all servers and disks")
     observe.wait(lambda: len(set(observe.space(call))) == 1, "all space zeroed")
@@ -101,7 +101,7 @@ def _measure(cluster: LocalCluster, rate: int, seconds: int, rounds: int) -> lis
 
 
 def _beside(
-    call: Calls, device: Path, load: tuple[str, str, int, str, str], seconds: int, rounds: int
+    call: RpcCalls, device: Path, load: tuple[str, str, int, str, str], seconds: int, rounds: int
 ) -> list[str]:
     alone, beside = [], []
     for _ in range(rounds):

@@ -33,7 +33,7 @@ INSERT = (
 SHRINK = "UPDATE inventory_extent SET offset_gb = %s, size_gb = %s WHERE id = %s"
 
 
-class Piece(NamedTuple):
+class CutExtent(NamedTuple):
     """An extent that was just cut."""
 
     extent_id: int
@@ -69,7 +69,7 @@ def tile(disk: Disk, generation: int = 0) -> None:
     )
 
 
-def cut(wanted: Sequence[tuple[int, int]]) -> list[Piece]:
+def cut(wanted: Sequence[tuple[int, int]]) -> list[CutExtent]:
     """Allocate (disk, size) after (disk, size) from free space, in the order wanted, or nothing.
 
     Inside the caller's transaction; NoSpace comes before anything is written.
@@ -80,7 +80,7 @@ def cut(wanted: Sequence[tuple[int, int]]) -> list[Piece]:
     pieces = []
     for number, (disk_id, size_gb) in zip(numbers, wanted, strict=True):
         source = _take_smallest(free[disk_id], disk_id, size_gb)
-        pieces.append(Piece(number, disk_id, source.offset_gb, size_gb, source.generation + 1))
+        pieces.append(CutExtent(number, disk_id, source.offset_gb, size_gb, source.generation + 1))
         source.offset_gb += size_gb
         source.size_gb -= size_gb
         touched[source.extent_id] = source
@@ -171,7 +171,7 @@ def retire(disk: Disk, blocks: Collection[int]) -> list[int]:
 
 
 @transaction.atomic
-def adopt(piece: Piece, status: Status) -> bool:
+def adopt(piece: CutExtent, status: Status) -> bool:
     """Give a stretch of a disk to an extent that the disk tells of; False if it is in use.
 
     What is left beside it of the extents there stays what it was.
@@ -197,7 +197,7 @@ def adopt(piece: Piece, status: Status) -> bool:
     return True
 
 
-def _beside(extent: Extent, piece: Piece) -> list[tuple[int, int]]:
+def _beside(extent: Extent, piece: CutExtent) -> list[tuple[int, int]]:
     """Tell what is left of an extent before and behind a piece of it."""
     end_gb, stop_gb = extent.offset_gb + extent.size_gb, piece.offset_gb + piece.size_gb
     spans = [(extent.offset_gb, piece.offset_gb), (stop_gb, end_gb)]

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import NoReturn
 
-from vastsky_site.settings_table import BY_NAME, Kind, Setting
+from vastsky_site.settings_table import BY_NAME, Setting, SettingKind
 
 YES = {"1", "true", "yes", "on"}
 NO = {"0", "false", "no", "off"}
@@ -33,32 +33,32 @@ def text(name: str) -> str:
 
 def flag(name: str) -> bool:
     """Read a setting that is 0 or 1."""
-    word = text(_of(name, Kind.FLAG)).lower()
-    return word in YES if word in YES | NO else refuse(name, Kind.FLAG)
+    word = text(_of(name, SettingKind.FLAG)).lower()
+    return word in YES if word in YES | NO else refuse(name, SettingKind.FLAG)
 
 
 def whole(name: str) -> int:
     """Read a number within its bounds."""
-    setting = BY_NAME[_of(name, Kind.WHOLE)]
+    setting = BY_NAME[_of(name, SettingKind.WHOLE)]
     try:
         value = int(text(name))
     except ValueError:
-        refuse(name, Kind.WHOLE)
+        refuse(name, SettingKind.WHOLE)
     bounds = f"from {setting.lowest} to {setting.highest}"
     return value if setting.lowest <= value <= setting.highest else refuse(name, bounds)
 
 
 def words(name: str) -> list[str]:
     """Read words with commas between them."""
-    return _split(text(_of(name, Kind.WORDS)))
+    return _split(text(_of(name, SettingKind.WORDS)))
 
 
 def networks(name: str) -> list[IPv4Network | IPv6Network]:
     """Read networks with commas between them."""
     try:
-        return [ip_network(word) for word in _split(text(_of(name, Kind.NETWORKS)))]
+        return [ip_network(word) for word in _split(text(_of(name, SettingKind.NETWORKS)))]
     except ValueError:
-        refuse(name, Kind.NETWORKS)
+        refuse(name, SettingKind.NETWORKS)
 
 
 def choice(name: str, choices: Collection[str]) -> str:
@@ -69,7 +69,7 @@ def choice(name: str, choices: Collection[str]) -> str:
 
 def file(name: str) -> str:
     """Read the path of a file that is there to be read, or nothing."""
-    path = text(_of(name, Kind.FILE))
+    path = text(_of(name, SettingKind.FILE))
     return path if not path or os.access(path, os.R_OK) else refuse(name, "a file to be read")
 
 
@@ -96,7 +96,7 @@ def _default(setting: Setting) -> str:
     return default.format(home=Path(text(HOME)).absolute()) if "{home}" in default else default
 
 
-def _of(name: str, kind: Kind) -> str:
+def _of(name: str, kind: SettingKind) -> str:
     if BY_NAME[name].kind is not kind:
         raise TypeError(f"{name} is {BY_NAME[name].kind}, and is read as {kind}")
     return name

@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse
 
 from agents import exposition, own_process
-from agents.exposition import Family, Sample, gauge
+from agents.exposition import MetricFamily, MetricSample, gauge
 from vastsky_site.access import authorization
 from vastsky_site.access.authentication import Denied, identify
 from vastsky_site.api import call_counts, endpoint
@@ -42,7 +42,7 @@ def metrics_first(get_response: View) -> View:
     return middleware
 
 
-def families() -> list[Family]:
+def families() -> list[MetricFamily]:
     """List what may be told here."""
     return [
         BUILD,
@@ -82,7 +82,7 @@ def _require_reader(request: HttpRequest) -> None:
         raise Denied(HTTPStatus.FORBIDDEN, text)
 
 
-def _tell() -> Iterator[Sample]:
+def _tell() -> Iterator[MetricSample]:
     yield BUILD.of(1, settings.VASTSKY_RELEASE, platform.python_version(), connection.vendor)
     yield from metrics.tell()
     yield from _certificates()
@@ -90,7 +90,7 @@ def _tell() -> Iterator[Sample]:
     yield from own_process.tell()
 
 
-def _certificates() -> Iterator[Sample]:
+def _certificates() -> Iterator[MetricSample]:
     """Read the files anew: they may be replaced while we run. What cannot be read has no sample."""
     identity = settings.VASTSKY_IDENTITY
     files = {"manager": identity.certificate, "authority": identity.authority} if identity else {}

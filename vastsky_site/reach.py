@@ -22,7 +22,7 @@ Findings = Iterator[checks.CheckMessage]
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class AgentDoor:
     """Where an agent listens, and whose it is."""
 
     kind: str
@@ -54,7 +54,7 @@ def _nodes() -> Findings:
             )
 
 
-def _doors() -> list[Door]:
+def _doors() -> list[AgentDoor]:
     """Read where agents of servers that are in service listen; one query."""
     rows = Address.objects.select_related("head", "storage").order_by("storage", "head", "position")
     doors = []
@@ -64,11 +64,11 @@ def _doors() -> list[Door]:
             continue
         kind = "head" if row.head else "storage"
         port = getattr(settings, f"VASTSKY_{kind.upper()}_AGENT_PORT")
-        doors.append(Door(kind, server.name or str(server), row.address, port))
+        doors.append(AgentDoor(kind, server.name or str(server), row.address, port))
     return doors
 
 
-def _why_closed(door: Door) -> str:
+def _why_closed(door: AgentDoor) -> str:
     """Connect, and hang up; nothing if that works."""
     try:
         socket.create_connection((door.address, door.port), timeout=SECONDS).close()

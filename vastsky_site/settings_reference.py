@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vastsky_site import node_settings
-from vastsky_site.settings_table import HIGHEST, SETTINGS, Kind, Setting, Subject
+from vastsky_site.settings_table import HIGHEST, SETTINGS, Setting, SettingKind, Subject
 
 WIDTH = 100
 PAGE = """\
@@ -110,7 +110,7 @@ def _section(setting: Setting) -> str:
 
 def kind_of(setting: Setting) -> str:
     """Say how a setting is read, with its unit and bounds."""
-    if setting.kind is not Kind.WHOLE:
+    if setting.kind is not SettingKind.WHOLE:
         return setting.kind
     bounds = f"{setting.lowest} or more"
     if setting.highest != HIGHEST:

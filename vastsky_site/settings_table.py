@@ -9,7 +9,7 @@ from enum import StrEnum
 HIGHEST = 0x7FFFFFFF
 
 
-class Kind(StrEnum):
+class SettingKind(StrEnum):
     """How the text of a setting is read."""
 
     TEXT = "text"
@@ -43,7 +43,7 @@ class Setting:
 
     subject: Subject
     name: str
-    kind: Kind
+    kind: SettingKind
     default: str
     meaning: str
     unit: str = ""
@@ -68,7 +68,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_HOME",
-        Kind.FOLDER,
+        SettingKind.FOLDER,
         "var",
         "The manager's own folder: backups, authority and certificates, and, where they are not set"
         " otherwise, database and broker. It is closed to other users. By default it is in the"
@@ -77,7 +77,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_PRODUCTION",
-        Kind.FLAG,
+        SettingKind.FLAG,
         "0",
         "1: nothing is trusted for its address, cookies need HTTPS, plain HTTP is sent on to HTTPS,"
         " and the secret key must be set.",
@@ -85,14 +85,14 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_DEBUG",
-        Kind.FLAG,
+        SettingKind.FLAG,
         "0",
         "1: errors are shown with their traces. For development alone.",
     ),
     Setting(
         Subject.SITE,
         "VASTSKY_SECRET_KEY",
-        Kind.TEXT,
+        SettingKind.TEXT,
         "",
         "What sessions and tokens are signed with: 50 random characters or more, the same on all"
         " managers of a cluster. Outside production one is made once and kept in VASTSKY_HOME."
@@ -102,7 +102,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "DATABASE_URL",
-        Kind.TEXT,
+        SettingKind.TEXT,
         "sqlite:///{home}/vastsky.sqlite3",
         "postgresql://USER:PASSWORD@HOST:PORT/NAME, with ?sslmode=verify-full and other options of"
         " libpq; or sqlite:////FILE, for one manager.",
@@ -111,7 +111,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "REDIS_URL",
-        Kind.TEXT,
+        SettingKind.TEXT,
         "redis+socket://{home}/run/redis.sock",
         "The broker: redis://:PASSWORD@HOST:6379/0, rediss:// over TLS, redis+socket:///FILE. It"
         " carries hints alone and may lose them.",
@@ -120,7 +120,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_ALLOWED_HOSTS",
-        Kind.WORDS,
+        SettingKind.WORDS,
         "localhost,127.0.0.1,[::1]",
         "The names and addresses by which people and programs reach the manager; `.example.org`"
         " allows every name below it. Any other name is answered with status 400.",
@@ -129,7 +129,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_BEHIND_TLS_PROXY",
-        Kind.FLAG,
+        SettingKind.FLAG,
         "0",
         "1: a proxy ends TLS and always sets X-Forwarded-Proto itself. Without such a proxy anybody"
         " could claim to have come by HTTPS.",
@@ -137,14 +137,14 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_WEB_ADDRESS",
-        Kind.TEXT,
+        SettingKind.TEXT,
         "127.0.0.1",
         "The address at which the web server listens; 0.0.0.0: all of this machine's.",
     ),
     Setting(
         Subject.SITE,
         "VASTSKY_WEB_PORT",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "8881",
         "The port at which the web server listens.",
         highest=65535,
@@ -152,7 +152,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_WEB_TLS",
-        Kind.FLAG,
+        SettingKind.FLAG,
         "0",
         "1: the web server speaks TLS 1.3, with VASTSKY_TLS_CERTIFICATE: nodes can join then. 0"
         " where a proxy on the same machine ends TLS.",
@@ -160,7 +160,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_WEB_PROCESSES",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "1",
         "How many processes serve the site, where another WSGI server than ours does. SQLite allows"
         " one.",
@@ -170,7 +170,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_ATTACH_SECONDS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "270",
         "Within so long every call of the API is answered: clients of 2010 hang up after 300 s.",
         unit="seconds",
@@ -178,7 +178,7 @@ SETTINGS = (
     Setting(
         Subject.SITE,
         "VASTSKY_WAITING_CALLS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "48",
         "Callers of attach, detach or createSnapshot that take the steps of their jobs at once;"
         " more of them wait for a worker.",
@@ -188,7 +188,7 @@ SETTINGS = (
     Setting(
         Subject.ACCESS,
         "VASTSKY_RPC_TRUSTED_NETWORKS",
-        Kind.NETWORKS,
+        SettingKind.NETWORKS,
         "127.0.0.0/8,::1",
         "Programs at these addresses call the API without a token, as admin; never by a proxy.",
         in_production="",
@@ -196,7 +196,7 @@ SETTINGS = (
     Setting(
         Subject.ACCESS,
         "VASTSKY_TLS_CERTIFICATE",
-        Kind.FILE,
+        SettingKind.FILE,
         "",
         "The certificate by which the manager proves to nodes who it is. With its key and the"
         " authority, or none of the three; without them only agents on this machine obey.",
@@ -204,14 +204,14 @@ SETTINGS = (
     Setting(
         Subject.ACCESS,
         "VASTSKY_TLS_KEY",
-        Kind.FILE,
+        SettingKind.FILE,
         "",
         "The key of that certificate, mode 600.",
     ),
     Setting(
         Subject.ACCESS,
         "VASTSKY_TLS_AUTHORITY",
-        Kind.FILE,
+        SettingKind.FILE,
         "",
         "The certificate of the cluster's authority, of which all certificates of nodes are. For"
         " nodes to join, `authority.key` lies beside it.",
@@ -220,7 +220,7 @@ SETTINGS = (
     Setting(
         Subject.NODES,
         "VASTSKY_MANAGER_URLS",
-        Kind.WORDS,
+        SettingKind.WORDS,
         "",
         "Where nodes reach the managers, such as https://10.1.0.1:8881, one in each network: what"
         " a join string says.",
@@ -228,7 +228,7 @@ SETTINGS = (
     Setting(
         Subject.NODES,
         "VASTSKY_HEAD_AGENT_PORT",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "8882",
         "The port of the agents of head servers.",
         highest=65535,
@@ -236,7 +236,7 @@ SETTINGS = (
     Setting(
         Subject.NODES,
         "VASTSKY_STORAGE_AGENT_PORT",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "8883",
         "The port of the agents of storage servers.",
         highest=65535,
@@ -244,7 +244,7 @@ SETTINGS = (
     Setting(
         Subject.NODES,
         "VASTSKY_RECONCILE_SECONDS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "5",
         "So often every server is asked for its state, and is brought to what the rows say.",
         unit="seconds",
@@ -253,7 +253,7 @@ SETTINGS = (
     Setting(
         Subject.NODES,
         "VASTSKY_AGENT_TIMEOUT",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "2",
         "So long a node has to answer that question. No longer than the time between two of them.",
         unit="seconds",
@@ -261,7 +261,7 @@ SETTINGS = (
     Setting(
         Subject.NODES,
         "VASTSKY_SWEEP_GRACE_SECONDS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "15",
         "After a worker's start nothing on nodes is taken down for so long.",
         unit="seconds",
@@ -271,7 +271,7 @@ SETTINGS = (
     Setting(
         Subject.FAILURES,
         "VASTSKY_SUSPECT_SECONDS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "6",
         "A server that was silent for so long is shown as suspected.",
         unit="seconds",
@@ -279,7 +279,7 @@ SETTINGS = (
     Setting(
         Subject.FAILURES,
         "VASTSKY_OFFLINE_SECONDS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "20",
         "A server that was silent for so long is OFFLINE and its replicas are out of sync. More"
         " than VASTSKY_SUSPECT_SECONDS.",
@@ -288,7 +288,7 @@ SETTINGS = (
     Setting(
         Subject.FAILURES,
         "VASTSKY_GRACE_SECONDS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "600",
         "A replica that is out for so long is replaced on another server: longer than a server"
         " takes to start anew.",
@@ -298,7 +298,7 @@ SETTINGS = (
     Setting(
         Subject.FAILURES,
         "VASTSKY_BRAKE_PERCENT",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "30",
         "Where more servers of a kind than this are gone together, nothing is replaced without a"
         " person: the network is likelier to be at fault.",
@@ -307,7 +307,9 @@ SETTINGS = (
     ),
     # -- work at once -----------------------------------------------------------------------------
     *(
-        Setting(Subject.WORK, f"VASTSKY_{what}_{scope}", Kind.WHOLE, default, text, unit="jobs")
+        Setting(
+            Subject.WORK, f"VASTSKY_{what}_{scope}", SettingKind.WHOLE, default, text, unit="jobs"
+        )
         for what, scope, default, text in (
             (
                 "REBUILDS",
@@ -326,14 +328,16 @@ SETTINGS = (
     Setting(
         Subject.SCRUB,
         "VASTSKY_SCRUB_DAYS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "30",
         "The replicas of every mirror are compared within so many days; 0: only when asked for.",
         unit="days",
         lowest=0,
     ),
     *(
-        Setting(Subject.SCRUB, f"VASTSKY_SCRUBS_{scope}", Kind.WHOLE, default, text, unit="jobs")
+        Setting(
+            Subject.SCRUB, f"VASTSKY_SCRUBS_{scope}", SettingKind.WHOLE, default, text, unit="jobs"
+        )
         for scope, default, text in (
             ("PER_DISK", "1", "Scrubs that read one disk at once."),
             ("PER_SERVER", "2", "Scrubs at once on one storage server."),
@@ -344,14 +348,14 @@ SETTINGS = (
     Setting(
         Subject.KEPT,
         "VASTSKY_BACKUP_FOLDER",
-        Kind.FOLDER,
+        SettingKind.FOLDER,
         "{home}/backups",
         "Where the daily backups go: best on another machine's disk.",
     ),
     Setting(
         Subject.KEPT,
         "VASTSKY_BACKUPS_KEPT",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "7",
         "One backup is made a day and so many are kept; 0: none is made. One that is older than"
         " 26 h is a problem.",
@@ -361,7 +365,7 @@ SETTINGS = (
     Setting(
         Subject.KEPT,
         "VASTSKY_KEEP_JOBS_DAYS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "90",
         "Finished jobs, with their stories, are forgotten after so long; the audit log is kept.",
         unit="days",
@@ -369,7 +373,7 @@ SETTINGS = (
     Setting(
         Subject.KEPT,
         "VASTSKY_KEEP_EVENTS_DAYS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "90",
         "Events are forgotten after so long.",
         unit="days",
@@ -377,7 +381,7 @@ SETTINGS = (
     Setting(
         Subject.KEPT,
         "VASTSKY_KEEP_EVENTS",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "500000",
         "So many events are kept at most, the latest.",
         unit="events",
@@ -386,28 +390,28 @@ SETTINGS = (
     Setting(
         Subject.SEEN,
         "VASTSKY_METRICS_NETWORKS",
-        Kind.NETWORKS,
+        SettingKind.NETWORKS,
         "",
         "Programs at these addresses read /metrics without a token; never through a proxy.",
     ),
     Setting(
         Subject.SEEN,
         "VASTSKY_LOG_FORMAT",
-        Kind.TEXT,
+        SettingKind.TEXT,
         "text",
         "Log lines are `text` for people, or `json` for programs: [logs](logs.md).",
     ),
     Setting(
         Subject.SEEN,
         "VASTSKY_WEBHOOK_AUTHORITY",
-        Kind.FILE,
+        SettingKind.FILE,
         "",
         "An authority of your own that the certificates of webhooks' receivers may be of.",
     ),
     Setting(
         Subject.SEEN,
         "VASTSKY_METRICS_VOLUMES",
-        Kind.WHOLE,
+        SettingKind.WHOLE,
         "0",
         "So many volumes are told one by one, the oldest first; each is three more samples.",
         unit="volumes",

@@ -23,7 +23,7 @@ class EngineError(AgentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class DeviceAccess:
     """Who may open a volume on its head; -1, or a mode of 0, leaves things as they are."""
 
     uid: int = -1

@@ -27,7 +27,7 @@ class Sign:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Untold:
     """What the manager has not taken yet: that a GB is bad, or that the disk failed, and why."""
 
     pdskid: int
@@ -36,7 +36,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MonitorMemory:
     """All of it. `record` is the last one that was read of the kernel's log since this boot.
 
     `disks` are ours, as the manager said last: it may be away when one fails.
@@ -47,11 +47,11 @@ class Memory:
     record: int = -1
     seen: tuple[Sign, ...] = ()
     told: tuple[Sign, ...] = ()
-    notes: tuple[Note, ...] = ()
+    notes: tuple[Untold, ...] = ()
     disks: tuple[OurDisk, ...] = ()
 
 
-def change(path: Path, decide: Callable[[Memory], Memory]) -> Memory:
+def change(path: Path, decide: Callable[[MonitorMemory], MonitorMemory]) -> MonitorMemory:
     """Let nobody else write meanwhile; what was decided is on stable storage when this returns."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.with_suffix(".lock").open("w") as lock:
@@ -63,12 +63,12 @@ def change(path: Path, decide: Callable[[Memory], Memory]) -> Memory:
         return after
 
 
-def read(path: Path) -> Memory:
+def read(path: Path) -> MonitorMemory:
     """Read the file; a newer version's is refused, and left as it is."""
     try:
         struct = json.loads(path.read_text())
     except FileNotFoundError:
-        return Memory()
+        return MonitorMemory()
     except ValueError:
         struct = None  # not ours, or damaged: what is still so is told once more
     version = struct.get("version") if isinstance(struct, dict) else None
@@ -76,9 +76,9 @@ def read(path: Path) -> Memory:
         text = f"{path} is of version {version}, and this monitor knows {VERSION}"
         raise AgentError(errno.EPROTONOSUPPORT, f"{text}: start the newer one that wrote it")
     try:
-        return from_struct(Memory, struct)
+        return from_struct(MonitorMemory, struct)
     except Malformed:
-        return Memory()
+        return MonitorMemory()
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from agents.boot import boot_id
 from agents.monitor import judgement, kernel_log, our_disks
 from agents.monitor.kernel_log import Record
-from agents.monitor.memory import DISK, Memory, Note, change, read
+from agents.monitor.memory import DISK, MonitorMemory, Untold, change, read
 from agents.monitor.our_disks import OurDisk
 from agents.monitor.smart_warning import Meaning, SmartWarning
 from agents.node.config import StorageConfig
@@ -82,7 +82,7 @@ class Monitor:
                 self._judge(judgement.bad_block, pdskid=disk.pdskid, block=block)
         change(self._memory, lambda memory: replace(memory, record=record.number))
 
-    def _judge(self, judge: Callable[..., Memory], **about: Any) -> None:
+    def _judge(self, judge: Callable[..., MonitorMemory], **about: Any) -> None:
         change(self._memory, partial(judge, now=int(time.time()), **about))
 
     def _ours(self) -> tuple[OurDisk, ...]:
@@ -110,7 +110,7 @@ class Monitor:
             change(self._memory, partial(_without, note=note))
         return True
 
-    def _tell(self, note: Note) -> bool:
+    def _tell(self, note: Untold) -> bool:
         """Tell one thing; False if it is to be told again."""
         method, struct = _call(note)
         try:
@@ -125,12 +125,12 @@ class Monitor:
         return True
 
 
-def _call(note: Note) -> tuple[str, dict[str, object]]:
+def _call(note: Untold) -> tuple[str, dict[str, object]]:
     if note.block != DISK:
         return "notifyBadBlocks", {"pdskid": note.pdskid, "blocks": [note.block]}
     about = {"target": int(Target.DISK), "targetid": note.pdskid, "reason": note.reason}
     return "notifyFailure", about
 
 
-def _without(memory: Memory, note: Note) -> Memory:
+def _without(memory: MonitorMemory, note: Untold) -> MonitorMemory:
     return replace(memory, notes=tuple(one for one in memory.notes if one != note))

@@ -8,14 +8,14 @@ from types import FrameType
 from typing import Any, Protocol
 
 from agents.errors import AgentError
-from agents.exposition import Sample
+from agents.exposition import MetricSample
 from agents.node.config import METRICS_OFF, ConfigError, NodeConfig
 from agents.node.fences import Fences
 from agents.node.http_server import AgentServer
 from agents.node.journal import Journal
 from agents.node.log_tail import LogTail
 from agents.node.manager_client import ManagerClient
-from agents.node.methods import Acknowledgement, Method, Question
+from agents.node.methods import Method, Question, Receipt
 from agents.node.metrics_server import MetricsServer
 from agents.node.orders import Orders
 from agents.node.outbox import Outbox
@@ -45,7 +45,7 @@ class NodeRole(Protocol):
     def start(self) -> None:
         """Begin all that goes on by itself."""
 
-    def metrics(self) -> Iterator[Sample]:
+    def metrics(self) -> Iterator[MetricSample]:
         """Tell a monitoring system what it does."""
 
     def tick(self) -> None:
@@ -73,7 +73,7 @@ class AgentCore:
         """Name what every agent can be told."""
         return {
             "vastsky.report": Method(Question, self._report),
-            "vastsky.acknowledge": Method(Acknowledgement, self._acknowledge),
+            "vastsky.acknowledge": Method(Receipt, self._acknowledge),
             "vastsky.cancel": Method(CancelOrder, self.orders.cancel),
             "vastsky.fences": Method(FenceQuestion, self._fences),
             "vastsky.logs": Method(LogQuestion, self.logs.tell),
@@ -89,7 +89,7 @@ class AgentCore:
     def _report(self, question: Question) -> Report:
         return self.orders.report(question.eventid, question.order)
 
-    def _acknowledge(self, acknowledgement: Acknowledgement) -> None:
+    def _acknowledge(self, acknowledgement: Receipt) -> None:
         self.orders.acknowledge(acknowledgement.eventids)
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from agents.engines.base import Access, HeadEngine, StorageEngine
+from agents.engines.base import DeviceAccess, HeadEngine, StorageEngine
 from agents.engines.devices import kernel
 from agents.engines.devices.device_head import DeviceHead
 from agents.engines.devices.devices import Devices, Terms
@@ -101,7 +101,7 @@ def _devices(config: HeadConfig) -> DeviceHead:
     """Make the engine that shows devices, and goes on with those that are there in any case."""
     makes_devices = config.device is not DeviceKind.SOCKET
     access = _access(config)
-    engine = _userspace(config, links="sockets", access=Access() if makes_devices else access)
+    engine = _userspace(config, links="sockets", access=DeviceAccess() if makes_devices else access)
     patience = config.storage_wait_seconds + RETURN_SECONDS
     devices = Devices(config.run_dir, Terms(access, patience + KERNEL_SECONDS))
     links = Links(config.run_dir, config.run_dir / "sockets", config.links_dir)
@@ -109,7 +109,7 @@ def _devices(config: HeadConfig) -> DeviceHead:
     return DeviceHead(engine, devices, links, reconnector, make_devices=makes_devices)
 
 
-def _userspace(config: HeadConfig, links: str, access: Access) -> UserspaceHead:
+def _userspace(config: HeadConfig, links: str, access: DeviceAccess) -> UserspaceHead:
     engine = UserspaceHead(
         state_dir=config.state_dir,
         run_dir=config.run_dir,
@@ -119,10 +119,10 @@ def _userspace(config: HeadConfig, links: str, access: Access) -> UserspaceHead:
         storage_wait=float(config.storage_wait_seconds),
         access=access,
     )
-    if access != Access():
+    if access != DeviceAccess():
         config.run_dir.chmod(PASSABLE)
     return engine
 
 
-def _access(config: HeadConfig) -> Access:
-    return Access(config.owner, config.group, int(config.device_mode or "0", 8))
+def _access(config: HeadConfig) -> DeviceAccess:
+    return DeviceAccess(config.owner, config.group, int(config.device_mode or "0", 8))

@@ -29,7 +29,7 @@ def is_trusted(address: str) -> bool:
     return ipaddress.ip_address(address).is_loopback
 
 
-class _Door:
+class _RpcDoor:
     """Answers calls; whatever the body is, the answer is a value or a fault."""
 
     def __init__(
@@ -84,7 +84,7 @@ class AgentServer:
         *,
         node_uuid: str = "",
     ) -> None:
-        door = _Door(methods, identity, trusts, node_uuid)
+        door = _RpcDoor(methods, identity, trusts, node_uuid)
         bounds = Bounds(threads=AT_ONCE, waiting=WAITING, request_seconds=REQUEST_SECONDS)
         secure = identity.answering if identity else None
         self._reception = Reception(door, bounds, secure)

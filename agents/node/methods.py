@@ -39,7 +39,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Acknowledgement:
+class Receipt:
     """Whose results may be forgotten."""
 
     eventids: tuple[int, ...]

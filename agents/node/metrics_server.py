@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from agents import exposition
 from agents.errors import AgentError
-from agents.exposition import Sample
+from agents.exposition import MetricSample
 from agents.node.http_server import BROWSER_HEADERS
 from agents.reception.connection import Response
 from agents.reception.http_request import Request
@@ -24,10 +24,10 @@ READING = ("GET", "HEAD")
 BOUNDS = Bounds(threads=4, waiting=32, head_bytes=16 << 10, body_bytes=1, held_bytes=1 << 16)
 
 
-class _Door:
+class _MetricsDoor:
     """Tells metrics to who is near enough."""
 
-    def __init__(self, tell: Callable[[], Iterable[Sample]], networks: Sequence[str]) -> None:
+    def __init__(self, tell: Callable[[], Iterable[MetricSample]], networks: Sequence[str]) -> None:
         self._tell = tell
         self._networks = [ipaddress.ip_network(network) for network in networks]
 
@@ -72,9 +72,9 @@ class MetricsServer:
         addresses: Sequence[str],
         port: int,
         networks: Sequence[str],
-        tell: Callable[[], Iterable[Sample]],
+        tell: Callable[[], Iterable[MetricSample]],
     ) -> None:
-        self._reception = Reception(_Door(tell, networks), BOUNDS)
+        self._reception = Reception(_MetricsDoor(tell, networks), BOUNDS)
         for address in dict.fromkeys(addresses):
             try:
                 self._reception.listen(address, port)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from agents import own_process
 from agents.certificate_end import end_of
 from agents.engines.base import OperationFigures
-from agents.exposition import Distribution, Family, Sample, counter, gauge, histogram
+from agents.exposition import Distribution, MetricFamily, MetricSample, counter, gauge, histogram
 from agents.identity import Identity
 from agents.node.orders import Orders
 from agents.node.outbox import Outbox
@@ -39,7 +39,7 @@ SIZE = gauge(
 
 def tell(
     kind: str, server_id: int, orders: Orders, outbox: Outbox, identity: Identity | None
-) -> Iterator[Sample]:
+) -> Iterator[MetricSample]:
     """Tell of the agent itself."""
     yield AGENT.of(1, kind, VERSION)
     yield SERVER.of(server_id)
@@ -58,7 +58,7 @@ def tell(
     yield from own_process.tell()
 
 
-def _certificates(identity: Identity | None) -> Iterator[Sample]:
+def _certificates(identity: Identity | None) -> Iterator[MetricSample]:
     """Read the files anew: they may be replaced while we run. What cannot be read has no sample."""
     files = {"node": identity.certificate, "authority": identity.authority} if identity else {}
     for name, path in files.items():
@@ -89,11 +89,13 @@ class RequestFamilies:
         )
 
     @property
-    def all(self) -> list[Family]:
+    def all(self) -> list[MetricFamily]:
         """List them."""
         return [self.requests, self.bytes, self.errors, self.seconds]
 
-    def tell(self, operations: tuple[OperationFigures, ...], *labels: object) -> Iterator[Sample]:
+    def tell(
+        self, operations: tuple[OperationFigures, ...], *labels: object
+    ) -> Iterator[MetricSample]:
         """Tell what was counted."""
         for one in operations:
             yield self.requests.of(one.requests, *labels, one.operation)

@@ -19,7 +19,7 @@ INTERNAL = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Notification:
     """One notification; two with equal keys say the same."""
 
     key: tuple[Any, ...]
@@ -36,7 +36,7 @@ class Outbox:
 
     def __init__(self, manager: ManagerClient) -> None:
         self._manager = manager
-        self._notes: dict[tuple[Any, ...], Note] = {}
+        self._notes: dict[tuple[Any, ...], Notification] = {}
         self._changed = threading.Condition()
 
     @property
@@ -48,23 +48,23 @@ class Outbox:
     def failure(self, target: Target, targetid: int, reason: str = "") -> None:
         """Tell that a disk or a replica failed."""
         struct = {"target": int(target), "targetid": targetid, "reason": reason}
-        self._put(Note((target, targetid), "notifyFailure", struct))
+        self._put(Notification((target, targetid), "notifyFailure", struct))
 
     def bad_blocks(self, pdskid: int, blocks: list[int]) -> None:
         """Tell which GB of a disk cannot be used."""
         struct = {"pdskid": pdskid, "blocks": blocks}
-        self._put(Note(("bad", pdskid, *blocks), "notifyBadBlocks", struct))
+        self._put(Notification(("bad", pdskid, *blocks), "notifyBadBlocks", struct))
 
     def shredded(self, dextid: int, eventid: int) -> None:
         """Tell that an extent is zero now."""
         struct = {"dextid": dextid, "eventid": eventid}
-        self._put(Note(("shred", dextid), "notifyShredFinished", struct))
+        self._put(Notification(("shred", dextid), "notifyShredFinished", struct))
 
     def start(self) -> None:
         """Begin to tell, in a thread of its own."""
         threading.Thread(target=self._run, name="outbox", daemon=True).start()
 
-    def _put(self, note: Note) -> None:
+    def _put(self, note: Notification) -> None:
         with self._changed:
             if note.key in self._notes:
                 return
@@ -90,12 +90,12 @@ class Outbox:
                 time.sleep(pause)
                 pause = min(2 * pause, MAX_RETRY_SECONDS)
 
-    def _put_back(self, note: Note) -> None:
+    def _put_back(self, note: Notification) -> None:
         """Send the others first: the manager may refuse just this one."""
         with self._changed:
             self._notes[note.key] = self._notes.pop(note.key)
 
-    def _tell(self, note: Note) -> bool:
+    def _tell(self, note: Notification) -> bool:
         """Tell one thing; False if it is to be told again."""
         try:
             self._manager.call(note.method, **note.struct)

@@ -31,7 +31,7 @@ MAX_PAUSE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class NodeKind:
     """How the manager speaks of servers of a kind."""
 
     target: Target
@@ -40,8 +40,8 @@ class Kind:
     id_member: str
 
 
-HEAD = Kind(Target.HEAD, "registerHeadServer", "listHeadServers", "hsvrid")
-STORAGE = Kind(Target.STORAGE, "registerStorageServer", "listStorageServers", "ssvrid")
+HEAD = NodeKind(Target.HEAD, "registerHeadServer", "listHeadServers", "hsvrid")
+STORAGE = NodeKind(Target.STORAGE, "registerStorageServer", "listStorageServers", "ssvrid")
 
 
 class NotYet(Exception):
@@ -54,7 +54,7 @@ class Registration:
     def __init__(
         self,
         *,
-        kind: Kind,
+        kind: NodeKind,
         config: NodeConfig,
         manager: ManagerClient,
         store: StateStore,

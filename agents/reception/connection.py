@@ -45,7 +45,7 @@ class Response:
     """The connection carries no further request."""
 
 
-class Connection:
+class RequestConnection:
     """A socket that never blocks, and what is known of its request."""
 
     def __init__(self, sock: socket.socket, peer: str, deadline: float, *, secure: bool) -> None:

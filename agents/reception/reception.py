@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
-from agents.reception.connection import Connection, Phase, Response
+from agents.reception.connection import Phase, RequestConnection, Response
 from agents.reception.http_request import BadRequest, Request, parse
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Reception:
         self._bounds = bounds or Bounds()
         self._secure = secure
         self._lock = threading.Lock()
-        self._waiting: dict[int, Connection] = {}
+        self._waiting: dict[int, RequestConnection] = {}
         self._held = 0
         self._threads = self._idle = 0
         self._ending = threading.Event()
@@ -181,13 +181,13 @@ class Reception:
         sock.settimeout(0)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         deadline = time.monotonic() + self._bounds.request_seconds
-        connection = Connection(sock, peer, deadline, secure=self._secure is not None)
+        connection = RequestConnection(sock, peer, deadline, secure=self._secure is not None)
         self._epoll.register(sock.fileno(), ONCE)
         self._wait(connection, IN)
 
     # -- one connection, in the thread that took it -----------------------------------------------
 
-    def _serve(self, connection: Connection) -> None:
+    def _serve(self, connection: RequestConnection) -> None:
         try:
             while self._step(connection):
                 pass
@@ -206,7 +206,7 @@ class Reception:
             logger.exception("a request from %s", connection.peer)
             connection.close()
 
-    def _step(self, connection: Connection) -> bool:
+    def _step(self, connection: RequestConnection) -> bool:
         """Do the next thing; False if nothing is to be done before more comes."""
         if connection.phase is Phase.HEAD:
             return self._read_head(connection)
@@ -222,7 +222,7 @@ class Reception:
             connection.phase = Phase.HEAD
         return True
 
-    def _read_head(self, connection: Connection) -> bool:
+    def _read_head(self, connection: RequestConnection) -> bool:
         end = connection.buffer.find(END_OF_HEAD)
         if end < 0:
             if len(connection.buffer) > self._bounds.head_bytes:
@@ -239,7 +239,7 @@ class Reception:
         connection.deadline = connection.since + self._bounds.request_seconds
         return True
 
-    def _read_body(self, connection: Connection) -> bool:
+    def _read_body(self, connection: RequestConnection) -> bool:
         request = connection.request
         assert request is not None  # noqa: S101 - a body has a head
         if request.length > self._bounds.body_bytes:
@@ -259,7 +259,7 @@ class Reception:
             return connection.receive()
         return True
 
-    def _answer(self, connection: Connection, response: Response, unread: int = 0) -> None:
+    def _answer(self, connection: RequestConnection, response: Response, unread: int = 0) -> None:
         """Send what the client takes at once; `unread` bytes of its request are still to come."""
         connection.last |= response.last or unread > 0
         connection.unread = unread
@@ -274,7 +274,7 @@ class Reception:
             if close := getattr(response.body, "close", None):
                 close()
 
-    def _answered(self, connection: Connection) -> bool:
+    def _answered(self, connection: RequestConnection) -> bool:
         if connection.last:
             connection.phase = Phase.DRAIN
             connection.unread = min(connection.unread, self._bounds.thrown_away_bytes) + 1
@@ -287,14 +287,14 @@ class Reception:
         connection.deadline = connection.since + self._bounds.idle_seconds
         return self._comes_again(connection) or bool(connection.buffer) or connection.secure
 
-    def _comes_again(self, connection: Connection) -> bool:
+    def _comes_again(self, connection: RequestConnection) -> bool:
         """Wait a moment for the next request, if others can answer meanwhile; tell if it is there.
 
         So one thread answers who calls again and again, without a turn in the place to wait in.
         """
         return not connection.buffer and self._idle > 0 and connection.arrives(LINGER_MS)
 
-    def _refuse(self, connection: Connection, status: HTTPStatus) -> None:
+    def _refuse(self, connection: RequestConnection, status: HTTPStatus) -> None:
         """Answer what is no request, and read no other from this connection."""
         connection.last = True
         words = f"{status.value} {status.phrase}\n".encode()
@@ -306,7 +306,7 @@ class Reception:
 
     # -- the place to wait in ---------------------------------------------------------------------
 
-    def _wait(self, connection: Connection, events: int) -> None:
+    def _wait(self, connection: RequestConnection, events: int) -> None:
         with self._lock:
             if self._ending.is_set():
                 connection.close()
@@ -342,7 +342,7 @@ class Reception:
             heaviest = max(self._waiting.values(), key=lambda c: len(c.buffer), default=None)
             self._drop([heaviest] if heaviest else [])
 
-    def _drop(self, connections: Sequence[Connection]) -> None:
+    def _drop(self, connections: Sequence[RequestConnection]) -> None:
         """End some that wait, holding the lock."""
         for connection in connections:
             del self._waiting[connection.sock.fileno()]
@@ -368,7 +368,7 @@ class Reception:
                         connection.asked_to_admit = True
                         self._epoll.modify(connection.sock.fileno(), IN | OUT | ONCE)
 
-    def _may_be_asked(self, connection: Connection, now: float) -> bool:
+    def _may_be_asked(self, connection: RequestConnection, now: float) -> bool:
         return (
             connection.phase is Phase.BODY
             and not connection.admitted

@@ -16,7 +16,7 @@ class Ambiguous(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Argument:
+class OldArgument:
     """A word on the line, or an option and its number: its name, how it is read, what it is."""
 
     name: str
@@ -32,7 +32,7 @@ class Command:
     summary: str
     example: str
     run: Callable[[Call, Namespace], list[str]]
-    arguments: tuple[Argument, ...] = ()
+    arguments: tuple[OldArgument, ...] = ()
 
 
 def find_volume(call: Call, word: str) -> dict[str, int | str]:
@@ -134,17 +134,19 @@ def deleter(method: str, member: str) -> Callable[[Call, Namespace], list[str]]:
     return run
 
 
-LVOL = Argument("LVOL", words.volume, "a volume: its id, such as lvol-000008d1, or its name")
-HSVR = Argument("HSVR", written_ids.head, "a head server: its id, such as hsvr-00000001")
-SSVR = Argument("SSVR", written_ids.storage, "a storage server: its id, such as ssvr-00000001")
-PDSK = Argument("PDSK", written_ids.disk, "a disk: its id, such as pdsk-0000000a")
-NAME = Argument("NAME", words.name, "up to 64 of -._a-zA-Z0-9; no other volume has it")
-GB = Argument("GB", words.whole_number, "the capacity, in units of 2^30 bytes")
-REDUNDANCY = Argument("--redundancy", words.whole_number, "replicas of the data, 2 to 9; 3 without")
+LVOL = OldArgument("LVOL", words.volume, "a volume: its id, such as lvol-000008d1, or its name")
+HSVR = OldArgument("HSVR", written_ids.head, "a head server: its id, such as hsvr-00000001")
+SSVR = OldArgument("SSVR", written_ids.storage, "a storage server: its id, such as ssvr-00000001")
+PDSK = OldArgument("PDSK", written_ids.disk, "a disk: its id, such as pdsk-0000000a")
+NAME = OldArgument("NAME", words.name, "up to 64 of -._a-zA-Z0-9; no other volume has it")
+GB = OldArgument("GB", words.whole_number, "the capacity, in units of 2^30 bytes")
+REDUNDANCY = OldArgument(
+    "--redundancy", words.whole_number, "replicas of the data, 2 to 9; 3 without"
+)
 
 
-def _maybe(argument: Argument) -> Argument:
-    return Argument(argument.name, argument.read, f"{argument.help}; all without", optional=True)
+def _maybe(argument: OldArgument) -> OldArgument:
+    return OldArgument(argument.name, argument.read, f"{argument.help}; all without", optional=True)
 
 
 COMMANDS: dict[str, Command] = {

@@ -9,7 +9,7 @@ import xmlrpc.client
 from collections.abc import Sequence
 from pathlib import Path
 
-from vastsky_client.commands import COMMANDS, Ambiguous, Argument, Command
+from vastsky_client.commands import COMMANDS, Ambiguous, Command, OldArgument
 from vastsky_client.manager_address import DEFAULT_URL
 from vastsky_client.manager_calls import Unanswered, manager
 from vastsky_client.version import VERSION
@@ -78,7 +78,7 @@ def _parser(name: str, command: Command) -> argparse.ArgumentParser:
     return parser
 
 
-def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
+def _add(parser: argparse.ArgumentParser, argument: OldArgument) -> None:
     if argument.name.startswith("--"):
         parser.add_argument(argument.name, metavar="N", type=argument.read, help=argument.help)
         return

@@ -14,7 +14,7 @@ from deploy.local.cluster import LocalCluster
 from deploy.local.manager_processes import admin_password
 from deploy.local.place import Place, Unusable, choose
 from deploy.local.prepare import ADMIN
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 from deploy.local.screen import Screen
 
 IMPATIENT = {
@@ -103,7 +103,7 @@ def _start(cluster: LocalCluster, screen: Screen) -> None:
 
 def _wait_for_room(place: Place) -> None:
     """Wait, but not for ever, until the first disks are zeroed: a volume needs three servers."""
-    call = Calls(place.rpc_url)
+    call = RpcCalls(place.rpc_url)
     with contextlib.suppress(observe.Failed):
         observe.wait(lambda: observe.roomy(call) >= REPLICAS, "room for a volume", 15)
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import tomli_w
 
 from agents.engines.devices import kernel
-from deploy.local.place import DISKS, Node, Place
+from deploy.local.place import DISKS, LocalNode, Place
 
 HEAD_LIMITS = {"rebuild_mib_per_s"}
 STORAGE_LIMITS = {"shred_mib_per_s", "patrol_mib_per_s", "scrub_mib_per_s"}
 
 
-def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:
+def command(place: Place, node: LocalNode, limits: Mapping[str, int]) -> list[str]:
     """Write the agent's settings, with these limits of its speed, and its command line."""
     folder = place.folder(node)
     for private in (folder.parent, folder):
@@ -26,12 +26,12 @@ def command(place: Place, node: Node, limits: Mapping[str, int]) -> list[str]:
     return [sys.executable, "-m", "agents", node.role, "--config", str(settings)]
 
 
-def disks(place: Place, node: Node) -> list[Path]:
+def disks(place: Place, node: LocalNode) -> list[Path]:
     """Name the files that are a storage server's disks."""
     return [place.folder(node) / f"disk-{number}.img" for number in range(1, DISKS + 1)]
 
 
-def _settings(place: Place, node: Node) -> dict[str, object]:
+def _settings(place: Place, node: LocalNode) -> dict[str, object]:
     run = place.run / node.name
     run.mkdir(mode=0o700, exist_ok=True)
     common: dict[str, object] = {
@@ -52,6 +52,6 @@ def _settings(place: Place, node: Node) -> dict[str, object]:
     return common | {"data_port": place.data_port, "disks": files}
 
 
-def _of_role(node: Node, limits: Mapping[str, int]) -> dict[str, object]:
+def _of_role(node: LocalNode, limits: Mapping[str, int]) -> dict[str, object]:
     theirs = HEAD_LIMITS if node.role == "head" else STORAGE_LIMITS
     return {name: value for name, value in limits.items() if name in theirs}

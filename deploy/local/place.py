@@ -22,7 +22,7 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class LocalNode:
     """One server of the local cluster; its two addresses are in two networks."""
 
     name: str
@@ -82,7 +82,7 @@ class Place:
     def log(self, part: str) -> Path:
         return self.home / "logs" / f"{part}.log"
 
-    def nodes(self) -> list[Node]:
+    def nodes(self) -> list[LocalNode]:
         """Name all nodes: addresses 127.0.1.x and 127.0.2.x, heads from .11, storage from .21."""
         heads = [_node("head", number, 10, self.head_port) for number in range(1, self.heads + 1)]
         storages = [
@@ -90,14 +90,14 @@ class Place:
         ]
         return heads + storages
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str) -> LocalNode:
         for node in self.nodes():
             if node.name == name:
                 return node
         names = ", ".join(node.name for node in self.nodes())
         raise Unusable(f"there is no node {name}; there are {names}")
 
-    def folder(self, node: Node) -> Path:
+    def folder(self, node: LocalNode) -> Path:
         return self.home / "nodes" / node.name
 
 
@@ -128,6 +128,6 @@ def _run_folder(home: Path) -> Path:
     return run
 
 
-def _node(role: str, number: int, first: int, port: int) -> Node:
+def _node(role: str, number: int, first: int, port: int) -> LocalNode:
     host = first + number
-    return Node(f"{role}-{number}", role, (f"127.0.1.{host}", f"127.0.2.{host}"), port)
+    return LocalNode(f"{role}-{number}", role, (f"127.0.1.{host}", f"127.0.2.{host}"), port)

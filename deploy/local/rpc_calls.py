@@ -9,7 +9,7 @@ LONGEST_CALL = 330
 """Seconds; attach and detach answer when the nodes are done."""
 
 
-class Calls:
+class RpcCalls:
     """`call("listHeadServers", hsvrid=1)`; a refusal is an xmlrpc.client.Fault."""
 
     def __init__(self, url: str) -> None:

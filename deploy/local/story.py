@@ -14,7 +14,7 @@ from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import BLOCK, Ledger, spread
 from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, HEADS, STORAGES
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 from deploy.local.screen import Bar, Screen
 
 CAPACITY_GB = 24
@@ -29,7 +29,7 @@ class Story:
 
     cluster: LocalCluster
     screen: Screen
-    call: Calls
+    call: RpcCalls
     name: str = ""
     ledger: Ledger = field(default_factory=Ledger)
     wrong: int = 0
@@ -41,7 +41,7 @@ class Story:
 
 def tell(cluster: LocalCluster, screen: Screen) -> bool:
     """Go through the whole life of a volume; whether every byte was right."""
-    story = Story(cluster, screen, Calls(cluster.place.rpc_url))
+    story = Story(cluster, screen, RpcCalls(cluster.place.rpc_url))
     began = time.monotonic()
     try:
         _register(story)

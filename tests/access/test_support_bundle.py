@@ -24,7 +24,7 @@ KEY = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIAbcdefgh\n-----END EC PRIVATE KE
 @pytest.fixture(autouse=True)
 def _no_journal_and_no_tries_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "journal", lambda: "nothing\n")
-    quiet = [bundle.Part(part.name, part.what, part.make) for part in bundle.PARTS]
+    quiet = [bundle.BundlePart(part.name, part.what, part.make) for part in bundle.PARTS]
     kept = [part for part in quiet if part.name not in {"logs/journal.log", "check.txt"}]
     monkeypatch.setattr(bundle, "PARTS", tuple(kept))
 

@@ -12,7 +12,7 @@ from pytest_django.live_server_helper import LiveServer
 from agents.errors import AgentError
 from agents.monitor import judgement, kernel_log
 from agents.monitor.kernel_log import BadSector
-from agents.monitor.memory import DISK, Memory, read
+from agents.monitor.memory import DISK, MonitorMemory, read
 from agents.monitor.monitor import Monitor
 from agents.node.config import StorageConfig, load_config
 from agents.node.registration import SERVER_ID
@@ -144,7 +144,7 @@ def test_what_a_manager_that_is_away_was_to_hear_is_told_later(node: Node) -> No
 
 
 def test_no_more_is_told_within_an_hour_than_a_manager_can_bear() -> None:
-    memory = Memory()
+    memory = MonitorMemory()
     for disk in range(100):
         memory = judgement.bad_block(memory, disk, 1, now=1000 + disk)
 
@@ -154,7 +154,7 @@ def test_no_more_is_told_within_an_hour_than_a_manager_can_bear() -> None:
 
 
 def test_a_disk_that_was_told_to_have_failed_has_no_more_bad_blocks() -> None:
-    memory = judgement.failure(Memory(), 7, "smartd: it ends", now=1000)
+    memory = judgement.failure(MonitorMemory(), 7, "smartd: it ends", now=1000)
     memory = judgement.bad_block(memory, 7, 3, now=1001)
 
     assert [note.block for note in memory.notes] == [DISK]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.base import Access, EngineError
+from agents.engines.base import DeviceAccess, EngineError
 from agents.engines.kernel import standby
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.standby import Standby
@@ -37,7 +37,7 @@ SECONDS = 60
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[HeadPlace]:
-    place = HeadPlace(str(tmp_path), str(tmp_path / "links"), 3260, Access())
+    place = HeadPlace(str(tmp_path), str(tmp_path / "links"), 3260, DeviceAccess())
     yield place
     Standby(place).end()
 

@@ -11,7 +11,7 @@ from tests.client.test_nouns_and_verbs import conforms
 from tests.conftest import AddServer
 from tests.contract.api import Api
 from vastsky_client.api import Access, Manager, Refused, pages
-from vastsky_client.api.resending import Again, how
+from vastsky_client.api.resending import Resending, how
 from vastsky_site.api import endpoint, signatures
 
 ENOENT, EEXIST = 2, 17
@@ -143,4 +143,4 @@ def test_a_method_that_this_release_does_not_know_is_called_by_its_name(manager:
 def test_only_what_has_the_member_converges() -> None:
     for method, procedure in endpoint.PROCEDURES.items():
         has = any(member.name == "converge" for member in signatures.members(procedure))
-        assert (how(method) is Again.CONVERGING) == has
+        assert (how(method) is Resending.CONVERGING) == has

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.local import processes
 from deploy.local.place import ROOT, choose
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 from tests.cluster.conftest import free_port
 
 
@@ -30,7 +30,7 @@ def test_power_on_of_a_node_that_runs_says_so_and_starts_nothing(tmp_path: Path)
 
 def test_a_volume_can_be_made_as_soon_as_a_fresh_cluster_is_ready(tmp_path: Path) -> None:
     port = free_port()
-    call = Calls(f"http://127.0.0.1:{port}/RPC2")
+    call = RpcCalls(f"http://127.0.0.1:{port}/RPC2")
     environment = {**os.environ, "VASTSKY_HOME": str(tmp_path), "PORT": str(port)}
     run = subprocess.Popen(
         [sys.executable, "-m", "deploy.local", "run"],

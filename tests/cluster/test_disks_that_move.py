@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from deploy.local import node_processes, observe
-from deploy.local.place import Node
+from deploy.local.place import LocalNode
 from tests.cluster.world import World
 
 BOUND = (1, 0)
@@ -15,7 +15,7 @@ def _holders(world: World, name: str) -> dict[int, int]:
     return {place["ssvrid"]: place["pdskid"] for place in places}
 
 
-def _node(world: World, ssvrid: int) -> Node:
+def _node(world: World, ssvrid: int) -> LocalNode:
     (server,) = world.call("listStorageServers", ssvrid=ssvrid)
     return next(n for n in world.place.nodes() if list(n.addresses) == server["ip_data"])
 

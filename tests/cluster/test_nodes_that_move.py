@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 
 from deploy.local import node_processes
-from deploy.local.place import ROOT, Node, Place
+from deploy.local.place import ROOT, LocalNode, Place
 from tests.cluster.world import World
 
 STORAGES = [f"storage-{number}" for number in range(1, 5)]
@@ -24,7 +24,7 @@ def elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[st
     settings = node_processes._settings
     moved: dict[str, list[str]] = {}
 
-    def _settings(place: Place, node: Node) -> dict[str, object]:
+    def _settings(place: Place, node: LocalNode) -> dict[str, object]:
         where = moved.get(node.name, list(node.addresses))
         return {**settings(place, node), "addresses": where}
 

@@ -13,7 +13,7 @@ from deploy.local.cluster import LocalCluster
 from deploy.local.ledger import Ledger, spread
 from deploy.local.nbd import NbdClient
 from deploy.local.place import DISKS, STORAGES
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 
 
 class World:
@@ -22,7 +22,7 @@ class World:
     def __init__(self, cluster: LocalCluster) -> None:
         self.cluster = cluster
         self.place = cluster.place
-        self.call = Calls(cluster.place.rpc_url)
+        self.call = RpcCalls(cluster.place.rpc_url)
         self.background = ThreadPoolExecutor(8)
 
     def open(self, name: str) -> NbdClient:

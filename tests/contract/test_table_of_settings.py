@@ -8,7 +8,7 @@ import pytest
 
 from agents.node.config import DiskConfig, NodeConfig
 from vastsky_site import environment, node_settings, settings_reference
-from vastsky_site.settings_table import BY_NAME, SETTINGS, Kind, Setting
+from vastsky_site.settings_table import BY_NAME, SETTINGS, Setting, SettingKind
 
 ROOT = Path(__file__).parents[2]
 READ = re.compile(r"environment\.(?:text|flag|whole|words|networks|file|choice)\(\"(\w+)\"")
@@ -32,17 +32,21 @@ def test_every_default_can_be_used(setting: Setting, monkeypatch: pytest.MonkeyP
     for name in (setting.name, setting.former):
         monkeypatch.delenv(name, raising=False)
     readers = {
-        Kind.FLAG: environment.flag,
-        Kind.WHOLE: environment.whole,
-        Kind.WORDS: environment.words,
-        Kind.NETWORKS: environment.networks,
-        Kind.FILE: environment.file,
+        SettingKind.FLAG: environment.flag,
+        SettingKind.WHOLE: environment.whole,
+        SettingKind.WORDS: environment.words,
+        SettingKind.NETWORKS: environment.networks,
+        SettingKind.FILE: environment.file,
     }
 
     readers.get(setting.kind, environment.text)(setting.name)
 
     assert setting.meaning.endswith(".")
-    assert bool(setting.unit) or setting.kind is not Kind.WHOLE or setting.name.endswith("_PORT")
+    assert (
+        bool(setting.unit)
+        or setting.kind is not SettingKind.WHOLE
+        or setting.name.endswith("_PORT")
+    )
 
 
 def test_a_former_name_is_read_where_the_name_itself_is_not_set(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.base import Access, EngineError
+from agents.engines.base import DeviceAccess, EngineError
 from agents.engines.devices.device_head import DeviceHead
 from agents.engines.devices.devices import Devices, Terms
 from agents.engines.devices.links import Links
@@ -56,7 +56,7 @@ def make_head(lab: Lab, kernel: FakeKernel, names: Path) -> MakeHead:
     ) -> DeviceHead:
         run_dir = lab.folder / "h"
         engine = UserspaceHead(run_dir, run_dir, run_dir / "sockets", replica_timeout=1.0)
-        devices = Devices(run_dir, Terms(Access(), 100))
+        devices = Devices(run_dir, Terms(DeviceAccess(), 100))
         links = Links(run_dir, run_dir / "sockets", names)
         revive = engine.revive if revives else refuse
         reconnector = Reconnector(devices, patience, revive)

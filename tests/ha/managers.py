@@ -12,7 +12,7 @@ from deploy import postgres
 from deploy.local import manager_processes, observe, processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import ROOT, Place, choose
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 
 PARTS = ("web", "worker", "beat")
 POLICY = {
@@ -49,7 +49,7 @@ class Managers:
                 environment=environment,
                 tree=tree,
             )
-        call = Calls(self.second.rpc_url)
+        call = RpcCalls(self.second.rpc_url)
         observe.wait(lambda: _answers(call), "the second manager answers")
 
     def kill_first(self, *parts: str) -> None:
@@ -61,7 +61,7 @@ class Managers:
         """Switch it on again."""
         for part in parts or PARTS:
             self.first.launch(part)
-        observe.wait(lambda: _answers(Calls(self.first.place.rpc_url)), "the first one answers")
+        observe.wait(lambda: _answers(RpcCalls(self.first.place.rpc_url)), "the first one answers")
 
     def stop_second(self) -> None:
         """End the second manager, if it runs."""
@@ -84,7 +84,7 @@ class Managers:
 
     def first_disk(self) -> int:
         """Number of a disk."""
-        return int(Calls(self.first.place.rpc_url)("listPhysicalDisks")[0]["pdskid"])
+        return int(RpcCalls(self.first.place.rpc_url)("listPhysicalDisks")[0]["pdskid"])
 
 
 @contextmanager
@@ -110,7 +110,7 @@ def running(folder: Path, tree: Path = ROOT) -> Iterator[Managers]:
             first.stop()
 
 
-def _answers(call: Calls) -> bool:
+def _answers(call: RpcCalls) -> bool:
     try:
         return bool(call("vastsky.clusterInfo"))
     except OSError:

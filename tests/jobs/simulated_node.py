@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xmlrpc.client import Fault
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
-from agents.io_figures import IoFigures, Shown, write_line, write_shown
+from agents.io_figures import IoFigures, VolumeOnHead, write_line, write_shown
 from agents.protocol import (
     NODE,
     AttachOrder,
@@ -90,7 +90,7 @@ class Node:
     node_uuid: str = ""
     said: str = "listening\n"
     figures: list[IoFigures] = field(default_factory=list)
-    shown: list[Shown] = field(default_factory=list)
+    shown: list[VolumeOnHead] = field(default_factory=list)
     _server: _Server | None = None
     _hung: socket.socket | None = None
 

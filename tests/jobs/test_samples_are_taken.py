@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from agents.io_figures import IoFigures, Shown, Way
+from agents.io_figures import IoFigures, VolumeOnHead, Way
 from inventory.models import Disk, Extent
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
@@ -188,13 +188,13 @@ def test_the_head_tells_what_snapshots_keep_and_who_has_volumes_open(
 ) -> None:
     head, volume = used
     snapshot = four.call("createSnapshot", origin_lvolid=volume.pk, snapshot_lvolname="s")
-    head.shown = [Shown(volume.pk, 1, 0, Way.BLOCK), Shown(snapshot, 0, 7, Way.BLOCK)]
-    head.shown.append(Shown(999, 1, 0, Way.SOCKET))  # another life's
+    head.shown = [VolumeOnHead(volume.pk, 1, 0, Way.BLOCK), VolumeOnHead(snapshot, 0, 7, Way.BLOCK)]
+    head.shown.append(VolumeOnHead(999, 1, 0, Way.SOCKET))  # another life's
     ours = Sampler()
     ours.look()
 
     clock.passed = 60
-    head.shown[1] = Shown(snapshot, 2, 12, Way.BLOCK)
+    head.shown[1] = VolumeOnHead(snapshot, 2, 12, Way.BLOCK)
     ours.look()
 
     told = ShownVolume.objects.values_list("volume", "folder", "way", "clients", "held_mib")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from agents.exposition import Family, Kind, families_of
+from agents.exposition import MetricFamily, MetricKind, families_of
 from agents.node import node_metrics
 from agents.node.head import head_metrics
 from agents.node.storage import storage_metrics
@@ -77,11 +77,11 @@ def board_queries() -> Iterator[str]:
             yield variable["definition"]
 
 
-def family_of(name: str) -> Family:
+def family_of(name: str) -> MetricFamily:
     """Find the metric of a name in a query; KeyError if there is none."""
     for part in PARTS:
         family = FAMILIES.get(name.removesuffix(part)) if name.endswith(part) else None
-        if family is not None and family.kind is Kind.HISTOGRAM:
+        if family is not None and family.kind is MetricKind.HISTOGRAM:
             return family
     return FAMILIES[name]
 
@@ -220,5 +220,5 @@ def unit_of(name: str) -> str:
     return next((unit for end, unit in UNITS.items() if name.endswith(end)), "count")
 
 
-def labels_of(family: Family) -> str:
+def labels_of(family: MetricFamily) -> str:
     return ", ".join(f"`{label}`" for label in family.labels) or "-"

@@ -16,7 +16,7 @@ from typing import Self
 
 from deploy.local import observe, processes
 from deploy.local.place import ROOT, Place, choose
-from deploy.local.rpc_calls import Calls
+from deploy.local.rpc_calls import RpcCalls
 
 START_SECONDS = 60
 HASTE = {
@@ -51,7 +51,7 @@ class Running:
         python: str = sys.executable,
     ) -> None:
         self.place: Place = choose(str(home), str(_free_port()))
-        self.call = Calls(self.place.rpc_url)
+        self.call = RpcCalls(self.place.rpc_url)
         self._tree, self._python = tree, python
         self._output = home.with_name("run.out")
         self._environment = {

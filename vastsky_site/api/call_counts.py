@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 from modernrpc.exceptions import RPCException
 
-from agents.exposition import Distribution, Sample, counter, histogram
+from agents.exposition import Distribution, MetricSample, counter, histogram
 
 CALLS = counter(
     "vastsky_rpc_calls_total",
@@ -66,7 +66,7 @@ class CallCounts:
         with self._lock:
             self._denied[status] += 1
 
-    def tell(self) -> Iterator[Sample]:
+    def tell(self) -> Iterator[MetricSample]:
         """Tell all counts, as of one moment."""
         if settings.VASTSKY_WEB_PROCESSES > 1:
             return

@@ -17,7 +17,7 @@ DEFAULT = Pill("default", IDLE, "nothing is set")
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownSetting:
     """A setting as this process reads it. A secret has no value here, only whether there is one."""
 
     setting: Setting
@@ -51,7 +51,7 @@ def show(request: HttpRequest) -> HttpResponse:
     )
 
 
-def shown() -> Iterator[Shown]:
+def shown() -> Iterator[ShownSetting]:
     """Give every setting, in the order of the table, as it may be shown."""
     production = environment.flag(environment.PRODUCTION)
     for setting in SETTINGS:
@@ -60,8 +60,8 @@ def shown() -> Iterator[Shown]:
         if setting.secret:
             value = HIDDEN if set_by else ""
         default = setting.default_of(production=production)
-        yield Shown(setting, value, default, kind_of(setting), set_by)
+        yield ShownSetting(setting, value, default, kind_of(setting), set_by)
 
 
-def _subject(one: Shown) -> Subject:
+def _subject(one: ShownSetting) -> Subject:
     return one.setting.subject

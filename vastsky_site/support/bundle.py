@@ -27,7 +27,7 @@ CUT = "\n(cut here: a part has 4 MiB at most)\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BundlePart:
     """One file of the bundle."""
 
     name: str
@@ -36,18 +36,24 @@ class Part:
 
 
 PARTS = (
-    Part(
+    BundlePart(
         "versions.txt",
         "the releases of manager, nodes, database and packages",
         lambda: _lines(facts.versions()),
     ),
-    Part("settings.txt", "all settings but the secret ones", lambda: _lines(facts.settings())),
-    Part("problems.txt", "the verdict and what is wrong now", lambda: _lines(facts.problems())),
-    Part("fsck.txt", "what fsck finds in the database", lambda: _lines(facts.violations())),
-    Part("check.txt", "what check --deploy finds", lambda: _lines(facts.deployment())),
-    Part("migrations.txt", "the migrations of the database", lambda: _lines(facts.migrations())),
-    *(Part(f"tables/{one.name}.csv", f"rows: {one.name}", one.csv) for one in TABLES),
-    Part("logs/journal.log", "the journal of the manager's units", logs.journal),
+    BundlePart(
+        "settings.txt", "all settings but the secret ones", lambda: _lines(facts.settings())
+    ),
+    BundlePart(
+        "problems.txt", "the verdict and what is wrong now", lambda: _lines(facts.problems())
+    ),
+    BundlePart("fsck.txt", "what fsck finds in the database", lambda: _lines(facts.violations())),
+    BundlePart("check.txt", "what check --deploy finds", lambda: _lines(facts.deployment())),
+    BundlePart(
+        "migrations.txt", "the migrations of the database", lambda: _lines(facts.migrations())
+    ),
+    *(BundlePart(f"tables/{one.name}.csv", f"rows: {one.name}", one.csv) for one in TABLES),
+    BundlePart("logs/journal.log", "the journal of the manager's units", logs.journal),
 )
 OTHERS = (
     "logs/*.log: the end of each log file in the manager's folder",

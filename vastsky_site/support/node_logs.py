@@ -27,7 +27,7 @@ Answer = LogReply | nodes.Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class AskedNode:
     """A node as its folder in the bundle is called, and how it is asked."""
 
     folder: str
@@ -47,17 +47,17 @@ def texts() -> Iterator[tuple[str, str]]:
             yield from _told(node.folder, answers.get(node.folder))
 
 
-def _nodes() -> list[Node]:
+def _nodes() -> list[AskedNode]:
     """Read whom to ask: all, for one that is said to be out of service may answer."""
-    found: list[Node] = []
+    found: list[AskedNode] = []
     question = LogQuestion(MOST_BYTES)
     storages = {row.pk: row for row in StorageServer.objects.order_by("pk")}
     heads = {row.pk: row for row in HeadServer.objects.order_by("pk")}
     for storage_pk, storage in nodes.storages(list(storages)).items():
         folder = _folder(storages[storage_pk])
-        found.append(Node(folder, partial(storage.logs, question)))
+        found.append(AskedNode(folder, partial(storage.logs, question)))
     for head_pk, head in nodes.heads(list(heads)).items():
-        found.append(Node(_folder(heads[head_pk]), partial(head.logs, question)))
+        found.append(AskedNode(_folder(heads[head_pk]), partial(head.logs, question)))
     return found
 
 

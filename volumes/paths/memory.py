@@ -17,7 +17,7 @@ UNKNOWN = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class PathMemory:
     """What a row remembers of a cause, as it changes with what is measured."""
 
     level: PathTrouble.Level = Level.OK
@@ -26,7 +26,7 @@ class Memory:
     better_since: datetime | None = None
     relapses: int = 0
 
-    def next(self, measured: PathTrouble.Level | None, now: datetime) -> "Memory":
+    def next(self, measured: PathTrouble.Level | None, now: datetime) -> "PathMemory":
         """Take note of a measurement; None: nobody knows, and so what was in doubt is forgotten."""
         settled = replace(self, worse_since=None, better_since=None)
         if measured is None or (measured == self.level and self.worse_since is None):
@@ -36,13 +36,13 @@ class Memory:
             if now - since < LASTS:
                 return replace(self, worse_since=since, better_since=None)
             again = self.level == Level.OK and self.since is not None
-            return Memory(measured, now, relapses=self.relapses + again)
+            return PathMemory(measured, now, relapses=self.relapses + again)
         since = self.better_since or now
         if now - since < self.calm:
             return replace(self, better_since=since)
         if measured == self.level:
             return settled
-        return Memory(measured, now, relapses=self.relapses)
+        return PathMemory(measured, now, relapses=self.relapses)
 
     @property
     def calm(self) -> timedelta:
@@ -60,14 +60,14 @@ class Memory:
         return self.level == Level.OK and now - self.since > 2 * self.calm
 
 
-NAMES = tuple(field.name for field in fields(Memory))
+NAMES = tuple(field.name for field in fields(PathMemory))
 
 
-def read(row: PathTrouble) -> Memory:
+def read(row: PathTrouble) -> PathMemory:
     """Read what a row remembers."""
-    return Memory(Level(row.level), row.since, row.worse_since, row.better_since, row.relapses)
+    return PathMemory(Level(row.level), row.since, row.worse_since, row.better_since, row.relapses)
 
 
-def columns(memory: Memory) -> dict[str, object]:
+def columns(memory: PathMemory) -> dict[str, object]:
     """Write it as columns of a row."""
     return dict(zip(NAMES, astuple(memory), strict=True))

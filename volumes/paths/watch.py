@@ -13,7 +13,7 @@ from inventory.write_lock import write_lock
 from volumes.models import Job
 from volumes.paths import causes, matrix, memory, words
 from volumes.paths.causes import Cause, Grid, Level
-from volumes.paths.memory import Memory
+from volumes.paths.memory import PathMemory
 
 LEVELS = {
     matrix.State.OK: Level.OK,
@@ -50,8 +50,8 @@ class Change:
     """What becomes of a row; one that is new is not there yet."""
 
     row: PathTrouble
-    before: Memory
-    after: Memory
+    before: PathMemory
+    after: PathMemory
     now: dict[str, object]
     """What is measured: columns that nothing depends on."""
 

@@ -92,10 +92,10 @@ def note(place: ReplicaPlace, reason: str) -> None:
     )
 
 
-def piece(place: ReplicaPlace, number: int) -> space.Piece:
+def piece(place: ReplicaPlace, number: int) -> space.CutExtent:
     """Name the space of a replica; of a mark alone only the GB beside it is known."""
     found = place.found
-    return space.Piece(
+    return space.CutExtent(
         extent_id=number,
         disk_id=disk_of(place.disk),
         offset_gb=found.at_gb,

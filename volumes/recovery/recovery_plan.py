@@ -74,7 +74,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class VolumePlan:
+class VolumeRecovery:
     """What becomes of one volume: its replicas from now on."""
 
     about: VolumeAbout
@@ -99,7 +99,7 @@ class Plan:
     `deleted`: volumes all of whose replicas are. `surplus`: replicas that others have replaced.
     """
 
-    volumes: tuple[VolumePlan, ...]
+    volumes: tuple[VolumeRecovery, ...]
     lost: tuple[int, ...]
     deleted: tuple[int, ...] = ()
     surplus: tuple[ReplicaPlace, ...] = ()
@@ -128,7 +128,7 @@ def make(survey: Survey, held: Held) -> Plan:
     lost |= {place.dextid for place in surplus}
     deleted = _deleted(held, lost, wanted.keys() | survey.running.keys())
     held = _without(held, deleted)
-    volumes: dict[int, VolumePlan] = {}
+    volumes: dict[int, VolumeRecovery] = {}
     # A snapshot's number is above its origin's.
     for lvolid, places in sorted(wanted.items()):
         if trouble := _trouble(places, held, volumes):
@@ -270,11 +270,11 @@ def _trouble(places: Sequence[ReplicaPlace], held: Held, planned: Collection[int
     return "" if end_gb == about.store_gb else f"nothing holds its GB {end_gb}"
 
 
-def _volume(lvolid: int, places: Sequence[ReplicaPlace], held: Held) -> VolumePlan:
+def _volume(lvolid: int, places: Sequence[ReplicaPlace], held: Held) -> VolumeRecovery:
     about = max(places, key=lambda place: place.found.generation).found.volume
     taken = held.names.get(about.name, lvolid) != lvolid
     name = f"{about.name[:54]}.{lvolid:08x}" if taken else about.name
-    return VolumePlan(about, tuple(places), lvolid not in held.births, name)
+    return VolumeRecovery(about, tuple(places), lvolid not in held.births, name)
 
 
 def _lost(survey: Survey, held: Held) -> Iterator[int]:

@@ -8,14 +8,14 @@ from inventory.models import Extent
 from inventory.write_lock import write_lock
 from volumes.models import LogicalVolume, Mirror, Replica
 from volumes.recovery import quarantine
-from volumes.recovery.recovery_plan import ReplicaPlace, VolumePlan
+from volumes.recovery.recovery_plan import ReplicaPlace, VolumeRecovery
 from volumes.replicas import states
 
 Status = Replica.Status
 
 
 @write_lock()
-def take_up(volume: VolumePlan) -> None:
+def take_up(volume: VolumeRecovery) -> None:
     """Make a volume's rows what its disks tell."""
     _free_numbers({number for place in volume.places for number in place.numbers})
     row = _volume_row(volume)
@@ -43,7 +43,7 @@ def _numbers(row: LogicalVolume) -> set[int]:
     return {row.pk, *(number for pair in replicas for number in pair)}
 
 
-def _volume_row(volume: VolumePlan) -> LogicalVolume:
+def _volume_row(volume: VolumeRecovery) -> LogicalVolume:
     about = volume.about
     known = LogicalVolume.objects.filter(pk=about.lvolid).first()
     if known is not None:

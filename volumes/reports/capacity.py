@@ -25,10 +25,10 @@ class Usage:
     label: int = 0
 
     @property
-    def parts(self) -> list["Part"]:
+    def parts(self) -> list["SpaceUse"]:
         """List the uses for showing, in the order of a bar."""
         return [
-            Part(kind, title, getattr(self, kind), self.percent(getattr(self, kind)), statuses)
+            SpaceUse(kind, title, getattr(self, kind), self.percent(getattr(self, kind)), statuses)
             for kind, title, statuses in PARTS
         ]
 
@@ -43,7 +43,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class SpaceUse:
     """One use of space; `statuses` are those of its extents, where a list can show them."""
 
     kind: str

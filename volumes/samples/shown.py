@@ -5,14 +5,14 @@ from collections.abc import Collection, Iterable, Iterator
 
 from django.db import IntegrityError, transaction
 
-from agents.io_figures import Shown, read_shown
+from agents.io_figures import VolumeOnHead, read_shown
 from agents.protocol import NodeFigures
 from volumes.models import Attachment, LogicalVolume
 from volumes.sample_models import ShownVolume
 
 logger = logging.getLogger(__name__)
 
-Told = dict[int, tuple[str, Shown]]
+Told = dict[int, tuple[str, VolumeOnHead]]
 """The folder on its head, and what is told, by volume."""
 
 
@@ -21,7 +21,7 @@ def read(told: Iterable[NodeFigures]) -> Told:
     return {one.number: (figures.folder, one) for figures in told for one in _lines(figures.shown)}
 
 
-def _lines(lines: Iterable[str]) -> Iterator[Shown]:
+def _lines(lines: Iterable[str]) -> Iterator[VolumeOnHead]:
     for line in lines:
         try:
             yield read_shown(line)

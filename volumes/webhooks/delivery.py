@@ -11,7 +11,7 @@ from inventory import calls, servers, webhooks
 from inventory.errors import HostDown
 from inventory.models import EventEntry, Webhook
 from volumes.webhooks import message, post
-from volumes.webhooks.message import Message
+from volumes.webhooks.message import WebhookMessage
 
 logger = logging.getLogger(__name__)
 
@@ -68,5 +68,5 @@ def _send(hook: Webhook, events: Sequence[EventEntry], last: int) -> None:
         connection.close()
 
 
-def _post(hook: Webhook, told: Message) -> None:
+def _post(hook: Webhook, told: WebhookMessage) -> None:
     post.post(hook.url, told.headers(webhooks.key_of(hook), time.time()), told.body)

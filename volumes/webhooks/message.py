@@ -18,7 +18,7 @@ from inventory.models import Cluster, EventEntry, Webhook
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class WebhookMessage:
     """A body, and the id by which a receiver knows it again."""
 
     id: str
@@ -38,16 +38,18 @@ class Message:
         }
 
 
-def of_events(cluster: Cluster, hook: Webhook, events: Sequence[EventEntry]) -> Message:
+def of_events(cluster: Cluster, hook: Webhook, events: Sequence[EventEntry]) -> WebhookMessage:
     """Make the message that tells of these events."""
     id_ = f"{cluster.uuid}-{cluster.incarnation}-{hook.pk}-{events[0].pk}-{events[-1].pk}"
-    return Message(id_, _body(cluster, hook, [event_struct(row) for row in events], test=False))
+    return WebhookMessage(
+        id_, _body(cluster, hook, [event_struct(row) for row in events], test=False)
+    )
 
 
-def of_a_test(cluster: Cluster, hook: Webhook) -> Message:
+def of_a_test(cluster: Cluster, hook: Webhook) -> WebhookMessage:
     """Make a message that tells of nothing, to see whether it arrives."""
     id_ = f"{cluster.uuid}-{cluster.incarnation}-{hook.pk}-test-{time.time_ns()}"
-    return Message(id_, _body(cluster, hook, [], test=True))
+    return WebhookMessage(id_, _body(cluster, hook, [], test=True))
 
 
 def event_struct(row: EventEntry) -> dict[str, Any]:

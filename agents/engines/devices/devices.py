@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.engines.base import Access, EngineError
+from agents.engines.base import DeviceAccess, EngineError
 from agents.engines.devices import block_device, kernel
 from agents.engines.devices.block_device import BlockDevice
 from agents.engines.devices.device_identity import DeviceIdentity
@@ -35,7 +35,7 @@ class Disconnected(OSError):
 class Terms:
     """How devices are made. `dead_seconds`: for how long requests wait for a new connection."""
 
-    access: Access
+    access: DeviceAccess
     dead_seconds: int
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.engines.base import Access
+from agents.engines.base import DeviceAccess
 
 FOLDER = "kernel"
 
@@ -15,7 +15,7 @@ class HeadPlace:
     state_dir: str
     links_dir: str
     iscsi_port: int
-    access: Access
+    access: DeviceAccess
 
     @property
     def folder(self) -> Path:

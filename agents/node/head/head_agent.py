@@ -7,7 +7,7 @@ from functools import partial
 
 from agents.boot import boot_id
 from agents.engines.base import HeadEngine
-from agents.exposition import Sample
+from agents.exposition import MetricSample
 from agents.node import io_lines, node_metrics
 from agents.node.config import HeadConfig
 from agents.node.daemon import AgentCore
@@ -94,7 +94,7 @@ class HeadRole:
         self._orders.resume(self._parts.journal)
         self._registration.start()
 
-    def metrics(self) -> Iterator[Sample]:
+    def metrics(self) -> Iterator[MetricSample]:
         """Tell a monitoring system what it does."""
         number, parts = self._registration.server_id, self._parts
         yield from node_metrics.tell("head", number, parts.orders, parts.outbox, parts.identity)

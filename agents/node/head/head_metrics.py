@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from agents.engines.base import DeviceFigures
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from agents.node.node_metrics import RequestFamilies
 from agents.ondisk import MIB
 from agents.protocol import GroupState, ReplicaState
@@ -37,7 +37,7 @@ RESYNC = gauge(
 )
 
 
-def tell(groups: Iterable[GroupState], figures: Iterable[DeviceFigures]) -> Iterator[Sample]:
+def tell(groups: Iterable[GroupState], figures: Iterable[DeviceFigures]) -> Iterator[MetricSample]:
     """Tell of all groups."""
     for group in groups:
         yield from _group(group)
@@ -45,7 +45,7 @@ def tell(groups: Iterable[GroupState], figures: Iterable[DeviceFigures]) -> Iter
         yield from REQUESTS.tell(device.operations, device.lvolid)
 
 
-def _group(group: GroupState) -> Iterator[Sample]:
+def _group(group: GroupState) -> Iterator[MetricSample]:
     yield ALIVE.of(int(group.alive), group.lvolid)
     for device in group.devices:
         yield CLIENTS.of(device.clients, device.lvolid)

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from agents.io_figures import Shown, Way, write_shown
+from agents.io_figures import VolumeOnHead, Way, write_shown
 from agents.protocol import GroupState
 
 
@@ -13,7 +13,7 @@ def lines(groups: Iterable[GroupState], folder: Path) -> Iterator[str]:
     for group in groups:
         for device in group.devices if group.alive else ():
             way = _way(folder / f"lvol-{device.lvolid:08x}")
-            yield write_shown(Shown(device.lvolid, device.clients, device.cow_mib, way))
+            yield write_shown(VolumeOnHead(device.lvolid, device.clients, device.cow_mib, way))
 
 
 def _way(link: Path) -> Way:

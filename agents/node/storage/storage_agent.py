@@ -9,7 +9,7 @@ from dataclasses import replace
 from agents.boot import boot_id
 from agents.engines.base import StorageEngine
 from agents.errors import AgentError
-from agents.exposition import Sample
+from agents.exposition import MetricSample
 from agents.node import io_lines, node_metrics
 from agents.node.config import EngineKind, StorageConfig
 from agents.node.daemon import AgentCore
@@ -117,7 +117,7 @@ class StorageRole:
         self._patrol.start()
         self._smart.start()
 
-    def metrics(self) -> Iterator[Sample]:
+    def metrics(self) -> Iterator[MetricSample]:
         """Tell a monitoring system what it does."""
         number, parts = self._registration.server_id, self._parts
         yield from node_metrics.tell("storage", number, parts.orders, parts.outbox, parts.identity)

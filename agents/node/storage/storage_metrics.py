@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from agents.engines.base import DataServerFigures, LeaseUse, StorageEngine
 from agents.errors import AgentError
-from agents.exposition import Sample, counter, gauge
+from agents.exposition import MetricSample, counter, gauge
 from agents.node.node_metrics import RequestFamilies
 from agents.node.storage.disks import Disks
 from agents.node.storage.patrol import Patrol
@@ -33,7 +33,7 @@ Names = dict[str, tuple[int, str]]
 """The labels of disks that are in use, by their paths."""
 
 
-def tell(disks: Disks, engine: StorageEngine, patrol: Patrol) -> Iterator[Sample]:
+def tell(disks: Disks, engine: StorageEngine, patrol: Patrol) -> Iterator[MetricSample]:
     """Tell of all disks and of the data server."""
     names: Names = {}
     for disk in disks:
@@ -56,7 +56,7 @@ def tell(disks: Disks, engine: StorageEngine, patrol: Patrol) -> Iterator[Sample
         yield from _requests(figures, names)
 
 
-def _uses(leases: Iterable[LeaseUse], names: Names) -> Iterator[Sample]:
+def _uses(leases: Iterable[LeaseUse], names: Names) -> Iterator[MetricSample]:
     exports, clients = Counter[str](), Counter[str]()
     for use in leases:
         exports[use.lease.path] += 1
@@ -66,7 +66,7 @@ def _uses(leases: Iterable[LeaseUse], names: Names) -> Iterator[Sample]:
         yield CLIENTS.of(clients[path], *labels)
 
 
-def _requests(figures: DataServerFigures, names: Names) -> Iterator[Sample]:
+def _requests(figures: DataServerFigures, names: Names) -> Iterator[MetricSample]:
     """What was served of a disk that is not in use any more is told no more."""
     yield CONNECTIONS.of(figures.connections)
     for disk in figures.disks:

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult
 from xml.parsers.expat import ExpatError
 
 from vastsky_client.api.access import Access, BadAccess
-from vastsky_client.api.resending import GONE, Again, how
+from vastsky_client.api.resending import GONE, Resending, how
 from vastsky_client.manager_address import credentials, shown
 
 VERSION = 5
@@ -85,9 +85,9 @@ class Connection:
             except _Lost as failure:
                 lost = failure
                 until = until or time.monotonic() + min(PATIENCE_SECONDS, self._call_seconds)
-            if how(method) is Again.NEVER or time.monotonic() >= until:
+            if how(method) is Resending.NEVER or time.monotonic() >= until:
                 raise AnswerLost(f"{lost}: {method} may have been carried out, or not")
-            if how(method) is Again.CONVERGING:
+            if how(method) is Resending.CONVERGING:
                 params = ({**params[0], "converge": 1},)
             time.sleep(PAUSE_SECONDS)
 
@@ -188,7 +188,7 @@ def _value(content: bytes, method: str, *, again: bool) -> Any:
     try:
         (value,), _ = xmlrpc.client.loads(content)
     except xmlrpc.client.Fault as fault:
-        if again and how(method) is Again.UNTIL_GONE and fault.faultCode == GONE:
+        if again and how(method) is Resending.UNTIL_GONE and fault.faultCode == GONE:
             return 0
         raise Refused(fault.faultCode, fault.faultString) from None
     return value

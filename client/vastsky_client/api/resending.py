@@ -7,7 +7,7 @@ import errno
 from enum import Enum, auto
 
 
-class Again(Enum):
+class Resending(Enum):
     """How a call is sent once more."""
 
     NEVER = auto()
@@ -66,11 +66,11 @@ HARMLESS = frozenset(
 GONE = errno.ENOENT
 
 
-def how(method: str) -> Again:
+def how(method: str) -> Resending:
     """Tell how a method may be called again; what is not known here never is."""
     if method in CONVERGING:
-        return Again.CONVERGING
+        return Resending.CONVERGING
     if method in UNTIL_GONE:
-        return Again.UNTIL_GONE
+        return Resending.UNTIL_GONE
     reads = method.removeprefix("vastsky.").startswith("list") or method.startswith("system.")
-    return Again.AS_IT_IS if reads or method in HARMLESS else Again.NEVER
+    return Resending.AS_IT_IS if reads or method in HARMLESS else Resending.NEVER

@@ -7,7 +7,7 @@ from vastsky_client.api import structs
 from vastsky_client.command.names import Names
 
 
-class VolumeRow(structs.Volume):
+class VolumeLine(structs.Volume):
     """A volume."""
 
     hsvrname: str
@@ -25,7 +25,7 @@ class StorageRow(structs.Storage):
     ssvrname: str
 
 
-class DiskRow(structs.Disk):
+class DiskLine(structs.Disk):
     """A disk."""
 
     ssvrname: str
@@ -44,7 +44,7 @@ class EventRow(structs.EventEntry):
     about: str
 
 
-class ReplicaRow(structs.PlannedReplica):
+class ReplicaLine(structs.PlannedReplica):
     """Where a replica would lie."""
 
     ssvrname: str
@@ -54,7 +54,7 @@ class MirrorRow(TypedDict):
     """A mirror of a volume that might be created."""
 
     capacity: int
-    replicas: list[ReplicaRow]
+    replicas: list[ReplicaLine]
 
 
 class PlanRow(TypedDict):
@@ -83,7 +83,7 @@ class BlockRow(TypedDict):
     contents: list[ContentRow]
 
 
-class ServerRow(TypedDict):
+class ServerLine(TypedDict):
     """A server of either kind: the id of the other is 0."""
 
     hsvrid: int

@@ -16,7 +16,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class ShownFilter:
     """A filter with its choices; `chosen` is what it is set to, "" where it lets everything by."""
 
     title: str
@@ -25,7 +25,7 @@ class Filter:
     clear: str
 
 
-def of_list(changelist: Any) -> list[Filter]:
+def of_list(changelist: Any) -> list[ShownFilter]:
     """Read the filters of a list; the first choice of each lets everything by."""
     return [_read(spec, changelist) for spec in changelist.filter_specs]
 
@@ -36,10 +36,10 @@ def without_search(changelist: Any) -> str:
     return query
 
 
-def _read(spec: Any, changelist: Any) -> Filter:
+def _read(spec: Any, changelist: Any) -> ShownFilter:
     choices = [
         Choice(str(choice["display"]), choice["query_string"], bool(choice["selected"]))
         for choice in spec.choices(changelist)
     ]
     chosen = next((choice.text for choice in choices[1:] if choice.chosen), "")
-    return Filter(str(spec.title), choices, chosen, choices[0].query if choices else "?")
+    return ShownFilter(str(spec.title), choices, chosen, choices[0].query if choices else "?")

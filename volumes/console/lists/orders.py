@@ -33,7 +33,7 @@ State = Attachment.State
 WORST_FIRST = {State.ERROR: 1, State.UNBINDING: 2, State.BINDING: 3, State.BOUND: 4}
 
 
-class Late(Expression):
+class LateExpression(Expression):
     """An expression that is made when a list is sorted by it, and not before."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
@@ -80,7 +80,7 @@ def _used(free: Any, capacity: Any) -> Any:
 
 
 _FREE = Extent.objects.filter(status=Extent.Status.FREE)
-PROTECTION = Late(_by_protection)
+PROTECTION = LateExpression(_by_protection)
 ATTACHED = Case(
     When(waiting_since__isnull=False, then=Value(0)),
     *(
@@ -93,9 +93,9 @@ HEAD = Coalesce(
     "attachment__head__name",
     "origin__attachment__head__name",
 ).asc(nulls_last=True)
-HEAD_HEALTH = Late(lambda: _by_health(""))
-STORAGE_HEALTH = Late(lambda: _by_health("server"))
-DISK_HEALTH = Late(lambda: _by_health("disk"))
+HEAD_HEALTH = LateExpression(lambda: _by_health(""))
+STORAGE_HEALTH = LateExpression(lambda: _by_health("server"))
+DISK_HEALTH = LateExpression(lambda: _by_health("disk"))
 DISK_USED = _used(_one(_FREE, "disk", Sum("size_gb")), F("capacity_gb"))
 STORAGE_USED = _used(
     _one(_FREE, "disk__server", Sum("size_gb")),

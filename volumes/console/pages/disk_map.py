@@ -24,7 +24,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class RowShare:
     """The share of an extent that lies in one row; the first of them speaks for the extent."""
 
     cell: Cell
@@ -37,7 +37,7 @@ class MapRow:
     """As many GB as every other row, from an offset on."""
 
     offset_gb: int
-    pieces: list[Piece]
+    pieces: list[RowShare]
 
 
 def lay_out(cells: Sequence[Cell]) -> list[MapRow]:
@@ -55,7 +55,7 @@ def lay_out(cells: Sequence[Cell]) -> list[MapRow]:
                 rows.append(MapRow(begin + len(rows) * row_gb, []))
             until = min(end, begin + (row + 1) * row_gb)
             share = round(100 * (until - at) / row_gb, 4)
-            rows[row].pieces.append(Piece(cell, share, at == cell.offset_gb))
+            rows[row].pieces.append(RowShare(cell, share, at == cell.offset_gb))
             at = until
     return rows
 

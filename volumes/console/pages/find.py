@@ -30,7 +30,7 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class FoundGroup:
     """The hits of one kind; `all_of_them` leads to the list of them, where there are more."""
 
     title: str
@@ -53,12 +53,12 @@ def show(request: HttpRequest) -> HttpResponse:
     return page(request, "console/find.html", "Find", **context)
 
 
-def _group(found: search.Found, asked: str) -> Group:
+def _group(found: search.Found, asked: str) -> FoundGroup:
     title, icon, describe = KINDS[found.model]
     meta = found.model._meta  # noqa: SLF001  Django's documented API
     url = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
     more = f"{url}?{urlencode({'q': asked})}" if found.more else ""
-    return Group(title, icon, [describe(row) for row in found.rows], more)
+    return FoundGroup(title, icon, [describe(row) for row in found.rows], more)
 
 
 def _volume(volume: LogicalVolume) -> Hit:

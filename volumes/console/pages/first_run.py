@@ -20,7 +20,7 @@ FEWEST, USUAL = 2, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FirstStep:
     """One thing to do; `url` leads to where this person may do it."""
 
     title: str
@@ -39,7 +39,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
     return {"steps": steps, "steps_done": sum(step.done for step in steps)}
 
 
-def _steps(request: HttpRequest) -> Iterator[Step]:
+def _steps(request: HttpRequest) -> Iterator[FirstStep]:
     """Look at what is there; in a constant number of queries."""
     storages = StorageServer.objects.filter(priority__in=ALIVE).count()
     heads = HeadServer.objects.filter(priority__in=ALIVE).count()
@@ -47,7 +47,7 @@ def _steps(request: HttpRequest) -> Iterator[Step]:
     yield from _joining(request, joined=joined)
     yield _storage_step(storages)
     yield from _disk_steps()
-    yield Step(
+    yield FirstStep(
         "A head server",
         heads > 0,
         f"{heads} there." if heads else "A machine that uses volumes; it may store some as well.",
@@ -55,9 +55,9 @@ def _steps(request: HttpRequest) -> Iterator[Step]:
     yield _volume_step(request)
 
 
-def _joining(request: HttpRequest, *, joined: bool) -> Iterator[Step]:
+def _joining(request: HttpRequest, *, joined: bool) -> Iterator[FirstStep]:
     able = settings.VASTSKY_IDENTITY is not None
-    yield Step(
+    yield FirstStep(
         "Nodes can join",
         able or joined,
         "The manager has an authority that vouches for nodes."
@@ -68,7 +68,7 @@ def _joining(request: HttpRequest, *, joined: bool) -> Iterator[Step]:
     )
     invited = Member.objects.count()
     may = able and administers(request)
-    yield Step(
+    yield FirstStep(
         "A join string for each machine",
         bool(invited or joined),
         f"{invited} made." if invited else "One line to paste on the machine; it works once.",
@@ -77,18 +77,18 @@ def _joining(request: HttpRequest, *, joined: bool) -> Iterator[Step]:
     )
 
 
-def _storage_step(count: int) -> Step:
+def _storage_step(count: int) -> FirstStep:
     needed = f"{USUAL} replicas need {USUAL} storage servers, {FEWEST} need {FEWEST}."
-    return Step(
+    return FirstStep(
         "Storage servers",
         count >= USUAL,
         f"{count} of {USUAL} there. {needed}" if count else needed,
     )
 
 
-def _disk_steps() -> Iterator[Step]:
+def _disk_steps() -> Iterator[FirstStep]:
     disks = Disk.objects.count()
-    yield Step(
+    yield FirstStep(
         "Disks",
         disks > 0,
         f"{disks} there."
@@ -99,7 +99,7 @@ def _disk_steps() -> Iterator[Step]:
     free_gb = free.aggregate(gb=Sum("size_gb"))["gb"] or 0
     shred = progress.of_kind(Job.Kind.SHRED)
     zeroed = f"{shred.progress.percent} % so far." if shred.count else ""
-    yield Step(
+    yield FirstStep(
         "Zeroed space",
         free_gb > 0,
         f"{size(free_gb)} are ready."
@@ -108,8 +108,8 @@ def _disk_steps() -> Iterator[Step]:
     )
 
 
-def _volume_step(request: HttpRequest) -> Step:
-    return Step(
+def _volume_step(request: HttpRequest) -> FirstStep:
+    return FirstStep(
         "The first volume",
         done=False,
         detail="Create it, then attach it to a head server: it appears there under /dev/vas.",

@@ -94,7 +94,7 @@ class ShownVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class StateTally:
     """A number of things in one state, with the list that shows them."""
 
     pill: Pill
@@ -108,8 +108,8 @@ class Population:
 
     title: str
     url: str
-    tallies: list[Tally]
-    also: list[Tally] = field(default_factory=list)
+    tallies: list[StateTally]
+    also: list[StateTally] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -237,7 +237,7 @@ def _reasons(weak: dict[int, protection.Weak], wrong: list[Card]) -> Iterable[Ve
 # -- numbers --------------------------------------------------------------------------------------
 
 
-def _histogram(weak: dict[int, protection.Weak]) -> list[tuple[Tally, float]]:
+def _histogram(weak: dict[int, protection.Weak]) -> list[tuple[StateTally, float]]:
     """Volumes by the fewest good replicas of any part, each with its share of all in percent."""
     counts = protection.histogram(weak)
     total = sum(counts.values())
@@ -250,7 +250,7 @@ def _histogram(weak: dict[int, protection.Weak]) -> list[tuple[Tally, float]]:
             (Pill(f"{replicas}, reduced", WARN, "fewer than promised"), reduced[replicas], "fewer"),
         ):
             if some:
-                found.append((Tally(pill, some, f"{url}{which}"), 100 * some / total))
+                found.append((StateTally(pill, some, f"{url}{which}"), 100 * some / total))
     return found
 
 
@@ -274,14 +274,14 @@ def _by_priority(
         here, answers = f"{url}?priority__exact={priority}", "&answers=yes" if quiet else ""
         drained = count - moving if priority == Priority.EVACUATE else 0
         left = count - quiet - drained
-        found += [Tally(PRIORITIES[Priority(priority)], left, here + answers)] if left else []
-        found += [Tally(DRAINED, drained, here)] if drained else []
+        found += [StateTally(PRIORITIES[Priority(priority)], left, here + answers)] if left else []
+        found += [StateTally(DRAINED, drained, here)] if drained else []
         silent += quiet
     if silent:
-        found.append(Tally(Pill(SILENT, WARN, "no answer"), silent, f"{url}?answers=no"))
+        found.append(StateTally(Pill(SILENT, WARN, "no answer"), silent, f"{url}?answers=no"))
     jobs = f"{reverse(JOBS)}?state__exact=open&kind__exact=maintenance"
     if resting:
-        found.append(Tally(MAINTENANCE, len(resting), jobs))
+        found.append(StateTally(MAINTENANCE, len(resting), jobs))
     return Population(title, url, found)
 
 
@@ -313,19 +313,21 @@ def _by_attachment(*, whole: bool) -> Population:
     detached = all_of_them["count"] - sum(counts.values())
     volumes = f"{reverse(VOLUMES)}?kind=volume"
     found = [
-        Tally(ATTACHMENTS[Attachment.State(state)], counts[state], f"{volumes}&attached={state}")
+        StateTally(
+            ATTACHMENTS[Attachment.State(state)], counts[state], f"{volumes}&attached={state}"
+        )
         for state in SHOWN_STATES
         if counts.get(state)
     ]
     if detached:
-        found.append(Tally(ATTACHMENTS[""], detached, f"{volumes}&attached=no"))
+        found.append(StateTally(ATTACHMENTS[""], detached, f"{volumes}&attached=no"))
     doing = f"{reverse(VOLUMES)}?doing="
     also = []
     if waiting := all_of_them["waiting"]:
-        also.append(Tally(WAITING, waiting, f"{doing}waiting"))
+        also.append(StateTally(WAITING, waiting, f"{doing}waiting"))
     counted = activity.count_volumes()
     also += [
-        Tally(doings[one], counted[one], f"{doing}{one.name.lower()}")
+        StateTally(doings[one], counted[one], f"{doing}{one.name.lower()}")
         for one in activity.Activity
         if counted[one]
     ]

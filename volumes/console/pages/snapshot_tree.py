@@ -35,7 +35,7 @@ class SnapshotLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class SnapshotFamily:
     """A group: the origin, and its snapshots from the newest to the oldest."""
 
     origin: LogicalVolume
@@ -53,12 +53,12 @@ class Family:
         return size(sum(known) / MIB_IN_GB) if known else ""
 
 
-def of_group(group: int) -> Family:
+def of_group(group: int) -> SnapshotFamily:
     """Read a group; two queries."""
     rows = LogicalVolume.objects.filter(pk=group) | LogicalVolume.objects.filter(origin=group)
     volumes = {row.pk: row for row in rows.order_by("-pk")}
     shown = {row.pk: row for row in ShownVolume.objects.filter(pk__in=volumes)}
-    return Family(volumes[group], list(_lines(volumes, shown, group)), shown)
+    return SnapshotFamily(volumes[group], list(_lines(volumes, shown, group)), shown)
 
 
 def _lines(

@@ -6,12 +6,12 @@ volumes one by one by a setting.
 
 from collections.abc import Iterator
 
-from agents.exposition import Family, Sample, families_of
+from agents.exposition import MetricFamily, MetricSample, families_of
 from volumes.reports import care, protection
 from volumes.reports.metrics import capacity, condition, hardware, service, volumes, work
 
 
-def tell() -> Iterator[Sample]:
+def tell() -> Iterator[MetricSample]:
     """Read everything."""
     weak = protection.weak_volumes()
     resting = care.in_maintenance(care.under_way())
@@ -23,6 +23,6 @@ def tell() -> Iterator[Sample]:
     yield from service.tell()
 
 
-def families() -> list[Family]:
+def families() -> list[MetricFamily]:
     """List what may be told."""
     return families_of(condition, volumes, capacity, hardware, work, service)

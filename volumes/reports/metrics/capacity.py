@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from django.db.models import Exists, OuterRef, Q, Sum
 
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from agents.ondisk import GB
 from inventory.models import Extent
 from volumes.models import Job, Orphan
@@ -17,7 +17,7 @@ CAPACITY = gauge(
 )
 
 
-def tell() -> Iterator[Sample]:
+def tell() -> Iterator[MetricSample]:
     """Sum up; in a fixed number of queries."""
     usage, resting, quarantined = capacity.of_cluster(), _in_maintenance(), _in_quarantine()
     for use, gb in (

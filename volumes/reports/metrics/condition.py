@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from django.conf import settings
 
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from inventory import clock, servers
 from inventory.models import Cluster, Watch
 from volumes.reports import protection, verdict
@@ -36,7 +36,7 @@ BACKUP = gauge(
 INCARNATION = gauge("vastsky_cluster_incarnation", "Which life of the manager's database this is.")
 
 
-def tell(weak: dict[int, protection.Weak]) -> Iterator[Sample]:
+def tell(weak: dict[int, protection.Weak]) -> Iterator[MetricSample]:
     """Judge the whole; in a fixed number of queries."""
     found, cluster = verdict.find(weak), servers.cluster()
     holds = verdict.judge(found.wrong)
@@ -49,7 +49,7 @@ def tell(weak: dict[int, protection.Weak]) -> Iterator[Sample]:
         yield SWEPT.of(max((clock.now() - asked).total_seconds(), 0.0))
 
 
-def _problems(found: Findings) -> Iterator[Sample]:
+def _problems(found: Findings) -> Iterator[MetricSample]:
     """Count cards; the first word of a key is what is behind it."""
     cards = [(card, "no") for card in found.told] + [(card, "yes") for card, _ in found.known]
     counts = Counter(
@@ -59,7 +59,7 @@ def _problems(found: Findings) -> Iterator[Sample]:
         yield PROBLEMS.of(count, *labels)
 
 
-def _of_cluster(cluster: Cluster) -> Iterator[Sample]:
+def _of_cluster(cluster: Cluster) -> Iterator[MetricSample]:
     yield RECOVERY.of(int(bool(cluster.recovery)))
     yield INCARNATION.of(cluster.incarnation)
     if settings.VASTSKY_BACKUPS_KEPT:

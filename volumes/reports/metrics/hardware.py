@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Count
 
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from inventory import clock, disk_health
 from inventory.models import (
     ALIVE,
@@ -75,7 +75,7 @@ STATES = (*(priority.name.lower() for priority in Priority), MAINTENANCE)
 Row = tuple[int, str, int, str, datetime | None]
 
 
-def tell(resting: Resting) -> Iterator[Sample]:
+def tell(resting: Resting) -> Iterator[MetricSample]:
     """Count the hardware; in a fixed number of queries."""
     columns = ("pk", "name", "priority", "version", "silent_since")
     heads = list(HeadServer.objects.order_by("pk").values_list(*columns))
@@ -97,7 +97,9 @@ def tell(resting: Resting) -> Iterator[Sample]:
         yield ORPHANS.of(orphans[kind], kind)
 
 
-def _servers(kind: str, prefix: str, rows: list[Row], resting: Iterable[int]) -> Iterator[Sample]:
+def _servers(
+    kind: str, prefix: str, rows: list[Row], resting: Iterable[int]
+) -> Iterator[MetricSample]:
     limit, resting = clock.now() - timedelta(seconds=settings.VASTSKY_SUSPECT_SECONDS), {*resting}
     counts, releases = Counter[str](), Counter[str]()
     for pk, name, priority, version, silent_since in rows:
@@ -114,7 +116,7 @@ def _servers(kind: str, prefix: str, rows: list[Row], resting: Iterable[int]) ->
         yield RELEASES.of(count, kind, version)
 
 
-def _health() -> Iterator[Sample]:
+def _health() -> Iterator[MetricSample]:
     """Tell what disks say of themselves; what they do not say is no sample."""
     rows = DiskHealth.objects.order_by("disk").values_list("disk", *disk_health.FIGURES)
     for disk, passed, temperature, reallocated, pending, wear in rows:
@@ -130,7 +132,7 @@ def _health() -> Iterator[Sample]:
         )
 
 
-def _disks(resting: Resting) -> Iterator[Sample]:
+def _disks(resting: Resting) -> Iterator[MetricSample]:
     others = Disk.objects.exclude(pk__in=resting.disks).exclude(server__in=resting.servers)
     counts = dict(others.order_by().values_list("priority").annotate(Count("pk")))
     whole = Disk.objects.count()

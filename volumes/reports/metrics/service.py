@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from django.db.models import Count, OuterRef, Subquery, Value
 from django.db.models.functions import Coalesce
 
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from inventory import clock, workers
 from inventory.models import EventEntry, Webhook
 
@@ -25,13 +25,13 @@ BEHIND = gauge(
 TICKING, STILL = "ticking", "still"
 
 
-def tell() -> Iterator[Sample]:
+def tell() -> Iterator[MetricSample]:
     """Tell of workers and webhooks; in a fixed number of queries."""
     yield from _workers()
     yield from _webhooks()
 
 
-def _workers() -> Iterator[Sample]:
+def _workers() -> Iterator[MetricSample]:
     now = clock.now()
     releases = Counter(workers.ticking(now).values_list("version", flat=True))
     yield WORKERS.of(releases.total(), TICKING)
@@ -40,7 +40,7 @@ def _workers() -> Iterator[Sample]:
         yield RELEASES.of(count, version)
 
 
-def _webhooks() -> Iterator[Sample]:
+def _webhooks() -> Iterator[MetricSample]:
     waiting = EventEntry.objects.filter(pk__gt=OuterRef("cursor")).order_by().values(one=Value(1))
     behind = Subquery(waiting.annotate(count=Count("pk")).values("count"))
     rows = list(Webhook.objects.annotate(behind=Coalesce(behind, 0)).order_by("name"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from django.conf import settings
 from django.db.models import Count, Min, Q, Sum
 
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from agents.ondisk import GB
 from volumes.models import Attachment, LogicalVolume, Mirror
 from volumes.reports import activity, protection
@@ -57,7 +57,7 @@ Promises = dict[int, int]
 """How many volumes were promised so many replicas."""
 
 
-def tell(weak: dict[int, protection.Weak]) -> Iterator[Sample]:
+def tell(weak: dict[int, protection.Weak]) -> Iterator[MetricSample]:
     """Count volumes; in a fixed number of queries."""
     volumes = LogicalVolume.objects.order_by()
     promised = dict(volumes.filter(broken=False).values_list("redundancy").annotate(Count("pk")))
@@ -71,7 +71,7 @@ def tell(weak: dict[int, protection.Weak]) -> Iterator[Sample]:
         yield from _one_by_one(weak, most)
 
 
-def _protected(promised: Promises, weak: dict[int, protection.Weak]) -> Iterator[Sample]:
+def _protected(promised: Promises, weak: dict[int, protection.Weak]) -> Iterator[MetricSample]:
     counts = Counter({(count, count): volumes for count, volumes in promised.items()})
     for volume in weak.values():
         counts[volume.redundancy, volume.redundancy] -= 1
@@ -81,7 +81,7 @@ def _protected(promised: Promises, weak: dict[int, protection.Weak]) -> Iterator
         yield PROTECTED.of(max(count, 0), good, wanted)
 
 
-def _groups() -> Iterator[Sample]:
+def _groups() -> Iterator[MetricSample]:
     counts = dict(Attachment.objects.order_by().values_list("state").annotate(Count("pk")))
     is_origin = Q(origin=None)
     sums = LogicalVolume.objects.aggregate(
@@ -98,7 +98,7 @@ def _groups() -> Iterator[Sample]:
     yield PROMISED.of((sums["gb"] or 0) * GB)
 
 
-def _one_by_one(weak: dict[int, protection.Weak], most: int) -> Iterator[Sample]:
+def _one_by_one(weak: dict[int, protection.Weak], most: int) -> Iterator[MetricSample]:
     """Tell of the oldest volumes, and how many are left out."""
     rows = LogicalVolume.objects.filter(broken=False).order_by("pk")
     told = list(rows.values_list("pk", "name", "redundancy", "capacity_gb")[:most])

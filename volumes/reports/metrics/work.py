@@ -7,7 +7,7 @@ from django.db.models import BigIntegerField, Case, Count, F, Min, Q, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from agents.exposition import Sample, gauge
+from agents.exposition import MetricSample, gauge
 from agents.ondisk import MIB
 from inventory import clock
 from volumes.models import Job
@@ -39,7 +39,7 @@ MEASURED = (Job.Kind.REBUILD, Job.Kind.SHRED, Job.Kind.SCRUB)
 HOUR = timedelta(hours=1)
 
 
-def tell() -> Iterator[Sample]:
+def tell() -> Iterator[MetricSample]:
     """Count jobs; in a fixed number of queries."""
     now = clock.now()
     yield from _open(now)
@@ -52,7 +52,7 @@ def tell() -> Iterator[Sample]:
         yield ENDED.of(count, kind, state)
 
 
-def _open(now: datetime) -> Iterator[Sample]:
+def _open(now: datetime) -> Iterator[MetricSample]:
     """Sum up the open jobs by kind: a rebuild that has not begun is as large as its mirror."""
     of_mirror = Coalesce(F("mirror__size_gb") * 1024, 0)
     size = Case(
@@ -80,7 +80,7 @@ def _open(now: datetime) -> Iterator[Sample]:
             yield WHOLE.of(row["size"] * MIB, kind)
 
 
-def _rates() -> Iterator[Sample]:
+def _rates() -> Iterator[MetricSample]:
     """Only what runs is read: it is as much as may run at once."""
     running = Job.objects.filter(kind__in=MEASURED, state=Job.State.OPEN, ordered=True)
     rates = dict.fromkeys(MEASURED, 0.0)

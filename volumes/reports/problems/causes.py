@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from django.db.models import Model
 
 from volumes.models import Acknowledgement
-from volumes.reports.problems.problem import SEEN, Kind, Problem, Risk
+from volumes.reports.problems.problem import SEEN, Problem, ProblemKind, Risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Victims:
     """What suffers in one way: how many, and the first of them."""
 
     risk: Risk
-    kind: Kind
+    kind: ProblemKind
     count: int
     rows: tuple[Model, ...]
 
@@ -88,7 +88,7 @@ def _together(members: Sequence[Problem]) -> Problem:
 
 def _victims(members: Iterable[Problem]) -> list[Victims]:
     """Count what suffers in the same way."""
-    kinds: dict[tuple[Risk, Kind], list[Problem]] = {}
+    kinds: dict[tuple[Risk, ProblemKind], list[Problem]] = {}
     for problem in members:
         kinds.setdefault((problem.risk, problem.kind), []).append(problem)
     return [

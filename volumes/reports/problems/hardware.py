@@ -24,15 +24,15 @@ from volumes.models import Job
 from volumes.repair import drain
 from volumes.reports.networks import Down
 from volumes.reports.problems.out import Out, silence
-from volumes.reports.problems.problem import Kind, Problem, Risk, key_of
+from volumes.reports.problems.problem import Problem, ProblemKind, Risk, key_of
 
 GONE = "is not there any more: put it in again, there or in another server, or delete it here"
 FAILED = "failed: replace it; on its page it is taken back, or deleted"
 CERTIFICATE_ENDS = timedelta(days=30)
-UNANSWERED = Kind(
+UNANSWERED = ProblemKind(
     "server does not answer the manager there", "servers do not answer the manager there"
 )
-SERVERS = Kind("server is out of service or silent", "servers are out of service or silent")
+SERVERS = ProblemKind("server is out of service or silent", "servers are out of service or silent")
 
 
 def find_refused_nodes() -> Iterator[Problem]:

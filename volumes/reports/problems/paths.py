@@ -13,10 +13,10 @@ from volumes.paths import causes
 from volumes.paths.causes import Level, Scope
 from volumes.paths.words import NAMES
 from volumes.reports.networks import Down
-from volumes.reports.problems.problem import Kind, Problem, Risk, key_of
+from volumes.reports.problems.problem import Problem, ProblemKind, Risk, key_of
 
-DOWN = Kind("path from a head is down", "paths from heads are down")
-SLOW = Kind("path from a head is slow", "paths from heads are slow")
+DOWN = ProblemKind("path from a head is down", "paths from heads are down")
+SLOW = ProblemKind("path from a head is slow", "paths from heads are slow")
 KINDS = {Level.DOWN: DOWN, Level.SLOW: SLOW}
 TITLES = {
     Scope.NETWORK: ("no head reaches a storage server over {}", "all paths over {} are slow"),

@@ -28,14 +28,14 @@ class Risk(IntEnum):
     """The cluster mends it by itself, has only just begun, and no data hangs on it."""
 
 
-class Kind(NamedTuple):
+class ProblemKind(NamedTuple):
     """What several problems of a kind are called after their number: of one, and of more."""
 
     one: str
     more: str
 
 
-THINGS = Kind("thing is wrong", "things are wrong")
+THINGS = ProblemKind("thing is wrong", "things are wrong")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Problem:
     verb: str = ""
     see: tuple[Model, ...] = ()
     key: str = ""
-    kind: Kind = THINGS
+    kind: ProblemKind = THINGS
     count: int = 1
     root: bool = False
 

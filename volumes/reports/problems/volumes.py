@@ -15,7 +15,7 @@ from volumes.replicas.broken import ON_THE_WAY
 from volumes.replicas.rows import OUT_OF_SYNC
 from volumes.reports import protection
 from volumes.reports.problems.out import Out
-from volumes.reports.problems.problem import SEEN, Kind, Problem, Risk, key_of
+from volumes.reports.problems.problem import SEEN, Problem, ProblemKind, Risk, key_of
 from volumes.scrub import comparison
 
 READ = 2000
@@ -26,19 +26,19 @@ MENDED_WITHIN = timedelta(minutes=1)
 AGREEING = 2
 """What only one replica has is one failure away from loss, whoever else is about to get it."""
 KINDS = {
-    Risk.UNREACHABLE: Kind("volume has no good replica", "volumes have no good replica"),
-    Risk.LAST_REPLICA: Kind(
+    Risk.UNREACHABLE: ProblemKind("volume has no good replica", "volumes have no good replica"),
+    Risk.LAST_REPLICA: ProblemKind(
         "volume is on its last good replica", "volumes are on their last good replica"
     ),
-    Risk.REDUCED: Kind(
+    Risk.REDUCED: ProblemKind(
         "volume has fewer replicas than promised, but more than one",
         "volumes have fewer replicas than promised, but more than one",
     ),
 }
-WAITS = Kind("volume is waiting for storage", "volumes are waiting for storage")
-DIFFER = Kind("place at which replicas differ", "places at which replicas differ")
-LOST = Kind("snapshot is broken", "snapshots are broken")
-IN_ERROR = Kind(
+WAITS = ProblemKind("volume is waiting for storage", "volumes are waiting for storage")
+DIFFER = ProblemKind("place at which replicas differ", "places at which replicas differ")
+LOST = ProblemKind("snapshot is broken", "snapshots are broken")
+IN_ERROR = ProblemKind(
     "volume could not be attached or detached", "volumes could not be attached or detached"
 )
 

@@ -15,12 +15,12 @@ from volumes.models import Job, Orphan
 from volumes.placement import policy
 from volumes.reports import progress
 from volumes.reports.problems.out import Out
-from volumes.reports.problems.problem import Kind, Problem, Risk
+from volumes.reports.problems.problem import Problem, ProblemKind, Risk
 from volumes.reports.problems.volumes import Degraded
 
 READ = 2000
 """Jobs that are told by what is behind them; the rest is counted."""
-STUCK = Kind("job does not get on", "jobs do not get on")
+STUCK = ProblemKind("job does not get on", "jobs do not get on")
 BACKUP_AGE = timedelta(hours=26)
 SILENCE = 60
 """Seconds without a beat of any worker's heart."""

@@ -12,7 +12,7 @@ from types import NoneType
 from typing import TypeVar
 
 from agents.boot import boot_id
-from agents.engines.base import Access, DeviceFigures, EngineError
+from agents.engines.base import DeviceAccess, DeviceFigures, EngineError
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.fork_server import ForkServer
 from agents.engines.userspace.head.hang_watch import HUNG_SECONDS, HangWatch
@@ -52,7 +52,7 @@ class UserspaceHead:
         rebuild_mib_per_s: int = 0,
         replica_timeout: float = 5.0,
         storage_wait: float = 60.0,
-        access: Access | None = None,
+        access: DeviceAccess | None = None,
         hung_seconds: float = HUNG_SECONDS,
     ) -> None:
         self._groups = state_dir.absolute() / "groups"
@@ -61,7 +61,7 @@ class UserspaceHead:
         self._rebuild_mib_per_s = rebuild_mib_per_s
         self._replica_timeout = replica_timeout
         self._storage_wait = storage_wait
-        self._access = access or Access()
+        self._access = access or DeviceAccess()
         self._changing: dict[int, threading.RLock] = {}
         self._figures: dict[int, tuple[DeviceFigures, ...]] = {}
         if len(self._control(0)) > spawn.LONGEST_SOCKET_PATH:

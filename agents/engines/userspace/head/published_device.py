@@ -5,12 +5,12 @@ import os
 from collections.abc import Sequence
 from functools import partial
 
-from agents.engines.base import Access, EngineError
+from agents.engines.base import DeviceAccess, EngineError
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.nbd.tally import Tally
+from agents.engines.userspace.nbd.tally import RequestTally
 
 
 def socket_path(run_dir: str, lvolid: int) -> str:
@@ -37,13 +37,13 @@ class PublishedDevice:
         path: str,
         labels: Sequence[str],
         epoch: int,
-        access: Access,
+        access: DeviceAccess,
     ) -> None:
         self._device = device
         self._path = path
         self._labels = labels
         names = {"", epoch_export(epoch), *labels}
-        self.tally = Tally()
+        self.tally = RequestTally()
         self._exports = ExportTable(
             lambda name: device if name in names else None,
             partial(list, labels),

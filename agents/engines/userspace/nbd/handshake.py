@@ -11,7 +11,7 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.loop.stream import Stream
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.budget import Budget
-from agents.engines.userspace.nbd.tally import Tally
+from agents.engines.userspace.nbd.tally import RequestTally
 
 MAX_OPTION = 16 << 10
 GREETING = messages.GREETING.pack(
@@ -48,10 +48,10 @@ class ExportTable:
         *,
         bounded: bool = True,
         instance: str = "",
-        tally: Callable[[messages.ServedDevice], Tally] | None = None,
+        tally: Callable[[messages.ServedDevice], RequestTally] | None = None,
     ) -> None:
         self.find = find
-        self.tally = tally or (lambda _device: Tally())
+        self.tally = tally or (lambda _device: RequestTally())
         self.names = names
         self.instance = instance.encode()
         self.lost: set[str] = set()

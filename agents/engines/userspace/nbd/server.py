@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agents.engines.base import Access
+from agents.engines.base import DeviceAccess
 from agents.engines.userspace.loop.reactor import IN, Reactor
 from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.nbd.budget import REQUEST_BYTES, Budget
 from agents.engines.userspace.nbd.handshake import ExportTable, Handshake
-from agents.engines.userspace.nbd.tally import TIMED, Tally
+from agents.engines.userspace.nbd.tally import TIMED, RequestTally
 
 MODIFIES = frozenset((messages.WRITE, messages.TRIM, messages.WRITE_ZEROES))
 SERVED = frozenset(
@@ -27,7 +27,7 @@ SERVED = frozenset(
     )
 )
 
-NOTHING = Tally()
+NOTHING = RequestTally()
 """Of a connection that has not asked for a device yet, and is not counted."""
 FILLS = frozenset((messages.WRITE, messages.WRITE_ZEROES))
 """Beyond the end there is no space for these; the others are invalid there."""
@@ -57,13 +57,13 @@ class Listener:
         reactor: Reactor,
         address: Address,
         exports: ExportTable,
-        access: Access | None = None,
+        access: DeviceAccess | None = None,
     ) -> None:
         self._reactor = reactor
         self._address = address
         self._exports = exports
         if isinstance(address, str):
-            self._socket = _listen_on_path(address, access or Access())
+            self._socket = _listen_on_path(address, access or DeviceAccess())
         else:
             self._socket = socket.create_server(address, backlog=4096)
         self._socket.settimeout(0)
@@ -85,7 +85,7 @@ class Listener:
             ServerConnection(self._reactor, sock, self._exports)
 
 
-def _listen_on_path(path: str, access: Access) -> socket.socket:
+def _listen_on_path(path: str, access: DeviceAccess) -> socket.socket:
     if os.path.lexists(path):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX)

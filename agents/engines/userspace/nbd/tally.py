@@ -22,7 +22,7 @@ TIMED = 15
 """A request is timed if the bits of its number that are in this are those of 1: the first is."""
 
 
-class Tally:
+class RequestTally:
     """Counts the requests of all clients of a device.
 
     `failed` counts answers with an error, with those to requests that no device saw, which are

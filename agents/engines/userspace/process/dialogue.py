@@ -11,7 +11,7 @@ import errno
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from agents.engines.base import Access, DeviceFigures, EngineError, Lease
+from agents.engines.base import DeviceAccess, DeviceFigures, EngineError, Lease
 from agents.errors import AgentError
 from agents.protocol import DeviceSpec, DeviceState, ReplicaReport, ReplicaSpec, VerifyOrder
 from agents.structs import WIRE, Malformed, from_struct, to_struct
@@ -38,7 +38,7 @@ class HeadArguments:
     replica_timeout: float = field(metadata={WIRE: "leg_timeout"})
     revive: bool
     storage_wait: float = 60.0
-    access: Access = field(default_factory=Access)
+    access: DeviceAccess = field(default_factory=DeviceAccess)
 
 
 @dataclass(frozen=True, slots=True)

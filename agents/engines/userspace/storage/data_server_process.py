@@ -13,7 +13,7 @@ from agents.engines.userspace.loop.reactor import Reactor
 from agents.engines.userspace.nbd.handshake import ExportTable
 from agents.engines.userspace.nbd.messages import ServedDevice
 from agents.engines.userspace.nbd.server import Listener
-from agents.engines.userspace.nbd.tally import Tally
+from agents.engines.userspace.nbd.tally import RequestTally
 from agents.engines.userspace.process import dialogue, memory, spawn
 from agents.engines.userspace.process.control import ControlSocket
 from agents.engines.userspace.storage.leased_range import LeasedRange
@@ -32,7 +32,7 @@ class DataServer:
         self._devices: dict[str, LeasedRange] = {}
         self._ending: dict[str, LeasedRange] = {}
         self._disks: dict[str, ServedDisk] = {}
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, RequestTally] = {}
         # Names are secrets: none is ever listed.
         self.exports = ExportTable(
             self._devices.get, list, bounded=False, instance=instance, tally=self._tally
@@ -76,12 +76,12 @@ class DataServer:
             clients,
         )
 
-    def _tally(self, device: ServedDevice) -> Tally:
+    def _tally(self, device: ServedDevice) -> RequestTally:
         """Count by disk: a server has few of them, and thousands of leases."""
         path = device.disk.path if isinstance(device, LeasedRange) else ""
         tally = self._tallies.get(path)
         if tally is None:  # to make one takes as long as a request
-            tally = self._tallies[path] = Tally()
+            tally = self._tallies[path] = RequestTally()
         return tally
 
     def _figures(self) -> DataServerFigures:
