@@ -26,7 +26,7 @@ class OldArgument:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class OldCommand:
     """What a command tells about itself, takes and does."""
 
     summary: str
@@ -149,80 +149,80 @@ def _maybe(argument: OldArgument) -> OldArgument:
     return OldArgument(argument.name, argument.read, f"{argument.help}; all without", optional=True)
 
 
-COMMANDS: dict[str, Command] = {
-    "lvol_create": Command(
+COMMANDS: dict[str, OldCommand] = {
+    "lvol_create": OldCommand(
         "Create a volume and print its id.",
         "lvol_create --redundancy 2 foo 10",
         create_volume,
         (NAME, GB, REDUNDANCY),
     ),
-    "lvol_delete": Command(
+    "lvol_delete": OldCommand(
         "Delete a volume that is not attached, or a snapshot.",
         "lvol_delete foo",
         delete_volume,
         (LVOL,),
     ),
-    "lvol_attach": Command(
+    "lvol_attach": OldCommand(
         "Attach a volume, with its snapshots, to a head server; ends when it can be used there.",
         "lvol_attach foo hsvr-00000001",
         attach_volume,
         (LVOL, HSVR),
     ),
-    "lvol_detach": Command(
+    "lvol_detach": OldCommand(
         "Detach a volume, with its snapshots; ends when no head server can write to it any more.",
         "lvol_detach foo",
         detach_volume,
         (LVOL,),
     ),
-    "lvol_list": Command(
+    "lvol_list": OldCommand(
         "List volumes. Before the head server: + being attached, - being detached, * failed.",
         "lvol_list foo",
         list_volumes,
         (_maybe(LVOL),),
     ),
-    "lvol_show": Command(
+    "lvol_show": OldCommand(
         "Show the mirrors of a volume and where their replicas are.",
         "lvol_show lvol-000008d1",
         show_volume,
         (LVOL,),
     ),
-    "snap_create": Command(
+    "snap_create": OldCommand(
         "Take a snapshot of a volume and print its id.",
         "snap_create foo foo-monday",
         create_snapshot,
         (LVOL, NAME),
     ),
-    "hsvr_list": Command(
+    "hsvr_list": OldCommand(
         "List head servers with their addresses and the replicas being rebuilt.",
         "hsvr_list",
         lister("listHeadServers", "hsvrid", lists.heads),
         (_maybe(HSVR),),
     ),
-    "ssvr_list": Command(
+    "ssvr_list": OldCommand(
         "List storage servers with their addresses and room.",
         "ssvr_list",
         lister("listStorageServers", "ssvrid", lists.storages),
         (_maybe(SSVR),),
     ),
-    "pdsk_list": Command(
+    "pdsk_list": OldCommand(
         "List disks with their room, of all storage servers or of one.",
         "pdsk_list ssvr-00000001",
         lister("listPhysicalDisks", "ssvrid", lists.disks),
         (_maybe(SSVR),),
     ),
-    "hsvr_delete": Command(
+    "hsvr_delete": OldCommand(
         "Forget a head server that is OFFLINE or FAULTY.",
         "hsvr_delete hsvr-00000001",
         deleter("deleteHeadServer", "hsvrid"),
         (HSVR,),
     ),
-    "ssvr_delete": Command(
+    "ssvr_delete": OldCommand(
         "Forget a storage server that is OFFLINE or FAULTY, with its disks.",
         "ssvr_delete ssvr-00000001",
         deleter("deleteStorageServer", "ssvrid"),
         (SSVR,),
     ),
-    "pdsk_delete": Command(
+    "pdsk_delete": OldCommand(
         "Forget a disk that is OFFLINE or FAULTY.",
         "pdsk_delete pdsk-0000000a",
         deleter("deletePhysicalDisk", "pdskid"),

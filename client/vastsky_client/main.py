@@ -9,7 +9,7 @@ import xmlrpc.client
 from collections.abc import Sequence
 from pathlib import Path
 
-from vastsky_client.commands import COMMANDS, Ambiguous, Command, OldArgument
+from vastsky_client.commands import COMMANDS, Ambiguous, OldArgument, OldCommand
 from vastsky_client.manager_address import DEFAULT_URL
 from vastsky_client.manager_calls import Unanswered, manager
 from vastsky_client.version import VERSION
@@ -62,7 +62,7 @@ def run(name: str, given: Sequence[str]) -> int:
     return 0
 
 
-def _parser(name: str, command: Command) -> argparse.ArgumentParser:
+def _parser(name: str, command: OldCommand) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=name,
         description=command.summary,

@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from agents.engines.devices import kernel, netlink
-from agents.engines.devices.netlink import Message
+from agents.engines.devices.netlink import NetlinkMessage
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes are those of x86")
 
@@ -85,4 +85,6 @@ def test_a_device_is_described_with_all_that_it_needs() -> None:
 def test_of_broken_attributes_none_is_made_up() -> None:
     assert netlink.attributes(b"\x02\0\x01\0rest") == {}
     assert netlink.attributes(b"\x01") == {}
-    assert netlink.message(b"\x04\x01\0\0" + netlink.u32(1, 3)) == Message(4, {1: b"\3\0\0\0"})
+    assert netlink.message(b"\x04\x01\0\0" + netlink.u32(1, 3)) == NetlinkMessage(
+        4, {1: b"\3\0\0\0"}
+    )

@@ -28,7 +28,7 @@ ORPHANS = 500
 """In one answer of vastsky.listOrphans."""
 
 
-class Event(IntEnum):
+class EventType(IntEnum):
     """The wire's event types."""
 
     ABNORMAL = 1
@@ -47,9 +47,9 @@ class EventStatus(IntEnum):
 
 
 EVENTS = {
-    Job.Kind.REBUILD: Event.RESYNC,
-    Job.Kind.SHRED: Event.SHRED,
-    Job.Kind.MEND: Event.ABNORMAL,
+    Job.Kind.REBUILD: EventType.RESYNC,
+    Job.Kind.SHRED: EventType.SHRED,
+    Job.Kind.MEND: EventType.ABNORMAL,
 }
 ENDED = {
     Job.State.DONE: EventStatus.DONE,

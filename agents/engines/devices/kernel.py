@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from agents.engines.devices import netlink
-from agents.engines.devices.netlink import Channel, Family
+from agents.engines.devices.netlink import Channel, GenericFamily
 
 FAMILY = "nbd"
 CONNECT, DISCONNECT, RECONFIGURE, LINK_DEAD = 1, 2, 3, 4
@@ -107,7 +107,7 @@ class DeadLinks:
 
     def __init__(self) -> None:
         self._channel = Channel()
-        family: Family = self._channel.family(FAMILY)
+        family: GenericFamily = self._channel.family(FAMILY)
         self._channel.listen(family)
 
     def wait(self) -> Iterator[int]:

@@ -34,7 +34,7 @@ ANSWER_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NetlinkMessage:
     """One message of a family."""
 
     command: int
@@ -42,7 +42,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class GenericFamily:
     """A family of the kernel that runs, and the groups to which it tells things by itself."""
 
     number: int
@@ -106,10 +106,10 @@ def messages(datagram: bytes) -> Iterator[tuple[int, int, bytes]]:
         datagram = datagram[-(-size // 4) * 4 :]
 
 
-def message(content: bytes) -> Message:
+def message(content: bytes) -> NetlinkMessage:
     """Take the content of a family's message apart."""
     command, _, _ = GENERIC.unpack_from(content)
-    return Message(command, attributes(content[GENERIC.size :]))
+    return NetlinkMessage(command, attributes(content[GENERIC.size :]))
 
 
 class Channel:
@@ -126,12 +126,12 @@ class Channel:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def ask(self, family: int, command: int, content: bytes) -> Message | None:
+    def ask(self, family: int, command: int, content: bytes) -> NetlinkMessage | None:
         """Send a request and wait for its end; gives the answer, if it has one, or an OSError."""
         self._socket.settimeout(ANSWER_SECONDS)
         self._sequence += 1
         self._socket.send(request(family, command, self._sequence, content))
-        answer: Message | None = None
+        answer: NetlinkMessage | None = None
         while True:
             for sequence, kind, body in messages(self._socket.recv(RECEIVED_BYTES)):
                 if sequence != self._sequence:
@@ -144,22 +144,22 @@ class Channel:
                     raise OSError(-error, os.strerror(-error))
                 return answer
 
-    def family(self, name: str) -> Family:
+    def family(self, name: str) -> GenericFamily:
         """Find a family; FileNotFoundError where the kernel has none of that name."""
         answer = self.ask(CONTROLLER, GET_FAMILY, text(FAMILY_NAME, name))
         told = {} if answer is None else answer.attributes
         (number,) = struct.unpack("=H", told[FAMILY_ID])
         groups = (attributes(group) for group in attributes(told.get(FAMILY_GROUPS, b"")).values())
         numbers = tuple(struct.unpack("=I", group[GROUP_ID])[0] for group in groups)
-        return Family(number, numbers)
+        return GenericFamily(number, numbers)
 
-    def listen(self, family: Family) -> None:
+    def listen(self, family: GenericFamily) -> None:
         """Hear what the family tells by itself from now on."""
         self._socket.settimeout(None)
         for group in family.groups:
             self._socket.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
 
-    def heard(self) -> list[Message]:
+    def heard(self) -> list[NetlinkMessage]:
         """Wait for what the family tells; an OSError of ENOBUFS means that some of it is lost."""
         return [
             message(body)
