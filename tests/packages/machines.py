@@ -19,7 +19,7 @@ from tests.packages.keyboard import typed_at
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vastsky-packages"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 BASE = "python3,systemd,systemd-sysv,iproute2,iputils-ping,procps,hostname,kmod,ca-certificates"
-ALSO = ("smartmontools",)
+ALSO = ("smartmontools", "nftables")
 """What a page has people install besides our packages."""
 UNATTENDED = 'APT::Get::Assume-Yes "true";\nDPkg::Options { "--force-confold"; };\n'
 CGROUPS = Path("/sys/fs/cgroup/systemd")
