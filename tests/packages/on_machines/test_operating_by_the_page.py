@@ -41,7 +41,7 @@ WRITE = "systemd-run --unit=writer -p StandardOutput=truncate:/root/written pyth
 PROCESSES = "vastsky-web vastsky-worker vastsky-beat"
 GONE = "storage-2"
 """A server that the page replaced."""
-UNITS = {"head": "vastsky-head", "storage": "vastsky-storage"}
+ENGINES = {"head": "'^vas-'", "storage": "-f '[d]ata_server_process'"}
 THEIRS = "devices {\n\tscan_lvs = 0\n}\n"
 HIGH = 1
 """How far a server in service is trusted."""
@@ -85,7 +85,7 @@ class Site:
         assert written["wrong"] == []
 
     def engines(self) -> dict[str, set[str]]:
-        """Say which processes of each node move bytes: those of its units that are no agents."""
+        """Say which processes of each node move bytes."""
         return {name: _engine(self[name]) for name in self.typist.named("every-node")}
 
     def await_release(self, name: str, release: str) -> None:
@@ -349,11 +349,11 @@ def _replace(site: Site, old: Machine) -> Machine:
 
 
 def _engine(machine: Machine) -> set[str]:
-    """Name the processes of a unit that are nobody's children, but for the agent."""
-    unit = UNITS[machine.name.partition("-")[0]]
-    main = machine.run(f"systemctl show -P MainPID {unit}").strip()
-    told = machine.run(f"ps --ppid 1 -o pid=,cgroup= | grep {unit}.service")
-    return {line.split()[0] for line in told.splitlines()} - {main}
+    """Name the processes that move bytes: of each attached group, or of all disks."""
+    kind = machine.name.partition("-")[0]
+    found = set(machine.run(f"pgrep {ENGINES[kind]}").split())
+    assert found, machine.name
+    return found
 
 
 @contextmanager
