@@ -43,6 +43,8 @@ GONE = "storage-2"
 """A server that the page replaced."""
 ENGINES = {"head": "'^vas-'", "storage": "-f '[d]ata_server_process'"}
 THEIRS = "devices {\n\tscan_lvs = 0\n}\n"
+ANSWERED = "vastsky cluster show > /dev/null 2>&1"
+"""A manager that was started takes a moment."""
 HIGH = 1
 """How far a server in service is trusted."""
 WAIT_SECONDS = 300.0
@@ -90,6 +92,7 @@ class Site:
 
     def await_release(self, name: str, release: str) -> None:
         """Wait, as the page says, until a node is in service with a release, and in sync."""
+        self["manager-1"].run(f"until {ANSWERED}; do sleep 1; done")
         wanted = {"name": name, "version": release, "priority": HIGH, "resync": 0}
         _until(lambda: any(wanted.items() <= server.items() for server in self.ask("server list")))
 
@@ -294,6 +297,7 @@ def test_one_of_two_managers_is_stopped_and_nobody_misses_it(site: Site) -> None
     site["manager-1"].run("vastsky volume list")
     site["manager-1"].run(f"systemctl start {PROCESSES}")
     second.run(f"systemctl disable --now {PROCESSES}")
+    site["manager-1"].run(f"until {ANSWERED}; do sleep 1; done")
     site["manager-1"].run("vastsky volume create third 1 && vastsky volume delete third")
     assert site["manager-1"].run("vastsky-manage fsck") == ""
 
