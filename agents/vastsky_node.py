@@ -82,7 +82,9 @@ def _join(words: argparse.Namespace, files: NodeFiles) -> int:
     told = joining.learn(string)
     addresses = tuple(words.address or joining.find_addresses(string.urls))
     wanted = Wanted(roles, addresses, tuple(words.disk), words.site, words.rack)
-    ports = [port for role in roles for port in PORTS[role]]
+    # Where it has joined before, for another key, its own agents have their ports.
+    fresh = [role for role in roles if not files.settings(role).exists()]
+    ports = [port for role in fresh for port in PORTS[role]]
     if forbids := joining.forbids(told, wanted, ports):
         _say(forbids)
         _out("Nothing was sent and nothing was written: mend this, then join with the same string.")

@@ -108,9 +108,24 @@ def _names() -> Findings:
 
 
 def _called_by() -> set[str]:
-    """Tell the names and addresses of the settings; one for a whole domain cannot be compared."""
+    """Tell the names and addresses of the settings; one for a whole domain cannot be compared.
+
+    Of the managers' URLs those that lead to this machine: the others are other managers'.
+    """
     hosts = {host.strip("[]") for host in settings.ALLOWED_HOSTS if host[0] not in "*."}
-    return hosts | {urlsplit(url).hostname or "" for url in settings.VASTSKY_MANAGER_URLS}
+    urls = {urlsplit(url).hostname or "" for url in settings.VASTSKY_MANAGER_URLS}
+    return hosts | {host for host in urls - hosts if _is_here(host)}
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a name or an address is this machine's."""
+    try:
+        for family, kind, _, _, place in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind) as probe:
+                probe.bind(place)
+    except OSError:
+        return False
+    return True
 
 
 def _alternatives(certificate: x509.Certificate) -> set[str]:

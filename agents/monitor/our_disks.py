@@ -1,6 +1,7 @@
 """Which disk of the cluster a device of this machine is, or carries."""
 
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,11 +15,15 @@ from agents.ondisk import GB
 
 SECTOR = 512
 BLOCKS = Path("/sys/class/block")
+CONTROLLER = re.compile(r"nvme\d+")
 
 
 @dataclass(frozen=True, slots=True)
 class OurDisk:
-    """A disk of the cluster: on which whole devices it lies, and from which sector of one."""
+    """A disk of the cluster: on which whole devices it lies, and from which sector of one.
+
+    `devices` has NVMe's controllers as well: smartd asks them, not what they have.
+    """
 
     pdskid: int
     capacity_gb: int
@@ -64,11 +69,19 @@ def server_id(config: StorageConfig) -> int:
 def _disk(pdskid: int, capacity_gb: int, path: str, blocks: Path) -> OurDisk:
     name = Path(path).name
     whole = _whole(name, blocks)
-    below = tuple(sorted({*_below(name, blocks)}))
-    if below != (whole,):
-        return OurDisk(pdskid, capacity_gb, below)
+    below = {*_below(name, blocks)}
+    devices = tuple(sorted(below.union(*(_controllers(one, blocks) for one in below))))
+    if below != {whole}:
+        return OurDisk(pdskid, capacity_gb, devices)
     start = _number(blocks / name / "start") if whole != name else 0
-    return OurDisk(pdskid, capacity_gb, below, whole, start)
+    return OurDisk(pdskid, capacity_gb, devices, whole, start)
+
+
+def _controllers(name: str, blocks: Path) -> set[str]:
+    """Name the controllers of an NVMe disk: the one that it hangs on, or all of its subsystem."""
+    parent = (blocks / name / "device").resolve()
+    near = [parent, *parent.iterdir()] if parent.is_dir() else []
+    return {one.name for one in near if CONTROLLER.fullmatch(one.name)}
 
 
 def _whole(name: str, blocks: Path) -> str:

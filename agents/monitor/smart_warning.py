@@ -1,8 +1,11 @@
 """What smartd says by its -M exec: in variables of the environment (smartd.conf(5))."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+
+from agents.node.storage.smart import TOO_WARM
 
 
 class Meaning(Enum):
@@ -16,6 +19,7 @@ class Meaning(Enum):
 
 
 MEANINGS = {"Health": Meaning.FAILS, "EmailTest": Meaning.TEST}
+NVME = re.compile(r"Critical Warning \(0x([0-9a-fA-F]{2})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,9 @@ class SmartWarning:
     @property
     def meaning(self) -> Meaning:
         """Tell what follows from it."""
+        bits = NVME.search(self.text)
+        if bits and int(bits[1], 16) == TOO_WARM:
+            return Meaning.OTHER
         return MEANINGS.get(self.kind, Meaning.OTHER)
 
 

@@ -14,6 +14,7 @@ from agents.monitor import judgement, kernel_log
 from agents.monitor.kernel_log import BadSector
 from agents.monitor.memory import DISK, MonitorMemory, read
 from agents.monitor.monitor import Monitor
+from agents.monitor.smart_warning import SmartWarning
 from agents.node.config import StorageConfig, load_config
 from agents.node.registration import SERVER_ID
 from agents.node.state_store import StateStore
@@ -189,6 +190,25 @@ def test_a_disk_that_smartd_expects_to_fail_is_replaced(node: Node) -> None:
     assert Disk.objects.get(pk=node.disks[0]).priority == Priority.FAULTY
     words = AuditEntry.objects.get(verb="fail_disk").detail
     assert words == "smartd: Device: /dev/sdb, FAILED SMART self-check. BACK UP DATA NOW!"
+
+
+@pytest.mark.parametrize(
+    ("bits", "priority"),
+    [("0x04): Reliability", Priority.FAULTY), ("0x02): Temperature", Priority.HIGH)],
+)
+def test_an_nvme_disk_is_known_by_its_controller_and_does_not_fail_by_warmth(
+    node: Node, bits: str, priority: Priority
+) -> None:
+    controller = node.folder / "devices" / "nvme0"
+    controller.mkdir()
+    (node.folder / "block" / "sdb" / "device").symlink_to(controller)
+    said = f"Device: /dev/nvme0, Critical Warning ({bits}"
+    warning = SmartWarning("/dev/nvme0", "Health", said)
+
+    node.monitor().hear_smartd(warning)
+
+    sdb, sdc2 = (Disk.objects.get(pk=pk) for pk in node.disks)
+    assert (sdb.priority, sdc2.priority) == (priority, Priority.HIGH)
 
 
 def test_a_warning_of_less_changes_nothing(node: Node) -> None:

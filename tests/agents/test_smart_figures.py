@@ -33,6 +33,10 @@ SCSI = {"smart_status": {"passed": True}, "scsi_grown_defect_list": 8}
     [
         (ATA, SmartFigures(1, 34, 12, 3)),
         (NVME, SmartFigures(0, 51, wear=97)),
+        (NVME | {"smart_status": {"passed": False, "nvme": {"value": 2}}},
+         SmartFigures(1, 51, wear=97)),
+        (NVME | {"smart_status": {"passed": False, "nvme": {"value": 6}}},
+         SmartFigures(0, 51, wear=97)),
         (SCSI, SmartFigures(1, reallocated=8)),
         ({"endurance_used": {"current_percent": 2}}, SmartFigures(wear=2)),
         ({"temperature": {"current": -5}}, SmartFigures(temperature=0)),

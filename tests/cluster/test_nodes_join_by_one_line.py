@@ -70,10 +70,10 @@ class Manager:
         done = subprocess.run(command, env=self.env, check=True, capture_output=True, timeout=120)
         return done.stdout.decode()
 
-    def invite(self, name: str, *words: str) -> str:
+    def invite(self, name: str, *words: str, what: str = "add") -> str:
         (line,) = [
             line
-            for line in self.manage("node", "add", name, *words).splitlines()
+            for line in self.manage("node", what, name, *words).splitlines()
             if line.startswith("vastsky-node join")
         ]
         return line.split()[2]
@@ -155,6 +155,24 @@ def test_a_node_whose_answer_was_lost_joins_again(
     assert machine.join(string).returncode == 0
     other = Machine(machine.folder.with_name("other"))
     assert other.join(string).returncode == 1
+
+
+def test_a_node_gets_another_key_while_its_agents_have_their_ports(
+    manager: Manager, machine: Machine, name: str
+) -> None:
+    machine.join(manager.invite(name))
+    key, token = (machine.folder / "config" / file for file in ("node.key", "token"))
+    old_token = token.read_text()
+    string = manager.invite(name, what="rekey")
+    key.unlink()
+
+    with socket.create_server((machine.addresses[0], 8884)):
+        done = machine.join(string)
+
+    assert done.returncode == 0, done.stdout
+    assert key.exists()
+    assert token.read_text() != old_token
+    assert machine.node("check").returncode == 0
 
 
 def test_a_manager_with_another_key_hears_no_secret(

@@ -48,12 +48,14 @@ def test_a_name_that_the_certificate_lacks_is_named(settings: Settings, tmp_path
     files = [tmp_path / name for name in ("manager.pem", "manager.key", "authority.pem")]
     settings.VASTSKY_IDENTITY, settings.VASTSKY_WEB_TLS = Identity(*files), True
     settings.ALLOWED_HOSTS = ["manager.example", ".example.org"]
-    settings.VASTSKY_MANAGER_URLS = ["https://10.1.0.1:8881", "https://10.2.0.1:8881"]
+    another_manager = "https://203.0.113.2:8881"
+    settings.VASTSKY_MANAGER_URLS = ["https://10.1.0.1:8881", "https://127.0.0.2:8881"]
+    settings.VASTSKY_MANAGER_URLS += [another_manager]
 
     (finding,) = reach._names()
 
     assert finding.id == "vastsky.W022"
-    assert "does not name 10.2.0.1:" in finding.msg
+    assert "does not name 127.0.0.2:" in finding.msg
 
     settings.VASTSKY_MANAGER_URLS = []
     assert [one.id for one in reach._names()] == ["vastsky.W023"]

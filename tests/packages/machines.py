@@ -19,7 +19,7 @@ from tests.packages.keyboard import typed_at
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vastsky-packages"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 BASE = "python3,systemd,systemd-sysv,iproute2,iputils-ping,procps,hostname,kmod,ca-certificates"
-ALSO = ("smartmontools",)
+ALSO = ("smartmontools", "nftables")
 """What a page has people install besides our packages."""
 UNATTENDED = 'APT::Get::Assume-Yes "true";\nDPkg::Options { "--force-confold"; };\n'
 CGROUPS = Path("/sys/fs/cgroup/systemd")
@@ -52,7 +52,7 @@ class Machine:
         """Run what root types at a shell; what it prints. AssertionError if it fails."""
         # A person is slower than systemd, which starts what apt installs behind its back.
         script = f"{SETTLED}\n{script}"
-        shell = ["/usr/bin/env", "-i", *ENVIRONMENT, "/bin/bash", "-c", f"cd\n{script}"]
+        shell = ["/usr/bin/env", "-i", *ENVIRONMENT, "/bin/bash", "-c", f"cd; umask 022\n{script}"]
         command = ["nsenter", "--target", str(self.pid), "--all", *shell]
         status, told = typed_at(command, typed, seconds)
         assert status == 0, f"{self.name}: status {status}\n{script}\n{told}"

@@ -20,7 +20,9 @@ COMMAND = re.compile(r"`(vastsky|vastsky-manage|vastsky-node) ([a-z-]+)(?: ([a-z
 
 def test_each_block_says_on_which_machine_it_is_typed() -> None:
     for block in blocks(PAGE):
-        typed_there = HERE_DOCUMENT.search(block[0]) or all(map(PROMPT.fullmatch, block))
+        commands = filter(None, map(PROMPT.fullmatch, block))
+        document = any(HERE_DOCUMENT.search(command[2]) for command in commands)
+        typed_there = PROMPT.fullmatch(block[0]) if document else all(map(PROMPT.fullmatch, block))
         assert bool(typed_there) != (block[0].strip() in NO_MACHINE), block
 
 

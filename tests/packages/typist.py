@@ -10,6 +10,7 @@ from tests.packages.page import Typed, typed
 
 PASSWORD = "a password that is not a common one"
 STRING = re.compile(r"vastsky-node join (\S+)")
+INVITED = re.compile(r"node (?:add|rekey) (\S+)")
 
 
 class Typist:
@@ -47,5 +48,5 @@ class Typist:
         told = machine.run(script, typed=asked)
         print(f"{machine.name}# {script} ({time.monotonic() - began:.0f} s)\n{told}")
         if found := STRING.search(told):
-            self._strings[script.split("node add ")[1].split()[0]] = found[1]
+            self._strings[INVITED.search(script)[1]] = found[1]  # type: ignore[index]  # it did
         return told

@@ -19,6 +19,8 @@ EVERY_SECONDS = 600.0
 ASK_SECONDS = 30
 MOST = 0x7FFFFFFF
 UNKNOWN = -1
+TOO_WARM = 0x02
+"""A bit of NVMe's critical warning. It is about the room, and about all disks there: none fails."""
 REALLOCATED, PENDING = 5, 197
 """Numbers of ATA's attributes; their raw values are counts of sectors."""
 
@@ -68,6 +70,8 @@ def read_figures(text: str) -> SmartFigures:
     except ValueError:
         return SmartFigures()
     passed = _at(told, "smart_status", "passed")
+    if _at(told, "smart_status", "nvme", "value") == TOO_WARM:
+        passed = True  # the temperature tells it
     table = _at(told, "ata_smart_attributes", "table")
     raw = {
         row.get("id"): _at(row, "raw", "value")

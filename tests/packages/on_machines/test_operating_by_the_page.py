@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tests.packages.page import PROMPT, sections
 from tests.packages.typist import Typist
 
 ROOT = Path(__file__).parents[3]
-PAGE, INSTALL = ROOT / "docs/operate.md", ROOT / "docs/install.md"
+PAGE, INSTALL, HA = (ROOT / f"docs/{name}.md" for name in ("operate", "install", "ha"))
 TYPED = (
     *(
         "Upgrading",
@@ -31,13 +32,19 @@ TYPED = (
         "Nodes and disks",
         "Backup and restore",
         "Certificates",
+        "Ports and firewall",
         "Taking a machine out",
     ),
 )
 WRITER = (ROOT / "tests/packages/writer.py", ROOT / "deploy/local/nbd.py")
 WRITE = "systemd-run --unit=writer -p StandardOutput=truncate:/root/written python3 /root/writer.py"
-UNITS = {"head": "vastsky-head", "storage": "vastsky-storage"}
+PROCESSES = "vastsky-web vastsky-worker vastsky-beat"
+GONE = "storage-2"
+"""A server that the page replaced."""
+ENGINES = {"head": "'^vas-'", "storage": "-f '[d]ata_server_process'"}
 THEIRS = "devices {\n\tscan_lvs = 0\n}\n"
+ANSWERED = "vastsky cluster show > /dev/null 2>&1"
+"""A manager that was started takes a moment."""
 HIGH = 1
 """How far a server in service is trusted."""
 WAIT_SECONDS = 300.0
@@ -80,11 +87,12 @@ class Site:
         assert written["wrong"] == []
 
     def engines(self) -> dict[str, set[str]]:
-        """Say which processes of each node move bytes: those of its units that are no agents."""
+        """Say which processes of each node move bytes."""
         return {name: _engine(self[name]) for name in self.typist.named("every-node")}
 
     def await_release(self, name: str, release: str) -> None:
         """Wait, as the page says, until a node is in service with a release, and in sync."""
+        self["manager-1"].run(f"until {ANSWERED}; do sleep 1; done")
         wanted = {"name": name, "version": release, "priority": HIGH, "resync": 0}
         _until(lambda: any(wanted.items() <= server.items() for server in self.ask("server list")))
 
@@ -206,6 +214,28 @@ def test_nodes_and_disks_come_and_go_by_the_page(site: Site) -> None:
     assert site["manager-1"].run("vastsky-manage fsck") == ""
 
 
+def test_with_the_firewalls_of_the_page_all_goes_on_and_what_is_closed_is_told(
+    site: Site,
+) -> None:
+    manager, storage = site["manager-1"], site["storage-1"]
+
+    site.typist.type(PAGE, "Ports and firewall")
+
+    manager.run("vastsky volume create walled 1 && vastsky volume attach walled head-1")
+    manager.run("vastsky volume detach walled && vastsky volume delete walled")
+    with _closed(storage, "10.1.0.21", 8883):
+        told = manager.run("! vastsky-manage check --deploy --fail-level WARNING 2>&1")
+    assert "storage-1 cannot be reached at 10.1.0.21:8883: no answer" in told
+    with _closed(manager, "10.1.0.1", 8881):
+        told = storage.run("! vastsky-node check")
+    assert "https://10.1.0.1:8881 cannot be reached" in told
+    assert "https://10.2.0.1:8881" not in told
+    with _closed(storage, "10.1.0.21", 8884):
+        _until(lambda: site.ask("event list --event-kind path_down"))
+    (event,) = site.ask("event list --event-kind path_down")
+    assert "storage-1" in json.dumps(event)
+
+
 def test_a_manager_that_burnt_down_is_restored_by_the_page(site: Site) -> None:
     old = site["manager-1"]
 
@@ -230,15 +260,46 @@ def test_certificates_are_renewed_by_the_page_while_all_goes_on(site: Site) -> N
     serial = "openssl x509 -noout -serial -in"
     manager = f"{serial} /var/lib/vastsky/manager/tls/manager.pem"
     node = f"{serial} /etc/vastsky/node.pem"
-    before = site["manager-1"].run(manager), site["storage-1"].run(node)
+    key = "sha256sum /etc/vastsky/node.key /etc/vastsky/token"
+    before = site["manager-1"].run(manager), site["storage-1"].run(node), site["storage-5"].run(key)
 
     site.typist.type(PAGE, "Certificates")
 
-    after = site["manager-1"].run(manager), site["storage-1"].run(node)
+    after = site["manager-1"].run(manager), site["storage-1"].run(node), site["storage-5"].run(key)
     assert all(one != other for one, other in zip(before, after, strict=True))
+    site.await_release("storage-5", VERSION)
     # With it the manager gives orders to nodes.
     site["manager-1"].run("vastsky volume detach second && vastsky volume attach second head-1")
     site["manager-1"].run("vastsky-manage check --deploy --fail-level WARNING")
+
+
+def test_one_of_two_managers_is_stopped_and_nobody_misses_it(site: Site) -> None:
+    second = Machine("manager-2", ("10.1.0.2", "10.2.0.2"))
+    site.hall.start(second)
+    second.wait()
+    site.typist.machines[second.name] = second
+    site.bring(second.name, site.packages)
+
+    def before(_: str, script: str) -> None:
+        if script.startswith("tar -x"):
+            kept = site["manager-1"].inside("/root/second.tar.gz").read_bytes()
+            second.inside("/root/second.tar.gz").write_bytes(kept)
+
+    site.typist.type(HA, "A second manager, by packages", before)
+    for name in list(site.typist.machines):
+        if name.startswith(("head", "storage")) and name != GONE:
+            site.await_release(name, VERSION)
+
+    site["manager-1"].run(f"systemctl stop {PROCESSES}")
+    second.run("vastsky volume create third 1 && vastsky volume attach third head-1")
+    second.run("vastsky volume detach third && vastsky volume delete third")
+    assert "10.1.0.1:8881 cannot be reached" in site["storage-1"].run("! vastsky-node check")
+    site["manager-1"].run("vastsky volume list")
+    site["manager-1"].run(f"systemctl start {PROCESSES}")
+    second.run(f"systemctl disable --now {PROCESSES}")
+    site["manager-1"].run(f"until {ANSWERED}; do sleep 1; done")
+    site["manager-1"].run("vastsky volume create third 1 && vastsky volume delete third")
+    assert site["manager-1"].run("vastsky-manage fsck") == ""
 
 
 def test_what_is_removed_and_purged_leaves_what_the_page_says(site: Site) -> None:
@@ -292,11 +353,19 @@ def _replace(site: Site, old: Machine) -> Machine:
 
 
 def _engine(machine: Machine) -> set[str]:
-    """Name the processes of a unit that are nobody's children, but for the agent."""
-    unit = UNITS[machine.name.partition("-")[0]]
-    main = machine.run(f"systemctl show -P MainPID {unit}").strip()
-    told = machine.run(f"ps --ppid 1 -o pid=,cgroup= | grep {unit}.service")
-    return {line.split()[0] for line in told.splitlines()} - {main}
+    """Name the processes that move bytes: of each attached group, or of all disks."""
+    kind = machine.name.partition("-")[0]
+    found = set(machine.run(f"pgrep {ENGINES[kind]}").split())
+    assert found, machine.name
+    return found
+
+
+@contextmanager
+def _closed(machine: Machine, address: str, port: int) -> Iterator[None]:
+    """Forget a port in a machine's firewall for a while."""
+    machine.run(f"nft insert rule inet filter input ip daddr {address} tcp dport {port} drop")
+    yield
+    machine.run("systemctl reload nftables")
 
 
 def _settings(machine: Machine) -> str:
