@@ -7,7 +7,7 @@ from vastsky_client.api import structs
 from vastsky_client.command.names import Names
 
 
-class VolumeLine(structs.Volume):
+class PrintedVolume(structs.Volume):
     """A volume."""
 
     hsvrname: str
@@ -25,7 +25,7 @@ class StorageRow(structs.Storage):
     ssvrname: str
 
 
-class DiskLine(structs.Disk):
+class PrintedDisk(structs.Disk):
     """A disk."""
 
     ssvrname: str
@@ -44,7 +44,7 @@ class EventRow(structs.EventEntry):
     about: str
 
 
-class ReplicaLine(structs.PlannedReplica):
+class PrintedReplica(structs.PlannedReplica):
     """Where a replica would lie."""
 
     ssvrname: str
@@ -54,7 +54,7 @@ class MirrorRow(TypedDict):
     """A mirror of a volume that might be created."""
 
     capacity: int
-    replicas: list[ReplicaLine]
+    replicas: list[PrintedReplica]
 
 
 class PlanRow(TypedDict):
@@ -83,7 +83,7 @@ class BlockRow(TypedDict):
     contents: list[ContentRow]
 
 
-class ServerLine(TypedDict):
+class PrintedServer(TypedDict):
     """A server of either kind: the id of the other is 0."""
 
     hsvrid: int

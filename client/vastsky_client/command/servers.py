@@ -111,7 +111,7 @@ SERVER = Noun(
     (
         Command(
             "server", "list", "List servers.", "server list --kind storage", list_servers,
-            (words.KIND,), returns=list[rows.ServerLine],
+            (words.KIND,), returns=list[rows.PrintedServer],
             columns=(
                 Column("NAME", lambda row: row["name"] or "-"),
                 Column("ID", lambda row: written(
@@ -158,7 +158,7 @@ DISK_NOUN = Noun(
     (
         Command(
             "disk", "list", "List disks, of all storage servers or of one.", "disk list node-1",
-            list_disks, (words.maybe(words.STORAGE),), returns=list[rows.DiskLine],
+            list_disks, (words.maybe(words.STORAGE),), returns=list[rows.PrintedDisk],
             columns=(
                 Column("SERVER", cells.server),
                 Column("PATH", lambda row: row["local_path"]),

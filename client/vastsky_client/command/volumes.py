@@ -153,7 +153,7 @@ VOLUME = Noun(
         Command(
             "volume", "list", "List volumes.", "volume list", list_volumes,
             (words.maybe(words.VOLUME),),
-            returns=list[rows.VolumeLine], columns=COLUMNS, methods=("listLogicalVolumes",),
+            returns=list[rows.PrintedVolume], columns=COLUMNS, methods=("listLogicalVolumes",),
         ),
         Command(
             "volume", "show", "Show the mirrors of a volume and where their replicas are.",
@@ -222,7 +222,7 @@ SNAPSHOT = Noun(
         Command(
             "snapshot", "list", "List snapshots.", "snapshot list db", list_snapshots,
             (words.maybe(words.ORIGIN),),
-            returns=list[rows.VolumeLine], columns=COLUMNS, methods=("listLogicalVolumes",),
+            returns=list[rows.PrintedVolume], columns=COLUMNS, methods=("listLogicalVolumes",),
         ),
         Command(
             "snapshot", "create", "Take a snapshot of a volume and print its id.",
