@@ -19,9 +19,9 @@ TARGET = "$(ls /sys/kernel/config/target/iscsi | grep group)"
 AT_MIB = 40
 """Where in a volume a block is spoiled, behind its GB on the disk."""
 ARRAYS = "udevadm settle; sed -n 's/^\\(md[^ ]*\\) .*/\\1/p' /proc/mdstat"
-FILL = "dd if=/dev/urandom of=/dev/vas/db bs=1M seek=$((RANDOM % 900)) count=24 oflag=direct 2>&1"
+FILL = "dd if=/dev/urandom of=/dev/vas/db bs=1M seek=$((RANDOM % 16)) count=16 oflag=direct 2>&1"
 READ = "dd if=/dev/vas/{} of=/dev/null bs=1M count=1 iflag=direct"
-DIGEST = "set -o pipefail; dd if=/dev/vas/{} bs=1M iflag=direct status=none | sha256sum"
+DIGEST = "set -o pipefail; dd if=/dev/vas/{} bs=1M count=32 iflag=direct status=none | sha256sum"
 OFFLINE = """
 for store in $(grep -l ^vas-store /sys/block/dm-*/dm/name); do
     for path in ${store%/dm/name}/slaves/*/slaves/*/slaves/*; do
@@ -186,6 +186,7 @@ def test_a_snapshot_is_kept_when_its_origin_goes_and_comes_and_its_head_ends(
     head.reset()
     head.wait()
     standing.detach(lab, "db")
+    observe.wait(lab.is_up, "the head is back", PATIENCE)
     attach(lab, head)
     head.run(FILL)
     assert head.run(DIGEST.format("then")) == was
