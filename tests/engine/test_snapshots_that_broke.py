@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.engines.base import EngineError
 from agents.protocol import ReplicaState
 from deploy.local.nbd import NbdClient, NbdError
 from tests.engine.conftest import MakeLab
@@ -135,3 +136,19 @@ def test_a_head_remembers_that_a_snapshot_broke_there_whatever_it_is_told_later(
 
     assert told(lab)[SNAPSHOT].broken
     assert cannot_be_read(lab)
+
+
+def test_a_store_that_the_kernel_engine_has_laid_is_refused_and_stays_whole(lab: Lab) -> None:
+    lab.head.detach(VOLUME)
+    for server in (2, 3):
+        with lab.stores[server].disk.open("r+b") as disk:
+            disk.seek(lab.offset_gb(1) << 30)
+            disk.write(b"SnAp\1\0\0\0")
+
+    with pytest.raises(EngineError, match="is the kernel engine's: attach its origin to a head of"):
+        lab.attach(epoch=2, servers=(0, 1), snapshots=[lab.store_spec(2, 9, servers=(2, 3))])
+
+    lab.head.detach(VOLUME)
+    with lab.stores[2].disk.open("rb") as disk:
+        disk.seek(lab.offset_gb(1) << 30)
+        assert disk.read(8) == b"SnAp\1\0\0\0"

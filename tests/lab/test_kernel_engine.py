@@ -19,6 +19,17 @@ TARGET = "$(ls /sys/kernel/config/target/iscsi | grep group)"
 AT_MIB = 40
 """Where in a volume a block is spoiled, behind its GB on the disk."""
 ARRAYS = "udevadm settle; sed -n 's/^\\(md[^ ]*\\) .*/\\1/p' /proc/mdstat"
+FILL = "dd if=/dev/urandom of=/dev/vas/db bs=1M seek=$((RANDOM % 16)) count=16 oflag=direct 2>&1"
+READ = "dd if=/dev/vas/{} of=/dev/null bs=1M count=1 iflag=direct"
+DIGEST = "set -o pipefail; dd if=/dev/vas/{} bs=1M count=32 iflag=direct status=none | sha256sum"
+OFFLINE = """
+for store in $(grep -l ^vas-store /sys/block/dm-*/dm/name); do
+    for path in ${store%/dm/name}/slaves/*/slaves/*/slaves/*; do
+        echo offline > $path/device/state
+    done
+done
+"""
+"""Has the kernel try no path to the replicas of snapshots' stores."""
 LOG_IN = "iscsiadm -m node -T {target} -p {address}:3260,1 -o {what}"
 
 
@@ -155,23 +166,83 @@ def test_a_block_that_one_replica_has_otherwise_is_mended(lab: VirtualLab) -> No
     assert contents(replicas) == {digest(head, "/dev/vas/db", AT_MIB << 8)}
 
 
-def test_snapshots_are_refused_in_a_sentence_and_shown_by_the_embedded_engine(
+def test_a_snapshot_is_kept_when_its_origin_goes_and_comes_and_its_head_ends(
     lab: VirtualLab,
 ) -> None:
+    head = lab.heads[0]
+    create(lab)
+    attach(lab, head)
+    head.run(FILL)
+    lab.call("createSnapshot", origin_lvolname="db", snapshot_lvolname="then")
+    was = head.run(DIGEST.format("then"))
+    head.run(FILL)
+    now = head.run(DIGEST.format("db"))
+    assert (head.run(DIGEST.format("then")), now == was) == (was, False)
+
+    standing.detach(lab, "db")
+    attach(lab, head)
+    assert (head.run(DIGEST.format("then")), head.run(DIGEST.format("db"))) == (was, now)
+
+    head.reset()
+    head.wait()
+    standing.detach(lab, "db")
+    observe.wait(lab.is_up, "the head is back", PATIENCE)
+    attach(lab, head)
+    head.run(FILL)
+    assert head.run(DIGEST.format("then")) == was
+
+    with volumes.opened(head, "/dev/vas/then"), pytest.raises(Fault, match="in use"):
+        lab.call("deleteLogicalVolume", lvolname="then")
+    lab.call("deleteLogicalVolume", lvolname="then")
+    assert head.attempt("test -e /dev/vas/then").status
+    head.run(FILL)
+
+
+def test_an_origin_goes_on_without_the_store_of_its_snapshot(lab: VirtualLab) -> None:
+    head = lab.heads[0]
+    with in_use(lab, head):
+        lab.call("createSnapshot", origin_lvolname="db", snapshot_lvolname="then")
+        writer = Writer(head)
+        keeps_writing(head)
+
+        head.run(OFFLINE)
+        keeps_writing(head, 20)
+        written = writer.stop()
+
+        tell("the loss of a snapshot's store", written)
+        assert written.error == ""
+        assert written.longest < STALL
+        assert head.attempt("dd if=/dev/vas/then of=/dev/null bs=1M iflag=direct").status
+        observe.wait(lambda: is_broken(lab, "then"), "the manager hears of it", PATIENCE)
+        lab.call("deleteLogicalVolume", lvolname="then")
+        volumes.verify(head, written)
+
+
+def test_a_snapshot_stays_with_the_engine_that_has_kept_it(lab: VirtualLab) -> None:
     kernel, embedded = lab.heads
     create(lab)
-    attach(lab, kernel)
-    with pytest.raises(Fault, match="takes no snapshots yet"):
+    for keeper, other, says in (
+        (kernel, embedded, "is the kernel engine's"),
+        (embedded, kernel, "was kept by the embedded engine"),
+    ):
+        attach(lab, keeper)
         lab.call("createSnapshot", origin_lvolname="db", snapshot_lvolname="then")
-    standing.detach(lab, "db")
-    lab.call("createSnapshot", origin_lvolname="db", snapshot_lvolname="then")
+        standing.detach(lab, "db")
 
-    with pytest.raises(Fault, match="has snapshots"):
-        attach(lab, kernel)
+        with pytest.raises(Fault, match=says):
+            attach(lab, other)
 
-    standing.detach(lab, "db")
-    attach(lab, embedded)
-    assert not embedded.attempt("test -b /dev/vas/then").status
+        standing.detach(lab, "db")
+        attach(lab, keeper)
+        keeper.run(READ.format("then"))
+        lab.call("deleteLogicalVolume", lvolname="then")
+        standing.detach(lab, "db")
+
+
+def is_broken(lab: VirtualLab, name: str) -> bool:
+    """Tell whether the manager knows that a snapshot is broken."""
+    (volume,) = lab.call("listLogicalVolumes", lvolname=name)
+    return bool(volume["fault"])
 
 
 def test_what_users_put_on_a_volume_is_found_on_the_volume_only(lab: VirtualLab) -> None:

@@ -9,7 +9,6 @@ from deploy.local import observe
 from tests.lab import standing, volumes
 from tests.lab.cluster import PATIENCE, VirtualLab
 from tests.lab.guest import Guest
-from tests.lab.place import ENGINE
 from tests.lab.using import attach, create, in_use, keeps_writing
 from tests.lab.volumes import FILE, MOUNTED, Writer
 
@@ -79,7 +78,6 @@ def test_logical_volumes_of_lvm_move_to_another_head(lab: VirtualLab) -> None:
     other.run("vgchange -qq -an users")
 
 
-@pytest.mark.skipif(ENGINE == "kernel", reason="refused there, which another test sees to")
 def test_a_snapshot_that_is_mounted_under_load_stays_what_it_was(lab: VirtualLab) -> None:
     head = lab.heads[0]
     with in_use(lab, head):

@@ -47,6 +47,14 @@ def mounted(head: Guest, path: str) -> Iterator[None]:
     head.run(f"umount {MOUNTED}")
 
 
+@contextmanager
+def opened(head: Guest, path: str) -> Iterator[None]:
+    """Have somebody hold a device open."""
+    head.begin(f"exec 3< {path}; while [ ! -e {STOP} ]; do sleep 0.2; done", "/dev/null")
+    yield
+    head.run(f"touch {STOP}; sleep 1; rm {STOP}")
+
+
 def make_file_system(head: Guest, path: str) -> None:
     # A small journal: the one that it would choose is 64 MiB of zeros to write.
     head.run(f"mkfs.ext4 -q -E nodiscard -J size=4 {path}", timeout=300)

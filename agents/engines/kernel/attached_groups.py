@@ -3,7 +3,6 @@
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.head_place import HeadPlace
@@ -40,8 +39,7 @@ class AttachedGroups:
         return self._groups.get(lvolid)
 
     def make(self, saved: SavedGroup) -> KernelGroup:
-        """Make a group of what is kept of it; its snapshots are no affair of this engine."""
-        saved = replace(saved, devices=saved.devices[:1])
+        """Make a group of what is kept of it."""
         return KernelGroup(saved, self._place, self._initiator, self._servers)
 
     def put(self, group: KernelGroup) -> None:

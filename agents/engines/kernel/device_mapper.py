@@ -92,14 +92,19 @@ class Listed(NamedTuple):
 
 def create(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> Mapped:
     """Make a device; one of that name that is there already gets this table."""
-    if find(name) is None:
-        _ask(Command.CREATE, name, uuid=f"VASTSKY-{name}")
-    load(name, pieces, read_only=read_only)
+    prepare(name, pieces, read_only=read_only)
     resume(name)
     made = find(name)
     if made is None:
         raise EngineError(errno.EIO, f"the device {name} was made and is not there")
     return made
+
+
+def prepare(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> None:
+    """Make a device that begins once it is resumed."""
+    if find(name) is None:
+        _ask(Command.CREATE, name, uuid=f"VASTSKY-{name}")
+    load(name, pieces, read_only=read_only)
 
 
 def load(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> None:
@@ -115,10 +120,14 @@ def load(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> None
     _ask(Command.LOAD, name, flags=flags, count=len(pieces), body=body)
 
 
-def suspend(name: str, *, flush: bool = True) -> None:
-    """Hold back what comes; what is in flight is waited for, and without `flush` is held, too."""
-    flags = Flag.SUSPEND if flush else Flag.SUSPEND | Flag.NOFLUSH | Flag.SKIP_LOCKFS
-    _ask(Command.SUSPEND, name, flags=flags)
+def suspend(name: str, *, flush: bool = True, freeze: bool = True) -> None:
+    """Hold back what comes; what is in flight is waited for, and without `flush` is held, too.
+
+    With `freeze` a file system on it is brought to a state first that needs no repair. EBUSY where
+    somebody else has frozen it.
+    """
+    flags = Flag.SUSPEND if flush else Flag.SUSPEND | Flag.NOFLUSH
+    _ask(Command.SUSPEND, name, flags=flags if flush and freeze else flags | Flag.SKIP_LOCKFS)
 
 
 def resume(name: str) -> None:

@@ -18,11 +18,15 @@ BELOW = "/dev/vastsky/below/"
 """Where udev names what is below volumes. LVM knows devices by their names only."""
 UDEV_RULES = """\
 # Written by the agent of VastSky's kernel engine at each start. Paths, replicas, mirrors, exports
-# are devices below volumes: what is on them is for nobody to find here, but on the volumes.
+# are devices below volumes: what is on them is for nobody to find here, but on the volumes. Nor is
+# it on snapshots, which have the names of their origins on them.
 SUBSYSTEM!="block", GOTO="vastsky_end"
 KERNEL=="sd*", ATTRS{vendor}=="LIO-ORG*", ATTRS{model}=="vas-export-*", GOTO="vastsky_below"
 KERNEL=="md_vas*", GOTO="vastsky_below"
 KERNEL=="dm-*", ATTR{dm/name}=="vas-replica-*", GOTO="vastsky_below"
+KERNEL=="dm-*", ATTR{dm/name}=="vas-origin-*", GOTO="vastsky_below"
+KERNEL=="dm-*", ATTR{dm/name}=="vas-store-*", GOTO="vastsky_below"
+KERNEL=="dm-*", ATTR{dm/name}=="vas-snapshot-*", GOTO="vastsky_below"
 KERNEL=="dm-*", ATTR{dm/name}=="vas-export-*", GOTO="vastsky_below"
 GOTO="vastsky_end"
 LABEL="vastsky_below"

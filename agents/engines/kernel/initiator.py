@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 LOGIN_SECONDS = 40.0
 APPEAR_SECONDS = 15.0
 POLL_SECONDS = 0.05
+AT_ONCE = 8
+"""A server that is gone keeps its login waiting, and nobody else's."""
 NO_RECORDS = 21
 """What iscsiadm ends with where there is nothing to be done."""
 
@@ -55,13 +58,16 @@ class Initiator:
         """Log in over these addresses, or over all of which there are records; what failed."""
         node = _node(lvolid, epoch)
         portals = [["-p", f"{one}:{self._port},{names.PORTAL_GROUP}"] for one in addresses]
-        said = []
-        for portal in portals or [[]]:
+
+        def try_one(portal: Sequence[str]) -> str:
             try:
                 run(*node, *portal, "--login", seconds=LOGIN_SECONDS)
             except EngineError as error:
-                said.append(str(error))
-        return "; ".join(said)
+                return str(error)
+            return ""
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return "; ".join(filter(None, pool.map(try_one, portals or [[]])))
 
     def log_out(self, lvolid: int, epoch: int) -> None:
         """End all sessions of an epoch, and leave no record of them."""

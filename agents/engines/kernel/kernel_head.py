@@ -54,18 +54,11 @@ class KernelHead:
     def figures(self) -> list[DeviceFigures]:
         """Tell what the kernel counted of each volume since it was attached."""
         seen = overview.take()
-        numbers = [(group.lvolid, group.number(seen)) for group in self._groups]
-        there = [(lvolid, number) for lvolid, number in numbers if number]
+        there = [one for group in self._groups for one in group.numbers(seen)]
         return list(disk_counts.figures(overview.COUNTS.read_text(), there))
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its device; the same epoch again changes nothing."""
-        if len(order.devices) != 1:
-            raise EngineError(
-                errno.EOPNOTSUPP,
-                f"group {order.lvolid} has snapshots: the kernel engine cannot show them yet;"
-                " attach it to a head of the embedded engine",
-            )
         known = self._groups.find(order.lvolid)
         if known is None or known.epoch < order.epoch:
             return self._attach(order, known)
@@ -76,11 +69,12 @@ class KernelHead:
         return known.reports()
 
     def _attach(self, order: AttachOrder, known: KernelGroup | None) -> tuple[ReplicaReport, ...]:
+        before = known.saved() if known is not None else None
         if known is not None:
             self._end(known)
         folder = self._place.of(order.lvolid)
         folder.mkdir(mode=0o700, exist_ok=True)
-        saved = state_file.saved_group(order, None)
+        saved = state_file.saved_group(order, before)
         state_file.write_state(str(folder), saved)
         group = self._groups.make(saved)
         with group.changing:
@@ -100,7 +94,7 @@ class KernelHead:
         with group.changing:
             if self._groups.find(lvolid) is not group or not group.is_alive:
                 self._end(group)
-                return ()
+                return group.distrusted()
             reports, _ = group.take_down()
             self._forget(group)
         return reports
@@ -112,15 +106,14 @@ class KernelHead:
             self._end(group)
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
-        """Refuse: what a snapshot keeps is laid down in another way by the kernel."""
-        raise EngineError(
-            errno.EOPNOTSUPP,
-            f"group {lvolid}: the kernel engine takes no snapshots yet; take it while the volume"
-            f" is detached or on a head of the embedded engine ({device.lvolid})",
-        )
+        """Freeze the origin's content as a new read-only device."""
+        self._running(lvolid).take_snapshot(device, self._rate)
 
     def unsnapshot(self, lvolid: int, snapshot: int) -> None:
-        """Do nothing: there is none."""
+        """Take a snapshot device away, and all links to it; EBUSY while it is open."""
+        group = self._running(lvolid)
+        with group.changing:
+            group.drop_snapshot(snapshot)
 
     def rebuild(self, lvolid: int, mirrorid: int, replica: ReplicaSpec, replaces: int) -> None:
         """Start to bring a replica into sync; its progress is in `groups`."""

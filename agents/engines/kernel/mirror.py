@@ -37,7 +37,10 @@ Units = Mapping[str, tuple[Unit, ...]]
 
 
 class KernelMirror:
-    """One mirror of a group, which calls `save` to have its state on this head's disk."""
+    """One mirror of a group, which calls `save` to have its state on this head's disk.
+
+    It `is_lost` while no good replica of it can be reached: requests wait.
+    """
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class KernelMirror:
         self._failing: dict[int, float] = {}
         self._looked: object = None
         self._again = 0.0
+        self.is_lost = False
         self.mirrorid = saved.mirrorid
         self.replicas = ReplicaSet(self._epoch, saved)
         self.size = self.replicas.size
@@ -221,6 +225,7 @@ class KernelMirror:
                 lost[one.dextid] = Reason.CONNECTION
             elif one.state == BUILDING and member is Member.IN_SYNC:
                 self._finish(one.dextid)
+        self.is_lost = all(one.dextid in lost for one in self.replicas.good)
         if lost:
             self._consider(lost)
         return calm and not lost and self._missed.is_begun
@@ -259,7 +264,7 @@ class KernelMirror:
                 raise Evicted(
                     errno.ESTALE, f"replica {one.dextid}: its server does not serve it any more"
                 )
-        if not all(one.dextid in lost for one in self.replicas.good):
+        if not self.is_lost:
             self._leave_behind(lost)
 
     def _leave_behind(self, lost: Mapping[int, Reason]) -> None:

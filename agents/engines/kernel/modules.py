@@ -8,7 +8,15 @@ from agents.engines.base import EngineError
 from agents.engines.kernel.command import run
 
 STORAGE = ("dm-mod", "target_core_mod", "target_core_iblock", "iscsi_target_mod")
-HEAD = ("dm-mod", "dm-multipath", "dm-service-time", "raid1", "iscsi_tcp", "sd_mod")
+HEAD = (
+    "dm-mod",
+    "dm-multipath",
+    "dm-service-time",
+    "dm-snapshot",
+    "raid1",
+    "iscsi_tcp",
+    "sd_mod",
+)
 CONFIGFS = Path("/sys/kernel/config")
 
 

@@ -82,3 +82,18 @@ def volume(lvolid: int, epoch: int) -> str:
     Who still has that of a former epoch open must not come to write in this one.
     """
     return f"vas-volume-{lvolid:08x}-{epoch:08x}"
+
+
+def origin(lvolid: int, epoch: int) -> str:
+    """Name what is below a volume that has snapshots: its mirrors, one after another."""
+    return f"vas-origin-{lvolid:08x}-{epoch:08x}"
+
+
+def store(snapshot: int, epoch: int) -> str:
+    """Name where a snapshot has what its origin overwrote: its mirrors, one after another."""
+    return f"vas-store-{snapshot:08x}-{epoch:08x}"
+
+
+def snapshot(snapshot: int, epoch: int) -> str:
+    """Name a snapshot's device."""
+    return f"vas-snapshot-{snapshot:08x}-{epoch:08x}"

@@ -9,8 +9,11 @@ METADATA_BYTES = 16
 """Reserved in a store for each chunk of the origin."""
 BITMAP_BLOCK = 4096
 
+KERNELS_STORE = b"SnAp"
+"""Begins a store that was laid by the device mapper."""
+
 _STORE = struct.Struct("<8sIIQQQII")
-_STORE_MAGIC = b"VASCOW01"
+STORE_MAGIC = b"VASCOW01"
 
 
 class StoreLayout(NamedTuple):
@@ -37,7 +40,7 @@ def store_layout(origin_bytes: int) -> StoreLayout:
 def pack_store(layout: StoreLayout) -> bytes:
     """Make the header chunk of a store."""
     body = _STORE.pack(
-        _STORE_MAGIC,
+        STORE_MAGIC,
         1,
         COW_CHUNK,
         layout.chunks,
@@ -52,7 +55,7 @@ def pack_store(layout: StoreLayout) -> bytes:
 def unpack_store(block: bytes | bytearray) -> StoreLayout | None:
     """Read a store's header; None when it is none."""
     magic, version, chunk, chunks, bitmap_at, data_at, broken, crc = _STORE.unpack_from(block)
-    if magic != _STORE_MAGIC or crc != zlib.crc32(bytes(block[: _STORE.size - 4])):
+    if magic != STORE_MAGIC or crc != zlib.crc32(bytes(block[: _STORE.size - 4])):
         return None
     if version != 1 or chunk != COW_CHUNK:
         return None

@@ -11,6 +11,7 @@ from agents.engines.userspace.nbd import messages
 from agents.engines.userspace.snapshot.cow_store import (
     BITMAP_BLOCK,
     COW_CHUNK,
+    KERNELS_STORE,
     StoreLayout,
     pack_store,
     store_layout,
@@ -50,6 +51,12 @@ class KeptChunks:
             if await self._write_header(self._layout):
                 raise EngineError(errno.EIO, f"{name} cannot be written")
             return
+        if header.startswith(KERNELS_STORE):
+            raise EngineError(
+                errno.EPROTONOSUPPORT,
+                f"{name} is the kernel engine's: attach its origin to a head of that engine,"
+                " or delete the snapshot",
+            )
         found = unpack_store(header)
         if found is None or found._replace(broken=False) != self._layout:
             raise NotItsStore(errno.EINVAL, f"{name} holds something else")
