@@ -1,10 +1,11 @@
 """A snapshot of the kernel engine whose store is out of reach: how long its origin waits for it."""
 
+import time
 from typing import Any
 
 import pytest
 
-from agents.engines.kernel import kernel_snapshot
+from agents.engines.kernel import device_mapper, kernel_snapshot
 from agents.engines.kernel.kernel_snapshot import PATIENCE_SECONDS, KernelSnapshot
 from agents.engines.kernel.overview import Overview
 from agents.engines.userspace.head.state_file import SavedDevice
@@ -26,8 +27,8 @@ class Waiting:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Waiting:
     kernel = Waiting()
     monkeypatch.setattr(kernel_snapshot, "_in_flight", lambda _: kernel.in_flight)
-    monkeypatch.setattr(kernel_snapshot.device_mapper, "status", lambda _: [kernel.status])
-    monkeypatch.setattr(kernel_snapshot.time, "monotonic", lambda: kernel.now)
+    monkeypatch.setattr(device_mapper, "status", lambda _: [kernel.status])
+    monkeypatch.setattr(time, "monotonic", lambda: kernel.now)
     return kernel
 
 

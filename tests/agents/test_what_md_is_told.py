@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents.engines.kernel import arrays, bitmap
-from agents.engines.kernel.arrays import Array, Copying, Member
+from agents.engines.kernel.arrays import Array, ArrayCopying, ArrayMember
 
 GB = 1 << 30
 NAME = "md_vas00000017"
@@ -32,9 +32,9 @@ def test_a_member_that_failed_is_not_in_sync_whatever_else_is_said_of_it(md: Pat
     put(md / "dev-dm-2", state="spare")
 
     assert Array(NAME).members() == {
-        "dm-0": Member.IN_SYNC,
-        "dm-1": Member.FAULTY,
-        "dm-2": Member.BUILDING,
+        "dm-0": ArrayMember.IN_SYNC,
+        "dm-1": ArrayMember.FAULTY,
+        "dm-2": ArrayMember.BUILDING,
     }
 
 
@@ -64,7 +64,7 @@ def test_a_failure_that_nobody_has_noted_yet_goes_on_holding_writes_back(md: Pat
 
 def test_how_far_a_copy_is_is_told_in_bytes(md: Path) -> None:
     put(md, sync_action="recover", sync_completed="1024 / 2097152", resync_start="none")
-    assert Array(NAME).copying() == Copying(1024 * 512, GB)
+    assert Array(NAME).copying() == ArrayCopying(1024 * 512, GB)
     assert Array(NAME).is_equal
 
     put(md, sync_action="idle", sync_completed="none", resync_start="0")

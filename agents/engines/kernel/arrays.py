@@ -35,7 +35,7 @@ FIRST_BYTES = 4096
 FASTEST_KIB_PER_S = 1 << 20
 
 
-class Member(StrEnum):
+class ArrayMember(StrEnum):
     """A member of an array, as far as an engine has to know."""
 
     IN_SYNC = "in sync"
@@ -44,7 +44,7 @@ class Member(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Copying:
+class ArrayCopying:
     """How far a resync or a rebuild is, in bytes."""
 
     done: int
@@ -126,13 +126,15 @@ class Array:
                     raise
                 time.sleep(POLL_SECONDS)
 
-    def members(self) -> dict[str, Member]:
+    def members(self) -> dict[str, ArrayMember]:
         """Tell each member's state, by its device's name."""
         found = {}
         for folder in self._md.glob("dev-*"):
             states = set((folder / "state").read_text().strip().split(","))
-            good = Member.IN_SYNC if "in_sync" in states else Member.BUILDING
-            found[folder.name.removeprefix("dev-")] = Member.FAULTY if "faulty" in states else good
+            good = ArrayMember.IN_SYNC if "in_sync" in states else ArrayMember.BUILDING
+            found[folder.name.removeprefix("dev-")] = (
+                ArrayMember.FAULTY if "faulty" in states else good
+            )
         return found
 
     @property
@@ -204,14 +206,14 @@ class Array:
             with suppress(EngineError):  # EBUSY while md is just ending its copy
                 self._write("raid_disks", str(count))
 
-    def copying(self) -> Copying | None:
+    def copying(self) -> ArrayCopying | None:
         """Tell how far members are made equal or built; None where nothing is copied."""
         if self._read("sync_action") in {WHOLE, ""}:
             return None
         done, _, total = self._read("sync_completed").partition("/")
         if not total:
-            return Copying(0, 0)
-        return Copying(int(done) * 512, int(total) * 512)
+            return ArrayCopying(0, 0)
+        return ArrayCopying(int(done) * 512, int(total) * 512)
 
     @property
     def is_equal(self) -> bool:

@@ -29,7 +29,7 @@ _UDEV_LEAVE_ALONE = (0x1 | 0x2 | 0x4) << 16
 """Tells udev's rules to make no links by content, and nobody to look for what is on a device."""
 
 
-class Command(IntEnum):
+class DmCommand(IntEnum):
     """What can be asked."""
 
     LIST = 2
@@ -56,7 +56,7 @@ class Flag(IntFlag):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TablePiece:
     """A range of a device, in sectors: what kind of target it is, and that target's words."""
 
     sectors: int
@@ -90,7 +90,7 @@ class Listed(NamedTuple):
     events: int
 
 
-def create(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> Mapped:
+def create(name: str, pieces: Sequence[TablePiece], *, read_only: bool = False) -> Mapped:
     """Make a device; one of that name that is there already gets this table."""
     prepare(name, pieces, read_only=read_only)
     resume(name)
@@ -100,14 +100,14 @@ def create(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> Ma
     return made
 
 
-def prepare(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> None:
+def prepare(name: str, pieces: Sequence[TablePiece], *, read_only: bool = False) -> None:
     """Make a device that begins once it is resumed."""
     if find(name) is None:
-        _ask(Command.CREATE, name, uuid=f"VASTSKY-{name}")
+        _ask(DmCommand.CREATE, name, uuid=f"VASTSKY-{name}")
     load(name, pieces, read_only=read_only)
 
 
-def load(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> None:
+def load(name: str, pieces: Sequence[TablePiece], *, read_only: bool = False) -> None:
     """Give a device another table, which it takes up when it is resumed."""
     body, at = b"", 0
     for piece in pieces:
@@ -117,7 +117,7 @@ def load(name: str, pieces: Sequence[Piece], *, read_only: bool = False) -> None
         body += words
         at += piece.sectors
     flags = Flag.READONLY if read_only else Flag.NONE
-    _ask(Command.LOAD, name, flags=flags, count=len(pieces), body=body)
+    _ask(DmCommand.LOAD, name, flags=flags, count=len(pieces), body=body)
 
 
 def suspend(name: str, *, flush: bool = True, freeze: bool = True) -> None:
@@ -127,19 +127,19 @@ def suspend(name: str, *, flush: bool = True, freeze: bool = True) -> None:
     somebody else has frozen it.
     """
     flags = Flag.SUSPEND if flush else Flag.SUSPEND | Flag.NOFLUSH
-    _ask(Command.SUSPEND, name, flags=flags if flush and freeze else flags | Flag.SKIP_LOCKFS)
+    _ask(DmCommand.SUSPEND, name, flags=flags if flush and freeze else flags | Flag.SKIP_LOCKFS)
 
 
 def resume(name: str) -> None:
     """Go on, with the table that was loaded last."""
-    _ask(Command.SUSPEND, name, event=_UDEV_LEAVE_ALONE)
+    _ask(DmCommand.SUSPEND, name, event=_UDEV_LEAVE_ALONE)
 
 
 def remove(name: str, *, when_closed: bool = False) -> None:
     """Take a device away, if it is there; EBUSY while it is open, unless it is to go then."""
     flags = Flag.DEFERRED if when_closed else Flag.NONE
     try:
-        _ask(Command.REMOVE, name, flags=flags, event=_UDEV_LEAVE_ALONE)
+        _ask(DmCommand.REMOVE, name, flags=flags, event=_UDEV_LEAVE_ALONE)
     except EngineError as error:
         if error.errno != errno.ENXIO:
             raise
@@ -147,13 +147,13 @@ def remove(name: str, *, when_closed: bool = False) -> None:
 
 def message(name: str, words: str) -> None:
     """Tell a device's first target something."""
-    _ask(Command.MESSAGE, name, body=struct.pack("=Q", 0) + words.encode() + b"\0")
+    _ask(DmCommand.MESSAGE, name, body=struct.pack("=Q", 0) + words.encode() + b"\0")
 
 
 def find(name: str) -> Mapped | None:
     """Find a device by its name."""
     try:
-        header, _ = _ask(Command.STATUS, name)
+        header, _ = _ask(DmCommand.STATUS, name)
     except EngineError as error:
         if error.errno == errno.ENXIO:
             return None
@@ -173,7 +173,7 @@ def table(name: str) -> list[str]:
 
 def listing() -> dict[str, Listed]:
     """List all devices by name."""
-    _, data = _ask(Command.LIST, "")
+    _, data = _ask(DmCommand.LIST, "")
     return dict(listed(data))
 
 
@@ -193,7 +193,7 @@ def listed(data: bytes) -> Iterator[tuple[str, Listed]]:
 
 
 def _pieces(name: str, flags: Flag) -> Iterator[tuple[str, str]]:
-    header, data = _ask(Command.TABLE_STATUS, name, flags=flags)
+    header, data = _ask(DmCommand.TABLE_STATUS, name, flags=flags)
     at = 0
     for _ in range(header[5]):
         _, _, _, following, kind = _SPEC.unpack_from(data, at)
@@ -203,7 +203,7 @@ def _pieces(name: str, flags: Flag) -> Iterator[tuple[str, str]]:
 
 
 def _ask(
-    command: Command,
+    command: DmCommand,
     name: str,
     *,
     uuid: str = "",
@@ -238,7 +238,7 @@ def _ask(
         size *= 4
 
 
-def _call(command: Command, name: str, said: bytearray) -> tuple[int, ...]:
+def _call(command: DmCommand, name: str, said: bytearray) -> tuple[int, ...]:
     """Call the kernel while other threads go on: to suspend a device may wait for one of them.
 
     `fcntl.ioctl` keeps them from running when it is given more than a kilobyte.

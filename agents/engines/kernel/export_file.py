@@ -17,7 +17,7 @@ VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ServedLeases:
     """The leases that the kernel serves. `instance`: new with each start of the machine."""
 
     boot_id: str
@@ -59,16 +59,16 @@ class ExportFile:
         left = tuple(lease for lease in self.leases if lease.name not in gone)
         self._save(replace(self._now, leases=left))
 
-    def _load(self) -> Exported:
+    def _load(self) -> ServedLeases:
         try:
-            found = from_struct(Exported, json.loads(self._path.read_text()))
+            found = from_struct(ServedLeases, json.loads(self._path.read_text()))
         except (OSError, ValueError, Malformed):
-            found = Exported("", "")
+            found = ServedLeases("", "")
         if found.boot_id == boot_id():
             return found
-        return Exported(boot_id(), uuid.uuid4().hex)
+        return ServedLeases(boot_id(), uuid.uuid4().hex)
 
-    def _save(self, exported: Exported) -> None:
+    def _save(self, exported: ServedLeases) -> None:
         """Replace the file; a power cut may lose it, and takes the exports away, too."""
         new = self._path.with_suffix(".new")
         new.write_text(json.dumps(to_struct(exported)))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper, names
-from agents.engines.kernel.device_mapper import SECTOR, Mapped, Piece
+from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
 from agents.engines.kernel.mirror import KernelMirror
 from agents.engines.kernel.overview import Overview
 from agents.engines.kernel.volume_device import cut_off, one_after_another
@@ -100,7 +100,7 @@ class KernelSnapshot:
             return
         store = device_mapper.create(self._store, one_after_another(self.mirrors))
         words = f"{origin.words} {store.words} P {COW_CHUNK // SECTOR}"
-        device_mapper.prepare(self.name, [Piece(sectors, "snapshot", words)], read_only=True)
+        device_mapper.prepare(self.name, [TablePiece(sectors, "snapshot", words)], read_only=True)
 
     def begin(self) -> None:
         """Begin to be there."""

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from agents.engines.base import DataServerFigures, EngineError, Lease, LeaseUse, StorageEngine
 from agents.engines.kernel import device_mapper, names
-from agents.engines.kernel.device_mapper import SECTOR, Piece
+from agents.engines.kernel.device_mapper import SECTOR, TablePiece
 from agents.engines.kernel.export_file import ExportFile
-from agents.engines.kernel.targets import Target, Targets
+from agents.engines.kernel.targets import IscsiTarget, Targets
 from agents.ondisk import MARK_BYTES
 
 FILE = "exports.json"
@@ -110,7 +110,7 @@ class KernelStorage:
             return
         made = device_mapper.find(device) or device_mapper.create(device, _pieces(lease))
         secret = names.parse_export(lease.name).secret
-        target = Target(lease.lvolid, lease.epoch, secret, self._portals)
+        target = IscsiTarget(lease.lvolid, lease.epoch, secret, self._portals)
         serial = names.serial(lease.dextid, lease.lvolid, lease.epoch)
         self._targets.export(target, device, made.node, serial)
 
@@ -123,11 +123,11 @@ def _device(lease: Lease) -> str:
     return names.exported(lease.dextid, lease.epoch)
 
 
-def _pieces(lease: Lease) -> tuple[Piece, Piece]:
+def _pieces(lease: Lease) -> tuple[TablePiece, TablePiece]:
     """Lay the extent and its mark behind each other, as the data server does."""
     return (
-        Piece(lease.size // SECTOR, "linear", f"{lease.path} {lease.offset // SECTOR}"),
-        Piece(MARK_BYTES // SECTOR, "linear", f"{lease.path} {lease.meta_offset // SECTOR}"),
+        TablePiece(lease.size // SECTOR, "linear", f"{lease.path} {lease.offset // SECTOR}"),
+        TablePiece(MARK_BYTES // SECTOR, "linear", f"{lease.path} {lease.meta_offset // SECTOR}"),
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import names, verification
-from agents.engines.kernel.arrays import Array, Member
+from agents.engines.kernel.arrays import Array, ArrayMember
 from agents.engines.kernel.initiator import Unit
 from agents.engines.kernel.missed_writes import MissedWrites
 from agents.engines.kernel.overview import Overview
@@ -219,18 +219,18 @@ class KernelMirror:
             seen = self.replicas.device(one.dextid).look()
             broken = self._is_broken(one.dextid, seen)
             calm = calm and one.state == INSYNC and not (seen.lost or seen.fails or seen.moves)
-            if member is Member.FAULTY or member is None or broken:
+            if member is ArrayMember.FAULTY or member is None or broken:
                 lost[one.dextid] = Reason.IO
             elif seen.lost:
                 lost[one.dextid] = Reason.CONNECTION
-            elif one.state == BUILDING and member is Member.IN_SYNC:
+            elif one.state == BUILDING and member is ArrayMember.IN_SYNC:
                 self._finish(one.dextid)
         self.is_lost = all(one.dextid in lost for one in self.replicas.good)
         if lost:
             self._consider(lost)
         return calm and not lost and self._missed.is_begun
 
-    def _left_halfway(self, members: Mapping[str, Member]) -> list[int]:
+    def _left_halfway(self, members: Mapping[str, ArrayMember]) -> list[int]:
         """Name those that are noted as left behind, of which md was not told: who did that ended.
 
         md may hold requests back for them, which nobody else would let go.
@@ -240,7 +240,7 @@ class KernelMirror:
         inside = {dextid for dextid, member in known.items() if member is not None}
         if inside and self.array.is_waiting():
             return sorted(inside)
-        return sorted(dextid for dextid in inside if known[dextid] is not Member.FAULTY)
+        return sorted(dextid for dextid in inside if known[dextid] is not ArrayMember.FAULTY)
 
     def _is_broken(self, dextid: int, seen: Seen) -> bool:
         """Tell whether a replica cannot be read though its server answers: its disk is broken.
@@ -314,7 +314,7 @@ class KernelMirror:
             return
         members = self.array.members()
         for dextid, node in nodes.items():
-            if members.get(node, Member.FAULTY) is not Member.FAULTY:
+            if members.get(node, ArrayMember.FAULTY) is not ArrayMember.FAULTY:
                 self.array.fail(node)
             self.replicas.device(dextid).let_fail()
         self.array.acknowledge(nodes.values())

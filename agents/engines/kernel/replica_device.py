@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper
-from agents.engines.kernel.device_mapper import SECTOR, Mapped, Piece
+from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
 from agents.ondisk import MARK_BYTES, Mark, pack_mark, unpack_mark
 
 BY_NUMBER = Path("/sys/dev/block")
@@ -46,7 +46,7 @@ class ReplicaDevice:
         words = f"1 queue_if_no_path 0 1 1 service-time 0 {len(paths)} 2 "
         words += " ".join(f"{path} 1 1" for path in paths)
         sectors = (self.size + MARK_BYTES) // SECTOR
-        return device_mapper.create(self.name, [Piece(sectors, "multipath", words)])
+        return device_mapper.create(self.name, [TablePiece(sectors, "multipath", words)])
 
     def find(self) -> Mapped | None:
         """Find it, if it is there."""
@@ -93,7 +93,7 @@ class ReplicaDevice:
         """Answer all that waits and all that comes with an error, for good."""
         if self.find() is None:
             return
-        device_mapper.load(self.name, [Piece((self.size + MARK_BYTES) // SECTOR, "error")])
+        device_mapper.load(self.name, [TablePiece((self.size + MARK_BYTES) // SECTOR, "error")])
         device_mapper.suspend(self.name, flush=False)
         device_mapper.resume(self.name)
 

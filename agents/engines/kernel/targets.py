@@ -25,7 +25,7 @@ ACTIVE = "InitiatorName:"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class IscsiTarget:
     """The target of one epoch of a group: who is let in, with which secret, and where."""
 
     lvolid: int
@@ -40,7 +40,7 @@ class Targets:
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
 
-    def export(self, target: Target, backstore: str, device: str, serial: str) -> None:
+    def export(self, target: IscsiTarget, backstore: str, device: str, serial: str) -> None:
         """Serve a device as a unit of a target."""
         with _explained(f"the export of {backstore}"):
             self._make_backstore(backstore, device, serial)
@@ -105,7 +105,7 @@ class Targets:
             # Initiators then read its name as the disk's model, by which others can leave it alone.
             _set(backstore / "attrib" / "emulate_model_alias", "1")
 
-    def _make_target(self, target: Target) -> Path:
+    def _make_target(self, target: IscsiTarget) -> Path:
         group = self._group(target.lvolid, target.epoch)
         group.mkdir(parents=True, exist_ok=True)
         access = group / "acls" / names.initiator(target.lvolid, target.epoch)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper, names
-from agents.engines.kernel.device_mapper import SECTOR, Mapped, Piece
+from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
 from agents.engines.kernel.mirror import KernelMirror
 
 POLL_SECONDS = 0.1
@@ -36,10 +36,10 @@ class VolumeDevice:
         below = device_mapper.find(self._below)
         return device_mapper.create(self.name, self._pieces(below))
 
-    def _pieces(self, below: Mapped | None) -> list[Piece]:
+    def _pieces(self, below: Mapped | None) -> list[TablePiece]:
         if below is None:
             return one_after_another(self._mirrors)
-        return [Piece(self.sectors, "snapshot-origin", below.words)]
+        return [TablePiece(self.sectors, "snapshot-origin", below.words)]
 
     def at_an_instant(self, begin: Callable[[], None]) -> None:
         """Begin a snapshot while no write is in flight."""
@@ -63,9 +63,11 @@ class VolumeDevice:
         device_mapper.remove(self._below)
 
 
-def one_after_another(mirrors: Sequence[KernelMirror]) -> list[Piece]:
+def one_after_another(mirrors: Sequence[KernelMirror]) -> list[TablePiece]:
     """Describe a device of these."""
-    return [Piece(mirror.size // SECTOR, "linear", f"{mirror.array.words} 0") for mirror in mirrors]
+    return [
+        TablePiece(mirror.size // SECTOR, "linear", f"{mirror.array.words} 0") for mirror in mirrors
+    ]
 
 
 def cut_off(name: str, sectors: int, mirrors: Sequence[KernelMirror]) -> None:
@@ -75,7 +77,7 @@ def cut_off(name: str, sectors: int, mirrors: Sequence[KernelMirror]) -> None:
     """
     if device_mapper.find(name) is None:
         return
-    device_mapper.load(name, [Piece(sectors, "error")])
+    device_mapper.load(name, [TablePiece(sectors, "error")])
 
     def go_on() -> None:
         for mirror in mirrors:
