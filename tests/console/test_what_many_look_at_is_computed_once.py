@@ -9,9 +9,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from inventory import recovery
 from tests.console.conftest import PART, SignIn
 from volumes.console.pages import overview
 from volumes.models import Job, Mirror, Replica
+from volumes.repair import requests
 from volumes.reports import protection, shared, verdict
 from volumes.reports.shared import Shared
 
@@ -68,12 +70,7 @@ def test_an_answer_that_took_long_is_kept_longer(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("well")
-def test_who_lacks_a_replica_is_told_at_once_where_it_is_made_anew_and_soon_anywhere(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kept = Shared(protection._lacking, rare=3)
-    monkeypatch.setattr(protection, "LACKING", kept)
-    monkeypatch.setattr(shared, "MOST", 15.0)
+def test_who_lacks_a_replica_is_told_where_it_is_made_anew_and_in_recovery_mode_anywhere() -> None:
     assert protection.weak_volumes() == {}
     one, other = Mirror.objects.order_by("volume")[:2]
     for mirror in (one, other):
@@ -83,10 +80,13 @@ def test_who_lacks_a_replica_is_told_at_once_where_it_is_made_anew_and_soon_anyw
     )
 
     assert protection.weak_volumes().keys() == {one.volume_id}
+    assert protection.weak_volumes([other.volume_id]).keys() == {other.volume_id}
 
-    kept.forget()
+    requests.request_missing()
     assert protection.weak_volumes().keys() == {one.volume_id, other.volume_id}
-    monkeypatch.setattr(protection, "FEW", 1)
+
+    Job.objects.all().delete()
+    recovery.enter("a restored database")
     assert protection.weak_volumes().keys() == {one.volume_id, other.volume_id}
 
 

@@ -18,9 +18,9 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
+from inventory import recovery
 from volumes.models import Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD, OUT_OF_SYNC
-from volumes.reports.shared import Shared
 
 MirrorRow = tuple[int, int, int, int]
 """A mirror, its volume, the replicas it should have, the good ones it has."""
@@ -41,12 +41,15 @@ def weak_volumes(among: Collection[int] | None = None) -> dict[int, Weak]:
 
     A broken snapshot is none of them: nothing is promised of it any more.
     """
-    found: dict[int, Weak] = {}
+    mirrors: dict[int, list[int]] = {}
+    promised: dict[int, int] = {}
     for _, volume_id, redundancy, good in {*_ill(among), *_short(among)}:
-        known = found.get(volume_id, Weak(volume_id, redundancy, good, 0))
-        fewest, mirrors = min(good, known.fewest), known.mirrors + 1
-        found[volume_id] = Weak(volume_id, redundancy, fewest, mirrors)
-    return found
+        mirrors.setdefault(volume_id, []).append(good)
+        promised[volume_id] = redundancy
+    return {
+        volume_id: Weak(volume_id, promised[volume_id], min(counts), len(counts))
+        for volume_id, counts in mirrors.items()
+    }
 
 
 def histogram(weak: dict[int, Weak]) -> dict[int, int]:
@@ -82,16 +85,15 @@ def _ill(among: Collection[int] | None) -> list[MirrorRow]:
 def _short(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors that lack a replica altogether.
 
-    Nearly always there is none, and to be sure of it all are counted. So of the whole cluster that
-    is done once a minute; between that, those are counted for which a replica may be made anew.
+    Of the whole cluster only those are counted for which one is made anew: that is asked for
+    with whatever takes a replica away, and by reconcile. In recovery mode it is not, so all are.
     """
     if among is not None:
         return _counted(Q(volume__in=among))
-    known = LACKING.get()
-    if len(known) > FEW:
+    if recovery.why():
         return _counted(Q())
     rebuilt = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, mirror__isnull=False)
-    return _counted(Q(pk__in=known) | Q(pk__in=rebuilt.values("mirror")))
+    return _counted(Q(pk__in=rebuilt.values("mirror")))
 
 
 def _counted(which: Q) -> list[MirrorRow]:
@@ -104,16 +106,6 @@ def _counted(which: Q) -> list[MirrorRow]:
     good = Subquery(own.filter(status__in=GOOD).values("mirror").annotate(n=Count("*")).values("n"))
     rows = short.annotate(good=Coalesce(good, 0))
     return list(rows.values_list("pk", "volume", "volume__redundancy", "good"))
-
-
-def _lacking() -> list[int]:
-    """Find all mirrors that lack a replica altogether."""
-    return [mirror for mirror, *_ in _counted(Q())]
-
-
-LACKING = Shared(_lacking, rare=3)
-FEW = 500
-"""So many are looked at one by one; where more lack replicas all are counted each time."""
 
 
 def only_there(place: Q, *, is_large: bool = False) -> list[tuple[int, str]]:

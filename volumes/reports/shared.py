@@ -16,29 +16,22 @@ By the wall clock, it would grow old on a machine that is busy with something el
 
 
 class Shared(Generic[T]):
-    """An answer that does not depend on who asks; one computes it while the others wait for it.
+    """An answer that does not depend on who asks; one computes it while the others wait for it."""
 
-    One that is `rare` is kept for so many times the most, however little it took.
-    """
-
-    def __init__(self, make: Callable[[], T], *, rare: int = 0) -> None:
+    def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._rare = rare
         self._lock = Lock()
         self._last: tuple[T, float, float] | None = None
 
     def get(self) -> T:
         """Give the answer, computed anew where the last one is too old."""
         with self._lock:
-            if self._last and monotonic() - self._last[1] < self._kept(self._last[2]):
+            if self._last and monotonic() - self._last[1] < _kept(self._last[2]):
                 return self._last[0]
             begun = thread_time()
             answer = self._make()
             self._last = answer, monotonic(), thread_time() - begun
             return answer
-
-    def _kept(self, took: float) -> float:
-        return self._rare * MOST if self._rare else min(MOST, max(LEAST, SHARE * took))
 
     def last(self, within: float = 2 * MOST) -> T | None:
         """Give the last answer, if it is not older than so many seconds; computes nothing."""
@@ -48,3 +41,7 @@ class Shared(Generic[T]):
     def forget(self) -> None:
         """Have it computed anew for who asks next: somebody changed what it tells."""
         self._last = None
+
+
+def _kept(took: float) -> float:
+    return min(MOST, max(LEAST, SHARE * took))

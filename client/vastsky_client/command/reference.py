@@ -103,7 +103,7 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) is list:
         return f"list of {_kind(get_args(kind)[0])}"
     if is_typeddict(kind):
-        words = re.sub("(?<!^)([A-Z])", r" \1", kind.__name__.removesuffix("Row")).lower()
+        words = re.sub("(?<!^)([A-Z])", r" \1", kind.__name__.removeprefix("Printed")).lower()
         return f"*{words}*"
     return KINDS[get_origin(kind) or kind]
 

@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
-from django.db.models import Count, Exists, F, Model, Q, Window
+from django.db.models import Count, Exists, F, Model, Q, TextField, Window
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from inventory import clock
@@ -56,15 +58,23 @@ def read_degraded(out: Out) -> Degraded:
     ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
     volumes: dict[int, dict[str, datetime]] = defaultdict(dict)
     mirrors: dict[int, str] = {}
-    keys: dict[tuple[int, int], str] = {}
-    for volume, mirror, server, disk, since in ill.values_list(
-        "mirror__volume", "mirror", "server", "extent__disk", "since"
+    behind = lru_cache(None)(out.behind)
+    # What a server took with it when it went has one time, which is read once.
+    read = lru_cache(None)(_moment)
+    for volume, mirror, server, disk, text in ill.values_list(
+        "mirror__volume", "mirror", "server", "extent__disk", Cast("since", TextField())
     ).order_by():
-        if (key := keys.get((server, disk))) is None:
-            key = keys[server, disk] = out.behind(server, disk)
-        volumes[volume][key] = min(since, volumes[volume].get(key, since))
+        key, since = behind(server, disk), read(text)
+        places = volumes[volume]
+        places[key] = min(since, places.get(key, since))
         mirrors[mirror] = mirrors.get(mirror) or key
     return Degraded(volumes, mirrors)
+
+
+def _moment(text: str) -> datetime:
+    """Read a time as a database casts it to text: SQLite leaves it to us that it is in UTC."""
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def find_weak(weak: Mapping[int, protection.Weak], degraded: Degraded) -> Iterator[Problem]:
