@@ -18,7 +18,6 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 
-from inventory import recovery
 from volumes.models import Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import GOOD, OUT_OF_SYNC
 
@@ -85,15 +84,27 @@ def _ill(among: Collection[int] | None) -> list[MirrorRow]:
 def _short(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors that lack a replica altogether.
 
-    Of the whole cluster only those are counted for which one is made anew: that is asked for
-    with whatever takes a replica away, and by reconcile. In recovery mode it is not, so all are.
+    Of the whole cluster those are counted for which one is made anew: that is asked for with
+    whatever takes a replica away, but in recovery mode. All others are, where their sum is wrong.
     """
     if among is not None:
         return _counted(Q(volume__in=among))
-    if recovery.why():
-        return _counted(Q())
-    rebuilt = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN, mirror__isnull=False)
-    return _counted(Q(pk__in=rebuilt.values("mirror")))
+    rebuilds = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN)
+    rebuilt = rebuilds.filter(mirror__isnull=False).values("mirror")
+    known = Q(pk__in=rebuilt), Q(mirror__in=rebuilt)
+    is_all_there = _missing(Q(), Q()) == _missing(*known)
+    return _counted(known[0] if is_all_there else Q())
+
+
+def _missing(mirrors: Q, replicas: Q) -> int:
+    """Tell how many replicas mirrors lack together; more than is promised only some of them have
+    that are rebuilt."""
+    promised = Mirror.objects.filter(mirrors, volume__broken=False)
+    there = Replica.objects.filter(replicas)
+    # What is broken is chosen first: a join would look for it from every replica on.
+    broken = Mirror.objects.filter(volume__in=LogicalVolume.objects.filter(broken=True))
+    count = there.count() - there.filter(mirror__in=broken).count()
+    return (promised.aggregate(sum=Sum("volume__redundancy"))["sum"] or 0) - count
 
 
 def _counted(which: Q) -> list[MirrorRow]:
