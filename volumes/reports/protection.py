@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import (
     Case,
@@ -91,20 +92,17 @@ def _short(among: Collection[int] | None) -> list[MirrorRow]:
         return _counted(Q(volume__in=among))
     rebuilds = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN)
     rebuilt = rebuilds.filter(mirror__isnull=False).values("mirror")
-    known = Q(pk__in=rebuilt), Q(mirror__in=rebuilt)
-    is_all_there = _missing(Q(), Q()) == _missing(*known)
-    return _counted(known[0] if is_all_there else Q())
+    return _counted(Q() if _is_one_missing(rebuilt) else Q(pk__in=rebuilt))
 
 
-def _missing(mirrors: Q, replicas: Q) -> int:
-    """Tell how many replicas mirrors lack together; more than is promised only some of them have
-    that are rebuilt."""
-    promised = Mirror.objects.filter(mirrors, volume__broken=False)
-    there = Replica.objects.filter(replicas)
-    # What is broken is chosen first: a join would look for it from every replica on.
+def _is_one_missing(rebuilt: QuerySet[Job, Any]) -> bool:
+    """Tell whether mirrors lack replicas that are not being rebuilt: only these have too many."""
+    promised = Mirror.objects.filter(volume__broken=False).exclude(pk__in=rebuilt)
     broken = Mirror.objects.filter(volume__in=LogicalVolume.objects.filter(broken=True))
-    count = there.count() - there.filter(mirror__in=broken).count()
-    return (promised.aggregate(sum=Sum("volume__redundancy"))["sum"] or 0) - count
+    # Nearly all are of neither: so these are counted, by an index, and not the others.
+    besides = Replica.objects.filter(mirror__in=rebuilt.union(broken.values("pk")))
+    there = Replica.objects.count() - besides.count()
+    return there != (promised.aggregate(sum=Sum("volume__redundancy"))["sum"] or 0)
 
 
 def _counted(which: Q) -> list[MirrorRow]:
