@@ -401,13 +401,14 @@ class VerifyOrder:
 
 @dataclass(frozen=True, slots=True)
 class PathQuestion:
-    """Measure from now on how far these addresses are, by their storage agents' port.
+    """Measure from now on how far these addresses are, each by the port where data is.
 
-    A head goes on for a few minutes after it was asked last.
+    A head goes on for a few minutes after it was asked last. Older ones know one port for all.
     """
 
     addresses: tuple[str, ...]
     port: int
+    ports: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,12 +217,19 @@ class StorageServer(Server):
     iscsi_port = models.PositiveIntegerField(
         null=True, blank=True, help_text="where its kernel exports extents; none: it does not"
     )
+    data_port = models.PositiveIntegerField(
+        null=True, blank=True, help_text="where its data server does; none: it never said"
+    )
 
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(iscsi_port__isnull=True) | Q(iscsi_port__range=(1, 65535)),
                 name="storage_iscsi_port",
+            ),
+            models.CheckConstraint(
+                condition=Q(data_port__isnull=True) | Q(data_port__range=(1, 65535)),
+                name="storage_data_port",
             ),
             models.CheckConstraint(condition=Q(id__gte=1), name="storage_id_positive"),
             models.CheckConstraint(

@@ -33,7 +33,7 @@ REGISTERED = (
     "priority_since",
 )
 """What a registration writes of a server that is known."""
-OF_KIND = {HeadServer: (), StorageServer: ("iscsi_port",)}
+OF_KIND = {HeadServer: (), StorageServer: ("iscsi_port", "data_port")}
 """What only servers of one kind tell, and always tell."""
 LAST_PORT = 65535
 FAR = 1 << 16
@@ -87,12 +87,15 @@ def register_storage(
     host_name: str = "",
     version: str = "",
     iscsi_port: int = 0,
+    data_port: int = 0,
 ) -> StorageServer:
     """Find or record this storage server; Exists if it is up already."""
-    if iscsi_port not in range(LAST_PORT + 1):
-        raise Invalid(f"a port is at most {LAST_PORT}, not {iscsi_port}; 0: no iSCSI")
+    for port in (iscsi_port, data_port):
+        if port not in range(LAST_PORT + 1):
+            raise Invalid(f"a port is at most {LAST_PORT}, not {port}; 0: none")
     fresh = StorageServer(
         iscsi_port=iscsi_port or None,
+        data_port=data_port or None,
         node_uuid=node_uuid,
         boot_id=boot_id,
         started=started,

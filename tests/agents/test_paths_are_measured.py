@@ -35,17 +35,17 @@ def deaf() -> Iterator[int]:
 
 
 def test_who_answers_is_measured_in_microseconds(port: int) -> None:
-    found = measure([HERE, "127.0.0.2", HERE], port)
+    found = measure({HERE: port, "127.0.0.2": port})
 
     assert 0 <= found[HERE] < 1_000_000
 
 
 def test_who_refuses_has_answered_for_it_is_the_network_that_is_measured(port: int) -> None:
-    assert measure(["127.0.0.9"], port)["127.0.0.9"] >= 0
+    assert measure({"127.0.0.9": port})["127.0.0.9"] >= 0
 
 
 def test_who_drops_what_comes_does_not_answer(deaf: int) -> None:
-    assert measure([HERE], deaf, limit=0.1) == {HERE: NO_ANSWER}
+    assert measure({HERE: deaf}, limit=0.1) == {HERE: NO_ANSWER}
 
 
 def test_the_first_answer_knows_nothing_and_a_later_one_does(port: int) -> None:
@@ -59,6 +59,22 @@ def test_the_first_answer_knows_nothing_and_a_later_one_does(port: int) -> None:
         time.sleep(0.02)
     assert later.micros[0] >= 0
     assert later.age == 0
+
+
+def test_each_address_is_measured_where_its_data_is(port: int, deaf: int) -> None:
+    watch = PathWatch()
+    question = PathQuestion((HERE,), deaf, (port,))
+    end = time.monotonic() + 5
+    while (told := watch.tell(question).micros) == (NOT_MEASURED,) and time.monotonic() < end:
+        time.sleep(0.02)
+
+    assert told[0] >= 0
+
+
+@pytest.mark.parametrize("ports", [(1, 2), (0,), (65536,)])
+def test_ports_that_there_are_not_are_refused(ports: tuple[int, ...]) -> None:
+    with pytest.raises(AgentError):
+        PathWatch().tell(PathQuestion((HERE,), 1, ports))
 
 
 def test_names_are_not_looked_up() -> None:

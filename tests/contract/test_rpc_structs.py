@@ -26,7 +26,7 @@ SERVER: dict[str, Any] = {
 
 METHODS: dict[str, dict[str, Any]] = {
     "registerHeadServer": {**SERVER, "hsvrid": 1},
-    "registerStorageServer": {**SERVER, "ssvrid": 1, "iscsi_port": 3260},
+    "registerStorageServer": {**SERVER, "ssvrid": 1, "iscsi_port": 3260, "data_port": 8884},
     "registerPhysicalDisk": {
         "ssvrid": 1,
         "local_path": "/dev/x",

@@ -60,8 +60,10 @@ class Head(Node):
     cluster: str = ""
     micros: dict[str, int] = field(default_factory=dict)
     paths_age: int = 0
+    measured: dict[str, int] = field(default_factory=dict)
 
     def on_paths(self, question: PathQuestion) -> PathReply:
+        self.measured = dict(zip(question.addresses, question.ports, strict=True))
         return PathReply(tuple(self.micros.get(a, 200) for a in question.addresses), self.paths_age)
 
     def on_state(self, _: None) -> HeadState:

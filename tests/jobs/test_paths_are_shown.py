@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from inventory.models import Address, HeadServer
+from inventory.models import Address, HeadServer, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
 
@@ -45,6 +45,15 @@ def test_each_network_is_told_by_itself(head: Head) -> None:
 
     assert marks(page) == [("ok", "A", "ok, 0.2 ms"), ("down", "B", "down")]
     assert "by network B" in page
+
+
+def test_heads_measure_the_port_of_data_which_alone_a_firewall_may_leave_them(head: Head) -> None:
+    one = StorageServer.objects.get()
+    for kind, port in [({}, 8884), ({"data_port": 9999}, 9999), ({"iscsi_port": 3260}, 3260)]:
+        StorageServer.objects.update(data_port=None, iscsi_port=None)
+        StorageServer.objects.filter(pk=one.pk).update(**kind)
+        read()
+        assert head.measured["127.8.9.9"] == port
 
 
 def test_a_path_that_takes_long_is_slow(head: Head) -> None:

@@ -63,7 +63,9 @@ def test_a_volume_that_is_not_attached_has_no_target(call: Api, volume: LogicalV
         assert all(path.startswith("nbd://") for path in extent["lvolspec"]["iscsi_path"])
 
 
-def test_a_server_says_with_each_registration_whether_its_kernel_exports(call: Api) -> None:
+def test_a_server_says_with_each_registration_where_it_serves_data(
+    call: Api,
+) -> None:
     node = {"ip_data": ["10.8.0.1"], "boot_id": "one", "node_uuid": "n"}
 
     def port() -> int | None:
@@ -73,5 +75,8 @@ def test_a_server_says_with_each_registration_whether_its_kernel_exports(call: A
     assert port() == PORT
     call("registerStorageServer", **node)
     assert port() is None
+    call("registerStorageServer", **node, data_port=9999)
+    assert StorageServer.objects.get().data_port == 9999
+    assert call.fault("registerStorageServer", **node, data_port=65536) == EINVAL
     assert call.fault("registerStorageServer", **node, iscsi_port=65536) == EINVAL
     assert call.fault("registerStorageServer", **node, iscsi_port=-1) == EINVAL

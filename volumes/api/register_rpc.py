@@ -57,6 +57,7 @@ def register_storage_server(
     host_name: Annotated[str, 64] = "",
     version: Annotated[str, 64] = "",
     iscsi_port: int = 0,
+    data_port: int = 0,
 ) -> int:
     """Register a storage server and return its id; EEXIST when it is up already.
 
@@ -64,7 +65,8 @@ def register_storage_server(
     One that sends who it is (node_uuid) is known at any address, and after any start; ssvrid is
     the id that it had. EEXIST is then for a copy, or for addresses at which another server is.
     EAGAIN after shutdownAll, until the agent is started anew (started) or vastsky.resume is called.
-    iscsi_port is of a server whose kernel exports extents; 0: it serves them by NBD only.
+    iscsi_port is of a server whose kernel exports extents; 0: it serves them by NBD only, at
+    data_port; heads measure how far that is.
     """
     return restarts.register(
         partial(
@@ -79,6 +81,7 @@ def register_storage_server(
             host_name=host_name,
             version=version,
             iscsi_port=iscsi_port,
+            data_port=data_port,
         )
     ).pk
 

@@ -1,6 +1,5 @@
 """Which head reaches which storage server by which network, and how fast: asked of the heads."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -17,6 +16,8 @@ SLOW_MICROS = 20_000
 OLD_SECONDS = 60
 """Heads measure every ten seconds or so, as long as somebody asks."""
 WITHIN = 3.0
+DATA_PORT = 8884
+"""Where data servers are that never said where: an older agent's default."""
 NETWORKS = 2
 
 
@@ -70,10 +71,10 @@ def read(*, ask_older: bool = True) -> Matrix:
     """
     servers = list(StorageServer.objects.order_by("pk"))
     heads = list(HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"))
-    addresses = _addresses()
-    asked = list(dict.fromkeys(addresses.values()))[:MOST_PATHS]
+    addresses, ports = _addresses()
+    asked = list(ports)[:MOST_PATHS]
     able = [one.pk for one in heads if one.silent_since is None and (ask_older or one.version)]
-    answers = _ask(able, asked)
+    answers = _ask(able, {address: ports[address] for address in asked})
     known: dict[int, dict[str, int]] = {}
     unknown: dict[int, str] = {}
     for head in heads:
@@ -92,8 +93,9 @@ def read(*, ask_older: bool = True) -> Matrix:
     return Matrix(heads, rows, unknown)
 
 
-def _ask(heads: list[int], addresses: Iterable[str]) -> dict[int, PathReply | nodes.Failure]:
-    question = PathQuestion(tuple(addresses), settings.VASTSKY_STORAGE_AGENT_PORT)
+def _ask(heads: list[int], ports: dict[str, int]) -> dict[int, PathReply | nodes.Failure]:
+    older = settings.VASTSKY_STORAGE_AGENT_PORT
+    question = PathQuestion(tuple(ports), older, tuple(ports.values()))
     agents = nodes.heads(heads)
     return nodes.ask_all({pk: partial(one.paths, question) for pk, one in agents.items()}, WITHIN)
 
@@ -109,14 +111,20 @@ def _why(answer: PathReply | nodes.Failure | None) -> str:
     return f"it does not answer: {answer}"
 
 
-def _addresses() -> dict[tuple[int, int], str]:
-    """Read the addresses of all storage servers, by server and network."""
+def _addresses() -> tuple[dict[tuple[int, int], str], dict[str, int]]:
+    """Read the addresses of all storage servers, by server and network, and where data is there.
+
+    A firewall may let heads to no other port.
+    """
     rows = Address.objects.exclude(storage=None).order_by("position", "storage")
-    return {
-        (server, position): address
-        for server, position, address in rows.values_list("storage", "position", "address")
-        if server
-    }
+    addresses: dict[tuple[int, int], str] = {}
+    ports: dict[str, int] = {}
+    for server, position, address, iscsi, data in rows.values_list(
+        "storage", "position", "address", "storage__iscsi_port", "storage__data_port"
+    ):
+        addresses[server or 0, position] = address
+        ports[address] = iscsi or data or DATA_PORT
+    return addresses, ports
 
 
 def _paths(

@@ -5,9 +5,9 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Address
-from itertools import islice
+from itertools import islice, repeat
 from statistics import median
 
 from agents.errors import AgentError
@@ -18,6 +18,7 @@ LIMIT = 1.0
 """Seconds after which an address does not answer; a packet that is lost is sent again by then."""
 AT_ONCE = 128
 PAUSE = 10.0
+LAST_PORT = 65535
 PATIENCE = 300.0
 """For so many seconds after the last question we go on."""
 
@@ -40,6 +41,10 @@ class PathWatch:
             raise AgentError(errno.EINVAL, "IPv4 addresses are measured, and no names")
         if len(question.addresses) > MOST_PATHS:
             raise AgentError(errno.E2BIG, f"{MOST_PATHS} addresses at most are measured")
+        if question.ports and len(question.ports) != len(question.addresses):
+            raise AgentError(errno.EINVAL, "each address has one port, or all have the same")
+        if not all(0 < port <= LAST_PORT for port in question.ports):
+            raise AgentError(errno.EINVAL, f"a port is 1 to {LAST_PORT}")
         with self._lock:
             if question != self._wanted:
                 self._wanted = question
@@ -53,7 +58,7 @@ class PathWatch:
 
     def _run(self) -> None:
         while (wanted := self._next()) is not None:
-            measured = measure(wanted.addresses, wanted.port)
+            measured = measure(_ways(wanted))
             with self._lock:
                 self._measured, self._measured_at = measured, time.monotonic()
             self._news.wait(PAUSE)
@@ -68,18 +73,23 @@ class PathWatch:
             return self._wanted
 
 
-def measure(addresses: Sequence[str], port: int, limit: float = LIMIT) -> dict[str, int]:
+def _ways(question: PathQuestion) -> dict[str, int]:
+    ports = question.ports or repeat(question.port)
+    return dict(zip(question.addresses, ports, strict=False))
+
+
+def measure(ports: Mapping[str, int], limit: float = LIMIT) -> dict[str, int]:
     """Tell how many microseconds each address takes to answer: the median of a few tries.
 
     A try that is not answered counts as the whole limit; NO_ANSWER if none is. Who refuses the
     connection has answered: it is the network that is measured, not the agent.
     """
-    unique = iter(dict.fromkeys(addresses))
+    left = iter(ports.items())
     found: dict[str, int] = {}
-    while chunk := list(islice(unique, AT_ONCE)):
+    while chunk := dict(islice(left, AT_ONCE)):
         tries: list[dict[str, float]] = []
         for _ in range(TRIES):
-            tries.append(_try(chunk, port, limit))
+            tries.append(_try(chunk, limit))
             if not tries[-1]:
                 break  # nobody there answers: each further try would take its whole time again
         for one in chunk:
@@ -89,13 +99,13 @@ def measure(addresses: Sequence[str], port: int, limit: float = LIMIT) -> dict[s
     return found
 
 
-def _try(addresses: Iterable[str], port: int, limit: float) -> dict[str, float]:
+def _try(ports: Mapping[str, int], limit: float) -> dict[str, float]:
     """Connect to all at once; the seconds until each that answers has answered."""
     found: dict[str, float] = {}
     began: dict[socket.socket, tuple[str, float]] = {}
     with selectors.DefaultSelector() as selector:
         try:
-            for address in addresses:
+            for address, port in ports.items():
                 one = _begin(address, port)
                 if one is not None:
                     began[one] = (address, time.monotonic())

@@ -50,6 +50,7 @@ class NodeCalls(Calls):
         host_name: str = "",
         version: str = "",
         iscsi_port: int = 0,
+        data_port: int = 0,
     ) -> int:
         """Register a storage server; its ssvrid."""
         return self._call(
@@ -64,6 +65,7 @@ class NodeCalls(Calls):
             host_name=host_name,
             version=version,
             iscsi_port=iscsi_port,
+            data_port=data_port,
         )
 
     def register_physical_disk(
