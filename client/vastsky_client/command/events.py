@@ -75,7 +75,7 @@ EVENT = Noun(
                 Argument("--until", "before this moment", default=""),
                 Argument("--limit", "at most so many; 100 if not given", words.some, default=100),
             ),
-            returns=list[rows.EventRow],
+            returns=list[rows.PrintedEvent],
             columns=(
                 Column("TIME", lambda event: event["time"][:19]),
                 Column("SEVERITY", lambda event: event["severity"]),

@@ -83,7 +83,7 @@ PLAN = Noun(
             "plan", "volume", "Show where a volume would lie if it were created now.",
             "plan volume 100 --redundancy 2", plan_volume,
             (words.GIB, words.REDUNDANCY, words.TAGS),
-            returns=rows.PlanRow, line=laid, methods=("vastsky.planVolume",),
+            returns=rows.PrintedPlan, line=laid, methods=("vastsky.planVolume",),
         ),
         Command(
             "plan", "failure", "Show what would be lost, cut off, or built anew if it died now.",

@@ -13,32 +13,20 @@ class PrintedVolume(structs.Volume):
     hsvrname: str
 
 
-class HeadRow(structs.Head):
-    """A head server."""
-
-    hsvrname: str
-
-
-class StorageRow(structs.Storage):
-    """A storage server."""
-
-    ssvrname: str
-
-
 class PrintedDisk(structs.Disk):
     """A disk."""
 
     ssvrname: str
 
 
-class JobRow(structs.Job):
+class PrintedJob(structs.Job):
     """A job; `about` is its subject with names in place of ids."""
 
     ssvrname: str
     about: str
 
 
-class EventRow(structs.EventEntry):
+class PrintedEvent(structs.EventEntry):
     """Something that happened; `about` is its cause with names in place of ids."""
 
     about: str
@@ -50,26 +38,26 @@ class PrintedReplica(structs.PlannedReplica):
     ssvrname: str
 
 
-class MirrorRow(TypedDict):
+class PrintedMirror(TypedDict):
     """A mirror of a volume that might be created."""
 
     capacity: int
     replicas: list[PrintedReplica]
 
 
-class PlanRow(TypedDict):
+class PrintedPlan(TypedDict):
     """Where a volume would lie."""
 
-    mirrors: list[MirrorRow]
+    mirrors: list[PrintedMirror]
 
 
-class ContentRow(structs.Content):
+class PrintedContent(structs.Content):
     """What one replica has where replicas differ."""
 
     ssvrname: str
 
 
-class BlockRow(TypedDict):
+class PrintedBlock(TypedDict):
     """What differs between replicas."""
 
     blockid: int
@@ -80,7 +68,7 @@ class BlockRow(TypedDict):
     offset: str
     length: int
     source: int
-    contents: list[ContentRow]
+    contents: list[PrintedContent]
 
 
 class PrintedServer(TypedDict):

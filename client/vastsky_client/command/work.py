@@ -145,11 +145,11 @@ JOB = Noun(
         Command(
             "job", "list", "List the open jobs, oldest first.", "job list --kind rebuild",
             list_jobs, (Argument("--kind", "only jobs of this kind", default=""),),
-            returns=list[rows.JobRow], columns=COLUMNS, methods=("vastsky.listJobs",),
+            returns=list[rows.PrintedJob], columns=COLUMNS, methods=("vastsky.listJobs",),
         ),
         Command(
             "job", "show", "Show a job, be it over or not.", "job show 17 --wait", show_job,
-            (words.JOB,), returns=rows.JobRow, columns=COLUMNS, methods=("vastsky.showJob",),
+            (words.JOB,), returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.showJob",),
             waits=True,
         ),
         Command(
@@ -195,11 +195,11 @@ EVACUATION = Noun(
         Command(
             "evacuation", "start", "Move every replica away from a server or disk.",
             "evacuation start node-1 --wait", evacuate, (words.PLACE,),
-            returns=rows.JobRow, columns=COLUMNS, methods=("vastsky.evacuate",), waits=True,
+            returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.evacuate",), waits=True,
         ),
         Command(
             "evacuation", "list", "List the evacuations under way.", "evacuation list",
-            listing("evacuate"), returns=list[rows.JobRow], columns=COLUMNS,
+            listing("evacuate"), returns=list[rows.PrintedJob], columns=COLUMNS,
             methods=("vastsky.listJobs",),
         ),
         _care("evacuation", "pause", "Let it rest; what has begun is finished.",
@@ -229,11 +229,11 @@ MAINTENANCE = Noun(
                 Argument("--minutes", "how long; 60 if not given", old_words.whole_number,
                          default=60),
             ),
-            returns=rows.JobRow, columns=COLUMNS, methods=("vastsky.maintenance",), waits=True,
+            returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.maintenance",), waits=True,
         ),
         Command(
             "maintenance", "list", "List the places in maintenance.", "maintenance list",
-            listing("maintenance"), returns=list[rows.JobRow],
+            listing("maintenance"), returns=list[rows.PrintedJob],
             columns=(*COLUMNS, Column("UNTIL", lambda row: row["until"])),
             methods=("vastsky.listJobs",),
         ),
@@ -248,12 +248,12 @@ SCRUB = Noun(
     (
         Command(
             "scrub", "start", "Compare all replicas of a volume soon.", "scrub start db --wait",
-            scrub, (words.VOLUME,), returns=rows.JobRow, columns=COLUMNS,
+            scrub, (words.VOLUME,), returns=rows.PrintedJob, columns=COLUMNS,
             methods=("vastsky.scrubVolume",), waits=True,
         ),
         Command(
             "scrub", "list", "List the scrubs under way.", "scrub list", listing("scrub"),
-            returns=list[rows.JobRow], columns=COLUMNS, methods=("vastsky.listJobs",),
+            returns=list[rows.PrintedJob], columns=COLUMNS, methods=("vastsky.listJobs",),
         ),
         Command(
             "scrub", "pause", "Compare nothing in the whole cluster until it is resumed.",
@@ -265,7 +265,7 @@ SCRUB = Noun(
         ),
         Command(
             "scrub", "differences", "List what differs between replicas now.",
-            "scrub differences", differences, returns=list[rows.BlockRow],
+            "scrub differences", differences, returns=list[rows.PrintedBlock],
             columns=(
                 Column("BLOCK", lambda row: row["blockid"], right=True),
                 Column("VOLUME", lambda row: row["lvolname"]),
@@ -287,7 +287,7 @@ SCRUB = Noun(
                 Argument("REPLICA", "the replica that is right: dext-…",
                          written_ids.reader("dext-")),
             ),
-            returns=rows.JobRow, columns=COLUMNS, methods=("vastsky.mendBlock",), waits=True,
+            returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.mendBlock",), waits=True,
         ),
     ),
 )  # fmt: skip
