@@ -399,6 +399,9 @@ class VerifyOrder:
     expected: str = ""
 
 
+LAST_PORT = 65535
+
+
 @dataclass(frozen=True, slots=True)
 class PathQuestion:
     """Measure from now on how far these addresses are, each by the port where data is.

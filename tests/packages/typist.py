@@ -48,5 +48,7 @@ class Typist:
         told = machine.run(script, typed=asked)
         print(f"{machine.name}# {script} ({time.monotonic() - began:.0f} s)\n{told}")
         if found := STRING.search(told):
-            self._strings[INVITED.search(script)[1]] = found[1]  # type: ignore[index]  # it did
+            invited = INVITED.search(script)
+            assert invited, f"nobody was invited, and was told a string: {script}"
+            self._strings[invited[1]] = found[1]
         return told

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import islice
 
 from django.conf import settings
 
@@ -72,9 +73,9 @@ def read(*, ask_older: bool = True) -> Matrix:
     servers = list(StorageServer.objects.order_by("pk"))
     heads = list(HeadServer.objects.filter(priority__in=ALIVE).order_by("pk"))
     addresses, ports = _addresses()
-    asked = list(ports)[:MOST_PATHS]
+    asked = dict(islice(ports.items(), MOST_PATHS))
     able = [one.pk for one in heads if one.silent_since is None and (ask_older or one.version)]
-    answers = _ask(able, {address: ports[address] for address in asked})
+    answers = _ask(able, asked)
     known: dict[int, dict[str, int]] = {}
     unknown: dict[int, str] = {}
     for head in heads:

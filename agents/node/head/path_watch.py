@@ -11,14 +11,13 @@ from itertools import islice, repeat
 from statistics import median
 
 from agents.errors import AgentError
-from agents.protocol import MOST_PATHS, NO_ANSWER, NOT_MEASURED, PathQuestion, PathReply
+from agents.protocol import LAST_PORT, MOST_PATHS, NO_ANSWER, NOT_MEASURED, PathQuestion, PathReply
 
 TRIES = 3
 LIMIT = 1.0
 """Seconds after which an address does not answer; a packet that is lost is sent again by then."""
 AT_ONCE = 128
 PAUSE = 10.0
-LAST_PORT = 65535
 PATIENCE = 300.0
 """For so many seconds after the last question we go on."""
 

@@ -118,9 +118,10 @@ def _column(rows: Rows) -> str:
 
 def _refuse_fail(rows: Rows) -> dict[int, str]:
     up = (*ALIVE, Priority.HALT)
-    waited = hardware_hits.waited_for(rows)
-    down = [row for row in rows if row.priority not in up and row.pk not in waited]
-    return {pk: DOWN.format(state) for pk, state in _states(down).items()}
+    down = [row for row in rows if row.priority not in up]
+    waited = hardware_hits.waited_for(down)
+    over = [row for row in down if row.pk not in waited]
+    return {pk: DOWN.format(state) for pk, state in _states(over).items()}
 
 
 def _refuse_forget_node(rows: Rows) -> dict[int, str]:
