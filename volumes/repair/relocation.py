@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db.models import Count, Max, QuerySet, Sum
 
 from inventory.errors import NoSpace
-from volumes.models import Replica
+from volumes.models import Job, LogicalVolume, Replica
 from volumes.placement import allocation, policy
 from volumes.placement.openings import Openings, surely_fit
 from volumes.placement.policy import Room
@@ -41,10 +41,9 @@ class _Stuck(NamedTuple):
     reason: str = ""
 
 
-class _Alike(NamedTuple):
-    """The replicas that leave of all volumes with the same tags, summed up."""
+class _Sum(NamedTuple):
+    """All replicas that leave, each as its mirror is."""
 
-    tags: str
     replicas: int
     gb: int
     largest_gb: int
@@ -58,36 +57,51 @@ def plan(leaving: QuerySet[Replica], is_left: Callable[[Room], bool]) -> Relocat
     those that are stuck finds no place.
     """
     rooms = [room for room in allocation.rooms() if not is_left(room)]
-    sums = _sum_up(leaving)
-    stuck = _Stuck() if _surely_fit(rooms, sums) else _try(rooms, leaving)
+    total = _sum_up(leaving)
+    stuck = _Stuck() if _surely_fit(rooms, total, leaving) else _try(rooms, leaving)
     return Relocation(
-        replicas=sum(one.replicas for one in sums),
-        gb=sum(one.gb for one in sums),
-        volumes=sum(one.volumes for one in sums),
+        replicas=total.replicas,
+        gb=total.gb,
+        volumes=total.volumes,
         stuck=stuck.replicas,
         stuck_volumes=stuck.volumes,
         reason=stuck.reason,
     )
 
 
-def _sum_up(leaving: QuerySet[Replica]) -> list[_Alike]:
-    """Count them in the database: there may be a hundred thousand. Each is as its mirror is."""
+def _sum_up(leaving: QuerySet[Replica]) -> _Sum:
+    """Count them in the database: there may be a hundred thousand."""
     size = "mirror__size_gb"
-    sums = leaving.order_by().values_list("mirror__volume__tags")
-    found = sums.annotate(Count("pk"), Sum(size), Max(size), Count("mirror__volume", distinct=True))
-    return [_Alike(*row) for row in found]
-
-
-def _surely_fit(rooms: list[Room], sums: list[_Alike]) -> bool:
-    """Tell whether there is so much room that nobody has to try; nearly always there is."""
-    if not sums:
-        return True
-    gb = sum(one.gb for one in sums)
-    by_mirror = Replica.objects.order_by().values("mirror").annotate(count=Count("pk"))
-    most = by_mirror.aggregate(most=Max("count"))["most"] or 0
-    return all(
-        surely_fit(rooms, gb, one.largest_gb, frozenset(one.tags.split()), most) for one in sums
+    found = leaving.aggregate(
+        replicas=Count("*"),
+        gb=Sum(size, default=0),
+        largest_gb=Max(size, default=0),
+        volumes=Count("mirror__volume", distinct=True),
     )
+    return _Sum(**found)
+
+
+def _surely_fit(rooms: list[Room], total: _Sum, leaving: QuerySet[Replica]) -> bool:
+    """Tell whether there is so much room that nobody has to try; nearly always there is."""
+    if not total.replicas:
+        return True
+    tagged = LogicalVolume.objects.exclude(tags="")
+    texts = leaving.filter(mirror__volume__in=tagged).order_by().values("mirror__volume__tags")
+    most = _most_replicas()
+    return all(
+        surely_fit(rooms, total.gb, total.largest_gb, frozenset(text.split()), most)
+        for text in {"", *texts.values_list("mirror__volume__tags", flat=True).distinct()}
+    )
+
+
+def _most_replicas() -> int:
+    """Tell the most replicas of any mirror: only where one is being made there are too many."""
+    promised: int = LogicalVolume.objects.aggregate(most=Max("redundancy", default=0))["most"]
+    rebuilds = Job.objects.filter(kind=Job.Kind.REBUILD, state=Job.State.OPEN)
+    of_rebuilt = Replica.objects.filter(mirror__in=rebuilds.values("mirror")).order_by()
+    counts = of_rebuilt.values("mirror").annotate(count=Count("pk"))
+    made: int = counts.aggregate(most=Max("count", default=0))["most"]
+    return max(promised, made)
 
 
 def _try(rooms: list[Room], leaving: QuerySet[Replica]) -> _Stuck:
