@@ -429,6 +429,10 @@ class DiskHealth(models.Model):
         return f"SMART of pdsk-{self.disk_id:08x}"
 
 
+NEITHER_USED_NOR_FREE = 3
+"""From this status on, an extent has bad blocks, is to be shredded, or holds a label."""
+
+
 class Extent(models.Model):
     """A whole-GB range of a disk. Every GB of a disk belongs to exactly one extent.
 
@@ -472,6 +476,13 @@ class Extent(models.Model):
         indexes: ClassVar = [
             models.Index("disk", condition=Q(status=2), name="extent_free"),
             models.Index("disk", condition=Q(status=4), name="extent_to_shred"),
+            models.Index(
+                "status",
+                "disk",
+                "size_gb",
+                condition=Q(status__gte=NEITHER_USED_NOR_FREE),
+                name="extent_neither_used_nor_free",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -182,7 +182,9 @@ class Replica(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index("mirror", condition=Q(status__in=[3, 4]), name="replica_needs_repair"),
+            models.Index(
+                "mirror", condition=Q(status__gte=3, status__lte=4), name="replica_needs_repair"
+            ),
         ]
 
     def __str__(self) -> str:

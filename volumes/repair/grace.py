@@ -5,14 +5,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Case, Exists, F, OuterRef, Q, When
+from django.db.models import Case, Exists, F, Max, OuterRef, Q, When
 from django.db.models.functions import Coalesce
 
 from agents.protocol import Reason
 from inventory import clock
 from inventory.models import ALIVE, Priority, StorageServer
 from volumes.models import Job, Replica
-from volumes.replicas.rows import OUT_OF_SYNC, ReplicaRow
+from volumes.replicas.rows import ReplicaRow, out_of_sync
 
 OUT = (Priority.OFFLINE, Priority.FAULTY)
 APART = timedelta(seconds=1.5)
@@ -110,16 +110,12 @@ def _holds_replicas() -> Exists:
 
 
 def _cut_off_since() -> dict[int, datetime]:
-    """Tell when a head lost its last connection to each server, of those to which one did.
-
-    By the index of what needs repair: server by server, all replicas of each would be read.
-    """
-    ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
+    """Tell when a head lost its last connection to each server, of those to which one did."""
+    ill = Replica.objects.filter(out_of_sync())
     lost = ill.filter(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)
-    found: dict[int, datetime] = {}
-    for server, since in lost.order_by().values_list("server", "since"):
-        found[server] = max(since, found.get(server, since))
-    return found
+    # An expression: by the index of servers, all replicas of each would be read to group them.
+    by_server = lost.order_by().values_list(F("server_id") + 0)
+    return dict(by_server.annotate(Max("since")))
 
 
 def _is_cut_off(heard: F) -> Q:

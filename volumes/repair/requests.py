@@ -11,7 +11,7 @@ from inventory.models import Extent, Priority
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import Job, Mirror, Replica
-from volumes.replicas.rows import GOOD, OUT_OF_SYNC
+from volumes.replicas.rows import GOOD, out_of_sync
 
 Status = Replica.Status
 
@@ -42,7 +42,7 @@ def request(mirrors: Iterable[int]) -> int:
 
 def request_missing(limit: int = 1000) -> int:
     """Queue the repair of whatever mirror needs one and has none: reconcile's safety net."""
-    degraded = Q(replicas__status__in=OUT_OF_SYNC)
+    degraded = out_of_sync("replicas__")
     bad_blocks = Q(replicas__extent__status=Extent.Status.EVACUATE)
     evacuated = Q(replicas__extent__disk__priority=Priority.EVACUATE) | Q(
         replicas__server__priority=Priority.EVACUATE

@@ -19,6 +19,16 @@ OUT_OF_SYNC = (Replica.Status.SPARE, Replica.Status.FAULTY)
 """Statuses of replicas that may lack something: what repair has yet to bring back."""
 
 
+def out_of_sync(path: str = "") -> Q:
+    """Match replicas that are OUT_OF_SYNC, at the end of this path, by their index.
+
+    Two comparisons, as the index has them: that a list of parameters implies its condition is
+    nothing that SQLite sees (https://www.sqlite.org/partialindex.html, section 3).
+    """
+    first, last = OUT_OF_SYNC
+    return Q(**{f"{path}status__gte": first, f"{path}status__lte": last})
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaRow:
     """One replica with all that places it."""

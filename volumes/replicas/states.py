@@ -10,7 +10,7 @@ from inventory import clock
 from volumes.models import Mirror, Replica
 from volumes.replicas import replica_events
 from volumes.replicas.broken import break_snapshots
-from volumes.replicas.rows import GOOD, OUT_OF_SYNC
+from volumes.replicas.rows import GOOD, out_of_sync
 
 _SAID_LOST = Q(status=Replica.Status.FAULTY, reason__in=LOST)
 
@@ -67,7 +67,7 @@ def mark_in_sync(dextids: list[int]) -> None:
     """Count replicas as good that were not: a head, or an operator, knows better; under the write
     lock."""
     replicas = Replica.objects.filter(pk__in=dextids)
-    news = replicas.filter(status__in=OUT_OF_SYNC)
+    news = replicas.filter(out_of_sync())
     mirrors = Counter(news.values_list("mirror", flat=True))
     replicas.move(Replica.Status.FAULTY, Replica.Status.SPARE)
     replicas.move(

@@ -3,11 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Q, QuerySet, Sum
 
 from inventory import recovery
-from inventory.models import Disk, Extent
+from inventory.models import NEITHER_USED_NOR_FREE, Disk, Extent
 from volumes.reports import tree
 
 Status = Extent.Status
@@ -124,8 +125,8 @@ def of_cluster() -> Usage:
     """
     capacity = Disk.objects.aggregate(gb=Sum("capacity_gb"))["gb"] or 0
     # One question, but each part of it goes by its own index.
-    asked = (_summed(Status.FREE), _summed(Status.OFFLINE), _summed(Status.SUPER, Status.FAULTY))
-    sums = defaultdict(int, asked[0].union(*asked[1:], all=True))
+    others = _summed(status__gte=NEITHER_USED_NOR_FREE)
+    sums = defaultdict(int, _summed(status=Status.FREE).union(others, all=True))
     free, shredding = sums[Status.FREE], sums[Status.OFFLINE]
     label, bad = sums[Status.SUPER], sums[Status.FAULTY]
     allocatable = sum(tree.available_gb().values())
@@ -153,6 +154,6 @@ def used_of_disks() -> list[tuple[int, int, int, int]]:
     return [(disk, server, gb - rest[disk], gb) for disk, server, gb in disks]
 
 
-def _summed(*statuses: Extent.Status) -> QuerySet[Extent, tuple[int, int]]:
-    rows = Extent.objects.filter(status__in=statuses).order_by()
+def _summed(**which: Any) -> QuerySet[Extent, tuple[int, int]]:
+    rows = Extent.objects.filter(**which).order_by()
     return rows.values_list("status").annotate(Sum("size_gb"))

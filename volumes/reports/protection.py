@@ -20,7 +20,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from volumes.models import Job, LogicalVolume, Mirror, Replica
-from volumes.replicas.rows import GOOD, OUT_OF_SYNC
+from volumes.replicas.rows import GOOD, out_of_sync
 
 MirrorRow = tuple[int, int, int, int]
 """A mirror, its volume, the replicas it should have, the good ones it has."""
@@ -69,7 +69,7 @@ def histogram(weak: dict[int, Weak]) -> dict[int, int]:
 
 def _ill(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors with a replica that is not good, by its index, and too few that are."""
-    degraded = Replica.objects.filter(status__in=OUT_OF_SYNC)
+    degraded = Replica.objects.filter(out_of_sync())
     promised = Replica.objects.filter(mirror__volume__broken=False)
     replicas = promised.filter(mirror__in=degraded.values("mirror"))
     if among is not None:
@@ -97,12 +97,15 @@ def _short(among: Collection[int] | None) -> list[MirrorRow]:
 
 def _is_one_missing(rebuilt: QuerySet[Job, Any]) -> bool:
     """Tell whether mirrors lack replicas that are not being rebuilt: only these have too many."""
-    promised = Mirror.objects.filter(volume__broken=False).exclude(pk__in=rebuilt)
     broken = Mirror.objects.filter(volume__in=LogicalVolume.objects.filter(broken=True))
-    # Nearly all are of neither: so these are counted, by an index, and not the others.
-    besides = Replica.objects.filter(mirror__in=rebuilt.union(broken.values("pk")))
-    there = Replica.objects.count() - besides.count()
-    return there != (promised.aggregate(sum=Sum("volume__redundancy"))["sum"] or 0)
+    # Nearly all are of neither: so these are summed up, and taken off the sums of all.
+    besides = Mirror.objects.filter(pk__in=rebuilt.union(broken.values("pk")))
+    of_besides: dict[str, int] = besides.annotate(there=Count("replicas")).aggregate(
+        replicas=Sum("there", default=0), promised=Sum("volume__redundancy", default=0)
+    )
+    promised: int = Mirror.objects.aggregate(sum=Sum("volume__redundancy", default=0))["sum"]
+    surplus = Replica.objects.count() - promised
+    return surplus != of_besides["replicas"] - of_besides["promised"]
 
 
 def _counted(which: Q) -> list[MirrorRow]:
@@ -132,9 +135,9 @@ def only_there(place: Q, *, is_large: bool = False) -> list[tuple[int, str]]:
     return list(named.order_by("mirror__volume"))
 
 
-def _perhaps_alone(place: Q) -> QuerySet[Replica, dict[str, int]]:
+def _perhaps_alone(place: Q) -> QuerySet[Mirror, Any]:
     """Select the mirrors with no replica elsewhere, by an index alone, or with one that is ill."""
-    whole = Replica.objects.order_by().values("mirror")
-    inside = whole.annotate(others=Count("pk", filter=~place)).filter(others=0).values("mirror")
-    ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
+    elsewhere = Replica.objects.filter(mirror=OuterRef("pk")).exclude(place)
+    inside = Mirror.objects.exclude(Exists(elsewhere)).order_by().values("pk")
+    ill = Replica.objects.filter(out_of_sync())
     return inside.union(ill.order_by().values("mirror"))

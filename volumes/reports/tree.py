@@ -11,7 +11,7 @@ from agents.engines.kernel import names as iscsi
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
-from volumes.replicas.rows import OUT_OF_SYNC
+from volumes.replicas.rows import out_of_sync
 
 Listed = TypeVar("Listed", bound=Model)
 
@@ -132,15 +132,13 @@ def attachments(which: Q) -> dict[int, tuple[str, int]]:
 
 def faulty_volumes(which: Q) -> set[int]:
     """Name the volumes that have a replica which is neither in sync nor as new."""
-    rows = Replica.objects.filter(which, status__in=OUT_OF_SYNC).values_list(
-        "mirror__volume_id", flat=True
-    )
+    rows = Replica.objects.filter(out_of_sync(), which).values_list("mirror__volume_id", flat=True)
     return set(rows.distinct())
 
 
 def is_faulty(volume_id: int) -> bool:
     """Tell whether one volume has such a replica."""
-    return Replica.objects.filter(status__in=OUT_OF_SYNC, mirror__volume=volume_id).exists()
+    return Replica.objects.filter(out_of_sync(), mirror__volume=volume_id).exists()
 
 
 def heads(which: Q, page: Page = ALL) -> list[ServerRow]:

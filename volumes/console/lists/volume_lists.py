@@ -25,7 +25,7 @@ from volumes.console.lists import orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import charts, volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
-from volumes.replicas.rows import OUT_OF_SYNC
+from volumes.replicas.rows import out_of_sync
 from volumes.reports import activity, protection
 from volumes.reports.activity import Activity
 
@@ -133,7 +133,7 @@ class ByLoss(admin.SimpleListFilter):
         if kind not in self.PLACES:
             return queryset
         ill = Replica.objects.filter(
-            status__in=OUT_OF_SYNC,
+            out_of_sync(),
             **{self.PLACES[kind]: number(key)},
         )
         return queryset.filter(pk__in=ill.values("mirror__volume"))

@@ -21,7 +21,7 @@ from inventory.models import (
     Watch,
 )
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
-from volumes.replicas.rows import OUT_OF_SYNC
+from volumes.replicas.rows import out_of_sync
 from volumes.reports import networks, progress, protection
 from volumes.reports.problems import hardware, out, paths, releases, volumes, work
 from volumes.reports.problems.out import OUT
@@ -78,7 +78,7 @@ def is_anything_wrong() -> bool:
     in_error = Q(attachment__state=Attachment.State.ERROR)
     unequal = Q(kind=Job.Kind.MEND, state=Job.State.OPEN)
     wrong: tuple[QuerySet[Any], ...] = (
-        Replica.objects.filter(status__in=OUT_OF_SYNC),
+        Replica.objects.filter(out_of_sync()),
         LogicalVolume.objects.filter(broken=True),
         StorageServer.objects.filter(degraded),
         HeadServer.objects.filter(degraded),

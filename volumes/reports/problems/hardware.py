@@ -11,6 +11,7 @@ from django.utils import timezone
 from inventory import clock, refused_nodes
 from inventory.models import (
     ALIVE,
+    NEITHER_USED_NOR_FREE,
     Disk,
     DiskHealth,
     Extent,
@@ -187,7 +188,8 @@ def find_failing_by_smart() -> Iterator[Problem]:
 
 
 def find_bad_blocks() -> Iterator[Problem]:
-    bad = Extent.objects.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
+    others = Extent.objects.filter(status__gte=NEITHER_USED_NOR_FREE)
+    bad = others.filter(status__in=[Extent.Status.FAULTY, Extent.Status.EVACUATE])
     # Summed up here: to group them, the database would read all extents in the order of disks.
     counts = Counter[int]()
     for disk, gb in bad.order_by().values_list("disk", "size_gb"):

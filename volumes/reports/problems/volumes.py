@@ -14,7 +14,7 @@ from inventory import clock
 from inventory.models import ALIVE, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Replica, UnequalBlock
 from volumes.replicas.broken import ON_THE_WAY
-from volumes.replicas.rows import OUT_OF_SYNC
+from volumes.replicas.rows import out_of_sync
 from volumes.reports import protection
 from volumes.reports.problems.out import Out
 from volumes.reports.problems.problem import SEEN, Problem, ProblemKind, Risk, key_of
@@ -55,7 +55,7 @@ class Degraded:
 
 def read_degraded(out: Out) -> Degraded:
     """Read all replicas that are not good; in one query."""
-    ill = Replica.objects.filter(status__in=OUT_OF_SYNC)
+    ill = Replica.objects.filter(out_of_sync())
     volumes: dict[int, dict[str, datetime]] = defaultdict(dict)
     mirrors: dict[int, str] = {}
     behind = lru_cache(None)(out.behind)
