@@ -38,7 +38,7 @@ from agents.protocol import (
     VerifyOrder,
     VerifyReply,
 )
-from agents.structs import Malformed, from_struct, to_struct
+from agents.struct_codec import Malformed, from_struct, to_struct
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.xmlrpc import Fault
 

@@ -10,7 +10,7 @@ what is older than what they know.
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from agents.structs import WIRE
+from agents.struct_codec import WIRE
 
 VERSION = 5
 

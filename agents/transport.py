@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents.errors import AgentError
 from agents.identity import explain
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from agents.xmlrpc import dump_call, load_answer
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 from xml.parsers import expat
 
 from agents.errors import AgentError
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 
 INT_MIN, INT_MAX = -0x80000000, 0x7FFFFFFF
 """What an <int> of XML-RPC can carry."""

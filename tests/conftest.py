@@ -20,7 +20,7 @@ from inventory.models import IdSpace
 from inventory.pulse import Pulse
 from tests.contract.api import Api, add_disk, zero_everything
 from volumes.reports import shared
-from volumes.reports.problems import work
+from volumes.reports.problems import work_problems
 
 AddServer = Callable[..., int]
 Race = Callable[..., list[Any]]
@@ -39,7 +39,7 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def nobody_watched_the_workers_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """The console's watch lives as long as its process, which here is that of all tests."""
-    monkeypatch.setattr(work, "_workers", Pulse())
+    monkeypatch.setattr(work_problems, "_workers", Pulse())
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from inventory.models import AuditEntry, Member
 from vastsky_site.models import ApiToken
 from vastsky_site.pages.api_tokens import TokenList
 from vastsky_site.pages.audit_log import AuditLog
-from vastsky_site.pages.nodes import NodeList
+from vastsky_site.pages.join_strings import NodeList
 from vastsky_site.pages.people import PersonList
 
 admin.site.unregister(User)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.conf import settings
 
 from agents.client import AgentUnreachable, Fault, HeadAgent, StorageAgent
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from inventory.models import ALIVE, Address, HeadServer, StorageServer
 
 K = TypeVar("K", int, str)

@@ -10,7 +10,7 @@ from agents.membership.manager_door import in_turn
 from agents.membership.node_files import PUBLIC, NodeFiles
 
 BEFORE = timedelta(days=60)
-"""Long before the manager calls it a problem (volumes.reports.problems.hardware)."""
+"""Long before the manager calls it a problem (volumes.reports.problems.hardware_problems)."""
 
 
 def is_due(certificate: Path) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from agents.monitor.memory import DISK, MonitorMemory, Sign, Untold
+from agents.monitor.remembered import DISK, MonitorMemory, Sign, Untold
 
 WINDOW = 600
 MANY = 8

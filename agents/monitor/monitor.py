@@ -16,8 +16,8 @@ from typing import Any
 from agents.boot import boot_id
 from agents.monitor import judgement, kernel_log, our_disks
 from agents.monitor.kernel_log import Record
-from agents.monitor.memory import DISK, MonitorMemory, Untold, change, read
 from agents.monitor.our_disks import OurDisk
+from agents.monitor.remembered import DISK, MonitorMemory, Untold, change, read
 from agents.monitor.smart_warning import Meaning, SmartWarning
 from agents.node.config import StorageConfig
 from agents.node.manager_client import Fault, ManagerClient, NoManager

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from agents.errors import AgentError
 from agents.identity import Identity
 from agents.node.methods import Method, answer
-from agents.reception.connection import Response
+from agents.reception.http_connection import Response
 from agents.reception.http_request import Request
 from agents.reception.reception import Bounds, Reception
 

@@ -10,7 +10,7 @@ from typing import Any
 from agents.errors import AgentError
 from agents.node.state_store import StateStore
 from agents.protocol import Progress, Report
-from agents.structs import from_struct, to_struct
+from agents.struct_codec import from_struct, to_struct
 
 KEEP_SECONDS = 7 * 86400
 SUBJECT = ("lvolid", "mirrorid", "snapshot")

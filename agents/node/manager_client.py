@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.node.config import ConfigError, read_token
 from agents.protocol import VERSION
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from agents.transport import Deadline, Endpoint, Unreachable, call
 from agents.xmlrpc import Fault
 

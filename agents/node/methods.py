@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.errors import AgentError
 from agents.protocol import NODE, VERSION
-from agents.structs import Malformed, from_struct, to_struct
+from agents.struct_codec import Malformed, from_struct, to_struct
 from agents.xmlrpc import dump_answer, dump_fault, load_call
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from agents import exposition
 from agents.errors import AgentError
 from agents.exposition import MetricSample
 from agents.node.http_server import BROWSER_HEADERS
-from agents.reception.connection import Response
+from agents.reception.http_connection import Response
 from agents.reception.http_request import Request
 from agents.reception.reception import Bounds, Reception
 

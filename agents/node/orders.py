@@ -13,7 +13,7 @@ from agents.errors import AgentError
 from agents.node.fences import Fences
 from agents.node.journal import Entry, Journal, Key
 from agents.protocol import VERSION, CancelOrder, Progress, ReplicaReport, Report
-from agents.structs import to_struct
+from agents.struct_codec import to_struct
 from agents.xmlrpc import printable
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Protocol
 
-from agents.reception.connection import Phase, RequestConnection, Response
+from agents.reception.http_connection import Phase, RequestConnection, Response
 from agents.reception.http_request import BadRequest, Request, parse
 
 logger = logging.getLogger(__name__)

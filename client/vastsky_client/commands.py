@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vastsky_client import lists, trees, words, written_ids
+from vastsky_client import lists, operands, trees, written_ids
 from vastsky_client.manager_calls import Call
 
 
@@ -134,14 +134,14 @@ def deleter(method: str, member: str) -> Callable[[Call, Namespace], list[str]]:
     return run
 
 
-LVOL = OldArgument("LVOL", words.volume, "a volume: its id, such as lvol-000008d1, or its name")
+LVOL = OldArgument("LVOL", operands.volume, "a volume: its id, such as lvol-000008d1, or its name")
 HSVR = OldArgument("HSVR", written_ids.head, "a head server: its id, such as hsvr-00000001")
 SSVR = OldArgument("SSVR", written_ids.storage, "a storage server: its id, such as ssvr-00000001")
 PDSK = OldArgument("PDSK", written_ids.disk, "a disk: its id, such as pdsk-0000000a")
-NAME = OldArgument("NAME", words.name, "up to 64 of -._a-zA-Z0-9; no other volume has it")
-GB = OldArgument("GB", words.whole_number, "the capacity, in units of 2^30 bytes")
+NAME = OldArgument("NAME", operands.name, "up to 64 of -._a-zA-Z0-9; no other volume has it")
+GB = OldArgument("GB", operands.whole_number, "the capacity, in units of 2^30 bytes")
 REDUNDANCY = OldArgument(
-    "--redundancy", words.whole_number, "replicas of the data, 2 to 9; 3 without"
+    "--redundancy", operands.whole_number, "replicas of the data, 2 to 9; 3 without"
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import run_checks
 from pytest_django import Settings
 
-from inventory import rpc as inventory_rpc
+from inventory import server_rpc as inventory_rpc
 from tests.access.conftest import FAR, MakeToken, basic, outcome, post
 from vastsky_site.access import authorization, tokens
 from vastsky_site.api import endpoint

@@ -14,7 +14,7 @@ import pytest
 from agents import transport
 from agents.client import AgentUnreachable, Fault, HeadAgent, Malformed, StorageAgent
 from agents.protocol import Progress, ReplicaReport, ReplicaState, Report
-from agents.structs import to_struct
+from agents.struct_codec import to_struct
 
 Behaviour = Callable[[socket.socket], None]
 

@@ -8,7 +8,7 @@ import pytest
 
 from agents.boot import boot_id
 from agents.engines.base import Lease
-from agents.engines.kernel import export_file, kernel_storage, names
+from agents.engines.kernel import export_file, iscsi_names, kernel_storage
 from agents.engines.userspace.head import state_file
 from agents.node.config import (
     ConfigError,
@@ -102,10 +102,10 @@ def test_nobody_else_reads_the_secrets_of_exports(tmp_path: Path) -> None:
 
 
 def test_an_exports_name_tells_all_that_a_head_has_to_know() -> None:
-    export = names.parse_export(LEASE.name)
+    export = iscsi_names.parse_export(LEASE.name)
 
     assert (export.dextid, export.epoch, export.secret) == (12, 3, SECRET)
-    assert names.target(7, 3) == "iqn.2010-07.org.vastsky:group.00000007.00000003"
-    assert names.serial(12, 7, 3) == "0000000c0000000700000003"
+    assert iscsi_names.target(7, 3) == "iqn.2010-07.org.vastsky:group.00000007.00000003"
+    assert iscsi_names.serial(12, 7, 3) == "0000000c0000000700000003"
     with pytest.raises(ValueError, match="does not name an export"):
-        names.parse_export("12.3")
+        iscsi_names.parse_export("12.3")

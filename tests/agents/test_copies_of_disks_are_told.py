@@ -11,7 +11,7 @@ import pytest
 from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.disks import Disks
-from agents.node.storage.hardware import device_name, differ
+from agents.node.storage.hardware_ids import device_name, differ
 
 
 @pytest.fixture

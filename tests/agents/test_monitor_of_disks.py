@@ -12,8 +12,8 @@ from pytest_django.live_server_helper import LiveServer
 from agents.errors import AgentError
 from agents.monitor import judgement, kernel_log
 from agents.monitor.kernel_log import BadSector
-from agents.monitor.memory import DISK, MonitorMemory, read
 from agents.monitor.monitor import Monitor
+from agents.monitor.remembered import DISK, MonitorMemory, read
 from agents.monitor.smart_warning import SmartWarning
 from agents.node.config import StorageConfig, load_config
 from agents.node.registration import SERVER_ID

@@ -7,7 +7,7 @@ import pytest
 
 from agents.node.storage.smart import read_figures
 from agents.protocol import DiskState, SmartFigures
-from agents.structs import from_struct, to_struct
+from agents.struct_codec import from_struct, to_struct
 
 ATA = {
     "smart_status": {"passed": True},

@@ -16,7 +16,7 @@ from agents.engines.kernel import standby
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.standby import Standby
 from agents.engines.userspace.process import spawn
-from agents.structs import to_struct
+from agents.struct_codec import to_struct
 from deploy.local import observe
 
 AGENT = """
@@ -24,7 +24,7 @@ import json, signal, sys
 from agents.engines.kernel import standby
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.standby import Standby
-from agents.structs import from_struct
+from agents.struct_codec import from_struct
 standby.SEE_SECONDS = 0.1
 one = Standby(from_struct(HeadPlace, json.loads(sys.argv[1])))
 one.take_over()

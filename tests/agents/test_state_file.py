@@ -23,7 +23,7 @@ from agents.protocol import (
     Report,
     ShredOrder,
 )
-from agents.structs import from_struct
+from agents.struct_codec import from_struct
 
 GOLDEN = Path(__file__).parent / "golden" / "agent-of-9b700b5.db"
 """Written by the code of commit 9b700b5, which gave its state files no version."""

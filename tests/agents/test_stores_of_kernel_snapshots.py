@@ -7,7 +7,7 @@ import pytest
 
 from agents.engines.kernel import device_mapper, kernel_snapshot
 from agents.engines.kernel.kernel_snapshot import PATIENCE_SECONDS, KernelSnapshot
-from agents.engines.kernel.overview import Overview
+from agents.engines.kernel.kernel_state import Overview
 from agents.engines.userspace.head.state_file import SavedDevice
 
 SEEN = Overview({}, {})

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.kernel import bitmap, device_mapper, mirror, names, overview, records
+from agents.engines.kernel import bitmap, device_mapper, iscsi_names, kernel_state, mirror, records
 from agents.engines.kernel.device_mapper import Listed
+from agents.engines.kernel.kernel_state import Overview
 from agents.engines.kernel.mirror import KernelMirror
-from agents.engines.kernel.overview import Overview
-from agents.engines.kernel.servers import Servers
+from agents.engines.kernel.probes import Servers
 from agents.engines.kernel.sessions import Sessions
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
 from agents.engines.userspace.mirror.live_replica import INSYNC
 
 MIRROR, GROUP, EPOCH = 0x17, 7, 3
-ARRAY = names.array(MIRROR)
-TARGET = names.target(GROUP, EPOCH)
+ARRAY = iscsi_names.array(MIRROR)
+TARGET = iscsi_names.target(GROUP, EPOCH)
 MDSTAT = """\
 Personalities : [raid1]
 md_vas0000002c : active raid1 dm-14[2] dm-13[1](F) dm-12[0]
@@ -50,16 +50,16 @@ def calm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KernelMirror:
 
 @pytest.fixture
 def quiet() -> Overview:
-    devices = {names.replica(n, EPOCH): Listed(n, 0) for n in (1, 2)}
+    devices = {iscsi_names.replica(n, EPOCH): Listed(n, 0) for n in (1, 2)}
     sessions = {TARGET: frozenset({("session1", "LOGGED_IN"), ("session2", "LOGGED_IN")})}
     return Overview(devices, {ARRAY: "active raid1 [UU]"}, sessions, {ARRAY: "8"})
 
 
 def test_what_md_does_is_told_in_words_that_change_only_when_something_happens() -> None:
-    seen = dict(overview.arrays(MDSTAT.format(done=14.1)))
+    seen = dict(kernel_state.arrays(MDSTAT.format(done=14.1)))
 
     assert set(seen) == {"md_vas0000002c", ARRAY}, "those of ours that run"
-    assert seen == dict(overview.arrays(MDSTAT.format(done=99.9)))
+    assert seen == dict(kernel_state.arrays(MDSTAT.format(done=99.9)))
     assert seen["md_vas0000002c"].startswith("active raid1 dm-14[2] dm-13[1](F)")
     assert seen["md_vas0000002c"].endswith("bitmap")
     assert seen[ARRAY].endswith("resync")
@@ -101,7 +101,7 @@ def test_a_mirror_is_looked_at_when_something_happened_to_it_and_seldom_otherwis
 
     happened = {
         "a path failed": replace(
-            quiet, devices={**quiet.devices, names.replica(2, EPOCH): Listed(2, 1)}
+            quiet, devices={**quiet.devices, iscsi_names.replica(2, EPOCH): Listed(2, 1)}
         ),
         "a session ended": replace(
             quiet, sessions={TARGET: frozenset({("session1", "LOGGED_IN"), ("session2", "FREE")})}

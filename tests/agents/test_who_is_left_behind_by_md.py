@@ -11,8 +11,8 @@ from agents.engines.base import EngineError
 from agents.engines.kernel import arrays, replica_set
 from agents.engines.kernel.device_mapper import Mapped
 from agents.engines.kernel.mirror import KernelMirror
+from agents.engines.kernel.probes import Evicted, Servers
 from agents.engines.kernel.replica_device import Seen
-from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
 from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC, LiveState
 from agents.ondisk import Mark

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from agents.xmlrpc import (
     MAX_DEPTH,
     EndlessNumber,

@@ -13,8 +13,8 @@ from tests.client.conftest import Impostor, Run, run_vastsky
 from tests.conftest import AddServer
 from tests.contract.api import Api, put_down
 from vastsky_client.api import Access, Manager
-from vastsky_client.command.names import Names
 from vastsky_client.command.nouns import COMMANDS
+from vastsky_client.command.server_names import Names
 from vastsky_site.api import endpoint
 from volumes.models import Attachment, LogicalVolume
 

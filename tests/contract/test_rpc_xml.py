@@ -188,7 +188,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Make vastsky.clusterInfo do something else."""
 
     def _broken(body: Any) -> None:
-        monkeypatch.setattr("inventory.rpc.servers.cluster", body)
+        monkeypatch.setattr("inventory.server_rpc.servers.cluster", body)
 
     return _broken
 

@@ -23,7 +23,7 @@ from agents.engines.userspace.mirror.write_intent import WriteIntentBitmap
 from agents.engines.userspace.process import dialogue, spawn
 from agents.engines.userspace.storage.storage_engine import UserspaceStorage
 from agents.protocol import Reason, ReplicaState
-from agents.structs import to_struct
+from agents.struct_codec import to_struct
 from deploy.local.nbd import NbdClient
 from tests.engine.conftest import MakeFolder, MakeLab
 from tests.engine.lab import VOLUME

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from agents.engines.kernel import servers
-from agents.engines.kernel.servers import Servers
+from agents.engines.kernel import probes
+from agents.engines.kernel.probes import Servers
 from agents.engines.userspace.head.state_file import SavedReplica
 from agents.engines.userspace.mirror.live_replica import INSYNC
 from tests.engine.conftest import MakeLab
@@ -70,7 +70,7 @@ def test_a_refusal_of_a_server_that_was_never_seen_is_taken_for_an_eviction(stor
 def test_a_silent_server_is_not_asked_for_each_of_its_replicas(
     store: Store, known: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(servers, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(probes, "ASK_SECONDS", 0.2)
     store.freeze()
     began = time.monotonic()
     try:

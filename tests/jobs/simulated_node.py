@@ -36,7 +36,7 @@ from agents.protocol import (
     UnsnapshotOrder,
     VerifyOrder,
 )
-from agents.structs import from_struct, to_struct
+from agents.struct_codec import from_struct, to_struct
 
 if TYPE_CHECKING:
     from tests.jobs.simulator import World

@@ -18,7 +18,7 @@ from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Job, LogicalVolume
 from volumes.reports import problems
-from volumes.reports.problems import work
+from volumes.reports.problems import work_problems
 from volumes.worker import heart, leadership, runner
 
 HOUR = 3600.0
@@ -265,16 +265,16 @@ def test_a_node_that_hangs_holds_up_its_own_jobs_alone(
 def test_the_console_tells_that_no_worker_lives(
     passing: Monotonic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(work, "_workers", pulse.Pulse())
+    monkeypatch.setattr(work_problems, "_workers", pulse.Pulse())
     worker = leadership.Leadership()
     for _ in range(90):
         worker.renew()
         passing.passed += 1
-        assert not list(work.find_workers())
+        assert not list(work_problems.find_workers())
 
-    passing.passed += work.SILENCE + 1
+    passing.passed += work_problems.SILENCE + 1
 
-    (found,) = work.find_workers()
+    (found,) = work_problems.find_workers()
     assert found.title.startswith("No worker takes steps")
 
 

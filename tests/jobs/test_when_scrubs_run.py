@@ -11,7 +11,7 @@ from tests.jobs.conftest import Cluster
 from tests.jobs.rot import rot, scrub, unequal
 from volumes.models import Job, LogicalVolume, Mirror
 from volumes.reports import problems
-from volumes.reports.problems import volumes
+from volumes.reports.problems import volume_problems
 from volumes.scrub import passes
 from volumes.worker import runner
 
@@ -112,7 +112,7 @@ def test_a_mirror_of_which_much_differs_is_told_once_and_not_row_by_row(
 
     assert (job.state, job.errno) == ("failed", errno.EIO)
     assert len(unequal(four)) == 64
-    assert len(problems.find()) <= volumes.LISTED + 1
+    assert len(problems.find()) <= volume_problems.LISTED + 1
 
 
 def test_a_finding_is_dismissed_by_canceling_its_job(four: Cluster, pair: LogicalVolume) -> None:

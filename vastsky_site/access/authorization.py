@@ -12,7 +12,7 @@ from agents.protocol import Target
 from inventory import audit, refused_nodes, registration
 from inventory.errors import Forbidden
 from inventory.models import Address, Disk, Extent, HeadServer, StorageServer
-from inventory.rpc import parse_addresses
+from inventory.server_rpc import parse_addresses
 from inventory.write_lock import write_lock
 from vastsky_site.access import tokens
 from vastsky_site.access.authentication import Caller

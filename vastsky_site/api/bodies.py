@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from agents.reception.connection import Response
+from agents.reception.http_connection import Response
 from agents.reception.http_request import Request
 from inventory.fair_places import FairPlaces
 

@@ -16,7 +16,7 @@ from modernrpc import Protocol, RpcRequestContext, RpcServer
 from modernrpc.exceptions import RPCException, RPCMethodNotFound, RPCParseError
 from modernrpc.xmlrpc.handler import XmlRpcHandler
 
-import inventory.rpc
+import inventory.server_rpc
 import volumes.api.event_rpc
 import volumes.api.operator_rpc
 import volumes.api.plan_rpc
@@ -243,7 +243,7 @@ def _system(function: Callable[..., Any], *, count: int) -> Callable[..., Any]:
 
 
 PROCEDURES: dict[str, Callable[..., Any]] = {
-    **inventory.rpc.PROCEDURES,
+    **inventory.server_rpc.PROCEDURES,
     **volumes.api.rpc.PROCEDURES,
     **volumes.api.volume_rpc.PROCEDURES,
     **volumes.api.operator_rpc.PROCEDURES,

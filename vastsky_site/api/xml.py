@@ -10,7 +10,7 @@ from modernrpc.exceptions import RPCException, RPCInvalidRequest, RPCParseError
 from modernrpc.types import RpcErrorResult
 from modernrpc.xmlrpc.handler import XmlRpcRequest, XmlRpcResult
 
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from agents.xmlrpc import INT_MAX, INT_MIN, EndlessNumber, NotXml, load_call
 
 logger = logging.getLogger(__name__)

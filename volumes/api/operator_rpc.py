@@ -7,7 +7,7 @@ from agents.xmlrpc import INT_MAX
 from inventory import names, registration, servers
 from inventory.errors import Invalid, NotFound
 from inventory.models import Disk, HeadServer, StorageServer
-from inventory.rpc import parse_addresses
+from inventory.server_rpc import parse_addresses
 from volumes.models import Job
 from volumes.repair import drain
 from volumes.worker import operations

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from inventory import registration
 from inventory.errors import Invalid
-from inventory.rpc import parse_addresses
+from inventory.server_rpc import parse_addresses
 from volumes.repair import restarts
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Annotated, Any, TypedDict
 
-import inventory.rpc
+import inventory.server_rpc
 from agents.protocol import Target
 from agents.xmlrpc import INT_MAX
 from inventory import clock
@@ -124,12 +124,12 @@ def register_physical_disk(
     """
     disk = arrivals.register_disk(
         server_id=ssvrid,
-        local_path=inventory.rpc.parse_path(local_path),
-        capacity_sectors=inventory.rpc.parse_sectors(capacity),
+        local_path=inventory.server_rpc.parse_path(local_path),
+        capacity_sectors=inventory.server_rpc.parse_sectors(capacity),
         disk_uuid=disk_uuid,
         tags=tags,
         generation=generation,
-        copied=inventory.rpc.parse_copied(copied),
+        copied=inventory.server_rpc.parse_copied(copied),
     )
     return disk.pk
 

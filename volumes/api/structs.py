@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q
 
-from agents.engines.kernel import names as iscsi
+from agents.engines.kernel import iscsi_names as iscsi
 from agents.xmlrpc import INT_MAX
 from inventory.errors import NotFound
 from volumes.models import Attachment, Replica

@@ -11,9 +11,9 @@ from inventory import clock, events
 from inventory.models import ALIVE, HeadServer, PathTrouble, Server, StorageServer
 from inventory.write_lock import write_lock
 from volumes.models import Job
-from volumes.paths import causes, matrix, memory, words
-from volumes.paths.causes import Cause, Grid, Level
-from volumes.paths.memory import PathMemory
+from volumes.paths import descriptions, explanations, hysteresis, matrix
+from volumes.paths.explanations import Cause, Grid, Level
+from volumes.paths.hysteresis import PathMemory
 
 LEVELS = {
     matrix.State.OK: Level.OK,
@@ -65,9 +65,9 @@ def look() -> None:
     """Ask the heads, and note what changed."""
     measured = _measure()
     rows = PathTrouble.objects.select_related("head", "storage")
-    found = {causes.cause_of(row): row for row in rows}
+    found = {explanations.cause_of(row): row for row in rows}
     for position, grid in enumerate(measured.grids):
-        for cause in causes.find(position, grid):
+        for cause in explanations.find(position, grid):
             if cause not in found:
                 found[cause] = _new(cause, measured)
     now = clock.now()
@@ -124,21 +124,21 @@ def _new(cause: Cause, measured: Measured) -> PathTrouble:
 
 def _change(cause: Cause, row: PathTrouble, measured: Measured, now: datetime) -> Change:
     grid = measured.grids[cause.position]
-    level, before = causes.level_of(cause, grid), memory.read(row)
+    level, before = explanations.level_of(cause, grid), hysteresis.read(row)
     seen: dict[str, object] = {"known": level is not None}
     if level is not None:
-        seen |= {"paths": causes.count(cause, grid), "cut_off": measured.is_cut_off(cause)}
+        seen |= {"paths": explanations.count(cause, grid), "cut_off": measured.is_cut_off(cause)}
     return Change(row, before, before.next(level, now), seen)
 
 
 def _write(change: Change) -> bool:
     """Write a row, unless another worker did: whoever does tells of it."""
     row, is_new = change.row, change.row._state.adding  # noqa: SLF001  Django's documented API
-    columns = {**memory.columns(change.after), **change.now}
+    columns = {**hysteresis.columns(change.after), **change.now}
     for name, value in columns.items():
         setattr(row, name, value)
     if not is_new:
-        mine = PathTrouble.objects.filter(pk=row.pk, **memory.columns(change.before))
+        mine = PathTrouble.objects.filter(pk=row.pk, **hysteresis.columns(change.before))
         return bool(mine.update(**columns))
     if PathTrouble.objects.filter(pk=row.pk).exists():
         return False
@@ -147,8 +147,8 @@ def _write(change: Change) -> bool:
 
 
 def _tell(row: PathTrouble) -> None:
-    about: object = row.storage or row.head or words.network(row.position)
+    about: object = row.storage or row.head or descriptions.network(row.position)
     kind, severity = TOLD[Level(row.level)]
     if row.level == Level.DOWN and row.cut_off:
         severity = events.Severity.ERROR
-    events.tell(kind, severity, about, words.said(row))
+    events.tell(kind, severity, about, descriptions.said(row))

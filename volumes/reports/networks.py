@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from inventory import clock
 from inventory.models import ALIVE, Address, HeadServer, StorageServer
-from volumes.paths.words import NAMES, network
+from volumes.paths.descriptions import NAMES, network
 
 __all__ = ["NAMED", "NAMES", "Down", "find", "half_silent"]
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet, Subquery, Sum
 
-from agents.engines.kernel import names as iscsi
+from agents.engines.kernel import iscsi_names as iscsi
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica

@@ -14,7 +14,7 @@ from inventory.models import ALIVE, HeadServer, StorageServer
 from volumes import nodes
 from volumes.reports import capacity
 from volumes.sample_models import ClusterSample, IoSample, Step
-from volumes.samples import hours, packing, rates, recording, shown, work_done
+from volumes.samples import hours, packing, rates, recording, shown_volumes, work_done
 from volumes.samples.packing import Io, Space
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Sampler:
     def __init__(self) -> None:
         self._minute = 0
         self._told: dict[Node, tuple[float, dict[int, IoFigures]]] = {}
-        self._shown: shown.Told = {}
+        self._shown: shown_volumes.Told = {}
         self._done: work_done.Done | None = None
         self._looked: tuple[float, datetime] = (0.0, datetime.min.replace(tzinfo=UTC))
 
@@ -74,7 +74,7 @@ class Sampler:
         return found
 
     def _take_over(self, heads: Iterable[NodeFigures]) -> None:
-        self._shown = shown.take_over(self._shown, shown.read(heads))
+        self._shown = shown_volumes.take_over(self._shown, shown_volumes.read(heads))
 
     def _work(self, now: datetime) -> dict[str, float]:
         """Measure work in MiB a second."""

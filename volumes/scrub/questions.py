@@ -6,7 +6,7 @@ from functools import partial
 from agents.checksums import BLOCKS
 from agents.client import Fault
 from agents.protocol import ChecksumQuestion, ChecksumReply, ReplicaMark, VerifyOrder, VerifyReply
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from inventory import servers
 from volumes import nodes
 from volumes.models import Attachment

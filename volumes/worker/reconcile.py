@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from agents.protocol import GroupState, HeadState, Reason, RelocateOrder, ReplicaState, StorageState
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from inventory import clock, events, ids, outages, recovery, servers
 from inventory.models import ALIVE, HeadServer, StorageServer, Watch
 from inventory.write_lock import write_lock

@@ -14,7 +14,7 @@ from django.db import close_old_connections
 
 from agents import log_lines
 from agents.client import AgentUnreachable, Fault
-from agents.structs import Malformed
+from agents.struct_codec import Malformed
 from inventory import audit, calls, clock, outages, recovery
 from inventory.errors import NodeRefused, TimedOut
 from inventory.fair_places import FairPlaces

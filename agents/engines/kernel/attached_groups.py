@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.initiator import Initiator
+from agents.engines.kernel.probes import Servers
 from agents.engines.kernel.rounds import Rounds
-from agents.engines.kernel.servers import Servers
 from agents.engines.userspace.head import state_file
 from agents.engines.userspace.head.state_file import SavedGroup
 

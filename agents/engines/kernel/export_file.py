@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agents.boot import boot_id
 from agents.engines.base import Lease
-from agents.structs import Malformed, from_struct, to_struct
+from agents.struct_codec import Malformed, from_struct, to_struct
 
 VERSION = 1
 

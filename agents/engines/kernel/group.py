@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import device_mapper, hands_off, names, overview
+from agents.engines.kernel import device_mapper, hands_off, iscsi_names, kernel_state
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.initiator import Initiator
 from agents.engines.kernel.kernel_snapshot import KernelSnapshot
+from agents.engines.kernel.kernel_state import Overview
 from agents.engines.kernel.laps import Laps
 from agents.engines.kernel.mirror import KernelMirror
-from agents.engines.kernel.overview import Overview
-from agents.engines.kernel.servers import Evicted, Servers
+from agents.engines.kernel.probes import Evicted, Servers
 from agents.engines.kernel.sessions import Sessions
 from agents.engines.kernel.volume_device import VolumeDevice, cut_off, meanwhile
 from agents.engines.userspace.head import published_device, state_file
@@ -91,7 +91,7 @@ class KernelGroup:
     @property
     def is_alive(self) -> bool:
         """Tell whether the kernel has all of it."""
-        return self._is_in(overview.take())
+        return self._is_in(kernel_state.take())
 
     def _is_in(self, seen: Overview) -> bool:
         arrays = (mirror.array.name for mirror in self._mirrors)
@@ -240,7 +240,7 @@ class KernelGroup:
     def _log_in(self, replicas: Iterable[SavedReplica | ReplicaSpec]) -> None:
         replicas = list(replicas)
         if replicas:
-            secret = names.parse_export(replicas[0].export).secret
+            secret = iscsi_names.parse_export(replicas[0].export).secret
             addresses = {address for one in replicas for address in one.addresses}
             self._initiator.log_in(self.lvolid, self.epoch, secret, addresses)
 
@@ -332,7 +332,7 @@ class KernelGroup:
                 self._volume.at_an_instant(one.begin)
 
         sessions, one.is_joined = Sessions(), True
-        meanwhile(begin, lambda: self.look(overview.take_all(sessions), at_leisure=True))
+        meanwhile(begin, lambda: self.look(kernel_state.take_all(sessions), at_leisure=True))
         if one.broken or not self.is_alive:
             raise EngineError(errno.EIO, f"snapshot {one.lvolid} could not be made")
         one.arriving = False

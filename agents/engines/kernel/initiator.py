@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names, records
+from agents.engines.kernel import iscsi_names, records
 from agents.engines.kernel.command import run
 from agents.engines.kernel.sessions import Sessions
 
@@ -57,7 +57,7 @@ class Initiator:
     def _log_in(self, lvolid: int, epoch: int, addresses: Sequence[str]) -> str:
         """Log in over these addresses, or over all of which there are records; what failed."""
         node = _node(lvolid, epoch)
-        portals = [["-p", f"{one}:{self._port},{names.PORTAL_GROUP}"] for one in addresses]
+        portals = [["-p", f"{one}:{self._port},{iscsi_names.PORTAL_GROUP}"] for one in addresses]
 
         def try_one(portal: Sequence[str]) -> str:
             try:
@@ -113,12 +113,12 @@ class Initiator:
                     yield (connection / "persistent_address").read_text().strip()
 
     def _sessions(self, lvolid: int, epoch: int) -> Iterator[Path]:
-        return self._all.of(names.target(lvolid, epoch))
+        return self._all.of(iscsi_names.target(lvolid, epoch))
 
 
 def _node(lvolid: int, epoch: int) -> tuple[str, ...]:
     """Begin a command about all records of an epoch."""
-    target, interface = names.target(lvolid, epoch), names.interface(lvolid, epoch)
+    target, interface = iscsi_names.target(lvolid, epoch), iscsi_names.interface(lvolid, epoch)
     return ("iscsiadm", "-m", "node", "-T", target, "-I", interface)
 
 

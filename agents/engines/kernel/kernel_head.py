@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.engines.base import DeviceFigures, EngineError
-from agents.engines.kernel import disk_counts, overview
+from agents.engines.kernel import disk_counts, kernel_state
 from agents.engines.kernel.attached_groups import AttachedGroups
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.head_place import FOLDER, HeadPlace
@@ -48,14 +48,14 @@ class KernelHead:
 
     def groups(self) -> list[GroupState]:
         """Tell every group that runs, or that ran and was not detached."""
-        seen = overview.take()
+        seen = kernel_state.take()
         return [group.state(seen) for group in self._groups]
 
     def figures(self) -> list[DeviceFigures]:
         """Tell what the kernel counted of each volume since it was attached."""
-        seen = overview.take()
+        seen = kernel_state.take()
         there = [one for group in self._groups for one in group.numbers(seen)]
-        return list(disk_counts.figures(overview.COUNTS.read_text(), there))
+        return list(disk_counts.figures(kernel_state.COUNTS.read_text(), there))
 
     def attach(self, order: AttachOrder) -> tuple[ReplicaReport, ...]:
         """Assemble a group and publish its device; the same epoch again changes nothing."""

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import device_mapper, names
+from agents.engines.kernel import device_mapper, iscsi_names
 from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.kernel_state import Overview
 from agents.engines.kernel.mirror import KernelMirror
-from agents.engines.kernel.overview import Overview
 from agents.engines.kernel.volume_device import cut_off, one_after_another
 from agents.engines.userspace.head.state_file import SavedDevice
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK, KERNELS_STORE, STORE_MAGIC
@@ -50,8 +50,8 @@ class KernelSnapshot:
         self.broken = saved.broken
         self.arriving = arriving
         self.is_joined = not arriving
-        self.name = names.snapshot(saved.lvolid, epoch)
-        self._store = names.store(saved.lvolid, epoch)
+        self.name = iscsi_names.snapshot(saved.lvolid, epoch)
+        self._store = iscsi_names.store(saved.lvolid, epoch)
         self._saved = saved
         self._waits_since = 0.0
         self._looked: object = None

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from agents.engines.base import DataServerFigures, EngineError, Lease, LeaseUse, StorageEngine
-from agents.engines.kernel import device_mapper, names
+from agents.engines.kernel import device_mapper, iscsi_names
 from agents.engines.kernel.device_mapper import SECTOR, TablePiece
 from agents.engines.kernel.export_file import ExportFile
 from agents.engines.kernel.targets import IscsiTarget, Targets
@@ -109,9 +109,9 @@ class KernelStorage:
         if self._targets.is_served(*_group(lease), device):
             return
         made = device_mapper.find(device) or device_mapper.create(device, _pieces(lease))
-        secret = names.parse_export(lease.name).secret
+        secret = iscsi_names.parse_export(lease.name).secret
         target = IscsiTarget(lease.lvolid, lease.epoch, secret, self._portals)
-        serial = names.serial(lease.dextid, lease.lvolid, lease.epoch)
+        serial = iscsi_names.serial(lease.dextid, lease.lvolid, lease.epoch)
         self._targets.export(target, device, made.node, serial)
 
 
@@ -120,7 +120,7 @@ def _group(lease: Lease) -> tuple[int, int]:
 
 
 def _device(lease: Lease) -> str:
-    return names.exported(lease.dextid, lease.epoch)
+    return iscsi_names.exported(lease.dextid, lease.epoch)
 
 
 def _pieces(lease: Lease) -> tuple[TablePiece, TablePiece]:

@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names, verification
+from agents.engines.kernel import iscsi_names, verification
 from agents.engines.kernel.arrays import Array, ArrayMember
 from agents.engines.kernel.initiator import Unit
+from agents.engines.kernel.kernel_state import Overview
 from agents.engines.kernel.missed_writes import MissedWrites
-from agents.engines.kernel.overview import Overview
+from agents.engines.kernel.probes import Evicted, Servers
 from agents.engines.kernel.replica_device import Seen
 from agents.engines.kernel.replica_set import ReplicaSet
-from agents.engines.kernel.servers import Evicted, Servers
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
 from agents.engines.userspace.mirror.live_replica import BUILDING, FAULTY, INSYNC
 from agents.ondisk import MIB
@@ -63,7 +63,7 @@ class KernelMirror:
         self.mirrorid = saved.mirrorid
         self.replicas = ReplicaSet(self._epoch, saved)
         self.size = self.replicas.size
-        self.array = Array(names.array(saved.mirrorid))
+        self.array = Array(iscsi_names.array(saved.mirrorid))
         path = folder / f"bitmap-{saved.mirrorid:08x}"
         self._missed = MissedWrites(self.array, self.replicas, path)
 
@@ -79,7 +79,7 @@ class KernelMirror:
 
     def serial(self, dextid: int) -> str:
         """Tell the serial number of a replica's unit."""
-        return names.serial(dextid, self._lvolid, self._epoch)
+        return iscsi_names.serial(dextid, self._lvolid, self._epoch)
 
     # -- the beginning and the end
 
@@ -199,7 +199,7 @@ class KernelMirror:
     def _signature(self, seen: Overview) -> object:
         """What is another one when something has happened that a look would notice."""
         devices = tuple(seen.devices.get(self.replicas.name(one)) for one in [*self.replicas.all])
-        sessions = seen.sessions.get(names.target(self._lvolid, self._epoch))
+        sessions = seen.sessions.get(iscsi_names.target(self._lvolid, self._epoch))
         return seen.arrays.get(self.array.name), devices, sessions
 
     def look(self) -> bool:

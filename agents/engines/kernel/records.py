@@ -14,14 +14,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names
+from agents.engines.kernel import iscsi_names
 
 ROOTS = (Path("/var/lib/iscsi"), Path("/etc/iscsi"))
 """Where distributions have them: the first one that has nodes."""
 SETTINGS = {
     "node.startup": "manual",
     "node.session.auth.authmethod": "CHAP",
-    "node.session.auth.username": names.USER,
+    "node.session.auth.username": iscsi_names.USER,
     "node.session.initial_login_retry_max": "1",
     "node.session.timeo.replacement_timeout": "3",
     "node.session.scan": "auto",
@@ -35,20 +35,20 @@ SETTINGS = {
 
 def write(lvolid: int, epoch: int, secret: str, portals: Sequence[str]) -> None:
     """Have a record for each of these portals, ADDRESS:PORT, of the target of an epoch."""
-    interface = names.interface(lvolid, epoch)
+    interface = iscsi_names.interface(lvolid, epoch)
     who = {
         "iface.iscsi_ifacename": interface,
         "iface.transport_name": "tcp",
-        "iface.initiatorname": names.initiator(lvolid, epoch),
+        "iface.initiatorname": iscsi_names.initiator(lvolid, epoch),
     }
     try:
         _put(_root() / "ifaces" / interface, who)
         for portal in portals:
             address, _, port = portal.rpartition(":")
-            place = _nodes(lvolid, epoch) / f"{address},{port},{names.PORTAL_GROUP}"
+            place = _nodes(lvolid, epoch) / f"{address},{port},{iscsi_names.PORTAL_GROUP}"
             record = {
-                "node.name": names.target(lvolid, epoch),
-                "node.tpgt": str(names.PORTAL_GROUP),
+                "node.name": iscsi_names.target(lvolid, epoch),
+                "node.tpgt": str(iscsi_names.PORTAL_GROUP),
                 "node.conn[0].address": address,
                 "node.conn[0].port": port,
                 "node.session.auth.password": secret,
@@ -62,9 +62,11 @@ def write(lvolid: int, epoch: int, secret: str, portals: Sequence[str]) -> None:
 def remove(lvolid: int, epoch: int) -> None:
     """Leave no record of an epoch."""
     shutil.rmtree(_nodes(lvolid, epoch), ignore_errors=True)
-    for link in _root().glob(f"static/{names.target(lvolid, epoch)},*"):  # `iscsiadm` made them
+    for link in _root().glob(
+        f"static/{iscsi_names.target(lvolid, epoch)},*"
+    ):  # `iscsiadm` made them
         link.unlink(missing_ok=True)
-    (_root() / "ifaces" / names.interface(lvolid, epoch)).unlink(missing_ok=True)
+    (_root() / "ifaces" / iscsi_names.interface(lvolid, epoch)).unlink(missing_ok=True)
 
 
 def _root() -> Path:
@@ -72,7 +74,7 @@ def _root() -> Path:
 
 
 def _nodes(lvolid: int, epoch: int) -> Path:
-    return _root() / "nodes" / names.target(lvolid, epoch)
+    return _root() / "nodes" / iscsi_names.target(lvolid, epoch)
 
 
 def _put(path: Path, record: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ import logging
 from dataclasses import replace
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names
+from agents.engines.kernel import iscsi_names
 from agents.engines.kernel.device_mapper import Mapped
 from agents.engines.kernel.replica_device import ReplicaDevice
 from agents.engines.userspace.head.state_file import SavedMirror, SavedReplica
@@ -44,7 +44,7 @@ class ReplicaSet:
 
     def name(self, dextid: int) -> str:
         """Name a replica's device as the device mapper does."""
-        return names.replica(dextid, self._epoch)
+        return iscsi_names.replica(dextid, self._epoch)
 
     def device(self, dextid: int) -> ReplicaDevice:
         """Name a replica's device, which is there or not."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from agents.engines.kernel import overview
+from agents.engines.kernel import kernel_state
 from agents.engines.kernel.group import KernelGroup
 from agents.engines.kernel.sessions import Sessions
 
@@ -55,7 +55,7 @@ class Rounds:
             last = now
 
     def _go_round(self, *, may_spend: bool) -> None:
-        seen = overview.take_all(self._sessions)
+        seen = kernel_state.take_all(self._sessions)
         for group in self._groups():
             for flush in group.flushes(seen):
                 self._flushes.submit(flush)
@@ -63,7 +63,7 @@ class Rounds:
                 self._busy.add(group)
                 self._looks.submit(self._look, group, seen, at_leisure=may_spend)
 
-    def _look(self, group: KernelGroup, seen: overview.Overview, *, at_leisure: bool) -> None:
+    def _look(self, group: KernelGroup, seen: kernel_state.Overview, *, at_leisure: bool) -> None:
         began = time.thread_time()
         try:
             if group.changing.acquire(blocking=False):

@@ -24,7 +24,7 @@ from agents.engines.kernel.attached_groups import AttachedGroups
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.process.dialogue import LockHolder
-from agents.structs import from_struct, to_struct
+from agents.struct_codec import from_struct, to_struct
 
 logger = logging.getLogger(__name__)
 

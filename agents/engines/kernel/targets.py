@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import names
+from agents.engines.kernel import iscsi_names
 
 ROOT = Path("/sys/kernel/config/target")
 ATTRIBUTES = {"authentication": "1", "generate_node_acls": "0", "cache_dynamic_acls": "0"}
@@ -47,10 +47,10 @@ class Targets:
             group = self._make_target(target)
             number = self._unit_of(group, backstore)
             if number is None:
-                number = self._free_unit(group, names.unit(int(serial[:8], 16)))
+                number = self._free_unit(group, iscsi_names.unit(int(serial[:8], 16)))
             unit, name = (
                 group / "lun" / f"lun_{number}",
-                names.initiator(target.lvolid, target.epoch),
+                iscsi_names.initiator(target.lvolid, target.epoch),
             )
             unit.mkdir(exist_ok=True)
             _link(unit / "device", self._backstore(backstore))
@@ -84,7 +84,7 @@ class Targets:
 
     def is_used(self, lvolid: int, epoch: int) -> bool:
         """Tell whether a head is logged in to a target."""
-        access = self._group(lvolid, epoch) / "acls" / names.initiator(lvolid, epoch)
+        access = self._group(lvolid, epoch) / "acls" / iscsi_names.initiator(lvolid, epoch)
         with suppress(OSError):
             return ACTIVE in (access / "info").read_text()
         return False
@@ -93,7 +93,12 @@ class Targets:
         return self._root / "core" / "iblock_0" / name
 
     def _group(self, lvolid: int, epoch: int) -> Path:
-        return self._root / "iscsi" / names.target(lvolid, epoch) / f"tpgt_{names.PORTAL_GROUP}"
+        return (
+            self._root
+            / "iscsi"
+            / iscsi_names.target(lvolid, epoch)
+            / f"tpgt_{iscsi_names.PORTAL_GROUP}"
+        )
 
     def _make_backstore(self, name: str, device: str, serial: str) -> None:
         backstore = self._backstore(name)
@@ -108,12 +113,12 @@ class Targets:
     def _make_target(self, target: IscsiTarget) -> Path:
         group = self._group(target.lvolid, target.epoch)
         group.mkdir(parents=True, exist_ok=True)
-        access = group / "acls" / names.initiator(target.lvolid, target.epoch)
+        access = group / "acls" / iscsi_names.initiator(target.lvolid, target.epoch)
         if not access.is_dir():
             for name, value in ATTRIBUTES.items():
                 _set(group / "attrib" / name, value)
             access.mkdir()
-            _set(access / "auth" / "userid", names.USER)
+            _set(access / "auth" / "userid", iscsi_names.USER)
             _set(access / "auth" / "password", target.secret)
         for portal in target.portals:
             (group / "np" / portal).mkdir(exist_ok=True)
@@ -128,10 +133,10 @@ class Targets:
     def _free_unit(self, group: Path, number: int) -> int:
         """Choose a unit's number: this one or the next one that is free."""
         taken = {number for number, _ in _units(group)}
-        if len(taken) > names.LARGEST_UNIT:
+        if len(taken) > iscsi_names.LARGEST_UNIT:
             raise EngineError(errno.ENOSPC, "a target has no room for more units")
         while number in taken:
-            number = names.unit(number + 1)
+            number = iscsi_names.unit(number + 1)
         return number
 
     def _remove_unit(self, group: Path, backstore: str) -> None:

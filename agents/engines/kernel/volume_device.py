@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from agents.engines.base import EngineError
-from agents.engines.kernel import device_mapper, names
+from agents.engines.kernel import device_mapper, iscsi_names
 from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
 from agents.engines.kernel.mirror import KernelMirror
 
@@ -20,8 +20,8 @@ class VolumeDevice:
     """
 
     def __init__(self, lvolid: int, epoch: int, mirrors: Sequence[KernelMirror]) -> None:
-        self.name = names.volume(lvolid, epoch)
-        self._below = names.origin(lvolid, epoch)
+        self.name = iscsi_names.volume(lvolid, epoch)
+        self._below = iscsi_names.origin(lvolid, epoch)
         self._mirrors = mirrors
         self.sectors = sum(mirror.size for mirror in mirrors) // SECTOR
 

@@ -27,7 +27,7 @@ from agents.protocol import (
     VerifyOrder,
     VerifyReply,
 )
-from agents.structs import from_struct
+from agents.struct_codec import from_struct
 
 ANSWER_SECONDS = 20.0
 """An order that takes longer is answered with RUNNING; clients wait 25 s."""

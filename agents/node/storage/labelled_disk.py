@@ -9,7 +9,7 @@ from pathlib import Path
 
 from agents.errors import AgentError
 from agents.node.config import DiskConfig
-from agents.node.storage.hardware import differ
+from agents.node.storage.hardware_ids import differ
 from agents.node.storage.super_extent import SuperExtent
 from agents.ondisk import GB, Label
 from agents.protocol import DiskState

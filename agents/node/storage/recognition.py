@@ -16,7 +16,7 @@ from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.blocks import size_of
 from agents.node.storage.foreign_data import occupant
-from agents.node.storage.hardware import hardware_of
+from agents.node.storage.hardware_ids import hardware_of
 from agents.node.storage.label_search import Traces, search_path
 from agents.node.storage.labelled_disk import OpenDisk, UnusableDisk, identity_of
 from agents.node.storage.super_extent import SuperExtent

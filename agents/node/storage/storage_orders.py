@@ -34,7 +34,7 @@ from agents.protocol import (
     ShredOrder,
     export_name,
 )
-from agents.structs import from_struct
+from agents.struct_codec import from_struct
 
 logger = logging.getLogger(__name__)
 

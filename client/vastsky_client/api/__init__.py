@@ -10,8 +10,8 @@ It needs nothing but Python.
 """
 
 from vastsky_client.api.access import Access, BadAccess, load
-from vastsky_client.api.calls import pages
 from vastsky_client.api.connection import AnswerLost, NoManager, Refused
 from vastsky_client.api.manager import Manager
+from vastsky_client.api.method_group import pages
 
 __all__ = ["Access", "AnswerLost", "BadAccess", "Manager", "NoManager", "Refused", "load", "pages"]

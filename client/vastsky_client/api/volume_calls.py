@@ -3,7 +3,7 @@
 # mypy: disable-error-code="no-any-return"
 # What a manager answers is what docs/api.md says; nothing is gained by saying so at every line.
 
-from vastsky_client.api.calls import Calls
+from vastsky_client.api.method_group import Calls
 from vastsky_client.api.structs import (
     Capacity,
     FailurePlan,

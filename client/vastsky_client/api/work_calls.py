@@ -3,7 +3,7 @@
 # mypy: disable-error-code="no-any-return"
 # As in volume_calls.
 
-from vastsky_client.api.calls import Calls
+from vastsky_client.api.method_group import Calls
 from vastsky_client.api.structs import EvacuationPlan, Event, EventPage, Job
 
 

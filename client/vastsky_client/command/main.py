@@ -18,11 +18,11 @@ from vastsky_client.api import (
     load,
 )
 from vastsky_client.command import shells
-from vastsky_client.command.names import Unknown
 from vastsky_client.command.nouns import COMMANDS, NOUNS
+from vastsky_client.command.output import ProgressBar, plain, show
 from vastsky_client.command.parser import overview, parser
+from vastsky_client.command.server_names import Unknown
 from vastsky_client.command.session import JobFailed, Late, Session, Unsupported
-from vastsky_client.command.shown import ProgressBar, plain, show
 from vastsky_client.command.statuses import Status, of_fault
 from vastsky_client.command.table import Command
 from vastsky_client.commands import Ambiguous

@@ -1,23 +1,32 @@
 """The table of commands: all nouns, in the order of the help."""
 
-from vastsky_client.command import cluster, events, plans, servers, shells, volumes, webhooks, work
+from vastsky_client.command import (
+    cluster_commands,
+    event_commands,
+    plan_commands,
+    server_commands,
+    shells,
+    volume_commands,
+    webhook_commands,
+    work_commands,
+)
 from vastsky_client.command.table import Command, Noun
 
 NOUNS: tuple[Noun, ...] = (
-    volumes.VOLUME,
-    volumes.SNAPSHOT,
-    servers.SERVER,
-    servers.DISK_NOUN,
-    work.JOB,
-    events.EVENT,
-    webhooks.WEBHOOK,
-    plans.PLAN,
-    work.EVACUATION,
-    work.MAINTENANCE,
-    work.SCRUB,
-    cluster.TOKEN,
-    cluster.BACKUP,
-    cluster.CLUSTER,
+    volume_commands.VOLUME,
+    volume_commands.SNAPSHOT,
+    server_commands.SERVER,
+    server_commands.DISK_NOUN,
+    work_commands.JOB,
+    event_commands.EVENT,
+    webhook_commands.WEBHOOK,
+    plan_commands.PLAN,
+    work_commands.EVACUATION,
+    work_commands.MAINTENANCE,
+    work_commands.SCRUB,
+    cluster_commands.TOKEN,
+    cluster_commands.BACKUP,
+    cluster_commands.CLUSTER,
     shells.COMPLETION,
 )
 COMMANDS: dict[tuple[str, str], Command] = {

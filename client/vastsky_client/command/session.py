@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from vastsky_client.api import Manager, Refused
 from vastsky_client.api.structs import Job
-from vastsky_client.command.names import NO_SUCH_METHOD, Names
+from vastsky_client.command.server_names import NO_SUCH_METHOD, Names
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from vastsky_client import words
+from vastsky_client import operands
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument
 
@@ -67,31 +67,35 @@ def tokens(session: Session) -> Iterator[str]:
     return (token["name"] for token in session.manager.list_tokens() if not token["revoked"])
 
 
-VOLUME = Argument("VOLUME", "a volume: its name, or its id", words.volume, volumes)
+VOLUME = Argument("VOLUME", "a volume: its name, or its id", operands.volume, volumes)
 ORIGIN = Argument(
-    "VOLUME", "a volume that is no snapshot: its name, or its id", words.volume, origins
+    "VOLUME", "a volume that is no snapshot: its name, or its id", operands.volume, origins
 )
-SNAPSHOT = Argument("SNAPSHOT", "a snapshot: its name, or its id", words.volume, snapshots)
-NAME = Argument("NAME", "up to 64 of -._a-zA-Z0-9; no other volume has it", words.name)
-GIB = Argument("GIB", "the capacity, in GiB", words.whole_number)
-HEAD = Argument("HEAD", "a head server: its name, that of its host, or its id", words.name, heads)
+SNAPSHOT = Argument("SNAPSHOT", "a snapshot: its name, or its id", operands.volume, snapshots)
+NAME = Argument("NAME", "up to 64 of -._a-zA-Z0-9; no other volume has it", operands.name)
+GIB = Argument("GIB", "the capacity, in GiB", operands.whole_number)
+HEAD = Argument(
+    "HEAD", "a head server: its name, that of its host, or its id", operands.name, heads
+)
 STORAGE = Argument(
-    "SERVER", "a storage server: its name, that of its host, or its id", words.name, storages
+    "SERVER", "a storage server: its name, that of its host, or its id", operands.name, storages
 )
-SERVER = Argument("SERVER", "a server: its name, that of its host, or its id", words.name, servers)
-DISK = Argument("DISK", "a disk: its path, SERVER:PATH, or its id", words.name, disks)
-PLACE = Argument("PLACE", "a storage server or a disk", words.name, places)
+SERVER = Argument(
+    "SERVER", "a server: its name, that of its host, or its id", operands.name, servers
+)
+DISK = Argument("DISK", "a disk: its path, SERVER:PATH, or its id", operands.name, disks)
+PLACE = Argument("PLACE", "a storage server or a disk", operands.name, places)
 MORTAL = Argument(
     "PLACE",
     "a head server, a storage server or a disk, where no site or rack is given",
-    words.name,
+    operands.name,
     everything,
     optional=True,
 )
-JOB = Argument("JOB", "a job: its number", words.whole_number, jobs)
-TOKEN = Argument("NAME", "a token: its name", words.name, tokens)
+JOB = Argument("JOB", "a job: its number", operands.whole_number, jobs)
+TOKEN = Argument("NAME", "a token: its name", operands.name, tokens)
 REDUNDANCY = Argument(
-    "--redundancy", "replicas of the data, 2 to 9; 3 if not given", words.whole_number, default=3
+    "--redundancy", "replicas of the data, 2 to 9; 3 if not given", operands.whole_number, default=3
 )
 TAGS = Argument("--tags", "words that the disks must have, in one argument", default="")
 KIND = Argument(
@@ -125,6 +129,6 @@ def member(word: str) -> tuple[str, Any]:
 
 def some(word: str) -> int:
     """Read how many: one at least."""
-    if not (number := words.whole_number(word)):
+    if not (number := operands.whole_number(word)):
         raise ArgumentTypeError("1 is the least")
     return number

@@ -16,7 +16,7 @@ from volumes.console.frame.formats import NOTHING, lasting, size
 from volumes.console.frame.permissions import Right
 from volumes.console.frame.pills import EXTENTS, Pill, place_pill, server_pill
 from volumes.console.frame.spark import spark
-from volumes.console.lists import orders
+from volumes.console.lists import sort_orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import charts, hardware_pages
 from volumes.models import Attachment
@@ -58,7 +58,7 @@ class ServerList(Listing):
     def server(self, row: HeadServer | StorageServer) -> SafeString:
         return named(row.label, " · ".join(filter(None, (row.site, row.rack))))
 
-    @admin.display(description="State", ordering=orders.HEAD_HEALTH)
+    @admin.display(description="State", ordering=sort_orders.HEAD_HEALTH)
     def state(self, row: HeadServer | StorageServer) -> Pill:
         return server_pill(row.priority, row.silent_since)
 
@@ -99,7 +99,7 @@ class HeadList(ServerList):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return hardware_pages.show_head(request, object_id)
 
-    @admin.display(description="Attached volumes", ordering=orders.HEAD_VOLUMES)
+    @admin.display(description="Attached volumes", ordering=sort_orders.HEAD_VOLUMES)
     def volumes(self, row: Any) -> int:
         return int(row.volume_count)
 
@@ -146,15 +146,15 @@ class StorageList(ServerList):
     def change_view(self, request: HttpRequest, object_id: str, *_: Any, **__: Any) -> HttpResponse:
         return hardware_pages.show_storage(request, object_id)
 
-    @admin.display(description="Disks", ordering=orders.STORAGE_DISKS)
+    @admin.display(description="Disks", ordering=sort_orders.STORAGE_DISKS)
     def disk_count(self, row: Any) -> int:
         return int(row.disk_number)
 
-    @admin.display(description="Used", ordering=orders.STORAGE_USED)
+    @admin.display(description="Used", ordering=sort_orders.STORAGE_USED)
     def usage(self, row: Any) -> SafeString:
         return used_bar(row.sums.capacity, row.sums.free, row.sums.allocatable)
 
-    @admin.display(description="State", ordering=orders.STORAGE_HEALTH)
+    @admin.display(description="State", ordering=sort_orders.STORAGE_HEALTH)
     def state(self, row: Any) -> Pill:
         return place_pill(row.priority, row.silent_since, row.care, row.rebuilds)
 
@@ -194,7 +194,7 @@ class DiskList(Listing):
     def disk(self, row: Disk) -> SafeString:
         return named(str(row), size(row.capacity_gb))
 
-    @admin.display(description="State", ordering=orders.DISK_HEALTH)
+    @admin.display(description="State", ordering=sort_orders.DISK_HEALTH)
     def state(self, row: Any) -> Pill:
         return place_pill(row.priority, None, row.care, row.rebuilds)
 
@@ -202,7 +202,7 @@ class DiskList(Listing):
     def on_server(self, row: Disk) -> SafeString | str:
         return link(row.server, row.server.label)
 
-    @admin.display(description="Used", ordering=orders.DISK_USED)
+    @admin.display(description="Used", ordering=sort_orders.DISK_USED)
     def usage(self, row: Any) -> SafeString:
         return used_bar(row.room.capacity, row.room.free)
 

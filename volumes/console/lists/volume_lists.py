@@ -21,7 +21,7 @@ from volumes.console.frame.pills import (
     protection_pill,
 )
 from volumes.console.frame.spark import spark
-from volumes.console.lists import orders
+from volumes.console.lists import sort_orders
 from volumes.console.lists.listing import Listing, previewed
 from volumes.console.pages import charts, volume_page
 from volumes.models import Attachment, LogicalVolume, Mirror, Replica
@@ -196,11 +196,11 @@ class VolumeList(Listing):
     def name_and_id(self, row: LogicalVolume) -> SafeString:
         return named(row.name, row)
 
-    @admin.display(description="Good replicas", ordering=orders.PROTECTION)
+    @admin.display(description="Good replicas", ordering=sort_orders.PROTECTION)
     def replicas(self, row: Any) -> Pill:
         return protection_pill(row, row.fewest)
 
-    @admin.display(description="State", ordering=orders.ATTACHED)
+    @admin.display(description="State", ordering=sort_orders.ATTACHED)
     def attached(self, row: Any) -> SafeString:
         attached = _attachment(row)
         state = ATTACHMENTS[State(attached.state)] if attached else ATTACHMENTS[""]
@@ -209,7 +209,7 @@ class VolumeList(Listing):
         shown = [(state,), *((pill,) for pill in row.activities)]
         return format_html('<span class="vs-doors">{}</span>', format_html_join("", "{}", shown))
 
-    @admin.display(description="Head server", ordering=orders.HEAD)
+    @admin.display(description="Head server", ordering=sort_orders.HEAD)
     def where(self, row: LogicalVolume) -> SafeString | str:
         attached = _attachment(row)
         return link(attached.head, attached.head.name) if attached else NOTHING

@@ -43,7 +43,7 @@ from volumes.reports import (
 )
 from volumes.reports.problems import Risk
 from volumes.reports.problems.causes import Card
-from volumes.reports.problems.volumes import KINDS
+from volumes.reports.problems.volume_problems import KINDS
 from volumes.reports.shared import Shared
 from volumes.reports.verdict import Verdict
 

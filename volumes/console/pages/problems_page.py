@@ -24,11 +24,11 @@ from volumes.console.pages import overview
 from volumes.console.verbs import run
 from volumes.console.verbs.verb import Verb
 from volumes.reports import problems
-from volumes.reports.problems import Risk, causes, paths
+from volumes.reports.problems import Risk, causes, path_problems
 from volumes.reports.problems.causes import Card, Victims
-from volumes.reports.problems.hardware import SERVERS
-from volumes.reports.problems.volumes import IN_ERROR, KINDS, WAITS
-from volumes.reports.problems.work import STUCK
+from volumes.reports.problems.hardware_problems import SERVERS
+from volumes.reports.problems.volume_problems import IN_ERROR, KINDS, WAITS
+from volumes.reports.problems.work_problems import STUCK
 
 SHOWN = 50
 """Causes on a page: more are neither read nor sent anew every few seconds with pleasure."""
@@ -65,7 +65,7 @@ MANY = {
 }
 """The lists of victims, by what they suffer."""
 PATHS = ("console:paths", "?cause={}")
-MANY |= dict.fromkeys(paths.KINDS.values(), PATHS)
+MANY |= dict.fromkeys(path_problems.KINDS.values(), PATHS)
 
 
 class AcknowledgeForm(forms.Form):
@@ -176,7 +176,7 @@ def _line(request: HttpRequest, card: Card) -> Line:
     act = ""
     if verb and about and allowed:
         act = run.address(verb.name, about.pk, reverse("console:problems"))
-    is_of_paths = problem.kind in paths.KINDS.values()
+    is_of_paths = problem.kind in path_problems.KINDS.values()
     name, which = PATHS if is_of_paths else LISTS.get(problem.risk, ("", ""))
     elsewhere = reverse(name) + which.format(card.key) if name else ""
     url = run.row_url(about) if about else elsewhere

@@ -8,21 +8,35 @@ from collections.abc import Iterator
 
 from agents.exposition import MetricFamily, MetricSample, families_of
 from volumes.reports import care, protection
-from volumes.reports.metrics import capacity, condition, hardware, service, volumes, work
+from volumes.reports.metrics import (
+    capacity_metrics,
+    condition_metrics,
+    hardware_metrics,
+    service_metrics,
+    volume_metrics,
+    work_metrics,
+)
 
 
 def tell() -> Iterator[MetricSample]:
     """Read everything."""
     weak = protection.weak_volumes()
     resting = care.in_maintenance(care.under_way())
-    yield from condition.tell(weak)
-    yield from volumes.tell(weak)
-    yield from capacity.tell()
-    yield from hardware.tell(resting)
-    yield from work.tell()
-    yield from service.tell()
+    yield from condition_metrics.tell(weak)
+    yield from volume_metrics.tell(weak)
+    yield from capacity_metrics.tell()
+    yield from hardware_metrics.tell(resting)
+    yield from work_metrics.tell()
+    yield from service_metrics.tell()
 
 
 def families() -> list[MetricFamily]:
     """List what may be told."""
-    return families_of(condition, volumes, capacity, hardware, work, service)
+    return families_of(
+        condition_metrics,
+        volume_metrics,
+        capacity_metrics,
+        hardware_metrics,
+        work_metrics,
+        service_metrics,
+    )

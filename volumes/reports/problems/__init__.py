@@ -23,7 +23,14 @@ from inventory.models import (
 from volumes.models import Attachment, Job, LogicalVolume, Orphan, Replica
 from volumes.replicas.rows import out_of_sync
 from volumes.reports import networks, progress, protection
-from volumes.reports.problems import hardware, out, paths, releases, volumes, work
+from volumes.reports.problems import (
+    hardware_problems,
+    out,
+    path_problems,
+    release_problems,
+    volume_problems,
+    work_problems,
+)
 from volumes.reports.problems.out import OUT
 from volumes.reports.problems.problem import Problem, Risk
 
@@ -35,38 +42,38 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     now = clock.now()
     cluster = servers.cluster()
     what_is_out = out.read(now)
-    degraded = volumes.read_degraded(what_is_out)
-    downs, troubles = networks.find(), paths.read()
+    degraded = volume_problems.read_degraded(what_is_out)
+    downs, troubles = networks.find(), path_problems.read()
     weak = protection.weak_volumes() if weak is None else weak
     found: list[Problem] = []
-    found += volumes.find_weak(weak, degraded)
-    found += volumes.find_unequal()
-    found += volumes.find_broken()
-    found += work.find_workers()
-    found += work.find_brake(what_is_out)
-    found += work.find_halted(cluster)
-    found += work.find_recovery(cluster)
-    found += work.find_backup(cluster)
-    found += work.find_orphans()
-    found += volumes.find_attachments(what_is_out)
-    found += work.find_jobs(now, what_is_out, degraded)
-    found += hardware.find_refused_nodes()
-    found += hardware.find_certificates()
-    found += hardware.find_servers(what_is_out)
-    found += paths.find(troubles, downs)
-    found += hardware.find_networks(downs, paths.lost_networks(troubles))
-    found += hardware.find_disks(what_is_out)
-    found += hardware.find_refused_disks()
-    found += hardware.find_bad_blocks()
-    found += hardware.find_failing_by_smart()
-    found += work.find_still_workers()
-    found += work.find_webhooks()
-    found += releases.find()
+    found += volume_problems.find_weak(weak, degraded)
+    found += volume_problems.find_unequal()
+    found += volume_problems.find_broken()
+    found += work_problems.find_workers()
+    found += work_problems.find_brake(what_is_out)
+    found += work_problems.find_halted(cluster)
+    found += work_problems.find_recovery(cluster)
+    found += work_problems.find_backup(cluster)
+    found += work_problems.find_orphans()
+    found += volume_problems.find_attachments(what_is_out)
+    found += work_problems.find_jobs(now, what_is_out, degraded)
+    found += hardware_problems.find_refused_nodes()
+    found += hardware_problems.find_certificates()
+    found += hardware_problems.find_servers(what_is_out)
+    found += path_problems.find(troubles, downs)
+    found += hardware_problems.find_networks(downs, path_problems.lost_networks(troubles))
+    found += hardware_problems.find_disks(what_is_out)
+    found += hardware_problems.find_refused_disks()
+    found += hardware_problems.find_bad_blocks()
+    found += hardware_problems.find_failing_by_smart()
+    found += work_problems.find_still_workers()
+    found += work_problems.find_webhooks()
+    found += release_problems.find()
     return sorted(found, key=lambda problem: problem.risk)
 
 
 def _backup_is_old() -> Q:
-    late = timezone.now() - work.BACKUP_AGE
+    late = timezone.now() - work_problems.BACKUP_AGE
     return Q(backed_up__lt=late) if settings.VASTSKY_BACKUPS_KEPT else Q(pk__in=[])
 
 
@@ -83,10 +90,10 @@ def is_anything_wrong() -> bool:
         StorageServer.objects.filter(degraded),
         HeadServer.objects.filter(degraded),
         networks.half_silent(),
-        paths.told(),
+        path_problems.told(),
         Disk.objects.filter(priority__in=OUT),
         RefusedDisk.objects.all(),
-        hardware.ending_certificates(),
+        hardware_problems.ending_certificates(),
         StorageServer.objects.filter(halted=True),
         LogicalVolume.objects.filter(in_error | Q(waiting_since__isnull=False)),
         Orphan.objects.all(),
@@ -95,9 +102,9 @@ def is_anything_wrong() -> bool:
         Watch.objects.exclude(broker=""),
         webhooks.failing(now),
         workers.standing_still(now),
-        hardware.failing_by_smart(),
-        releases.others(StorageServer),
-        releases.others(HeadServer),
+        hardware_problems.failing_by_smart(),
+        release_problems.others(StorageServer),
+        release_problems.others(HeadServer),
     )
     # One question for all: the row of a number space is always there to ask it of.
     any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))

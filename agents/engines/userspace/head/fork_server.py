@@ -8,7 +8,7 @@ import threading
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.process.dialogue import HeadArguments
 from agents.protocol import ReplicaReport
-from agents.structs import to_struct
+from agents.struct_codec import to_struct
 
 
 class ForkServer:

@@ -21,7 +21,7 @@ from agents.engines.userspace.process.dialogue import (
     HeadArguments,
     TakenDown,
 )
-from agents.structs import from_struct, learn
+from agents.struct_codec import from_struct, learn
 
 ORDER_BYTES = 64 << 10
 QUIET_SECONDS = 0.1

@@ -26,7 +26,7 @@ from agents.protocol import (
     ReplicaSpec,
     ReplicaState,
 )
-from agents.structs import WIRE, Malformed, from_struct, to_struct
+from agents.struct_codec import WIRE, Malformed, from_struct, to_struct
 
 VERSION = 1
 FILE = "group.json"

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from agents.engines.base import DeviceAccess, DeviceFigures, EngineError, Lease
 from agents.errors import AgentError
 from agents.protocol import DeviceSpec, DeviceState, ReplicaReport, ReplicaSpec, VerifyOrder
-from agents.structs import WIRE, Malformed, from_struct, to_struct
+from agents.struct_codec import WIRE, Malformed, from_struct, to_struct
 
 T = TypeVar("T")
 

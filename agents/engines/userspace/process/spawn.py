@@ -22,7 +22,7 @@ from agents.engines.userspace.process.dialogue import (
     LockHolder,
     unpack_reply,
 )
-from agents.structs import from_struct, to_struct
+from agents.struct_codec import from_struct, to_struct
 
 T = TypeVar("T")
 Report = Callable[[dict[str, Any]], None]

@@ -18,7 +18,7 @@ from agents.engines.userspace.process import dialogue, memory, spawn
 from agents.engines.userspace.process.control import ControlSocket
 from agents.engines.userspace.storage.leased_range import LeasedRange
 from agents.engines.userspace.storage.served_disk import ServedDisk
-from agents.structs import from_struct
+from agents.struct_codec import from_struct
 
 CHECK_SECONDS = 1.0
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vastsky_client.command.names import written
+from vastsky_client.command.server_names import written
 from vastsky_client.lists import ERROR, PRIORITIES
 from vastsky_client.trees import STATUS
 

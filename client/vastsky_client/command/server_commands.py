@@ -3,9 +3,9 @@
 from argparse import Namespace
 from typing import Any
 
-from vastsky_client import words as old_words
-from vastsky_client.command import cells, rows, words
-from vastsky_client.command.names import KINDS_OF, written
+from vastsky_client import operands
+from vastsky_client.command import json_rows, text_cells, words
+from vastsky_client.command.server_names import KINDS_OF, written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -27,7 +27,7 @@ def list_servers(session: Session, given: Namespace) -> list[Any]:
 
 
 def _servers(session: Session, kind: str, found: Any) -> list[Any]:
-    nodes = rows.structs_of(session.names.nodes(kind))
+    nodes = json_rows.structs_of(session.names.nodes(kind))
     about = {node[kind]: node for node in nodes}
     return [
         {
@@ -44,7 +44,7 @@ def _servers(session: Session, kind: str, found: Any) -> list[Any]:
 def list_disks(session: Session, given: Namespace) -> list[Any]:
     """List the disks of one server, or all."""
     where = session.names.server(given.server, ["ssvrid"]) if given.server else {}
-    return list(rows.named(session.names, session.manager.list_physical_disks(**where)))
+    return list(json_rows.named(session.names, session.manager.list_physical_disks(**where)))
 
 
 def _which(session: Session, given: Namespace) -> dict[str, int]:
@@ -101,8 +101,8 @@ def bad_blocks(session: Session, given: Namespace) -> None:
 
 
 NEW_NAME = Argument("NAME", 'up to 64 of -._a-zA-Z0-9; "": as its host is called')
-ADDRESS = Argument("ADDRESS", "one or two IPv4 addresses", old_words.name, many=True)
-BLOCK = Argument("BLOCK", "the number of a bad block of 1 GiB", old_words.whole_number, many=True)
+ADDRESS = Argument("ADDRESS", "one or two IPv4 addresses", operands.name, many=True)
+BLOCK = Argument("BLOCK", "the number of a bad block of 1 GiB", operands.whole_number, many=True)
 REASON = Argument("--reason", "why, for the audit log", default="")
 
 SERVER = Noun(
@@ -111,13 +111,13 @@ SERVER = Noun(
     (
         Command(
             "server", "list", "List servers.", "server list --kind storage", list_servers,
-            (words.KIND,), returns=list[rows.PrintedServer],
+            (words.KIND,), returns=list[json_rows.PrintedServer],
             columns=(
                 Column("NAME", lambda row: row["name"] or "-"),
                 Column("ID", lambda row: written(
                     *(("hsvrid", row["hsvrid"]) if row["hsvrid"] else ("ssvrid", row["ssvrid"]))
                 )),
-                Column("STATE", cells.priority),
+                Column("STATE", text_cells.priority),
                 Column("REBUILDS", lambda row: row["resync"], right=True),
                 Column("RELEASE", lambda row: row["version"] or "-"),
                 Column("ADDRESSES", lambda row: " ".join(dict.fromkeys(row["ip_data"]))),
@@ -158,16 +158,16 @@ DISK_NOUN = Noun(
     (
         Command(
             "disk", "list", "List disks, of all storage servers or of one.", "disk list node-1",
-            list_disks, (words.maybe(words.STORAGE),), returns=list[rows.PrintedDisk],
+            list_disks, (words.maybe(words.STORAGE),), returns=list[json_rows.PrintedDisk],
             columns=(
-                Column("SERVER", cells.server),
+                Column("SERVER", text_cells.server),
                 Column("PATH", lambda row: row["local_path"]),
                 Column("ID", lambda row: written("pdskid", row["pdskid"])),
-                Column("STATE", cells.priority),
+                Column("STATE", text_cells.priority),
                 Column("REBUILDS", lambda row: row["resync"], right=True),
-                Column("CAPACITY", lambda row: cells.gb(row["capacity"]), right=True),
-                Column("AVAILABLE", lambda row: cells.gb(row["available"]), right=True),
-                Column("USED", cells.used, right=True),
+                Column("CAPACITY", lambda row: text_cells.gb(row["capacity"]), right=True),
+                Column("AVAILABLE", lambda row: text_cells.gb(row["available"]), right=True),
+                Column("USED", text_cells.used, right=True),
             ),
             methods=("listPhysicalDisks",),
         ),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from agents.errors import AgentError
 from agents.monitor.our_disks import OurDisk
-from agents.structs import Malformed, from_struct, to_struct
+from agents.struct_codec import Malformed, from_struct, to_struct
 
 VERSION = 1
 DISK = -1

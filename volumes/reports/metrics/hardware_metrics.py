@@ -21,7 +21,7 @@ from inventory.models import (
 from volumes.models import Orphan
 from volumes.reports import networks
 from volumes.reports.care import Resting
-from volumes.reports.problems import paths
+from volumes.reports.problems import path_problems
 
 SERVERS = gauge("vastsky_servers", "Servers by kind and state.", "kind", "state")
 UP = gauge(
@@ -88,9 +88,9 @@ def tell(resting: Resting) -> Iterator[MetricSample]:
     silent = Counter(networks.half_silent().values_list("position", flat=True))
     for position, name in enumerate(networks.NAMES):
         yield ADDRESSES.of(silent[position], name)
-    troubles = paths.count(paths.read())
+    troubles = path_problems.count(path_problems.read())
     for position, name in enumerate(networks.NAMES):
-        for level in paths.KINDS:
+        for level in path_problems.KINDS:
             yield PATHS.of(troubles[position, level], name, level.label)
     orphans = Counter(Orphan.objects.values_list("kind", flat=True))
     for kind in Orphan.Kind:

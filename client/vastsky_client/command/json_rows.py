@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, TypedDict
 
 from vastsky_client.api import structs
-from vastsky_client.command.names import Names
+from vastsky_client.command.server_names import Names
 
 
 class PrintedVolume(structs.Volume):

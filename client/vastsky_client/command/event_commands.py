@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from vastsky_client import words as old_words
+from vastsky_client import operands
 from vastsky_client.api import structs
-from vastsky_client.command import rows, words
-from vastsky_client.command.names import KINDS_OF
+from vastsky_client.command import json_rows, words
+from vastsky_client.command.server_names import KINDS_OF
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -26,7 +26,7 @@ def list_events(session: Session, given: Namespace) -> list[Any]:
         "until": given.until,
     }
     events = islice(_pages(session, about, min(given.limit, PAGE)), given.limit)
-    return list(rows.named(session.names, list(events)))
+    return list(json_rows.named(session.names, list(events)))
 
 
 def _pages(session: Session, about: dict[str, Any], limit: int) -> Iterator[structs.EventEntry]:
@@ -66,7 +66,7 @@ EVENT = Noun(
                 Argument("--place", "only what happened to this server or disk",
                          words.MORTAL.read, words.everything),
                 words.KIND,
-                Argument("--job", "only events of this job", old_words.whole_number, words.jobs),
+                Argument("--job", "only events of this job", operands.whole_number, words.jobs),
                 Argument("--severity", "the least", choices=("info", "warning", "error"),
                          default="info"),
                 Argument("--event-kind", "such as degraded, healed, offline", default=""),
@@ -75,7 +75,7 @@ EVENT = Noun(
                 Argument("--until", "before this moment", default=""),
                 Argument("--limit", "at most so many; 100 if not given", words.some, default=100),
             ),
-            returns=list[rows.PrintedEvent],
+            returns=list[json_rows.PrintedEvent],
             columns=(
                 Column("TIME", lambda event: event["time"][:19]),
                 Column("SEVERITY", lambda event: event["severity"]),

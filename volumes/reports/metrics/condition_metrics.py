@@ -9,7 +9,7 @@ from agents.exposition import MetricSample, gauge
 from inventory import clock, servers
 from inventory.models import Cluster, Watch
 from volumes.reports import protection, verdict
-from volumes.reports.problems.work import worker_silence
+from volumes.reports.problems.work_problems import worker_silence
 from volumes.reports.verdict import Findings, Verdict
 
 VERDICT = gauge("vastsky_cluster_verdict", "1 for the verdict that holds now.", "verdict")

@@ -5,8 +5,8 @@ from typing import Any
 
 from vastsky_client import trees
 from vastsky_client.api import structs
-from vastsky_client.command import cells, rows, words
-from vastsky_client.command.names import written
+from vastsky_client.command import json_rows, text_cells, words
+from vastsky_client.command.server_names import written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -14,10 +14,10 @@ SPAN = Argument("--span", "how far back", choices=("hour", "day", "month", "year
 COLUMNS = (
     Column("NAME", lambda row: row["lvolname"]),
     Column("ID", lambda row: written("lvolid", row["lvolid"])),
-    Column("CAPACITY", lambda row: cells.gb(row["capacity"]), right=True),
+    Column("CAPACITY", lambda row: text_cells.gb(row["capacity"]), right=True),
     Column("REPLICAS", lambda row: row["redundancy"], right=True),
-    Column("HEAD", cells.attachment),
-    Column("DEGRADED", lambda row: cells.yes(row["fault"])),
+    Column("HEAD", text_cells.attachment),
+    Column("DEGRADED", lambda row: text_cells.yes(row["fault"])),
     Column("CREATED", lambda row: row["ctime"]),
 )
 
@@ -25,7 +25,7 @@ COLUMNS = (
 def list_volumes(session: Session, given: Namespace) -> list[Any]:
     """List one volume, or all."""
     which = session.names.volume(given.volume) if given.volume else {}
-    return list(rows.named(session.names, session.manager.list_logical_volumes(**which)))
+    return list(json_rows.named(session.names, session.manager.list_logical_volumes(**which)))
 
 
 def list_samples(session: Session, given: Namespace) -> list[structs.Sample]:
@@ -40,16 +40,16 @@ def list_snapshots(session: Session, given: Namespace) -> list[Any]:
     if given.volume:
         (origin,) = session.manager.list_logical_volumes(**session.names.volume(given.volume))
         found = [row for row in found if row["associated_to"][0]["lvolid"] == origin["lvolid"]]
-    return list(rows.named(session.names, found))
+    return list(json_rows.named(session.names, found))
 
 
 def show_volume(session: Session, given: Namespace) -> Any:
     """Show the tree of a volume; the replicas' lvolspec has the names of their servers, too."""
     tree = session.manager.show_logical_volume(**session.names.volume(given.volume))
-    return rows.named(session.names, tree)
+    return json_rows.named(session.names, tree)
 
 
-def create_volume(session: Session, given: Namespace) -> rows.Id:
+def create_volume(session: Session, given: Namespace) -> json_rows.Id:
     """Create a volume."""
     lvolid = session.patiently(
         lambda again: session.manager.create_logical_volume(
@@ -63,7 +63,7 @@ def create_volume(session: Session, given: Namespace) -> rows.Id:
     return {"lvolid": lvolid, "lvolname": given.name}
 
 
-def create_snapshot(session: Session, given: Namespace) -> rows.Id:
+def create_snapshot(session: Session, given: Namespace) -> json_rows.Id:
     """Take a snapshot."""
     of = {f"origin_{key}": value for key, value in session.names.volume(given.volume).items()}
     lvolid = session.patiently(
@@ -115,7 +115,7 @@ def list_waiting(session: Session, _: Namespace) -> list[structs.Waiting]:
 def tree(volume: Any) -> str:
     """Show the mirrors of a volume, each with its replicas, and the other volumes of its group."""
     spec, (node,) = volume["lvolspec"], volume["components"]
-    stored = f"{cells.gb(volume['capacity'])} in {spec['redundancy']} replicas"
+    stored = f"{text_cells.gb(volume['capacity'])} in {spec['redundancy']} replicas"
     lines = [f"{_name(volume)}, {stored}"]
     offset = 0
     for mirror in node["components"][0]["components"]:
@@ -128,16 +128,16 @@ def tree(volume: Any) -> str:
 
 def _replica(replica: Any) -> str:
     spec = replica["lvolspec"]
-    state = cells.sync(replica["mirror_status"])
+    state = text_cells.sync(replica["mirror_status"])
     disk = written("pdskid", spec["pdskid"])
-    return f"{cells.server(spec):24} {disk} at {spec['offset']} GiB  {state}"
+    return f"{text_cells.server(spec):24} {disk} at {spec['offset']} GiB  {state}"
 
 
 def _name(volume: Any) -> str:
     return f"{volume['lvolspec']['lvolname']} ({written('lvolid', volume['lvolid'])})"
 
 
-def made(row: rows.Id) -> str:
+def made(row: json_rows.Id) -> str:
     """Show what was made."""
     return written("lvolid", row["lvolid"])
 
@@ -153,7 +153,7 @@ VOLUME = Noun(
         Command(
             "volume", "list", "List volumes.", "volume list", list_volumes,
             (words.maybe(words.VOLUME),),
-            returns=list[rows.PrintedVolume], columns=COLUMNS, methods=("listLogicalVolumes",),
+            returns=list[json_rows.PrintedVolume], columns=COLUMNS, methods=("listLogicalVolumes",),
         ),
         Command(
             "volume", "show", "Show the mirrors of a volume and where their replicas are.",
@@ -164,7 +164,7 @@ VOLUME = Noun(
             "volume", "create", "Create a volume and print its id.",
             "volume create db 100 --redundancy 2", create_volume,
             (words.NAME, words.GIB, words.REDUNDANCY, words.TAGS, words.CONVERGE),
-            returns=rows.Id, line=made, methods=("createLogicalVolume",), waits=True,
+            returns=json_rows.Id, line=made, methods=("createLogicalVolume",), waits=True,
         ),
         Command(
             "volume", "delete", "Delete a volume that is not attached and has no snapshots.",
@@ -191,13 +191,13 @@ VOLUME = Noun(
             returns=list[structs.Sample],
             columns=(
                 Column("TIME", lambda row: row["time"]),
-                Column("READS/s", lambda row: cells.figure(row["reads"]), right=True),
-                Column("WRITES/s", lambda row: cells.figure(row["writes"]), right=True),
-                Column("READ/s", lambda row: cells.much(row["read_bytes"]), right=True),
-                Column("WRITTEN/s", lambda row: cells.much(row["write_bytes"]), right=True),
-                Column("READ ms", lambda row: cells.figure(row["read_ms"]), right=True),
-                Column("WRITE ms", lambda row: cells.figure(row["write_ms"]), right=True),
-                Column("QUEUE", lambda row: cells.figure(row["queue"]), right=True),
+                Column("READS/s", lambda row: text_cells.figure(row["reads"]), right=True),
+                Column("WRITES/s", lambda row: text_cells.figure(row["writes"]), right=True),
+                Column("READ/s", lambda row: text_cells.much(row["read_bytes"]), right=True),
+                Column("WRITTEN/s", lambda row: text_cells.much(row["write_bytes"]), right=True),
+                Column("READ ms", lambda row: text_cells.figure(row["read_ms"]), right=True),
+                Column("WRITE ms", lambda row: text_cells.figure(row["write_ms"]), right=True),
+                Column("QUEUE", lambda row: text_cells.figure(row["queue"]), right=True),
             ),
             methods=("vastsky.samples",),
         ),
@@ -222,13 +222,13 @@ SNAPSHOT = Noun(
         Command(
             "snapshot", "list", "List snapshots.", "snapshot list db", list_snapshots,
             (words.maybe(words.ORIGIN),),
-            returns=list[rows.PrintedVolume], columns=COLUMNS, methods=("listLogicalVolumes",),
+            returns=list[json_rows.PrintedVolume], columns=COLUMNS, methods=("listLogicalVolumes",),
         ),
         Command(
             "snapshot", "create", "Take a snapshot of a volume and print its id.",
             "snapshot create db db-monday", create_snapshot,
             (words.ORIGIN, words.NAME, words.CONVERGE),
-            returns=rows.Id, line=made, methods=("createSnapshot",), waits=True,
+            returns=json_rows.Id, line=made, methods=("createSnapshot",), waits=True,
         ),
         Command(
             "snapshot", "delete", "Delete a snapshot, be its origin attached or not.",

@@ -3,9 +3,9 @@
 from argparse import Namespace
 from collections.abc import Iterable
 
-from vastsky_client import words as old_words
+from vastsky_client import operands
 from vastsky_client.api import structs
-from vastsky_client.command import rows
+from vastsky_client.command import json_rows
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -15,7 +15,7 @@ def list_webhooks(session: Session, _: Namespace) -> list[structs.Webhook]:
     return session.ask(session.manager.list_webhooks)
 
 
-def add_webhook(session: Session, given: Namespace) -> rows.SigningSecret:
+def add_webhook(session: Session, given: Namespace) -> json_rows.SigningSecret:
     """Add a webhook."""
     secret = session.ask(
         lambda: session.manager.add_webhook(
@@ -49,7 +49,7 @@ def _state(hook: structs.Webhook) -> str:
     return f"sent {hook['sent']}" if hook["sent"] else "nothing sent yet"
 
 
-HOOK = Argument("WEBHOOK", "a webhook: its name", old_words.name, names)
+HOOK = Argument("WEBHOOK", "a webhook: its name", operands.name, names)
 
 WEBHOOK = Noun(
     "webhook",
@@ -73,13 +73,13 @@ WEBHOOK = Noun(
             "webhook add pager https://pager.example/vastsky --severity error", add_webhook,
             (
                 Argument("NAME", "up to 64 of -._a-zA-Z0-9; no other webhook has it",
-                         old_words.name),
-                Argument("URL", "http://... or https://...", old_words.name),
+                         operands.name),
+                Argument("URL", "http://... or https://...", operands.name),
                 Argument("--severity", "the least", choices=("info", "warning", "error"),
                          default="info"),
                 Argument("--event-kind", "only these: once for each; all if not given", many=True),
             ),
-            returns=rows.SigningSecret, line=lambda row: row["secret"],
+            returns=json_rows.SigningSecret, line=lambda row: row["secret"],
             methods=("vastsky.addWebhook",),
         ),
         Command(

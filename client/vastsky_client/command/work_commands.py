@@ -4,11 +4,10 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import Any
 
-from vastsky_client import words as old_words
-from vastsky_client import written_ids
+from vastsky_client import operands, written_ids
 from vastsky_client.api import Manager, structs
-from vastsky_client.command import cells, rows, words
-from vastsky_client.command.names import Unknown, written
+from vastsky_client.command import json_rows, text_cells, words
+from vastsky_client.command.server_names import Unknown, written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -16,7 +15,7 @@ COLUMNS = (
     Column("JOB", lambda row: row["eventid"], right=True),
     Column("KIND", lambda row: row["kind"]),
     Column("SUBJECT", lambda row: row["about"]),
-    Column("DONE", cells.progress, right=True),
+    Column("DONE", text_cells.progress, right=True),
     Column("WAITS FOR", lambda row: row["error"] or row["waiting"] or "-"),
     Column("ASKED BY", lambda row: row["actor"] or "-"),
 )
@@ -30,12 +29,12 @@ def list_jobs(session: Session, given: Namespace) -> list[Any]:
     """List the open jobs."""
     found = session.manager.list_jobs()
     chosen = [job for job in found if not given.kind or job["kind"] == given.kind]
-    return list(rows.named(session.names, chosen))
+    return list(json_rows.named(session.names, chosen))
 
 
 def show_job(session: Session, given: Namespace) -> Any:
     """Show a job."""
-    return rows.named(session.names, session.maybe_follow(given.job))
+    return json_rows.named(session.names, session.maybe_follow(given.job))
 
 
 def history(session: Session, _: Namespace) -> list[structs.Event]:
@@ -59,7 +58,7 @@ def evacuate(session: Session, given: Namespace) -> Any:
     """Move every replica away from a place."""
     which = session.names.place(given.place)
     eventid = session.patiently(lambda again: session.manager.evacuate(**which, converge=again))
-    return rows.named(session.names, session.maybe_follow(eventid))
+    return json_rows.named(session.names, session.maybe_follow(eventid))
 
 
 def return_to_service(session: Session, given: Namespace) -> None:
@@ -73,7 +72,7 @@ def maintain(session: Session, given: Namespace) -> Any:
     eventid = session.patiently(
         lambda again: session.manager.maintenance(**which, minutes=given.minutes, converge=again)
     )
-    return rows.named(session.names, session.maybe_follow(eventid))
+    return json_rows.named(session.names, session.maybe_follow(eventid))
 
 
 def listing(kind: str) -> Callable[[Session, Namespace], list[Any]]:
@@ -81,7 +80,7 @@ def listing(kind: str) -> Callable[[Session, Namespace], list[Any]]:
 
     def run(session: Session, _: Namespace) -> list[Any]:
         found = session.manager.list_jobs()
-        return list(rows.named(session.names, [job for job in found if job["kind"] == kind]))
+        return list(json_rows.named(session.names, [job for job in found if job["kind"] == kind]))
 
     return run
 
@@ -108,13 +107,13 @@ def scrub(session: Session, given: Namespace) -> Any:
     which = session.names.volume(given.volume)
     last = session.manager.scrub_volume(**which)
     if not session.wait:
-        return rows.named(session.names, session.maybe_follow(last))
+        return json_rows.named(session.names, session.maybe_follow(last))
     (volume,) = session.manager.list_logical_volumes(**which)
     mark = written("lvolid", volume["lvolid"])
     for job in session.manager.list_jobs():
         if job["kind"] == "scrub" and mark in job["subject"]:
             session.follow(job["eventid"])
-    return rows.named(session.names, session.follow(last))
+    return json_rows.named(session.names, session.follow(last))
 
 
 def pause_scrubs(session: Session, _: Namespace) -> None:
@@ -129,13 +128,13 @@ def resume_scrubs(session: Session, _: Namespace) -> None:
 
 def differences(session: Session, _: Namespace) -> list[Any]:
     """List what differs between replicas."""
-    return list(rows.named(session.names, session.manager.list_unequal_blocks()))
+    return list(json_rows.named(session.names, session.manager.list_unequal_blocks()))
 
 
 def mend(session: Session, given: Namespace) -> Any:
     """Give the other replicas what one has."""
     eventid = session.manager.mend_block(blockid=given.block, dextid=given.replica)
-    return rows.named(session.names, session.maybe_follow(eventid))
+    return json_rows.named(session.names, session.maybe_follow(eventid))
 
 
 JOB = Noun(
@@ -145,11 +144,12 @@ JOB = Noun(
         Command(
             "job", "list", "List the open jobs, oldest first.", "job list --kind rebuild",
             list_jobs, (Argument("--kind", "only jobs of this kind", default=""),),
-            returns=list[rows.PrintedJob], columns=COLUMNS, methods=("vastsky.listJobs",),
+            returns=list[json_rows.PrintedJob], columns=COLUMNS, methods=("vastsky.listJobs",),
         ),
         Command(
             "job", "show", "Show a job, be it over or not.", "job show 17 --wait", show_job,
-            (words.JOB,), returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.showJob",),
+            (words.JOB,), returns=json_rows.PrintedJob, columns=COLUMNS,
+            methods=("vastsky.showJob",),
             waits=True,
         ),
         Command(
@@ -195,11 +195,12 @@ EVACUATION = Noun(
         Command(
             "evacuation", "start", "Move every replica away from a server or disk.",
             "evacuation start node-1 --wait", evacuate, (words.PLACE,),
-            returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.evacuate",), waits=True,
+            returns=json_rows.PrintedJob, columns=COLUMNS,
+            methods=("vastsky.evacuate",), waits=True,
         ),
         Command(
             "evacuation", "list", "List the evacuations under way.", "evacuation list",
-            listing("evacuate"), returns=list[rows.PrintedJob], columns=COLUMNS,
+            listing("evacuate"), returns=list[json_rows.PrintedJob], columns=COLUMNS,
             methods=("vastsky.listJobs",),
         ),
         _care("evacuation", "pause", "Let it rest; what has begun is finished.",
@@ -226,14 +227,15 @@ MAINTENANCE = Noun(
             "maintenance start node-1 --minutes 30", maintain,
             (
                 words.PLACE,
-                Argument("--minutes", "how long; 60 if not given", old_words.whole_number,
+                Argument("--minutes", "how long; 60 if not given", operands.whole_number,
                          default=60),
             ),
-            returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.maintenance",), waits=True,
+            returns=json_rows.PrintedJob, columns=COLUMNS,
+            methods=("vastsky.maintenance",), waits=True,
         ),
         Command(
             "maintenance", "list", "List the places in maintenance.", "maintenance list",
-            listing("maintenance"), returns=list[rows.PrintedJob],
+            listing("maintenance"), returns=list[json_rows.PrintedJob],
             columns=(*COLUMNS, Column("UNTIL", lambda row: row["until"])),
             methods=("vastsky.listJobs",),
         ),
@@ -248,12 +250,12 @@ SCRUB = Noun(
     (
         Command(
             "scrub", "start", "Compare all replicas of a volume soon.", "scrub start db --wait",
-            scrub, (words.VOLUME,), returns=rows.PrintedJob, columns=COLUMNS,
+            scrub, (words.VOLUME,), returns=json_rows.PrintedJob, columns=COLUMNS,
             methods=("vastsky.scrubVolume",), waits=True,
         ),
         Command(
             "scrub", "list", "List the scrubs under way.", "scrub list", listing("scrub"),
-            returns=list[rows.PrintedJob], columns=COLUMNS, methods=("vastsky.listJobs",),
+            returns=list[json_rows.PrintedJob], columns=COLUMNS, methods=("vastsky.listJobs",),
         ),
         Command(
             "scrub", "pause", "Compare nothing in the whole cluster until it is resumed.",
@@ -265,14 +267,14 @@ SCRUB = Noun(
         ),
         Command(
             "scrub", "differences", "List what differs between replicas now.",
-            "scrub differences", differences, returns=list[rows.PrintedBlock],
+            "scrub differences", differences, returns=list[json_rows.PrintedBlock],
             columns=(
                 Column("BLOCK", lambda row: row["blockid"], right=True),
                 Column("VOLUME", lambda row: row["lvolname"]),
                 Column("OFFSET", lambda row: row["offset"], right=True),
                 Column("LENGTH", lambda row: row["length"], right=True),
                 Column("REPLICAS", lambda row: " ".join(
-                    f"{cells.server(content)}:dext-{content['dextid']:08x}="
+                    f"{text_cells.server(content)}:dext-{content['dextid']:08x}="
                     f"{content['digest'][:8] or 'zeros'}"
                     for content in row["contents"]
                 )),
@@ -283,11 +285,12 @@ SCRUB = Noun(
             "scrub", "mend", "Give the other replicas what one of them has.",
             "scrub mend 3 dext-00000014 --wait", mend,
             (
-                Argument("BLOCK", "a difference: its number", old_words.whole_number),
+                Argument("BLOCK", "a difference: its number", operands.whole_number),
                 Argument("REPLICA", "the replica that is right: dext-…",
                          written_ids.reader("dext-")),
             ),
-            returns=rows.PrintedJob, columns=COLUMNS, methods=("vastsky.mendBlock",), waits=True,
+            returns=json_rows.PrintedJob, columns=COLUMNS,
+            methods=("vastsky.mendBlock",), waits=True,
         ),
     ),
 )  # fmt: skip

@@ -9,9 +9,9 @@ from django.db.models import QuerySet
 
 from inventory import clock
 from inventory.models import PathTrouble
-from volumes.paths import causes
-from volumes.paths.causes import Level, Scope
-from volumes.paths.words import NAMES
+from volumes.paths import explanations
+from volumes.paths.descriptions import NAMES
+from volumes.paths.explanations import Level, Scope
 from volumes.reports.networks import Down
 from volumes.reports.problems.problem import Problem, ProblemKind, Risk, key_of
 
@@ -55,7 +55,7 @@ def told() -> QuerySet[PathTrouble]:
 def read() -> Rows:
     """Read the causes of which none is a part of another one; in one query."""
     rows = list(told().select_related("head", "storage").order_by("position", "key"))
-    known = [(row, causes.cause_of(row)) for row in rows]
+    known = [(row, explanations.cause_of(row)) for row in rows]
     return [
         row
         for row, cause in known
@@ -84,7 +84,7 @@ def find(rows: Rows, downs: Sequence[Down]) -> Iterator[Problem]:
             yield _paths([row], key)
         elif row.pk not in seconds:
             both = [row, pairs[row.pk]] if row.pk in pairs else [row]
-            key = causes.cause_of(row).key if len(both) == 1 else _key_of_both(row)
+            key = explanations.cause_of(row).key if len(both) == 1 else _key_of_both(row)
             yield _cause(both, key)
             yield _paths(both, key)
 
@@ -99,7 +99,7 @@ def _pairs(rows: Rows) -> Iterator[tuple[str, PathTrouble]]:
 
 
 def _key_of_both(row: PathTrouble) -> str:
-    return causes.cause_of(row).key.replace(f"-{row.position}", "-both", 1)
+    return explanations.cause_of(row).key.replace(f"-{row.position}", "-both", 1)
 
 
 def _cause(rows: Rows, key: str) -> Problem:

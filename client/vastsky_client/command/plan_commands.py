@@ -4,8 +4,8 @@ from argparse import Namespace
 from typing import Any
 
 from vastsky_client.api import structs
-from vastsky_client.command import cells, rows, words
-from vastsky_client.command.names import KINDS_OF
+from vastsky_client.command import json_rows, text_cells, words
+from vastsky_client.command.server_names import KINDS_OF
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Column, Command, Noun
 
@@ -17,7 +17,7 @@ def plan_volume(session: Session, given: Namespace) -> Any:
             capacity=given.gib, redundancy=given.redundancy, tags=given.tags
         )
     )
-    return rows.named(session.names, plan)
+    return json_rows.named(session.names, plan)
 
 
 def plan_failure(session: Session, given: Namespace) -> structs.FailurePlan:
@@ -43,9 +43,9 @@ def capacity(session: Session, given: Namespace) -> structs.Capacity:
 def laid(plan: Any) -> str:
     """Show where mirrors would lie."""
     return "\n".join(
-        f"{cells.gb(mirror['capacity'])} on "
+        f"{text_cells.gb(mirror['capacity'])} on "
         + ", ".join(
-            f"{cells.server(replica)} pdsk-{replica['pdskid']:08x}"
+            f"{text_cells.server(replica)} pdsk-{replica['pdskid']:08x}"
             for replica in mirror["replicas"]
         )
         for mirror in plan["mirrors"]
@@ -57,11 +57,11 @@ def room(told: Any) -> str:
     lines = [f"{'SITE':12} {'RACK':12} {'SERVERS':>7} {'DISKS':>5} {'CAPACITY':>10} AVAILABLE"]
     lines += [
         f"{domain['site'] or '-':12} {domain['rack'] or '-':12} {domain['servers']:>7}"
-        f" {domain['disks']:>5} {cells.gb(domain['capacity']):>10}"
-        f" {cells.gb(domain['available']):>9}"
+        f" {domain['disks']:>5} {text_cells.gb(domain['capacity']):>10}"
+        f" {text_cells.gb(domain['available']):>9}"
         for domain in told["domains"]
     ]
-    largest = cells.gb(told["largest"])
+    largest = text_cells.gb(told["largest"])
     if reason := told.get("recovery"):
         lines.append(f"recovery mode, for {reason}: nothing is allocated until it ends")
         return "\n".join([*lines, f"largest volume then: {largest}"])
@@ -70,7 +70,7 @@ def room(told: Any) -> str:
 
 MOVED = (
     Column("REPLICAS", lambda plan: plan["copies"], right=True),
-    Column("SIZE", lambda plan: cells.gb(plan["gb"]), right=True),
+    Column("SIZE", lambda plan: text_cells.gb(plan["gb"]), right=True),
     Column("WITHOUT ANOTHER PLACE", lambda plan: plan["stuck"], right=True),
     Column("BECAUSE", lambda plan: plan["reason"] or "-"),
 )
@@ -83,7 +83,7 @@ PLAN = Noun(
             "plan", "volume", "Show where a volume would lie if it were created now.",
             "plan volume 100 --redundancy 2", plan_volume,
             (words.GIB, words.REDUNDANCY, words.TAGS),
-            returns=rows.PrintedPlan, line=laid, methods=("vastsky.planVolume",),
+            returns=json_rows.PrintedPlan, line=laid, methods=("vastsky.planVolume",),
         ),
         Command(
             "plan", "failure", "Show what would be lost, cut off, or built anew if it died now.",
@@ -91,8 +91,8 @@ PLAN = Noun(
             (words.MORTAL, words.KIND, words.SITE, words.RACK),
             returns=structs.FailurePlan,
             columns=(
-                Column("LOST FOR EVER", lambda plan: cells.names(plan["lost"])),
-                Column("CUT OFF", lambda plan: cells.names(plan["cut_off"])),
+                Column("LOST FOR EVER", lambda plan: text_cells.names(plan["lost"])),
+                Column("CUT OFF", lambda plan: text_cells.names(plan["cut_off"])),
                 *MOVED,
             ),
             methods=("vastsky.planFailure",),

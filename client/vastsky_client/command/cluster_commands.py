@@ -4,9 +4,9 @@ from argparse import Namespace
 from collections.abc import Iterable
 from typing import Any
 
-from vastsky_client import words as old_words
+from vastsky_client import operands
 from vastsky_client.api import structs
-from vastsky_client.command import rows, words
+from vastsky_client.command import json_rows, words
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -23,7 +23,7 @@ def shut_down(session: Session, _: Namespace) -> None:
     session.manager.shutdown_all()
 
 
-def resume(session: Session, _: Namespace) -> rows.Resumed:
+def resume(session: Session, _: Namespace) -> json_rows.Resumed:
     """Let servers register again."""
     return {"servers": session.manager.resume()}
 
@@ -49,7 +49,7 @@ def list_tokens(session: Session, _: Namespace) -> list[structs.Token]:
     return session.ask(session.manager.list_tokens)
 
 
-def create_token(session: Session, given: Namespace) -> rows.Secret:
+def create_token(session: Session, given: Namespace) -> json_rows.Secret:
     """Make a token."""
     bound: dict[str, int] = {}
     if given.head:
@@ -67,7 +67,7 @@ def revoke_token(session: Session, given: Namespace) -> None:
     session.ask(lambda: session.manager.revoke_token(name=given.name))
 
 
-def show_backup(session: Session, _: Namespace) -> rows.Backup:
+def show_backup(session: Session, _: Namespace) -> json_rows.Backup:
     """Tell when the last backup was written."""
     return {"backed_up": session.manager.cluster_info().get("backed_up", "")}
 
@@ -113,7 +113,7 @@ CLUSTER = Noun(
         ),
         Command(
             "cluster", "resume", "Let the servers register again that were shut down.",
-            "cluster resume", resume, returns=rows.Resumed,
+            "cluster resume", resume, returns=json_rows.Resumed,
             line=lambda row: f"{row['servers']} servers may register again",
             methods=("vastsky.resume",),
         ),
@@ -122,7 +122,7 @@ CLUSTER = Noun(
             "Call any method of the API, such as those by which nodes and monitors report.",
             "cluster call notifyShredFinished dextid:=20", call,
             (
-                Argument("METHOD", "the name of a method", old_words.name, methods),
+                Argument("METHOD", "the name of a method", operands.name, methods),
                 Argument("MEMBER", "NAME=TEXT, NAME:=NUMBER or NAME:=NUMBER,NUMBER",
                          words.member,
                          optional=True, many=True),
@@ -154,13 +154,14 @@ TOKEN = Noun(
             "token", "create", "Make a token and print it, which nobody can see again.",
             "token create backup operator", create_token,
             (
-                Argument("NAME", "up to 64 of -._a-zA-Z0-9; no token ever had it", old_words.name),
+                Argument("NAME", "up to 64 of -._a-zA-Z0-9; no token ever had it", operands.name),
                 Argument("ROLE", "what it may be used for", choices=ROLES),
                 Argument("--head", "the head server an agent speaks for", suggest=words.heads),
                 Argument("--storage", "the storage server an agent speaks for",
                          suggest=words.storages),
             ),
-            returns=rows.Secret, line=lambda row: row["token"], methods=("vastsky.createToken",),
+            returns=json_rows.Secret, line=lambda row: row["token"],
+            methods=("vastsky.createToken",),
         ),
         Command(
             "token", "revoke", "Refuse a token from its next call on.", "token revoke backup",
@@ -175,7 +176,7 @@ BACKUP = Noun(
     (
         Command(
             "backup", "show", "Show when the last backup was written.", "backup show",
-            show_backup, returns=rows.Backup,
+            show_backup, returns=json_rows.Backup,
             line=lambda row: row["backed_up"] or "the manager does not tell",
             methods=("vastsky.clusterInfo",),
         ),

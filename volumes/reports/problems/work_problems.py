@@ -16,7 +16,7 @@ from volumes.placement import policy
 from volumes.reports import progress
 from volumes.reports.problems.out import Out
 from volumes.reports.problems.problem import Problem, ProblemKind, Risk
-from volumes.reports.problems.volumes import Degraded
+from volumes.reports.problems.volume_problems import Degraded
 
 READ = 2000
 """Jobs that are told by what is behind them; the rest is counted."""
