@@ -2,7 +2,7 @@
 
 One row tells the time. Workers move it on once a second by what time.monotonic() says, by compare
 and set; everyone else reads it, and goes by their own monotonic clock for a second or two. While
-the manager is down it stands still: nobody's patience ends, and no silence is counted, while
+the manager is down it stands still: nobody's time runs out, and no silence is counted, while
 nobody could have asked. docs/adr/0011-time.md tells why.
 """
 

@@ -32,7 +32,7 @@ LEASE = timedelta(seconds=60)
 """How long a hook waits for a sender that died: longer than one ever takes."""
 FIRST, LONGEST = timedelta(seconds=5), timedelta(minutes=10)
 """The pauses after the first failure, and after many."""
-PATIENCE = timedelta(minutes=1)
+GRACE = timedelta(minutes=1)
 """Failures for so long are a problem that a person should see."""
 SETTLED = 5.0
 """Seconds after which no event turns up any more before one that was seen."""
@@ -183,7 +183,7 @@ def pause_after(failures: int) -> timedelta:
 
 def failing(now: datetime) -> QuerySet[Webhook]:
     """Select the hooks whose receivers have taken nothing for a while."""
-    return Webhook.objects.filter(failing_since__lt=now - PATIENCE).order_by("failing_since")
+    return Webhook.objects.filter(failing_since__lt=now - GRACE).order_by("failing_since")
 
 
 def _url(url: str) -> str:

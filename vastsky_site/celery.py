@@ -32,7 +32,7 @@ app.autodiscover_tasks()
 
 @app.on_after_finalize.connect
 def schedule(sender: Celery, **_: Any) -> None:
-    """Tick every second: a second bell beside the worker's own heart, on which nothing depends.
+    """Tick every second: a second wake-up beside the worker's own heart, on which nothing depends.
 
     A message that no worker took before the next one is due is not worth keeping.
     """

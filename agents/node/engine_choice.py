@@ -102,10 +102,10 @@ def _devices(config: HeadConfig) -> DeviceHead:
     makes_devices = config.device is not DeviceKind.SOCKET
     access = _access(config)
     engine = _userspace(config, links="sockets", access=DeviceAccess() if makes_devices else access)
-    patience = config.storage_wait_seconds + RETURN_SECONDS
-    devices = Devices(config.run_dir, Terms(access, patience + KERNEL_SECONDS))
+    timeout = config.storage_wait_seconds + RETURN_SECONDS
+    devices = Devices(config.run_dir, Terms(access, timeout + KERNEL_SECONDS))
     links = Links(config.run_dir, config.run_dir / "sockets", config.links_dir)
-    reconnector = Reconnector(devices, patience, engine.revive)
+    reconnector = Reconnector(devices, timeout, engine.revive)
     return DeviceHead(engine, devices, links, reconnector, make_devices=makes_devices)
 
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 STDERR = 2
 MOST_FILES = 16
 """Of the engine's logs, the latest: a head has one for each group."""
-PATIENCE = 5.0
+TIMEOUT = 5.0
 KMSG = Path("/dev/kmsg")
 CGROUP = Path("/proc/self/cgroup")
 KERNEL_SECONDS = 1.0
@@ -88,9 +88,7 @@ def journal(unit: str, most: int) -> str:
     """Read the end of a unit's journal, or say why it cannot be read."""
     lines = max(most // 100, 1)
     command = ["journalctl", "--no-pager", "--quiet", "--output=short-iso", f"--lines={lines}"]
-    told = subprocess.run(
-        [*command, "-u", unit], capture_output=True, timeout=PATIENCE, check=False
-    )
+    told = subprocess.run([*command, "-u", unit], capture_output=True, timeout=TIMEOUT, check=False)
     text = told.stdout.decode(errors="replace")
     if not text:
         why = told.stderr.decode(errors="replace").strip()

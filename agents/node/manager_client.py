@@ -42,8 +42,8 @@ class ManagerClient:
         """
         reasons: list[str] = []
         first = self._first
-        for turn in range(len(self._peers)):
-            number = (first + turn) % len(self._peers)
+        for step in range(len(self._peers)):
+            number = (first + step) % len(self._peers)
             try:
                 answer = self._ask(self._peers[number], method, struct)
             except NoManager as error:

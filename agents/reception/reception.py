@@ -54,7 +54,7 @@ class Bounds:
     """For a client to take its whole answer."""
     thrown_away_bytes: int = 128 << 20
     """Of a body that nobody wants, after the answer, so that it is heard."""
-    patience_seconds: float = 0.2
+    rest_seconds: float = 0.2
     """A client whose body takes longer is told whether it is let in before it has sent it."""
 
 
@@ -372,7 +372,7 @@ class Reception:
         return (
             connection.phase is Phase.BODY
             and not connection.admitted
-            and now - connection.since > self._bounds.patience_seconds
+            and now - connection.since > self._bounds.rest_seconds
             and connection.sock.fileno() in self._waiting
         )
 

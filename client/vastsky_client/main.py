@@ -55,8 +55,8 @@ def run(name: str, given: Sequence[str]) -> int:
     except Unanswered as failure:
         _complain(f"{name}: {failure}")
         return REFUSED
-    except Ambiguous as doubt:
-        _complain(f"{name}: {doubt}")
+    except Ambiguous as several:
+        _complain(f"{name}: {several}")
         return USAGE
     _show(lines)
     return 0

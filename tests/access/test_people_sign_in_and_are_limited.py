@@ -1,4 +1,4 @@
-"""The login's patience, strict browsers, roles, and the pages of access in the console."""
+"""The login's limits, strict browsers, roles, and the pages of access in the console."""
 
 import csv
 import io

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agents.engines.kernel import device_mapper, kernel_snapshot
-from agents.engines.kernel.kernel_snapshot import PATIENCE_SECONDS, KernelSnapshot
+from agents.engines.kernel.kernel_snapshot import TIMEOUT_SECONDS, KernelSnapshot
 from agents.engines.kernel.kernel_state import Overview
 from agents.engines.userspace.head.state_file import SavedDevice
 
@@ -39,24 +39,24 @@ def snapshot(kernel: Waiting) -> KernelSnapshot:
     return KernelSnapshot(saved, 1, [store], arriving=False)
 
 
-def is_over_after_its_patience(
+def is_over_after_its_timeout(
     snapshot: KernelSnapshot, kernel: Waiting, *, origin_waits: bool = False
 ) -> bool:
     assert not snapshot.is_over(SEEN, origin_waits=origin_waits)
-    kernel.now += PATIENCE_SECONDS + 1
+    kernel.now += TIMEOUT_SECONDS + 1
     return snapshot.is_over(SEEN, origin_waits=origin_waits)
 
 
-def test_an_origin_waits_for_a_store_no_longer_than_its_patience(
+def test_an_origin_waits_for_a_store_no_longer_than_its_timeout(
     snapshot: KernelSnapshot, kernel: Waiting
 ) -> None:
-    assert is_over_after_its_patience(snapshot, kernel)
+    assert is_over_after_its_timeout(snapshot, kernel)
 
 
 def test_while_the_origin_is_out_of_reach_too_no_snapshot_is_given_up(
     snapshot: KernelSnapshot, kernel: Waiting
 ) -> None:
-    assert not is_over_after_its_patience(snapshot, kernel, origin_waits=True)
+    assert not is_over_after_its_timeout(snapshot, kernel, origin_waits=True)
 
 
 def test_a_store_for_which_nothing_waits_may_stay_away(
@@ -64,7 +64,7 @@ def test_a_store_for_which_nothing_waits_may_stay_away(
 ) -> None:
     kernel.in_flight = False
 
-    assert not is_over_after_its_patience(snapshot, kernel)
+    assert not is_over_after_its_timeout(snapshot, kernel)
 
 
 def test_what_the_kernel_itself_gave_up_is_over_at_once(

@@ -23,7 +23,7 @@ HASTE = {
     "VASTSKY_OFFLINE_SECONDS": "4",
     "VASTSKY_GRACE_SECONDS": "3",
 }
-PATIENCE_MS = 20_000
+TIMEOUT_MS = 20_000
 """So long a page of a real cluster may take to show what it is about to show."""
 SLOW = 60_000
 """Milliseconds that real nodes may take."""
@@ -32,8 +32,8 @@ LIMITS = {"shred_mib_per_s": 40, "rebuild_mib_per_s": 200}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _patience() -> None:
-    expect.set_options(timeout=PATIENCE_MS)
+def _longer_timeout() -> None:
+    expect.set_options(timeout=TIMEOUT_MS)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ from tests.console.browsing import (
 )
 
 pytestmark = needs_chromium
-PATIENCE = {
+TIMEOUTS = {
     "VASTSKY_GRACE_SECONDS": "3600",
     "VASTSKY_REBUILDS_PER_DISK": "1",
     "VASTSKY_REBUILDS_PER_SERVER": "1",
@@ -39,7 +39,7 @@ LIMITS = {"shred_mib_per_s": 400, "rebuild_mib_per_s": 4}
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("bad-day")
-    cluster = LocalCluster(choose(str(home), str(free_port())), {**HASTE, **PATIENCE}, LIMITS)
+    cluster = LocalCluster(choose(str(home), str(free_port())), {**HASTE, **TIMEOUTS}, LIMITS)
     with running_world(cluster) as world:
         yield world
 

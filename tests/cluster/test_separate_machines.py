@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not can_be_made(), reason="needs root and iprout
 ALL_UP = (2, 4, 4)
 OFFLINE = 4
 STALL = 10
-"""Seconds that a write may take while a replica is being given up: the engine's patience, twice."""
+"""Seconds that a write may take while a replica is being given up: the engine's timeout, twice."""
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from tests.engine.conftest import MakeLab
 from tests.engine.lab import TIMEOUT, VOLUME, Lab, wait_until
 
 OLD, NEW = b"old." * 1024, b"new." * 1024
-PATIENCE = 3 * TIMEOUT
+STORE_TIMEOUT = 3 * TIMEOUT
 """For how long an origin waits for a store."""
 
 

@@ -52,14 +52,14 @@ def make_head(lab: Lab, kernel: FakeKernel, names: Path) -> MakeHead:
     """Make the head's agent's side anew, as an agent does that starts."""
 
     def make(
-        *, patience: float = 20, make_devices: bool = True, revives: bool = False
+        *, timeout: float = 20, make_devices: bool = True, revives: bool = False
     ) -> DeviceHead:
         run_dir = lab.folder / "h"
         engine = UserspaceHead(run_dir, run_dir, run_dir / "sockets", replica_timeout=1.0)
         devices = Devices(run_dir, Terms(DeviceAccess(), 100))
         links = Links(run_dir, run_dir / "sockets", names)
         revive = engine.revive if revives else refuse
-        reconnector = Reconnector(devices, patience, revive)
+        reconnector = Reconnector(devices, timeout, revive)
         head = DeviceHead(engine, devices, links, reconnector, make_devices=make_devices)
         head.start()
         lab.head = head  # type: ignore[assignment]  # it is a HeadEngine, too
@@ -240,7 +240,7 @@ def test_a_fenced_volume_fails_and_its_device_goes_once_it_is_closed(
 def test_a_device_without_a_process_is_given_up_in_time_and_its_name_comes_back(
     make_head: MakeHead, lab: Lab, kernel: FakeKernel, names: Path
 ) -> None:
-    head = make_head(patience=0.5)
+    head = make_head(timeout=0.5)
     lab.attach()
     kernel.opened.add(FIRST)
     kill_process(lab)

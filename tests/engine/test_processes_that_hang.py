@@ -81,7 +81,7 @@ class Owner:
     """As much of a group as a mirror needs that is being parted from."""
 
     epoch = 1
-    patience = storage_wait = 1.0
+    timeout = storage_wait = 1.0
 
     def save(self) -> Future:
         saved = Future()

@@ -17,7 +17,7 @@ from tests.engine.lab import SNAPSHOT, TIMEOUT, VOLUME, Lab, wait_until
 from tests.engine.lost_stores import (
     NEW,
     OLD,
-    PATIENCE,
+    STORE_TIMEOUT,
     bring_store_back,
     cannot_be_read,
     detach,
@@ -87,7 +87,7 @@ def test_a_write_waits_for_the_store_and_goes_on_when_it_is_back(lab: Lab) -> No
     assert not told(lab)[SNAPSHOT].broken
 
 
-def test_an_origin_waits_for_a_store_no_longer_than_its_patience(lab: Lab) -> None:
+def test_an_origin_waits_for_a_store_no_longer_than_its_timeout(lab: Lab) -> None:
     lose_store(lab)
     lab.head.revive(VOLUME)
 
@@ -98,7 +98,7 @@ def test_an_origin_waits_for_a_store_no_longer_than_its_patience(lab: Lab) -> No
         client.write(1 << 20, NEW)
         again = time.monotonic() - began - waited
 
-    assert PATIENCE - 0.5 < waited < PATIENCE + 5
+    assert STORE_TIMEOUT - 0.5 < waited < STORE_TIMEOUT + 5
     assert again < 1
     assert told(lab)[SNAPSHOT].broken
 
@@ -117,7 +117,7 @@ def test_a_store_that_is_lost_in_use_is_waited_for_as_well(lab: Lab) -> None:
     assert not told(lab)[SNAPSHOT].broken
 
 
-def test_the_origin_waits_for_a_store_that_is_lost_in_use_no_longer_than_its_patience(
+def test_the_origin_waits_for_a_store_that_is_lost_in_use_no_longer_than_its_timeout(
     lab: Lab,
 ) -> None:
     for server in (2, 3):
@@ -130,7 +130,7 @@ def test_the_origin_waits_for_a_store_that_is_lost_in_use_no_longer_than_its_pat
         client.write(1 << 20, NEW)
         assert client.read(0, len(NEW)) == NEW
 
-    assert PATIENCE - 0.5 < waited < PATIENCE + 5
+    assert STORE_TIMEOUT - 0.5 < waited < STORE_TIMEOUT + 5
     assert time.monotonic() - began - waited < 1
     assert told(lab)[SNAPSHOT].broken
     assert cannot_be_read(lab)
@@ -144,7 +144,7 @@ def test_a_snapshot_is_not_given_up_for_an_origin_that_is_out_of_reach_itself(la
     for server in (0, 1):
         lab.stores[server].kill()
 
-    time.sleep(PATIENCE + 1)
+    time.sleep(STORE_TIMEOUT + 1)
 
     assert not told(lab)[SNAPSHOT].broken
     for server in (0, 1):
@@ -194,7 +194,7 @@ def test_no_write_waits_any_more_for_the_store_of_a_snapshot_that_is_deleted(lab
     lab.head.unsnapshot(VOLUME, SNAPSHOT)
     writing.join()
 
-    assert time.monotonic() - began < PATIENCE / 2
+    assert time.monotonic() - began < STORE_TIMEOUT / 2
     with NbdClient(lab.device) as client:
         assert client.read(0, len(NEW)) == NEW
 
@@ -216,7 +216,7 @@ def test_a_group_is_taken_down_though_a_write_waits_for_a_store_and_that_is_not_
     bring_store_back(lab)
     lab.attach(epoch=2, servers=(0, 1), events=9, snapshots=[lab.store_spec(2, 9, servers=(2, 3))])
 
-    assert took < PATIENCE / 2
+    assert took < STORE_TIMEOUT / 2
     assert read_snapshot(lab) == OLD
     with NbdClient(lab.device) as client:
         assert client.read(0, len(OLD)) == OLD

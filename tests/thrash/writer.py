@@ -14,7 +14,7 @@ from tests.thrash.oracle import Oracle, Write
 if TYPE_CHECKING:
     from pathlib import Path
 
-PATIENCE = 120.0
+TIMEOUT = 120.0
 """Seconds after which a client takes its request for lost; longer than any fault is held."""
 REGION = 16
 """Blocks that lie together."""
@@ -35,7 +35,7 @@ class Writer(threading.Thread):
         self.link: Path | None = None
         self.over = False
 
-    def rest(self, seconds: float = PATIENCE) -> bool:
+    def rest(self, seconds: float = TIMEOUT) -> bool:
         """Stop writing and let go of the device; whether that was done in time."""
         self.link = None
         return self._resting.wait(seconds)
@@ -56,7 +56,7 @@ class Writer(threading.Thread):
                 time.sleep(0.02)
                 continue
             try:
-                with NbdClient(link, timeout=PATIENCE) as self._device:
+                with NbdClient(link, timeout=TIMEOUT) as self._device:
                     while self.link == link and not self.over:
                         self._write(self._device)
             except OSError:

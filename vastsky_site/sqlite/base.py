@@ -10,7 +10,7 @@ from inventory import calls
 from vastsky_site.sqlite import writers
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
-PATIENCE = 20.0
+TIMEOUT = 20.0
 
 
 class Cursor(base.SQLiteCursorWrapper):
@@ -22,24 +22,24 @@ class Cursor(base.SQLiteCursorWrapper):
         """Execute a statement, as the only writer if it writes."""
         if not self._writes(query):
             return super().execute(query, params)
-        self.wrapper.take_turn()
+        self.wrapper.begin_writing()
         try:
             return super().execute(query, params)
         finally:
-            self.wrapper.end_turn()
+            self.wrapper.end_writing()
 
     def executemany(self, query: str, param_list: Any) -> Any:
         """Execute a statement many times, as the only writer if it writes."""
         if not self._writes(query):
             return super().executemany(query, param_list)
-        self.wrapper.take_turn()
+        self.wrapper.begin_writing()
         try:
             return super().executemany(query, param_list)
         finally:
-            self.wrapper.end_turn()
+            self.wrapper.end_writing()
 
     def _writes(self, query: str) -> bool:
-        return not self.wrapper.has_turn and query.lstrip()[:7].upper().startswith(WRITES)
+        return not self.wrapper.is_writer and query.lstrip()[:7].upper().startswith(WRITES)
 
 
 class Creation(creation.DatabaseCreation):
@@ -57,50 +57,50 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._turn: writers.Writers | None = None
+        self._writers: writers.Writers | None = None
 
     @property
-    def has_turn(self) -> bool:
+    def is_writer(self) -> bool:
         """Tell whether this connection is the writer."""
-        return self._turn is not None
+        return self._writers is not None
 
-    def take_turn(self) -> None:
+    def begin_writing(self) -> None:
         """Become the file's writer; OperationalError if that takes too long."""
         settings = self.settings_dict
-        turn = writers.of_file(str(settings["NAME"]))
-        turn.enter(calls.left(settings["OPTIONS"].get("timeout", PATIENCE)))
-        self._turn = turn
+        writers_of_file = writers.of_file(str(settings["NAME"]))
+        writers_of_file.enter(calls.left(settings["OPTIONS"].get("timeout", TIMEOUT)))
+        self._writers = writers_of_file
 
-    def end_turn(self) -> None:
-        """Let the next one write, if it was our turn."""
-        if self._turn is not None:
-            turn, self._turn = self._turn, None
-            turn.leave()
+    def end_writing(self) -> None:
+        """Let the next one write, if we were the writer."""
+        if self._writers is not None:
+            writers_of_file, self._writers = self._writers, None
+            writers_of_file.leave()
 
     def create_cursor(self, name: str | None = None) -> Any:  # noqa: ARG002 - Django decides
-        """Make a cursor that waits for its turn."""
+        """Make a cursor that waits for its turn to write."""
         cursor = self.connection.cursor(factory=Cursor)
         cursor.wrapper = self
         return cursor
 
     def _start_transaction_under_autocommit(self) -> None:
-        self.take_turn()
+        self.begin_writing()
         try:
             super()._start_transaction_under_autocommit()
         except BaseException:
-            self.end_turn()
+            self.end_writing()
             raise
 
     def _commit(self) -> None:
         super()._commit()
-        self.end_turn()
+        self.end_writing()
 
     def _rollback(self) -> None:
         super()._rollback()
-        self.end_turn()
+        self.end_writing()
 
     def _close(self) -> None:
         try:
             super()._close()
         finally:
-            self.end_turn()
+            self.end_writing()

@@ -16,7 +16,7 @@ JOURNAL = (
     "-u",
     UNITS,
 )
-PATIENCE = 20.0
+TIMEOUT = 20.0
 MOST_FILES = 40
 
 
@@ -41,7 +41,7 @@ def tail(path: Path, most_bytes: int) -> str:
 def journal() -> str:
     """Read what the journal has of our units, or say why it has nothing for us."""
     try:
-        told = subprocess.run(JOURNAL, capture_output=True, timeout=PATIENCE, check=False)
+        told = subprocess.run(JOURNAL, capture_output=True, timeout=TIMEOUT, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"The journal cannot be read: {error}\n"
     lines = told.stdout.decode(errors="replace")

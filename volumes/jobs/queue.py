@@ -290,8 +290,8 @@ def is_over(job: Job, *, failing: bool) -> bool:
     """
     if job.deadline is None:
         return False
-    patience = timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
-    spared = max(_whole() - patience, timedelta()) if failing else timedelta()
+    timeout = timedelta(seconds=settings.VASTSKY_OFFLINE_SECONDS + 15)
+    spared = max(_whole() - timeout, timedelta()) if failing else timedelta()
     return clock.now() >= job.deadline - spared
 
 

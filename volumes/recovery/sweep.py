@@ -149,7 +149,7 @@ def sweep_groups(states: dict[int, HeadState]) -> None:
             if standing == Standing.OVER:
                 _take_down(head, group)
             elif standing == Standing.OURS:
-                _take_away_snapshots(head, group, known, spoilt)
+                _remove_snapshots(head, group, known, spoilt)
 
 
 def _numbers(groups: Iterable[GroupState]) -> Iterator[int]:
@@ -180,14 +180,14 @@ def _take_down(head: int, group: GroupState) -> None:
     nodes.ask_all({head: partial(nodes.head(head).detach, order)})
 
 
-def take_away(head: int, group: GroupState, snapshot: int) -> None:
+def remove_snapshot(head: int, group: GroupState, snapshot: int) -> None:
     """Have a snapshot taken off its head, with its links."""
     incarnation = servers.cluster().incarnation
     order = UnsnapshotOrder(event(), 1, incarnation, group.lvolid, group.epoch, snapshot)
     nodes.ask_all({head: partial(nodes.head(head).unsnapshot, order)})
 
 
-def _take_away_snapshots(head: int, group: GroupState, known: Known, spoilt: set[int]) -> None:
+def _remove_snapshots(head: int, group: GroupState, known: Known, spoilt: set[int]) -> None:
     """Take away snapshots that were given up while the head was making them after all.
 
     And those that are broken by what another head told later; a head's own is an error to read.
@@ -198,4 +198,4 @@ def _take_away_snapshots(head: int, group: GroupState, known: Known, spoilt: set
             logger.warning(
                 "%s still shows snapshot %s", labels.head(head), labels.volume(device.lvolid)
             )
-            take_away(head, group, device.lvolid)
+            remove_snapshot(head, group, device.lvolid)

@@ -111,8 +111,8 @@ def _holds_replicas() -> Exists:
 
 def _cut_off_since() -> dict[int, datetime]:
     """Tell when a head lost its last connection to each server, of those to which one did."""
-    ill = Replica.objects.filter(out_of_sync())
-    lost = ill.filter(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)
+    degraded = Replica.objects.filter(out_of_sync())
+    lost = degraded.filter(status=Replica.Status.FAULTY, reason=Reason.CONNECTION)
     # An expression: by the index of servers, all replicas of each would be read to group them.
     by_server = lost.order_by().values_list(F("server_id") + 0)
     return dict(by_server.annotate(Max("since")))

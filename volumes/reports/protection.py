@@ -43,7 +43,7 @@ def weak_volumes(among: Collection[int] | None = None) -> dict[int, Weak]:
     """
     mirrors: dict[int, list[int]] = {}
     promised: dict[int, int] = {}
-    for _, volume_id, redundancy, good in {*_ill(among), *_short(among)}:
+    for _, volume_id, redundancy, good in {*_degraded(among), *_short(among)}:
         mirrors.setdefault(volume_id, []).append(good)
         promised[volume_id] = redundancy
     return {
@@ -67,7 +67,7 @@ def histogram(weak: dict[int, Weak]) -> dict[int, int]:
     return {replicas: counts[replicas] for replicas in sorted(counts) if counts[replicas] > 0}
 
 
-def _ill(among: Collection[int] | None) -> list[MirrorRow]:
+def _degraded(among: Collection[int] | None) -> list[MirrorRow]:
     """Find the mirrors with a replica that is not good, by its index, and too few that are."""
     degraded = Replica.objects.filter(out_of_sync())
     promised = Replica.objects.filter(mirror__volume__broken=False)
@@ -136,8 +136,8 @@ def only_there(place: Q, *, is_large: bool = False) -> list[tuple[int, str]]:
 
 
 def _perhaps_alone(place: Q) -> QuerySet[Mirror, Any]:
-    """Select the mirrors with no replica elsewhere, by an index alone, or with one that is ill."""
+    """Select the mirrors with no replica elsewhere, by an index alone, or that are degraded."""
     elsewhere = Replica.objects.filter(mirror=OuterRef("pk")).exclude(place)
     inside = Mirror.objects.exclude(Exists(elsewhere)).order_by().values("pk")
-    ill = Replica.objects.filter(out_of_sync())
-    return inside.union(ill.order_by().values("mirror"))
+    degraded = Replica.objects.filter(out_of_sync())
+    return inside.union(degraded.order_by().values("mirror"))

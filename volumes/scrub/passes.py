@@ -30,7 +30,7 @@ ROUNDS = 3
 STEP_SECONDS = 6.0
 SOON = timedelta(milliseconds=100)
 LOOK = timedelta(seconds=5)
-PATIENCE = timedelta(minutes=10)
+LONGEST_WAIT = timedelta(minutes=10)
 """How long a scrub waits where it must not go on; then its turn comes again after LATER."""
 LATER = timedelta(days=1)
 EARLY = 0.8
@@ -189,7 +189,7 @@ def _begin(situation: Situation) -> str:
 
 def _wait(job: Job, why: str) -> Again | None:
     """Wait for a while, in nobody's way; then let others have their turn."""
-    deadline = job.deadline or clock.now() + PATIENCE
+    deadline = job.deadline or clock.now() + LONGEST_WAIT
     if clock.now() >= deadline:
         return _put_off(job, why)
     queue.record(job, ordered=False, deadline=deadline)

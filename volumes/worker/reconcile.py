@@ -159,7 +159,7 @@ def _break_forgotten(head: int, groups: list[GroupState], before: datetime) -> N
             labels.volume(origin),
             labels.volume(snapshot),
         )
-        sweep.take_away(head, next(g for g in groups if g.lvolid == origin), snapshot)
+        sweep.remove_snapshot(head, next(g for g in groups if g.lvolid == origin), snapshot)
 
 
 def _fence_missing(head: int, state: HeadState, asked: datetime) -> None:

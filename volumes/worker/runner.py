@@ -112,7 +112,7 @@ def _give_back(job: Job, error: DatabaseFailure) -> None:
 
 
 def _step(job: Job) -> Again | None:
-    """Take one step; a failure is retried until the job's patience ends."""
+    """Take one step; a failure is retried until the job's time ends."""
     try:
         again = STEPS[job.kind](job)
     except AgentUnreachable as error:
@@ -166,11 +166,11 @@ def wait(job: Job) -> None:
     """
     until = calls.until(settings.VASTSKY_ATTACH_SECONDS)
     with calls.resting():
-        has_turn = _places.take(until - time.monotonic(), needless=lambda: _ended(job) is not None)
+        has_place = _places.take(until - time.monotonic(), needless=lambda: _ended(job) is not None)
     try:
-        row = _take_steps(job, until) if has_turn else _ended(job)
+        row = _take_steps(job, until) if has_place else _ended(job)
     finally:
-        if has_turn:
+        if has_place:
             _places.give_back()
     if row is None:
         raise TimedOut(f"{job.kind} of {job.subject} is still under way as event {job.pk}")

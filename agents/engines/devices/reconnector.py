@@ -20,14 +20,14 @@ LONGEST_PAUSE = 5.0
 class Reconnector:
     """Hears from the kernel which connections ended, and tries each device by itself.
 
-    `patience`: after so many seconds without a process a device is given up, and with it what
+    `timeout`: after so many seconds without a process a device is given up, and with it what
     waits for it; its users get EIO. `revive` starts a group's process anew: whoever watches the
     groups would do that within a second or so, here it is done at once.
     """
 
-    def __init__(self, devices: Devices, patience: float, revive: Callable[[int], None]) -> None:
+    def __init__(self, devices: Devices, timeout: float, revive: Callable[[int], None]) -> None:
         self._devices = devices
-        self._patience = patience
+        self._timeout = timeout
         self._revive = revive
         self._lock = threading.Lock()
         self._asked: dict[BlockDevice, bool] = {}
@@ -86,7 +86,7 @@ class Reconnector:
                 logger.warning("%s", error)
                 return
             except OSError:
-                if time.monotonic() - begun > self._patience:
+                if time.monotonic() - begun > self._timeout:
                     self._give_up(device)
                     return
                 if time.monotonic() >= revival:
@@ -105,5 +105,5 @@ class Reconnector:
             logger.info("%s has no process: %s", device.name, error)
 
     def _give_up(self, device: BlockDevice) -> None:
-        logger.error("%s has had no process for %.0f s: given up", device.name, self._patience)
+        logger.error("%s has had no process for %.0f s: given up", device.name, self._timeout)
         self._devices.drop(device)

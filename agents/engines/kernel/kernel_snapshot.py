@@ -26,7 +26,7 @@ from agents.protocol import DeviceState
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 15.0
+TIMEOUT_SECONDS = 15.0
 """For which an origin's writes wait for a store that is out of reach, as with the embedded
 engine."""
 HEADER_BYTES = 4096
@@ -173,7 +173,7 @@ class KernelSnapshot:
             return False
         now = time.monotonic()
         self._waits_since = self._waits_since or now
-        return now > self._waits_since + PATIENCE_SECONDS
+        return now > self._waits_since + TIMEOUT_SECONDS
 
     def _is_waited_for(self) -> bool:
         return any(mirror.is_lost for mirror in self.mirrors) and _in_flight(self._store)

@@ -101,7 +101,7 @@ class KernelMirror:
         """Run the array of the replicas that are connected, each with this epoch's mark."""
         examine = self._dirty or revived
         if examine:
-            self.replicas.leave_out_stale()
+            self.replicas.exclude_stale()
         self.replicas.settle()
         good = [self.replicas.member(one.dextid) for one in self.replicas.good]
         self.array.assemble(good, self.size, equal=not examine or len(good) == 1)

@@ -88,7 +88,7 @@ class ReplicaSet:
             device.flush()
             device.write_mark(Mark(self._epoch, self.events, clean=True))
 
-    def leave_out_stale(self) -> None:
+    def exclude_stale(self) -> None:
         """A replica is stale though the manager could not know: its mark tells."""
         marks = {}
         for one in self.good:

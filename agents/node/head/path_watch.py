@@ -18,7 +18,7 @@ LIMIT = 1.0
 """Seconds after which an address does not answer; a packet that is lost is sent again by then."""
 AT_ONCE = 128
 PAUSE = 10.0
-PATIENCE = 300.0
+TIMEOUT = 300.0
 """For so many seconds after the last question we go on."""
 
 
@@ -66,7 +66,7 @@ class PathWatch:
         """Give what to measure now; None, once nobody has asked for a while."""
         with self._lock:
             self._news.clear()
-            if time.monotonic() - self._asked > PATIENCE:
+            if time.monotonic() - self._asked > TIMEOUT:
                 self._thread, self._measured = None, {}
                 return None
             return self._wanted

@@ -18,7 +18,7 @@ class RateLimit:
         """Wait until `size` more bytes may pass, or until `stop` is set."""
         with self._lock:
             now = time.monotonic()
-            turn = max(self._next, now)
-            self._next = turn + size * self._seconds_per_byte
-        if turn > now:
-            stop.wait(turn - now)
+            begin = max(self._next, now)
+            self._next = begin + size * self._seconds_per_byte
+        if begin > now:
+            stop.wait(begin - now)

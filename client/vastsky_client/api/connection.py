@@ -21,7 +21,7 @@ VERSION = 5
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 330.0
 """Attach and detach answer when the nodes are done, which may take 300 s."""
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """How long an answer that was lost is asked for again."""
 PAUSE_SECONDS = 0.5
 UNAVAILABLE, BROKEN = http.HTTPStatus.SERVICE_UNAVAILABLE, http.HTTPStatus.INTERNAL_SERVER_ERROR
@@ -84,7 +84,7 @@ class Connection:
                     raise NoManager(str(failure)) from None
             except _Lost as failure:
                 lost = failure
-                until = until or time.monotonic() + min(PATIENCE_SECONDS, self._call_seconds)
+                until = until or time.monotonic() + min(TIMEOUT_SECONDS, self._call_seconds)
             if how(method) is Resending.NEVER or time.monotonic() >= until:
                 raise AnswerLost(f"{lost}: {method} may have been carried out, or not")
             if how(method) is Resending.CONVERGING:

@@ -50,8 +50,8 @@ def _by_protection() -> Case:
     weak: dict[int, list[int]] = defaultdict(list)
     for pk, volume in protection.weak_volumes().items():
         weak[volume.fewest].append(pk)
-    ill = [When(pk__in=found, then=Value(fewest)) for fewest, found in weak.items()]
-    return Case(When(broken=True, then=Value(-1)), *ill, default=F("redundancy") + Value(100))
+    degraded = [When(pk__in=found, then=Value(fewest)) for fewest, found in weak.items()]
+    return Case(When(broken=True, then=Value(-1)), *degraded, default=F("redundancy") + Value(100))
 
 
 def _by_health(maintained: str) -> Case:
@@ -65,7 +65,7 @@ def _by_health(maintained: str) -> Case:
         jobs = Job.objects.filter(state=Job.State.OPEN, kind=Job.Kind.MAINTENANCE)
         ranks.append(Q(Exists(jobs.filter(**{maintained: OuterRef("pk")}))))
     ranks.append(Q(priority=Priority.LOW))
-    whens = [When(ill, then=Value(rank)) for rank, ill in enumerate(ranks)]
+    whens = [When(degraded, then=Value(rank)) for rank, degraded in enumerate(ranks)]
     return Case(*whens, default=Value(9))
 
 

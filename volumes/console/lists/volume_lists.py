@@ -132,11 +132,11 @@ class ByLoss(admin.SimpleListFilter):
         kind, _, key = (self.value() or "").partition("-")
         if kind not in self.PLACES:
             return queryset
-        ill = Replica.objects.filter(
+        degraded = Replica.objects.filter(
             out_of_sync(),
             **{self.PLACES[kind]: number(key)},
         )
-        return queryset.filter(pk__in=ill.values("mirror__volume"))
+        return queryset.filter(pk__in=degraded.values("mirror__volume"))
 
 
 class ByKind(admin.SimpleListFilter):

@@ -55,13 +55,13 @@ class Degraded:
 
 def read_degraded(out: Out) -> Degraded:
     """Read all replicas that are not good; in one query."""
-    ill = Replica.objects.filter(out_of_sync())
+    degraded = Replica.objects.filter(out_of_sync())
     volumes: dict[int, dict[str, datetime]] = defaultdict(dict)
     mirrors: dict[int, str] = {}
     behind = lru_cache(None)(out.behind)
     # What a server took with it when it went has one time, which is read once.
     read = lru_cache(None)(_moment)
-    for volume, mirror, server, disk, text in ill.values_list(
+    for volume, mirror, server, disk, text in degraded.values_list(
         "mirror__volume", "mirror", "server", "extent__disk", Cast("since", TextField())
     ).order_by():
         key, since = behind(server, disk), read(text)

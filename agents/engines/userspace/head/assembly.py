@@ -151,7 +151,7 @@ class Assembly:
         if examine:
             marks = await self._read_marks(mirror)
             newest = max((mark.events for _, mark in marks), default=0)
-            self._leave_out_stale(mirror, marks, newest)
+            self._exclude_stale(mirror, marks, newest)
             mirror.settlement.events = max(mirror.events, newest)
             epochs = {mark.epoch for _, mark in marks if mark.events == newest}
             known = bitmap.survived and epochs == {bitmap.old_epoch}
@@ -175,7 +175,7 @@ class Assembly:
         marks = [Mark() if error else unpack_mark(block) for error, block in blocks]
         return list(zip(replicas, marks, strict=True))
 
-    def _leave_out_stale(
+    def _exclude_stale(
         self, mirror: LiveMirror, marks: Sequence[tuple[LiveReplica, Mark]], newest: int
     ) -> None:
         """A replica is stale though the state file, which could not be saved, does not tell."""

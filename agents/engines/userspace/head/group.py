@@ -50,7 +50,7 @@ class Group:
         self._run_dir = arguments.run_dir
         self._links_dir = arguments.links_dir
         self._access = arguments.access
-        self._timeout = self.patience = arguments.replica_timeout
+        self._timeout = self.timeout = arguments.replica_timeout
         self._storage_wait = arguments.storage_wait
         self._assembled = False
         self._saved = saved

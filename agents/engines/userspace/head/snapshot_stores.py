@@ -22,7 +22,7 @@ from agents.engines.userspace.snapshot.snapshot import Snapshot
 
 LOOK_SECONDS = 1.0
 """Between two looks for a store that was out of reach."""
-PATIENCE = 3
+TIMEOUT_FACTOR = 3
 """For so many timeouts of a replica, 15 s, an origin's writes wait for a store that is out of
 reach: half of what guests wait for a disk."""
 
@@ -47,13 +47,13 @@ class SnapshotStores:
         self._group = group
         self._assembly = assembly
         self._revived = arguments.revive
-        self._patience = PATIENCE * arguments.replica_timeout
+        self._timeout = TIMEOUT_FACTOR * arguments.replica_timeout
 
     def make_snapshot(self, device: GroupDevice, origin: Volume) -> Snapshot:
         """Make a device's snapshot, which has no store yet."""
         published_device.check_labels(device.spec.labels)
         device.snapshot = Snapshot(
-            device.lvolid, origin, self._group, self._patience, broken=device.spec.broken
+            device.lvolid, origin, self._group, self._timeout, broken=device.spec.broken
         )
         return device.snapshot
 

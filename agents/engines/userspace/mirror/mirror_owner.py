@@ -13,7 +13,7 @@ class MirrorOwner(Protocol):
     """The group as its mirrors see it."""
 
     epoch: int
-    patience: float
+    timeout: float
     """Seconds for which replicas that left together with one that is back are waited for."""
 
     @property

@@ -253,9 +253,9 @@ class Outage:
         mirror = self._mirror
         while len(self.away) == len(mirror.readers) or self._evicted:
             await self._news
-        patience = mirror.group.patience
-        mirror.group.after(patience, self._tell)
-        end = time.monotonic() + patience
+        timeout = mirror.group.timeout
+        mirror.group.after(timeout, self._tell)
+        end = time.monotonic() + timeout
         while self.away and time.monotonic() < end:
             await self._news
         for replica in [one for one in mirror.readers if one not in self.away]:

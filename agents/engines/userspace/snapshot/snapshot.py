@@ -20,7 +20,7 @@ from agents.engines.userspace.snapshot.kept_chunks import KeptChunks, is_reachab
 class Snapshot:
     """The read-only device of one snapshot; broken once its store lacks what it should have kept.
 
-    The owner's `save` records that. `patience`: for so many seconds the origin waits for the store.
+    The owner's `save` records that. `timeout`: for so many seconds the origin waits for the store.
     """
 
     flags = (
@@ -28,7 +28,7 @@ class Snapshot:
     )
 
     def __init__(
-        self, lvolid: int, origin: Volume, owner: MirrorOwner, patience: float, *, broken: bool
+        self, lvolid: int, origin: Volume, owner: MirrorOwner, timeout: float, *, broken: bool
     ) -> None:
         self.lvolid = lvolid
         self.size = origin.size
@@ -37,7 +37,7 @@ class Snapshot:
         self._store: KeptChunks | None = None
         self._origin = origin
         self._owner = owner
-        self._patience = patience
+        self._timeout = timeout
         self._waiting: list[tuple[int, Any, Future]] = []
         self._served: list[tuple[int, Any, Future]] = []
         self._committing = False
@@ -68,7 +68,7 @@ class Snapshot:
         away = self._store is None or not self._store.is_reachable()
         if not self._committing or not away or not is_reachable(self._origin):
             self._since = now
-        elif now - self._since > self._patience and not self.broken:
+        elif now - self._since > self._timeout and not self.broken:
             self.break_for_good("its store is out of reach, and its origin is written")
         self._tried_again()
 
