@@ -61,12 +61,14 @@ class ReplicaDevice:
         """Use paths again that work again, and no more those that do not; tell what came of it."""
         seen = {path: (used, _state(path)) for path, used in self._paths().items()}
         fails = False
-        for path, (used, state) in seen.items():
+        for path, (used, state) in list(seen.items()):
             if not used and state == WORKING:
                 if self._can_be_read(path):
                     device_mapper.message(self.name, f"reinstate_path {path}")
-                else:
+                elif (now := _state(path)) == WORKING:
                     fails = True
+                else:  # its session went meanwhile, which says nothing of the disk
+                    seen[path] = used, now
             elif used and state not in {WORKING, PAUSED}:
                 device_mapper.message(self.name, f"fail_path {path}")
         lost = not any(state in {WORKING, PAUSED} for _, state in seen.values())
