@@ -16,6 +16,7 @@ from typing import NamedTuple
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper
 from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.kernel_file import read_once
 from agents.ondisk import MARK_BYTES, Mark, pack_mark, unpack_mark
 
 BY_NUMBER = Path("/sys/dev/block")
@@ -166,7 +167,7 @@ class ReplicaDevice:
 
 def _state(path: str) -> str:
     with contextlib.suppress(OSError):
-        return (BY_NUMBER / path / "device" / "state").read_text().strip()
+        return read_once(BY_NUMBER / path / "device" / "state")
     return ""
 
 
