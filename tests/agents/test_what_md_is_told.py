@@ -1,5 +1,11 @@
 """Arrays of the kernel engine: what is read from md's files, and the bitmap that it is given."""
 
+import fcntl
+import os
+import sys
+import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +76,27 @@ def test_how_far_a_copy_is_is_told_in_bytes(md: Path) -> None:
     put(md, sync_action="idle", sync_completed="none", resync_start="0")
     assert Array(NAME).copying() is None
     assert not Array(NAME).is_equal
+
+
+def test_a_copy_that_gets_on_while_it_is_read_is_read_as_it_was(md: Path) -> None:
+    put(md, sync_action="resync")
+    os.mkfifo(md / "sync_completed")
+    kernel = threading.Thread(target=_tell_two, args=(md / "sync_completed",))
+    kernel.start()
+
+    told = Array(NAME).copying()
+    kernel.join()
+
+    assert told == ArrayCopying(512, 2097152 * 512)
+
+
+def _tell_two(path: Path) -> None:
+    """Have more to tell as soon as the first is read; who has gone by then is not told."""
+    with path.open("wb", buffering=0) as file, suppress(BrokenPipeError):
+        file.write(b"1 / 2097152\n")
+        while int.from_bytes(fcntl.ioctl(file, termios.FIONREAD, bytes(4)), sys.byteorder):
+            pass
+        file.write(b"7152\n")
 
 
 def test_blocks_that_were_being_compared_when_an_agent_ended_are_let_go(md: Path) -> None:

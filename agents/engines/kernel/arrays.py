@@ -20,6 +20,7 @@ from pathlib import Path
 
 from agents.engines.base import EngineError
 from agents.engines.kernel.device_mapper import Mapped
+from agents.engines.kernel.kernel_file import read_once
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Array:
     @property
     def words(self) -> str:
         """Its number as tables of the device mapper name devices."""
-        return (BLOCK / self.name / "dev").read_text().strip()
+        return read_once(BLOCK / self.name / "dev")
 
     def assemble(self, members: Sequence[Mapped], size: int, *, equal: bool) -> None:
         """Run an array of these; unless they are known to be `equal`, they are made so."""
@@ -130,7 +131,7 @@ class Array:
         """Tell each member's state, by its device's name."""
         found = {}
         for folder in self._md.glob("dev-*"):
-            states = set((folder / "state").read_text().strip().split(","))
+            states = set(read_once(folder / "state").split(","))
             good = ArrayMember.IN_SYNC if "in_sync" in states else ArrayMember.BUILDING
             found[folder.name.removeprefix("dev-")] = (
                 ArrayMember.FAULTY if "faulty" in states else good
@@ -145,7 +146,7 @@ class Array:
     def is_waiting(self) -> bool:
         """Tell whether writes wait for a failed member to be acknowledged."""
         return self._read("array_state") == WRITE_PENDING or any(
-            "blocked" in (folder / "state").read_text() for folder in self._md.glob("dev-*")
+            "blocked" in read_once(folder / "state") for folder in self._md.glob("dev-*")
         )
 
     def acknowledge(self, devices: Collection[str]) -> None:
@@ -155,7 +156,7 @@ class Array:
         """
         unknown = False
         for folder in self._md.glob("dev-*"):
-            if "blocked" in (folder / "state").read_text():
+            if "blocked" in read_once(folder / "state"):
                 if folder.name.removeprefix("dev-") in devices:
                     self._write_to(folder / "state", "-blocked")
                 else:
@@ -253,7 +254,7 @@ class Array:
         self._write_to(folder / "slot", str(slot))
 
     def _slots(self) -> list[str]:
-        return [(folder / "slot").read_text().strip() for folder in self._md.glob("dev-*")]
+        return [read_once(folder / "slot") for folder in self._md.glob("dev-*")]
 
     def _await_folder(self) -> None:
         deadline = time.monotonic() + APPEAR_SECONDS
@@ -264,7 +265,7 @@ class Array:
 
     def _read(self, name: str) -> str:
         with suppress(OSError):
-            return (self._md / name).read_text().strip()
+            return read_once(self._md / name)
         return ""
 
     def _write(self, name: str, value: str) -> None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper
 from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.kernel_file import read_once
 from agents.ondisk import MARK_BYTES, Mark, pack_mark, unpack_mark
 
 BY_NUMBER = Path("/sys/dev/block")
@@ -61,12 +62,14 @@ class ReplicaDevice:
         """Use paths again that work again, and no more those that do not; tell what came of it."""
         seen = {path: (used, _state(path)) for path, used in self._paths().items()}
         fails = False
-        for path, (used, state) in seen.items():
+        for path, (used, state) in list(seen.items()):
             if not used and state == WORKING:
                 if self._can_be_read(path):
                     device_mapper.message(self.name, f"reinstate_path {path}")
-                else:
+                elif (now := _state(path)) == WORKING:
                     fails = True
+                else:  # its session went meanwhile, which says nothing of the disk
+                    seen[path] = used, now
             elif used and state not in {WORKING, PAUSED}:
                 device_mapper.message(self.name, f"fail_path {path}")
         lost = not any(state in {WORKING, PAUSED} for _, state in seen.values())
@@ -164,7 +167,7 @@ class ReplicaDevice:
 
 def _state(path: str) -> str:
     with contextlib.suppress(OSError):
-        return (BY_NUMBER / path / "device" / "state").read_text().strip()
+        return read_once(BY_NUMBER / path / "device" / "state")
     return ""
 
 

@@ -3,11 +3,12 @@
 A head has some for each volume. Whose a session is does not change, so it is read once.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+from agents.engines.kernel.kernel_file import read_once
 
 SESSIONS = Path("/sys/class/iscsi_session")
 
@@ -30,24 +31,15 @@ class Sessions:
         found = defaultdict[str, set[tuple[str, str]]](set)
         for name, target in self._now().items():
             with suppress(OSError):
-                found[target].add((name, _read(f"{self._root}/{name}/state")))
+                found[target].add((name, read_once(f"{self._root}/{name}/state")))
         return {target: frozenset(states) for target, states in found.items()}
 
     def _now(self) -> dict[str, str]:
         """Tell the target of each session that is there."""
         now = {}
         with suppress(FileNotFoundError):  # there was none yet
-            for name in (one.name for one in self._root.iterdir()):
+            for one in self._root.iterdir():
                 with suppress(OSError):  # it is just going
-                    now[name] = self._targets.get(name) or _read(f"{self._root}/{name}/targetname")
+                    now[one.name] = self._targets.get(one.name) or read_once(one / "targetname")
         self._targets = now
         return now
-
-
-def _read(path: str) -> str:
-    """Read a short file of sysfs, as cheaply as it can be done: there are hundreds."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(descriptor, 512).decode().strip()
-    finally:
-        os.close(descriptor)

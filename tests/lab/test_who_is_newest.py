@@ -1,0 +1,99 @@
+"""Whichever replicas a volume lacked when its head lost power, what was written last is read then.
+
+There is a volume for each set of replicas that may be lacking, all at once on one head.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import pytest
+
+from deploy.local import observe
+from tests.lab import network, standing
+from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.guest import Guest
+from tests.lab.place import ENGINE
+from tests.lab.using import attach, create
+
+pytestmark = pytest.mark.skipif(ENGINE != "kernel", reason="paths are lost in the kernel's way")
+
+LACKING = [set(some) for count in range(3) for some in combinations(range(3), count)]
+WRITE = "dd if=/dev/urandom of=/dev/vas/{} bs=4k count=1 oflag=direct,dsync status=none"
+LOSE = """
+for name in $(grep -l '^vas-replica-{:08x}-' /sys/block/dm-*/dm/name); do
+    for path in ${{name%/dm/name}}/slaves/*; do echo offline > $path/device/state; done
+done
+"""
+"""Has the kernel try no path to a replica any more, until its session ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a replica is, and whether it counts as good."""
+
+    dextid: int
+    good: bool
+    guest: Guest
+    device: str
+    block: int
+
+
+def first_block(guest: Guest, device: str, block: int = 0) -> str:
+    """Digest a block, read from the medium."""
+    read = f"dd if={device} bs=4k skip={block} count=1 iflag=direct status=none"
+    return guest.run(f"set -o pipefail; {read} | sha256sum", timeout=PATIENCE)
+
+
+def places(lab: VirtualLab, name: str) -> list[Place]:
+    """Tell of each replica of a volume where it is."""
+    paths = {disk["pdskid"]: disk["local_path"] for disk in lab.call("listPhysicalDisks")}
+    guests = {standing.server(lab, guest): guest for guest in lab.storages}
+    return [
+        Place(
+            one["lvolid"],
+            one["mirror_status"] == observe.INSYNC,
+            guests[at["ssvrid"]],
+            paths[at["pdskid"]],
+            at["offset"] << 18,
+        )
+        for one in observe.replicas(lab.call, name)
+        for at in (one["lvolspec"],)
+    ]
+
+
+def test_what_was_written_last_before_a_power_cut_is_read_whichever_replicas_missed_it(
+    lab: VirtualLab,
+) -> None:
+    head = lab.heads[0]
+    lacking = {f"without-{number}": some for number, some in enumerate(LACKING)}
+    for name in lacking:
+        create(lab, name)
+        attach(lab, head, name)
+        head.run(WRITE.format(name))
+    replicas = {name: places(lab, name) for name in lacking}
+
+    gone = {
+        name: {replicas[name][which].dextid for which in some} for name, some in lacking.items()
+    }
+    last = {}
+    network.hide(head.machine)  # lest the manager hears of it: marks alone are to tell
+    try:
+        head.run("".join(LOSE.format(one) for some in gone.values() for one in some))
+        for name in lacking:
+            head.run(WRITE.format(name), timeout=PATIENCE)
+            last[name] = first_block(head, f"/dev/vas/{name}")
+        head.reset()
+    finally:
+        network.show(head.machine)
+    head.wait()
+    observe.wait(lab.is_up, "the head is back", PATIENCE)
+
+    for name in lacking:
+        standing.detach(lab, name)
+    for name in lacking:
+        attach(lab, head, name)
+        good = [one for one in places(lab, name) if one.good]
+        assert not {one.dextid for one in good} & gone[name]
+        assert first_block(head, f"/dev/vas/{name}") == last[name]
+        assert {first_block(one.guest, one.device, one.block) for one in good} == {last[name]}
+        standing.detach(lab, name)
