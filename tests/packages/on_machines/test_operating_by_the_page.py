@@ -219,6 +219,7 @@ def test_with_the_firewalls_of_the_page_all_goes_on_and_what_is_closed_is_told(
     site: Site,
 ) -> None:
     manager, storage = site["manager-1"], site["storage-1"]
+    told_before = len(site.ask(PATHS_DOWN))
 
     site.typist.type(PAGE, "Ports and firewall")
 
@@ -231,7 +232,7 @@ def test_with_the_firewalls_of_the_page_all_goes_on_and_what_is_closed_is_told(
         told = storage.run("! vastsky-node check")
     assert "https://10.1.0.1:8881 cannot be reached" in told
     assert "https://10.2.0.1:8881" not in told
-    told_before = len(site.ask(PATHS_DOWN))
+    assert len(site.ask(PATHS_DOWN)) == told_before
     with _closed(storage, "10.1.0.21", 8884):
         _until(lambda: len(site.ask(PATHS_DOWN)) > told_before)
     assert "storage-1" in json.dumps(site.ask(PATHS_DOWN)[0])
