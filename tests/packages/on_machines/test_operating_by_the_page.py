@@ -18,6 +18,7 @@ import pytest
 from agents.engines.kernel.hands_off import LVM_CONF
 from agents.version import VERSION
 from deploy.packages.debian import debian_version
+from tests.packages.calls import Calls
 from tests.packages.machines import Hall, Machine, running, six
 from tests.packages.on_machines.conftest import OLDER_NUMBER
 from tests.packages.page import PROMPT, sections
@@ -39,8 +40,6 @@ TYPED = (
 WRITER = (ROOT / "tests/packages/writer.py", ROOT / "deploy/local/nbd.py")
 WRITE = "systemd-run --unit=writer -p StandardOutput=truncate:/root/written python3 /root/writer.py"
 PROCESSES = "vastsky-web vastsky-worker vastsky-beat"
-GONE = "storage-2"
-"""A server that the page replaced."""
 ENGINES = {"head": "'^vas-'", "storage": "-f '[d]ata_server_process'"}
 THEIRS = "devices {\n\tscan_lvs = 0\n}\n"
 ANSWERED = "vastsky cluster show > /dev/null 2>&1"
@@ -205,6 +204,7 @@ def test_nodes_and_disks_come_and_go_by_the_page(site: Site) -> None:
 
     site.typist.type(PAGE, "Nodes and disks", before)
 
+    site.hall.cut_power(site.typist.machines.pop("storage-2"))
     site.begin_to_write()
     servers = site.ask("server list --kind storage")
     assert {one["name"] for one in servers} == {"storage-1", "storage-3", "storage-5"}
@@ -219,6 +219,7 @@ def test_with_the_firewalls_of_the_page_all_goes_on_and_what_is_closed_is_told(
     site: Site,
 ) -> None:
     manager, storage = site["manager-1"], site["storage-1"]
+    told_before = len(site.ask(PATHS_DOWN))
 
     site.typist.type(PAGE, "Ports and firewall")
 
@@ -231,7 +232,7 @@ def test_with_the_firewalls_of_the_page_all_goes_on_and_what_is_closed_is_told(
         told = storage.run("! vastsky-node check")
     assert "https://10.1.0.1:8881 cannot be reached" in told
     assert "https://10.2.0.1:8881" not in told
-    told_before = len(site.ask(PATHS_DOWN))
+    assert len(site.ask(PATHS_DOWN)) == told_before
     with _closed(storage, "10.1.0.21", 8884):
         _until(lambda: len(site.ask(PATHS_DOWN)) > told_before)
     assert "storage-1" in json.dumps(site.ask(PATHS_DOWN)[0])
@@ -270,7 +271,7 @@ def test_certificates_are_renewed_by_the_page_while_all_goes_on(site: Site) -> N
     assert all(one != other for one, other in zip(before, after, strict=True))
     site.await_release("storage-5", VERSION)
     # With it the manager gives orders to nodes.
-    site["manager-1"].run("vastsky volume detach second && vastsky volume attach second head-1")
+    site["manager-1"].run("vastsky volume detach second && vastsky volume delete second")
     site["manager-1"].run("vastsky-manage check --deploy --fail-level WARNING")
 
 
@@ -287,20 +288,29 @@ def test_one_of_two_managers_is_stopped_and_nobody_misses_it(site: Site) -> None
             second.inside("/root/second.tar.gz").write_bytes(kept)
 
     site.typist.type(HA, "A second manager, by packages", before)
-    for name in list(site.typist.machines):
-        if name.startswith(("head", "storage")) and name != GONE:
-            site.await_release(name, VERSION)
+    for name in site.typist.named("every-node"):
+        site.await_release(name, VERSION)
+    first = site["manager-1"]
+    first.run("until vastsky plan volume 1; do sleep 1; done")
+    calls = Calls(second)
+    calls.begin("third", "head-1")
 
-    site["manager-1"].run(f"systemctl stop {PROCESSES}")
-    second.run("vastsky volume create third 1 && vastsky volume attach third head-1")
-    second.run("vastsky volume detach third && vastsky volume delete third")
-    assert "10.1.0.1:8881 cannot be reached" in site["storage-1"].run("! vastsky-node check")
-    site["manager-1"].run("vastsky volume list")
-    site["manager-1"].run(f"systemctl start {PROCESSES}")
+    first.run(f"systemctl stop {PROCESSES}")
+    calls.go_on()
+    told = site["storage-1"].run("! vastsky-node check")
+    assert "10.1.0.1:8881 cannot be reached" in told
+    assert "10.1.0.2:8881" not in told
+    first.run("vastsky volume list")
+    first.run(f"systemctl start {PROCESSES}")
+    first.run(f"until {ANSWERED} --manager https://10.1.0.1:8881; do sleep 1; done")
     second.run(f"systemctl disable --now {PROCESSES}")
-    site["manager-1"].run(f"until {ANSWERED}; do sleep 1; done")
-    site["manager-1"].run("vastsky volume create third 1 && vastsky volume delete third")
-    assert site["manager-1"].run("vastsky-manage fsck") == ""
+    calls.go_on()
+    calls.end()
+
+    assert {one["lvolname"] for one in site.ask("volume list")} == {"first"}
+    assert first.run("vastsky-manage fsck") == ""
+    site.end_writing()
+    site.begin_to_write()
 
 
 def test_what_is_removed_and_purged_leaves_what_the_page_says(site: Site) -> None:
