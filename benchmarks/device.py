@@ -19,7 +19,7 @@ from statistics import median
 
 from deploy.local import observe
 from tests.lab import standing
-from tests.lab.cluster import KEPT, PATIENCE, VirtualLab
+from tests.lab.cluster import KEPT, TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.using import attach
 
@@ -108,7 +108,7 @@ def _take_for(head: Guest, device: str) -> None:
         now = head.attempt(started)
         return not now.status and now.output.decode().strip() != before
 
-    observe.wait(is_anew, "the agent has started anew", PATIENCE)
+    observe.wait(is_anew, "the agent has started anew", TIMEOUT)
 
 
 def main() -> None:

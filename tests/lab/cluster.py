@@ -42,7 +42,7 @@ POLICY = {
     "VASTSKY_GRACE_SECONDS": "5",
 }
 """Guests without KVM are some ten times slower than machines: no haste as in other tests."""
-PATIENCE = 300
+TIMEOUT = 300
 """Seconds for what takes 20 where nothing else runs on the machine."""
 KEPT = "/var/lib/vastsky"
 STATE_MB = {"head": 8 << 10, "storage": 48}
@@ -180,8 +180,8 @@ class VirtualLab:
 
     def await_readiness(self) -> None:
         """Wait until every server and disk is up, and all space that no volume has is zero."""
-        observe.wait(self.is_up, "all servers and disks are up", PATIENCE)
-        observe.wait(self.is_zeroed, "all space is zero", PATIENCE)
+        observe.wait(self.is_up, "all servers and disks are up", TIMEOUT)
+        observe.wait(self.is_zeroed, "all space is zero", TIMEOUT)
 
     # -- how it stands ----------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 
 from deploy.local import observe
 from tests.lab import network, standing, volumes
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.using import attach, create, in_use, keeps_writing, mount, tell
 from tests.lab.volumes import Writer
@@ -30,7 +30,7 @@ def make(lab: VirtualLab, head: Guest) -> str:
 def fail(lab: VirtualLab, head: Guest) -> None:
     """Say that a head failed, as a hardware monitor does, and wait until its volumes are free."""
     lab.call("notifyFailure", target=HEAD, targetid=standing.server(lab, head))
-    observe.wait(lambda: not standing.is_attached(lab, "db"), "it is fenced off", PATIENCE)
+    observe.wait(lambda: not standing.is_attached(lab, "db"), "it is fenced off", TIMEOUT)
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def test_the_loss_of_both_data_networks_is_waited_for(lab: VirtualLab) -> None:
         network.heal(head.name, "data-a", "data-b")
         keeps_writing(head, 10)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", TIMEOUT)
 
         tell(f"the loss of both data networks for {AWAY} s", written)
         assert written.error == ""
@@ -121,7 +121,7 @@ def test_nothing_is_lost_while_the_manager_is_away_for_long(lab: VirtualLab) -> 
             time.sleep(2 * AWAY)
             keeps_writing(head, 20)
         lost.wait()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", TIMEOUT)
         written = writer.stop()
 
         tell("a storage server lost while the manager is away", written)

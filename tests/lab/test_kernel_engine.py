@@ -6,7 +6,7 @@ import pytest
 
 from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.place import ENGINE
 from tests.lab.using import STALL, attach, create, in_use, keeps_writing, mount, tell
@@ -88,7 +88,7 @@ def test_a_member_that_somebody_fails_by_hand_is_replaced(lab: VirtualLab) -> No
         head.run(f"for one in {MEMBERS}; do echo faulty > $one/state; break; done")
         keeps_writing(head, 10)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", TIMEOUT)
 
         tell("a member failed by hand", written)
         assert written.error == ""
@@ -127,7 +127,7 @@ def test_a_power_cut_of_a_storage_server_is_a_short_pause_though_there_is_no_age
         finally:
             head.run("rm /run/no-agent")
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", TIMEOUT)
 
         tell("a power cut of a storage server while there is no agent", written)
         assert written.error == ""
@@ -170,7 +170,7 @@ def test_a_block_that_one_replica_has_otherwise_is_mended(lab: VirtualLab) -> No
 
     lab.call("vastsky.scrubVolume", lvolname="db")
 
-    observe.wait(lambda: len(contents(replicas)) == 1, "all replicas are equal again", PATIENCE)
+    observe.wait(lambda: len(contents(replicas)) == 1, "all replicas are equal again", TIMEOUT)
     assert contents(replicas) == {digest(head, "/dev/vas/db", AT_MIB << 8)}
 
 
@@ -194,7 +194,7 @@ def test_a_snapshot_is_kept_when_its_origin_goes_and_comes_and_its_head_ends(
     head.reset()
     head.wait()
     standing.detach(lab, "db")
-    observe.wait(lab.is_up, "the head is back", PATIENCE)
+    observe.wait(lab.is_up, "the head is back", TIMEOUT)
     attach(lab, head)
     head.run(FILL, timeout=COPIED)
     assert begin_of(head, "then") == was
@@ -221,7 +221,7 @@ def test_an_origin_goes_on_without_the_store_of_its_snapshot(lab: VirtualLab) ->
         assert written.error == ""
         assert written.longest < STALL
         assert head.attempt("dd if=/dev/vas/then of=/dev/null bs=1M iflag=direct").status
-        observe.wait(lambda: is_broken(lab, "then"), "the manager hears of it", PATIENCE)
+        observe.wait(lambda: is_broken(lab, "then"), "the manager hears of it", TIMEOUT)
         lab.call("deleteLogicalVolume", lvolname="then")
         volumes.verify(head, written)
 

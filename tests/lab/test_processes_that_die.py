@@ -4,7 +4,7 @@ import pytest
 
 from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.place import ENGINE
 from tests.lab.using import STALL, in_use, keeps_writing, tell
 from tests.lab.volumes import Writer
@@ -44,7 +44,7 @@ def test_a_kill_is_a_short_pause(lab: VirtualLab, what: str) -> None:
             guest.run(command)
             keeps_writing(head, 10)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", TIMEOUT)
 
         tell(f"a kill of the {what}", written)
         assert written.error == ""

@@ -4,7 +4,7 @@ import pytest
 
 from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.place import DEVICES, DISK_GB
 from tests.lab.using import STALL, attach, in_use, keeps_writing, tell
@@ -61,9 +61,9 @@ def test_a_power_cut_of_a_storage_server_is_a_short_pause(lab: VirtualLab, head:
         lost.kill()
         keeps_writing(head, 10)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "made whole on the others", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "made whole on the others", TIMEOUT)
         lost.start()
-        observe.wait(lab.is_up, "it came back by itself", PATIENCE)
+        observe.wait(lab.is_up, "it came back by itself", TIMEOUT)
 
         tell("a power cut of a storage server", written)
         assert written.error == ""
@@ -81,7 +81,7 @@ def test_a_storage_server_that_is_back_soon_is_caught_up(lab: VirtualLab, head: 
         lost.wait()
         keeps_writing(head)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole again", TIMEOUT)
         copied = sum(int(told) for told in lost.run(WROTE).split()) >> 11
 
         tell(f"a reset of a storage server, which was written {copied} MiB then", written)
@@ -98,7 +98,7 @@ def test_the_loss_of_one_data_network_is_a_short_pause(lab: VirtualLab, head: Gu
         lab.cut(head, "data-a")
         keeps_writing(head, 10)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "caught up over the other", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "caught up over the other", TIMEOUT)
 
         tell("the loss of one data network", written)
         assert written.error == ""
@@ -118,11 +118,11 @@ def test_a_disk_that_fails_is_replaced_and_used_again_once_it_works_and_was_dele
 
         guest.run(FAIL.format(target="error"))
         observe.wait(
-            lambda: standing.priority(lab, number) != observe.HIGH, "the disk is out", PATIENCE
+            lambda: standing.priority(lab, number) != observe.HIGH, "the disk is out", TIMEOUT
         )
         keeps_writing(head, 10)
         written = writer.stop()
-        observe.wait(lambda: standing.is_whole(lab, "db"), "whole without it", PATIENCE)
+        observe.wait(lambda: standing.is_whole(lab, "db"), "whole without it", TIMEOUT)
         assert number not in standing.disks(lab, "db")
 
         tell("a disk that fails", written)
@@ -131,4 +131,4 @@ def test_a_disk_that_fails_is_replaced_and_used_again_once_it_works_and_was_dele
         volumes.verify(head, written)
         guest.run(FAIL.format(target="linear /dev/vdd 0"))
         lab.call("deletePhysicalDisk", pdskid=number)
-        observe.wait(lab.is_up, "the disk is used again", PATIENCE)
+        observe.wait(lab.is_up, "the disk is used again", TIMEOUT)

@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.using import attach, create, in_use, keeps_writing
 from tests.lab.volumes import FILE, MOUNTED, Writer
@@ -121,11 +121,11 @@ def test_a_virtual_machine_boots_from_a_volume_whose_process_is_killed(lab: Virt
     attach(lab, head)
     head.run("sh /src/tests/lab/inside/bootable.sh /dev/vas/db 2>&1", timeout=300)
     head.begin(f"{MACHINE} -drive file=/dev/vas/db,{DRIVE}; echo off", CONSOLE)
-    observe.wait(lambda: "SYSLINUX" in _console(head), "its boot loader runs", PATIENCE)
+    observe.wait(lambda: "SYSLINUX" in _console(head), "its boot loader runs", TIMEOUT)
     head.run("pkill -9 '^vas-'")
 
     observe.wait(
-        lambda: "off" in _console(head).splitlines(), "it is off", 6 * PATIENCE
+        lambda: "off" in _console(head).splitlines(), "it is off", 6 * TIMEOUT
     )  # a machine in a machine
 
     assert "started 1 times" in _console(head)

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local import observe
 from tests.lab import network, standing
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.place import ENGINE
 from tests.lab.using import attach, create
@@ -41,7 +41,7 @@ class Place:
 def first_block(guest: Guest, device: str, block: int = 0) -> str:
     """Digest a block, read from the medium."""
     read = f"dd if={device} bs=4k skip={block} count=1 iflag=direct status=none"
-    return guest.run(f"set -o pipefail; {read} | sha256sum", timeout=PATIENCE)
+    return guest.run(f"set -o pipefail; {read} | sha256sum", timeout=TIMEOUT)
 
 
 def places(lab: VirtualLab, name: str) -> list[Place]:
@@ -80,13 +80,13 @@ def test_what_was_written_last_before_a_power_cut_is_read_whichever_replicas_mis
     try:
         head.run("".join(LOSE.format(one) for some in gone.values() for one in some))
         for name in lacking:
-            head.run(WRITE.format(name), timeout=PATIENCE)
+            head.run(WRITE.format(name), timeout=TIMEOUT)
             last[name] = first_block(head, f"/dev/vas/{name}")
         head.reset()
     finally:
         network.show(head.machine)
     head.wait()
-    observe.wait(lab.is_up, "the head is back", PATIENCE)
+    observe.wait(lab.is_up, "the head is back", TIMEOUT)
 
     for name in lacking:
         standing.detach(lab, name)

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 from deploy.local import observe
 from tests.lab import standing, volumes
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.volumes import Written
 
 STALL = 30
-"""Seconds that a write may take while a replica is being given up: the engine's patience, and what
+"""Seconds that a write may take while a replica is being given up: the engine's timeout, and what
 guests take that share two cores with whatever else runs there."""
 
 
@@ -45,7 +45,7 @@ def in_use(lab: VirtualLab, head: Guest) -> Iterator[None]:
 def keeps_writing(head: Guest, count: int = 3) -> None:
     """Wait until the writer has written some more blocks."""
     wanted = volumes.written(head) + count
-    observe.wait(lambda: volumes.written(head) >= wanted, "it writes", PATIENCE)
+    observe.wait(lambda: volumes.written(head) >= wanted, "it writes", TIMEOUT)
 
 
 def tell(what: str, written: Written) -> None:
