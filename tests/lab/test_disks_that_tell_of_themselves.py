@@ -12,7 +12,7 @@ from agents.client import AgentUnreachable, Fault, StorageAgent
 from agents.protocol import SmartFigures, Target
 from deploy.local import observe
 from tests.lab import standing
-from tests.lab.cluster import PATIENCE, VirtualLab
+from tests.lab.cluster import TIMEOUT, VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.inventory import STORAGE_PORT
 from tests.lab.place import BAD_SECTOR, TELLING, TELLING_GB
@@ -59,8 +59,8 @@ def guest(lab: VirtualLab) -> Iterator[Guest]:
 @contextmanager
 def taken_in(lab: VirtualLab, guest: Guest) -> Iterator[None]:
     try:
-        observe.wait(lambda: {ATA, NVME} <= rows(lab, guest).keys(), "they are known", PATIENCE)
-        observe.wait(lab.is_zeroed, "they are zeroed", PATIENCE)
+        observe.wait(lambda: {ATA, NVME} <= rows(lab, guest).keys(), "they are known", TIMEOUT)
+        observe.wait(lab.is_zeroed, "they are zeroed", TIMEOUT)
         yield
     finally:
         guest.set_hardware("nvme", "smart_critical_warning", 0)
@@ -70,7 +70,7 @@ def taken_in(lab: VirtualLab, guest: Guest) -> Iterator[None]:
                 if row["priority"] != FAULTY:
                     lab.call("notifyFailure", target=int(Target.DISK), targetid=row["pdskid"])
                 lab.call("deletePhysicalDisk", pdskid=row["pdskid"])
-        observe.wait(lambda: not guest.attempt(UNPLUG).status, "nobody has them", PATIENCE)
+        observe.wait(lambda: not guest.attempt(UNPLUG).status, "nobody has them", TIMEOUT)
 
 
 def rows(lab: VirtualLab, guest: Guest) -> dict[str, dict[str, object]]:
@@ -90,7 +90,7 @@ def figures(lab: VirtualLab, guest: Guest) -> dict[str, SmartFigures]:
 
 def heard(guest: Guest, log: str, text: str) -> None:
     """Wait until a log has a text."""
-    observe.wait(lambda: not guest.attempt(f"grep -q '{text}' {log}").status, text, PATIENCE)
+    observe.wait(lambda: not guest.attempt(f"grep -q '{text}' {log}").status, text, TIMEOUT)
 
 
 def start_smartd(guest: Guest) -> None:
@@ -98,7 +98,7 @@ def start_smartd(guest: Guest) -> None:
     guest.run("while pkill smartd; do sleep 0.2; done; rm -f /var/lib/smartmontools/*.state")
     guest.begin("smartd -d -n -c /run/smartd.conf", SMARTD_LOG)
     answered = f"grep -c 'the manager answers' {SMARTD_LOG} || true"
-    observe.wait(lambda: guest.run(answered) == "2", "the manager answers smartd", PATIENCE)
+    observe.wait(lambda: guest.run(answered) == "2", "the manager answers smartd", TIMEOUT)
 
 
 def say(guest: Guest, bits: int) -> None:
@@ -116,14 +116,14 @@ def test_what_disks_smartd_and_the_kernel_say_reaches_the_manager(
     say(guest, WARM)
     guest.run(AGENT)
     wanted = {ATA: SmartFigures(1, 31, 0), NVME: SmartFigures(1, 50, wear=0)}
-    observe.wait(lambda: wanted.items() <= figures(lab, guest).items(), "figures", PATIENCE)
+    observe.wait(lambda: wanted.items() <= figures(lab, guest).items(), "figures", TIMEOUT)
     start_smartd(guest)
     heard(guest, SMARTD_LOG, "smartd: /dev/nvme0: Health: .*Temperature")
     assert rows(lab, guest)[NVME]["priority"] == observe.HIGH
 
     # A sector that cannot be read.
     guest.attempt(f"dd if={NVME} of=/dev/null bs=4k skip={BAD_SECTOR >> 3} count=1 iflag=direct")
-    observe.wait(lambda: rows(lab, guest)[NVME]["priority"] == LOW, "GB 1 is out", PATIENCE)
+    observe.wait(lambda: rows(lab, guest)[NVME]["priority"] == LOW, "GB 1 is out", TIMEOUT)
     assert rows(lab, guest)[NVME]["available"] == TELLING_GB - 2
 
     # About to fail, while smartd runs.
@@ -131,5 +131,5 @@ def test_what_disks_smartd_and_the_kernel_say_reaches_the_manager(
     start_smartd(guest)
     say(guest, UNRELIABLE)
     guest.run("pkill -USR1 smartd")
-    observe.wait(lambda: rows(lab, guest)[NVME]["priority"] == FAULTY, "it failed", PATIENCE)
+    observe.wait(lambda: rows(lab, guest)[NVME]["priority"] == FAULTY, "it failed", TIMEOUT)
     assert rows(lab, guest)[ATA]["priority"] == observe.HIGH
