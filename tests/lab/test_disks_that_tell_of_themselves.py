@@ -54,6 +54,7 @@ def guest(lab: VirtualLab) -> Iterator[Guest]:
     one.run(AGENT)
     with taken_in(lab, one):
         yield one
+    observe.wait(lambda: bool(figures(lab, one)), "its agent answers again", TIMEOUT)
 
 
 @contextmanager
