@@ -254,10 +254,20 @@ class Address(models.Model):
     address = models.GenericIPAddressField(protocol="IPv4")
     position = models.PositiveSmallIntegerField(help_text="0 and 1: the two networks")
     head = models.ForeignKey(
-        HeadServer, models.CASCADE, related_name="addresses", null=True, blank=True
+        HeadServer,
+        models.CASCADE,
+        related_name="addresses",
+        null=True,
+        blank=True,
+        db_index=False,
     )
     storage = models.ForeignKey(
-        StorageServer, models.CASCADE, related_name="addresses", null=True, blank=True
+        StorageServer,
+        models.CASCADE,
+        related_name="addresses",
+        null=True,
+        blank=True,
+        db_index=False,
     )
     silent_since = models.DateTimeField(
         null=True, blank=True, help_text="first unanswered question since the last answer here"
@@ -396,7 +406,9 @@ class Disk(models.Model):
 class RefusedDisk(models.Model):
     """A disk that a storage server has and does not use, as the server tells it, and why."""
 
-    server = models.ForeignKey(StorageServer, models.CASCADE, related_name="refused_disks")
+    server = models.ForeignKey(
+        StorageServer, models.CASCADE, related_name="refused_disks", db_index=False
+    )
     local_path = models.CharField(max_length=1024)
     disk_uuid = models.CharField(max_length=64, blank=True, help_text="what its label calls it")
     reason = models.CharField(max_length=500)
@@ -451,7 +463,7 @@ class Extent(models.Model):
         FAULTY = 6
 
     id = models.IntegerField(primary_key=True, help_text="the dextid: same id space as volumes")
-    disk = models.ForeignKey(Disk, models.PROTECT, related_name="extents")
+    disk = models.ForeignKey(Disk, models.PROTECT, related_name="extents", db_index=False)
     offset_gb = models.BigIntegerField()
     size_gb = models.BigIntegerField()
     status = models.PositiveSmallIntegerField(choices=Status)

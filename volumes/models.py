@@ -91,7 +91,9 @@ class Mirror(models.Model):
     """A stretch of a volume that is kept in several replicas."""
 
     id = models.IntegerField(primary_key=True, help_text="the mirrorid")
-    volume = models.ForeignKey(LogicalVolume, models.CASCADE, related_name="mirrors")
+    volume = models.ForeignKey(
+        LogicalVolume, models.CASCADE, related_name="mirrors", db_index=False
+    )
     offset_gb = models.IntegerField(help_text="where in the volume it begins")
     size_gb = models.IntegerField()
     scrubbed = models.DateTimeField(
@@ -150,7 +152,7 @@ class Replica(models.Model):
     }
 
     extent = models.OneToOneField(Extent, models.PROTECT, primary_key=True)
-    mirror = models.ForeignKey(Mirror, models.CASCADE, related_name="replicas")
+    mirror = models.ForeignKey(Mirror, models.CASCADE, related_name="replicas", db_index=False)
     server = models.ForeignKey(
         StorageServer, models.PROTECT, related_name="replicas", help_text="the server of its disk"
     )
@@ -496,7 +498,7 @@ class BatchRow(models.Model):
         DONE = "done"
         REFUSED = "refused", "not done"
 
-    batch = models.ForeignKey(Batch, models.CASCADE, related_name="rows")
+    batch = models.ForeignKey(Batch, models.CASCADE, related_name="rows", db_index=False)
     volume = models.IntegerField(help_text="the lvolid")
     name = models.CharField(max_length=64)
     state = models.CharField(max_length=7, choices=State, default=State.WAITING)
@@ -588,7 +590,7 @@ class UnequalBlock(models.Model):
 class BlockContent(models.Model):
     """What one replica has in place of unequal blocks, as a digest."""
 
-    block = models.ForeignKey(UnequalBlock, models.CASCADE, related_name="contents")
+    block = models.ForeignKey(UnequalBlock, models.CASCADE, related_name="contents", db_index=False)
     dextid = models.IntegerField(help_text="the replica")
     server_id = models.IntegerField(help_text="the storage server that it was on; may be gone")
     digest = models.CharField(

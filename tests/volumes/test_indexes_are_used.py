@@ -36,3 +36,45 @@ def test_rare_rows_are_found_by_their_index(index: str) -> None:
     plan = ASKED[index].order_by().explain()
 
     assert index in plan
+
+
+def test_no_index_is_only_the_beginning_of_another() -> None:
+    whole = indexes_of_all_rows()
+
+    needless = [
+        f"{name} is the beginning of {other}"
+        for (table, name), columns in whole.items()
+        for (others, other), longer in whole.items()
+        if table == others and name != other and longer[: len(columns)] == columns
+    ]
+
+    assert len(whole) > 50
+    assert needless == []
+
+
+def indexes_of_all_rows() -> dict[tuple[str, str], list[str]]:
+    """Table and name of each index of ours that is not partial -> its columns, in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT t.relname, i.relname, a.attname
+            FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+            JOIN pg_class t ON t.oid = x.indrelid
+            CROSS JOIN unnest(x.indkey::int[]) WITH ORDINALITY AS k (number, place)
+            JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.number
+            -- Of each text PostgreSQL has one more, which answers LIKE.
+            WHERE x.indpred IS NULL AND NOT x.indisexclusion
+                AND i.relname NOT LIKE '%\\_like'
+            ORDER BY k.place
+            """
+            if connection.vendor == "postgresql"
+            else """
+            SELECT i.tbl_name, i.name, k.name FROM sqlite_master i, pragma_index_info(i.name) k
+            WHERE i.type = 'index' AND coalesce(i.sql, '') NOT LIKE '% WHERE %' ORDER BY k.seqno
+            """
+        )
+        found: dict[tuple[str, str], list[str]] = {}
+        for table, name, column in cursor.fetchall():
+            if table.startswith(("inventory_", "volumes_")):
+                found.setdefault((table, name), []).append(column)
+    return found
