@@ -28,6 +28,7 @@ from tests.lab.place import (
     MANAGER_PORT,
     NETWORKS,
     RUN,
+    TELLING_GB,
     GuestSpec,
     address,
 )
@@ -117,6 +118,8 @@ class VirtualLab:
         run("mkfs.ext4", "-q", "-N", "4096", "-J", "size=4", "-d", folder, machine.state, size)
         for disk in machine.disks:
             run("qemu-img", "create", "-q", "-f", "qcow2", disk, f"{DISK_GB}G")
+        for disk in machine.telling_disks.values():
+            run("qemu-img", "create", "-q", "-f", "qcow2", disk, f"{TELLING_GB}G")
 
     def _settings(self, machine: GuestSpec) -> dict[str, object]:
         common: dict[str, object] = {

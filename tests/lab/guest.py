@@ -1,6 +1,9 @@
 """One guest: a QEMU process of its own, which may be cut from its power at any time."""
 
+import errno
+import json
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -8,7 +11,7 @@ from pathlib import Path
 from deploy.local.place import ROOT
 from tests.lab import control
 from tests.lab.network import tap
-from tests.lab.place import NETWORKS, GuestSpec
+from tests.lab.place import BAD_SECTOR, NETWORKS, GuestSpec
 
 MEMORY_MB = {"head": 768, "storage": 384}
 """A head has a process for each volume."""
@@ -81,6 +84,20 @@ class Guest:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def set_hardware(self, name: str, what: str, value: int) -> None:
+        """Change a device of a guest that runs, by QEMU's monitor; nobody in it is told."""
+        about = {"path": f"/machine/peripheral/{name}", "property": what, "value": value}
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.settimeout(20)
+            monitor.connect(str(self.machine.hardware))
+            with monitor.makefile("rw") as talk:
+                talk.readline()  # a greeting
+                for word, more in (("qmp_capabilities", {}), ("qom-set", about)):
+                    talk.write(json.dumps({"execute": word, "arguments": more}) + "\n")
+                    talk.flush()
+                    told = json.loads(talk.readline())
+                    assert "return" in told, told
+
     def last_words(self) -> str:
         """Tell the end of what its kernel and init said, or why QEMU did not start."""
         console = self.machine.console
@@ -129,6 +146,8 @@ class Guest:
         words += _disk("state", machine.state, "format=raw,cache=unsafe,discard=unmap")
         for number, path in enumerate(machine.disks, start=1):
             words += _disk(f"disk-{number}", path, "format=qcow2,cache=unsafe,discard=unmap")
+        if machine.telling_disks:
+            words += _telling(machine)
         for place, _ in enumerate(NETWORKS):
             words += _card(machine, place)
         return words
@@ -152,6 +171,22 @@ def _kilohertz() -> int:
 def _disk(name: str, path: Path | str, options: str) -> list[str]:
     drive = f"file={path},if=none,id={name},{options}"
     return ["-drive", drive, "-device", f"virtio-blk-pci,drive={name},serial={name}"]
+
+
+def _telling(machine: GuestSpec) -> list[str]:
+    """Two disks that have SMART; of the second one a sector cannot be read, and more can be set."""
+    ata, nvme = machine.telling_disks.values()
+    errors = {"event": "none", "iotype": "read", "errno": errno.EIO, "sector": BAD_SECTOR}
+    bad = ",".join(f"inject-error.0.{key}={value}" for key, value in errors.items())
+    return f"""
+        -drive file={ata},if=none,id=ata,format=qcow2,cache=unsafe,discard=unmap,detect-zeroes=unmap
+        -device ide-hd,drive=ata,serial=ata,bus=ide.0
+        -blockdev driver=file,node-name=file,filename={nvme},cache.no-flush=on
+        -blockdev driver=qcow2,node-name=image,file=file,discard=unmap
+        -blockdev driver=blkdebug,node-name=nvme,image=image,{bad}
+        -device nvme,drive=nvme,serial=nvme,id=nvme
+        -qmp unix:{machine.hardware},server=on,wait=off
+    """.split()
 
 
 def _card(machine: GuestSpec, place: int) -> list[str]:

@@ -25,7 +25,7 @@ PACKAGES = (
     *("gzip", "hostname", "libc-bin", "mount", "ncurses-base", "psmisc", "procps", "sed", "tar"),
     *("util-linux", "util-linux-extra", "iproute2", "iputils-ping", "kmod", "lsof", "strace"),
     *("udev", "cryptsetup-bin", "dmsetup", "e2fsprogs", "fdisk", "lvm2", "mdadm"),
-    *("nbd-client", "xfsprogs", "python3", "open-iscsi"),
+    *("nbd-client", "xfsprogs", "python3", "open-iscsi", "smartmontools"),
     *("qemu-system-x86", "qemu-utils", "extlinux", "syslinux-common"),
 )
 """What a node needs, and what tests do with its devices."""

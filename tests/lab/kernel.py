@@ -27,6 +27,7 @@ WANTED = (
     *("sha256_generic", "ecb", "cbc", "scsi_debug", "sd_mod", "brd", "sch_netem"),
     *("target_core_mod", "target_core_iblock", "iscsi_target_mod", "iscsi_tcp"),
     *("dm-multipath", "dm-round-robin", "dm-service-time"),
+    *("ata_piix", "nvme"),
 )
 """What guests have besides; a kernel that has one built in, or not at all, goes without."""
 PACKED = {b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}

@@ -38,6 +38,13 @@ DEVICES = ("/dev/vdc", "/dev/mapper/disk-2")
 """A storage server's disks: a device as it is, and one through the device mapper, which can be told
 to fail."""
 
+TELLING = "storage-4"
+"""A guest with two further disks that nobody uses and that have SMART: an ATA one, and an NVMe one
+with a sector that cannot be read."""
+TELLING_GB = 3
+BAD_SECTOR = 1 << 21 | 4096
+"""In the second GB."""
+
 
 def address(network: int, number: int) -> str:
     """Tell a machine's address in a network."""
@@ -75,6 +82,17 @@ class GuestSpec:
         """Name the files that are its disks."""
         count = DISKS if self.role == "storage" else 0
         return [RUN / f"{self.name}-disk-{number}.qcow2" for number in range(1, count + 1)]
+
+    @property
+    def telling_disks(self) -> dict[str, Path]:
+        """Name the files of the disks that have SMART."""
+        kinds = ("ata", "nvme") if self.name == TELLING else ()
+        return {kind: RUN / f"{self.name}-{kind}.qcow2" for kind in kinds}
+
+    @property
+    def hardware(self) -> Path:
+        """Name the socket over which its hardware is changed."""
+        return RUN / f"{self.name}.qmp"
 
     @property
     def state(self) -> Path:
