@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from statistics import median
 
+from deploy.local import observe
+from tests.lab import standing
 from tests.lab.cluster import VirtualLab
 from tests.lab.guest import Guest
 from tests.lab.using import attach
@@ -33,6 +35,15 @@ LOADS = {
     "1 MiB read, depth 4": "-d 4 -c 96 -s 1048576",
 }
 """How many requests, of what size, and how far apart: 4k ones are a mebibyte and a block apart."""
+OUTAGE_SECONDS = 30
+MISSED_MIB = 8
+COPIED_SECONDS = 900
+COPY = """
+until grep -q recover /sys/block/md_vas*/md/sync_action; do sleep 0.1; done; began=$(date +%s.%N)
+while grep -q recover /sys/block/md_vas*/md/sync_action; do sleep 0.1; done
+awk "BEGIN { print $(date +%s.%N) - $began }"
+"""
+"""Tells how many seconds md copied."""
 WARM = "-w -d 4 -c 800 -s 1048576"
 """Once over all that the loads touch, so that none pays for space that is new."""
 
@@ -58,6 +69,42 @@ def test_the_kernel_engine_beside_others(lab: VirtualLab) -> None:
         told = [f"{rate:>17.0f}" for rate in (kernel, embedded, disk)]
         told += [f"{kernel / rate:>17.2f}" for rate in (embedded, disk)]
         print(f"{name:22}" + "".join(told), flush=True)
+
+
+def test_how_fast_replicas_are_copied(lab: VirtualLab) -> None:
+    """Print how fast a replica is built, beside writing a disk, and how long catching up takes."""
+    head = lab.heads[0]
+    device = _device(lab, head, "kernel", 3)
+    path = _path(lab, head)
+    _seconds(head, WARM, path)
+    _seconds(head, WARM, device)
+    written = median(_count(WARM) / _seconds(head, WARM, path) for _ in range(ROUNDS))
+
+    built = _move_seconds(lab)
+    rate = GB * 1024 / built
+    print(f"\nMiB/s: a disk is written {written:.0f}, a replica built {rate:.0f}", end="")
+    print(f": {rate / written:.2f}", flush=True)
+
+    lost = standing.holders(lab, "kernel")[0]
+    lost.freeze()
+    head.run(f"sleep {OUTAGE_SECONDS / 2}")
+    head.run(f"dd if=/dev/urandom of={device} bs=1M count={MISSED_MIB} oflag=direct")
+    head.run(f"sleep {OUTAGE_SECONDS / 2}")
+    lost.thaw()
+    began = time.monotonic()
+    observe.wait(lambda: standing.is_whole(lab, "kernel"), "caught up", COPIED_SECONDS)
+    caught_up = time.monotonic() - began
+    print(f"{MISSED_MIB} MiB missed in an outage are caught up in {caught_up:.0f} s,", end="")
+    print(f" all of it is copied in {built:.0f} s", flush=True)
+
+
+def _move_seconds(lab: VirtualLab) -> float:
+    """Have the replica on one disk move to another; how long md copies."""
+    disk = min(standing.disks(lab, "kernel"))
+    lab.call("vastsky.evacuate", pdskid=disk)
+    copied = lab.heads[0].run(COPY, timeout=COPIED_SECONDS)
+    observe.wait(lambda: disk not in standing.disks(lab, "kernel"), "it moved", COPIED_SECONDS)
+    return float(copied)
 
 
 def _device(lab: VirtualLab, head: Guest, name: str, replicas: int) -> str:

@@ -45,6 +45,8 @@ POLICY = {
 """Guests without KVM are some ten times slower than machines: no haste as in other tests."""
 TIMEOUT = 300
 """Seconds for what takes 20 where nothing else runs on the machine."""
+ZERO_SECONDS = 6
+"""The most that a GB takes, of each disk at once."""
 KEPT = "/var/lib/vastsky"
 STATE_MB = {"head": 8 << 10, "storage": 48}
 """Of the disk for what nodes keep; on a head's, scenarios make storage servers of their own."""
@@ -184,7 +186,7 @@ class VirtualLab:
     def await_readiness(self) -> None:
         """Wait until every server and disk is up, and all space that no volume has is zero."""
         observe.wait(self.is_up, "all servers and disks are up", TIMEOUT)
-        observe.wait(self.is_zeroed, "all space is zero", TIMEOUT)
+        observe.wait(self.is_zeroed, "all space is zero", max(TIMEOUT, DISK_GB * ZERO_SECONDS))
 
     # -- how it stands ----------------------------------------------------------------------------
 

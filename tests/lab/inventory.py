@@ -11,6 +11,7 @@ from tests.lab.guest import Guest
 COLLECT = r"""
 ls /dev/vas 2>/dev/null | sed 's/^/link /'
 grep -v -x 0 /sys/block/*/size | sed 's/^/device /'
+sed 's/^/map /' /sys/block/dm-*/dm/name 2>/dev/null
 sed -n 's,^\([^ ]*\) \(/mnt[^ ]*\) .*,mount \1 \2,p' /proc/mounts
 grep -Ls '"ended": *true' /var/lib/vastsky/state/groups/*/group.json | sed 's/^/group /'
 ls /run/vastsky 2>/dev/null | grep -v '^heads$\|fork' | sed 's/^/run /'

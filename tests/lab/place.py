@@ -33,7 +33,7 @@ MANAGER_PORT = 8881
 MANAGER = 1
 
 DISKS = 2
-DISK_GB = 26
+DISK_GB = int(os.environ.get("LAB_DISK_GB") or 26)
 DEVICES = ("/dev/vdc", "/dev/mapper/disk-2")
 """A storage server's disks: a device as it is, and one through the device mapper, which can be told
 to fail."""

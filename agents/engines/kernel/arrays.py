@@ -12,8 +12,8 @@ import mmap
 import os
 import threading
 import time
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -191,21 +191,37 @@ class Array:
 
         One that is to be `caught_up` had all but what the bitmap tells.
         """
+        with self._pausing():
+            self._take_in(member, size, good=caught_up)
+
+    def _take_in(self, member: Mapped, size: int, *, good: bool) -> None:
         taken = [int(slot) for slot in self._slots() if slot.isdigit()]
         places = int(self._read("raid_disks").split()[0])
         free = next((slot for slot in range(places) if slot not in taken), places)
         if free == places:
             self._write("raid_disks", str(places + 1))
         # One that is said to be in sync when the array runs already is copied by the bitmap.
-        self._add(member, size, free, good=caught_up)
-        self._write("sync_action", "recover")
+        self._add(member, size, free, good=good)
 
     def shrink(self) -> None:
-        """Give up the places that no member has, once nothing is copied."""
+        """Give up the places that no member has."""
         count = len(self.members())
         if 0 < count < int(self._read("raid_disks").split()[0]):
-            with suppress(EngineError):  # EBUSY while md is just ending its copy
+            with self._pausing(), suppress(EngineError):  # EBUSY where the last one is still needed
                 self._write("raid_disks", str(count))
+
+    @contextmanager
+    def _pausing(self) -> Iterator[None]:
+        """Copy nothing for a moment: places can be changed then only.
+
+        After it md looks what there is to copy: first to who is being built, then to make members
+        equal from where that was.
+        """
+        self._write("sync_action", "frozen")
+        try:
+            yield
+        finally:
+            self._write("sync_action", "idle")
 
     def copying(self) -> ArrayCopying | None:
         """Tell how far members are made equal or built; None where nothing is copied."""

@@ -17,10 +17,11 @@ from agents.engines.kernel.initiator import Initiator
 from agents.engines.kernel.kernel_snapshot import KernelSnapshot
 from agents.engines.kernel.kernel_state import Overview
 from agents.engines.kernel.laps import Laps
+from agents.engines.kernel.meanwhile import meanwhile
 from agents.engines.kernel.mirror import KernelMirror
 from agents.engines.kernel.probes import Evicted, Servers
 from agents.engines.kernel.sessions import Sessions
-from agents.engines.kernel.volume_device import VolumeDevice, cut_off, meanwhile
+from agents.engines.kernel.volume_device import VolumeDevice, cut_off
 from agents.engines.userspace.head import published_device, state_file
 from agents.engines.userspace.head.state_file import SavedDevice, SavedGroup, SavedReplica
 from agents.protocol import (

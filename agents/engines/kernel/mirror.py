@@ -17,6 +17,7 @@ from agents.engines.kernel import iscsi_names, verification
 from agents.engines.kernel.arrays import Array, ArrayMember
 from agents.engines.kernel.initiator import Unit
 from agents.engines.kernel.kernel_state import Overview
+from agents.engines.kernel.meanwhile import meanwhile
 from agents.engines.kernel.missed_writes import MissedWrites
 from agents.engines.kernel.probes import Evicted, Servers
 from agents.engines.kernel.replica_device import Seen
@@ -111,7 +112,7 @@ class KernelMirror:
     def close(self) -> bool:
         """End it, and mark the replicas as closed cleanly; False if they may differ."""
         equal = not self.array.is_there or (self.array.is_equal and not self.array.is_waiting())
-        self.array.stop()
+        meanwhile(self.array.stop, self._let_lost_fail)
         if equal:
             self.replicas.close()
         self.replicas.remove_devices()
@@ -154,7 +155,24 @@ class KernelMirror:
         self._replaces[spec.dextid] = replaces
         self._save()
         caught_up = self._missed.take(spec.dextid)
-        self.array.build(member, self.size, caught_up=caught_up)
+        meanwhile(
+            lambda: self.array.build(member, self.size, caught_up=caught_up), self._let_some_fail
+        )
+
+    def _let_some_fail(self) -> None:
+        """Let md end its copying, which waits for a replica whose paths just went, if one did.
+
+        Whoever wrote waits on: md answers them once the failure is acknowledged. Where no good one
+        is within reach all wait.
+        """
+        if not all(self.replicas.device(one.dextid).is_lost for one in self.replicas.good):
+            self._let_lost_fail()
+
+    def _let_lost_fail(self) -> None:
+        for one in self.replicas.used:
+            device = self.replicas.device(one.dextid)
+            if device.find() is not None and device.is_lost:
+                device.let_fail()
 
     def cancel(self, dextid: int) -> None:
         """Stop building a replica."""

@@ -2,14 +2,12 @@
 
 import errno
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper, iscsi_names
 from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.meanwhile import meanwhile
 from agents.engines.kernel.mirror import KernelMirror
-
-POLL_SECONDS = 0.1
 
 
 class VolumeDevice:
@@ -85,13 +83,3 @@ def cut_off(name: str, sectors: int, mirrors: Sequence[KernelMirror]) -> None:
 
     meanwhile(lambda: device_mapper.suspend(name, flush=False), go_on)
     device_mapper.resume(name)
-
-
-def meanwhile(act: Callable[[], None], look: Callable[[], None]) -> None:
-    """Do something that may have to wait for what `look` does: that is done again and again."""
-    with ThreadPoolExecutor(1) as pool:
-        doing: Future[None] = pool.submit(act)
-        while not doing.done():
-            look()
-            wait([doing], timeout=POLL_SECONDS)
-        doing.result()
