@@ -36,7 +36,7 @@ sed -i '/^disks = /a {{ path = "{ATA}" }}, {{ path = "{NVME}" }},' {SETTINGS}
 """What the packages of nodes and smartmontools put there, `-M test`, and the disks."""
 REMOVE = f"""
 pkill smartd; pkill -f '[v]astsky_node monitor'
-cp /run/before.toml {SETTINGS}
+test ! -e /run/before.toml || cp /run/before.toml {SETTINGS}
 rm -rf /var/lib/vastsky/monitor /run/before.toml /etc/vastsky/storage.toml
 {AGENT}
 """
@@ -49,9 +49,6 @@ UNRELIABLE, WARM = 0x04, 0x02
 def guest(lab: VirtualLab) -> Iterator[Guest]:
     """A storage server with smartd, monitor and two disks more."""
     one = lab.guests[TELLING]
-    one.run(INSTALL)
-    one.begin("vastsky-node monitor", MONITOR_LOG)
-    one.run(AGENT)
     with taken_in(lab, one):
         yield one
     observe.wait(lambda: bool(figures(lab, one)), "its agent answers again", TIMEOUT)
@@ -60,6 +57,9 @@ def guest(lab: VirtualLab) -> Iterator[Guest]:
 @contextmanager
 def taken_in(lab: VirtualLab, guest: Guest) -> Iterator[None]:
     try:
+        guest.run(INSTALL, timeout=TIMEOUT)
+        guest.begin("vastsky-node monitor", MONITOR_LOG)
+        guest.run(AGENT)
         observe.wait(lambda: {ATA, NVME} <= rows(lab, guest).keys(), "they are known", TIMEOUT)
         observe.wait(lab.is_zeroed, "they are zeroed", TIMEOUT)
         yield
