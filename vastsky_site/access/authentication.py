@@ -131,12 +131,19 @@ def _is_our_host(request: HttpRequest) -> bool:
 
     A page elsewhere can have its own name lead to 127.0.0.1, and then calls as that machine's user.
     """
-    host, _ = split_domain_port(request.META.get("HTTP_HOST") or "localhost")
+    host, is_address = _host(request.META.get("HTTP_HOST") or "localhost")
+    return is_address or validate_host(host, [*settings.ALLOWED_HOSTS, "localhost"])
+
+
+@lru_cache(maxsize=4096)
+def _host(text: str) -> tuple[str, bool]:
+    """Read whom a request is for, and whether that is an address."""
+    host, _ = split_domain_port(text)
     try:
-        _address(host.strip("[]"))
+        ip_address(host.strip("[]"))
     except ValueError:
-        return validate_host(host, [*settings.ALLOWED_HOSTS, "localhost"])
-    return True
+        return host, False
+    return host, True
 
 
 def _is_proxied(request: HttpRequest) -> bool:
