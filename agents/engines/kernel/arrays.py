@@ -215,13 +215,14 @@ class Array:
         """Copy nothing for a moment: places can be changed then only.
 
         After it md looks what there is to copy: first to who is being built, then to make members
-        equal from where that was.
+        equal from where that was. Whenever it ends copying it holds writes until that is noted.
         """
         self._write("sync_action", "frozen")
         try:
             yield
         finally:
             self._write("sync_action", "idle")
+            self.acknowledge(())
 
     def copying(self) -> ArrayCopying | None:
         """Tell how far members are made equal or built; None where nothing is copied."""

@@ -8,14 +8,17 @@ there are some sessions for each volume.
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.engines.kernel import device_mapper
 from agents.engines.kernel.device_mapper import Listed
+from agents.engines.kernel.kernel_file import read_once
 from agents.engines.kernel.sessions import Sessions
 
 ARRAYS = Path("/proc/mdstat")
+BLOCK = Path("/sys/block")
 COUNTS = Path("/proc/diskstats")
 OURS = "md_vas"
 BEGINS = re.compile(r"^(?=\S)", re.MULTILINE)
@@ -44,9 +47,10 @@ def take() -> Overview:
 
 def take_all(sessions: Sessions) -> Overview:
     """Find out how everything is."""
+    found = dict(arrays(ARRAYS.read_text()))
     return Overview(
         device_mapper.listing(),
-        dict(arrays(ARRAYS.read_text())),
+        {name: f"{words} {_array_state(name)}" for name, words in found.items()},
         sessions.states(),
         dict(_written(COUNTS.read_text())),
     )
@@ -60,6 +64,13 @@ def arrays(text: str) -> Iterator[tuple[str, str]]:
             lines = rest.split("\n")
             does = [word for word in COPIES for line in lines[2:] if word in line]
             yield name, " ".join([*lines[:2], *does])
+
+
+def _array_state(name: str) -> str:
+    """Tell what an array does with writes: it may hold them back, though it looks as before."""
+    with suppress(OSError):
+        return read_once(BLOCK / name / "md" / "array_state")
+    return ""
 
 
 def _written(text: str) -> Iterator[tuple[str, str]]:

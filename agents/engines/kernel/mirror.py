@@ -230,6 +230,8 @@ class KernelMirror:
         self._missed.begin()
         members = self.array.members()
         self._forget(self._left_halfway(members))
+        if self.array.is_waiting() and ArrayMember.FAULTY not in members.values():
+            self.array.acknowledge(())  # md does so, too, when it has copied
         lost: dict[int, Reason] = {}
         calm = True
         for one in self.replicas.used:
