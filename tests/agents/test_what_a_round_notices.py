@@ -65,6 +65,19 @@ def test_what_md_does_is_told_in_words_that_change_only_when_something_happens()
     assert seen[ARRAY].endswith("resync")
 
 
+def test_an_array_that_begins_to_hold_writes_back_is_seen(tmp_path: Path) -> None:
+    state = tmp_path / ARRAY / "md" / "array_state"
+    state.parent.mkdir(parents=True)
+    seen = []
+    for word in ("active", "write-pending"):
+        state.write_text(f"{word}\n")
+        seen.append(
+            dict(kernel_state.with_states([(ARRAY, "[UUU]"), ("md_vasgone", "")], tmp_path))
+        )
+
+    assert seen[0][ARRAY] == "[UUU] active" != seen[1][ARRAY]
+
+
 def test_the_device_mappers_list_tells_how_much_happened_to_each_device() -> None:
     first = struct.pack("=QI13s7xI4x", 0xFD00, 40, b"vas-replica-1", 5)
     last = struct.pack("=QI4s8xI4x", 0xFD01, 0, b"home", 0)

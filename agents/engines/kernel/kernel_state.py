@@ -7,7 +7,7 @@ there are some sessions for each volume.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,10 +47,9 @@ def take() -> Overview:
 
 def take_all(sessions: Sessions) -> Overview:
     """Find out how everything is."""
-    found = dict(arrays(ARRAYS.read_text()))
     return Overview(
         device_mapper.listing(),
-        {name: f"{words} {_array_state(name)}" for name, words in found.items()},
+        dict(with_states(arrays(ARRAYS.read_text()), BLOCK)),
         sessions.states(),
         dict(_written(COUNTS.read_text())),
     )
@@ -66,11 +65,13 @@ def arrays(text: str) -> Iterator[tuple[str, str]]:
             yield name, " ".join([*lines[:2], *does])
 
 
-def _array_state(name: str) -> str:
-    """Tell what an array does with writes: it may hold them back, though it looks as before."""
-    with suppress(OSError):
-        return read_once(BLOCK / name / "md" / "array_state")
-    return ""
+def with_states(found: Iterable[tuple[str, str]], block: Path) -> Iterator[tuple[str, str]]:
+    """Add what each array does with writes: it may hold them back, though it looks as before."""
+    for name, words in found:
+        state = ""
+        with suppress(OSError):
+            state = read_once(block / name / "md" / "array_state")
+        yield name, f"{words} {state}"
 
 
 def _written(text: str) -> Iterator[tuple[str, str]]:
