@@ -166,6 +166,7 @@ def makes_equal(lab: VirtualLab, head: Guest) -> None:
     head.run("dd if=/dev/urandom of=/dev/vas/db bs=1M count=4 oflag=direct,dsync")
     head.reset()
     head.wait()
+    observe.wait(lab.is_up, "the head is back", TIMEOUT)
     standing.detach(lab, "db")
     attach(lab, head)
     assert head.run(SLOWLY.format(500)).split() == ["resync"]
