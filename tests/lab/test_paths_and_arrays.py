@@ -107,7 +107,7 @@ def test_maps_that_an_agent_left_when_it_was_killed_are_no_hindrance(
     lab: VirtualLab, head: Guest
 ) -> None:
     create(lab)
-    attaching = threading.Thread(target=attach_or_fail, args=(lab, head))
+    attaching = threading.Thread(target=attaches, args=(lab, head))
     attaching.start()
     observe.wait(lambda: maps(head) > 0, "the first maps are made", TIMEOUT)
 
@@ -123,9 +123,12 @@ def test_maps_that_an_agent_left_when_it_was_killed_are_no_hindrance(
     assert maps(head) == 3
 
 
-def attach_or_fail(lab: VirtualLab, head: Guest) -> None:
+def attaches(lab: VirtualLab, head: Guest) -> bool:
+    """Try to attach the volume; tell whether it could be done."""
     with suppress(Fault):
         attach(lab, head)
+        return True
+    return False
 
 
 def maps(head: Guest) -> int:
@@ -166,7 +169,6 @@ def makes_equal(lab: VirtualLab, head: Guest) -> None:
     head.run("dd if=/dev/urandom of=/dev/vas/db bs=1M count=4 oflag=direct,dsync")
     head.reset()
     head.wait()
-    observe.wait(lab.is_up, "the head is back", TIMEOUT)
     standing.detach(lab, "db")
-    attach(lab, head)
+    observe.wait(lambda: attaches(lab, head), "the head is known to be back", TIMEOUT)
     assert head.run(SLOWLY.format(500)).split() == ["resync"]
