@@ -24,6 +24,8 @@ from agents.errors import AgentError
 
 GB = 1 << 30
 MIB = 1 << 20
+SECTOR = 512
+"""What the kernel counts in, whatever a disk's own blocks are."""
 
 LABEL_BYTES = 4096
 LABELS_AT = (0, LABEL_BYTES)

@@ -29,8 +29,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from agents.ondisk import GB
 from benchmarks.engine import MEMORY, SERVERS, WARM_GB, fio
-from benchmarks.quorum import GB, TOOLS, Engine, served
+from benchmarks.quorum import TOOLS, Engine, served
 
 BLOCK = 4096
 HEAD = 28

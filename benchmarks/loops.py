@@ -262,7 +262,7 @@ CONTENDERS: dict[str, Callable[[Sequence[socket.socket]], None]] = {
 # -- the one who asks -----------------------------------------------------------------------------
 
 
-class Sender:
+class Repeater:
     """Sends one cycle of requests again and again over one connection.
 
     Replies come in the order of the requests, so places in the two byte streams are all it counts.
@@ -320,7 +320,7 @@ class Sender:
 def send(socks: Sequence[socket.socket], load: Load, seconds: float) -> tuple[int, float]:
     """Keep DEPTH requests under way; how many were answered, and in how many seconds."""
     depth = DEPTH // len(socks)
-    senders = {sock.fileno(): Sender(sock, load.requests, depth) for sock in socks}
+    senders = {sock.fileno(): Repeater(sock, load.requests, depth) for sock in socks}
     poll = select.poll()
     for descriptor in senders:
         poll.register(descriptor, select.POLLIN | select.POLLOUT)

@@ -48,7 +48,7 @@ for extent in Extent.objects.filter(status=4):
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class TableLine:
     """One line of the table."""
 
     what: str
@@ -145,7 +145,7 @@ def fill_pool(call: RawClient, place: Place, servers: int, disks: int) -> None:
 # -- a large pool on paper ------------------------------------------------------------------------
 
 
-def large_pool() -> Iterator[Figure]:
+def large_pool() -> Iterator[TableLine]:
     with web(PORT) as place:
         call = RawClient(place.port)
         fill_pool(call, place, 20, 12)
@@ -158,20 +158,20 @@ def large_pool() -> Iterator[Figure]:
             )
 
         create(10, 3)
-        yield Figure("create 10 GB x 3, p50", create(10, 30), "ms", 105, "105 ms")
-        yield Figure("create 100 GB x 3, p50", create(100, 20), "ms", 1050, "1,050 ms")
-        yield Figure("create 1 TB x 3, p50", create(1024, 15), "ms", 40, "10,300 ms")
+        yield TableLine("create 10 GB x 3, p50", create(10, 30), "ms", 105, "105 ms")
+        yield TableLine("create 100 GB x 3, p50", create(100, 20), "ms", 1050, "1,050 ms")
+        yield TableLine("create 1 TB x 3, p50", create(1024, 15), "ms", 40, "10,300 ms")
         big = call("listLogicalVolumes")[-1]
         lvolid = next(v["lvolid"] for v in call("listLogicalVolumes") if v["capacity"] == 1024)
         show = call.p50(30, "showLogicalVolume", lvolid=lvolid)
-        yield Figure("show 1 TB, p50", show, "ms", 15, "53 ms")
+        yield TableLine("show 1 TB, p50", show, "ms", 15, "53 ms")
         one = call.p50(100, "listLogicalVolumes", lvolid=big["lvolid"])
-        yield Figure("list one volume, p50", one, "ms", 2, "2 ms")
-        yield Figure("listEvents, p50", call.p50(100, "listEvents"), "ms", 0.8, "0.8 ms")
+        yield TableLine("list one volume, p50", one, "ms", 2, "2 ms")
+        yield TableLine("listEvents, p50", call.p50(100, "listEvents"), "ms", 0.8, "0.8 ms")
         yield from _sixteen(place.port, lvolid, names)
 
 
-def _sixteen(port: int, lvolid: int, names: Iterator[str]) -> Iterator[Figure]:
+def _sixteen(port: int, lvolid: int, names: Iterator[str]) -> Iterator[TableLine]:
     """Sixteen clients at once: creates without an error, then mixed reads."""
     wanted = [next(names) for _ in range(32)]
 
@@ -181,7 +181,7 @@ def _sixteen(port: int, lvolid: int, names: Iterator[str]) -> Iterator[Figure]:
     with ThreadPoolExecutor(16) as pool:
         times = sorted(pool.map(create, wanted))
     what = "create 1 TB x 3 with 16 clients, slowest, no error"
-    yield Figure(what, times[-1], "ms", 10_300, "over 1,000 ms, p95")
+    yield TableLine(what, times[-1], "ms", 10_300, "over 1,000 ms, p95")
     reads: list[tuple[str, dict[str, object]]] = [
         ("listLogicalVolumes", {"lvolid": lvolid}),
         ("listEvents", {}),
@@ -202,7 +202,7 @@ def _sixteen(port: int, lvolid: int, names: Iterator[str]) -> Iterator[Figure]:
         list(pool.map(read, range(16)))
     method, p95 = max(((m, _p95(times)) for m, times in slowest.items()), key=lambda row: row[1])
     what = f"16 clients of mixed reads, slowest call's p95 ({method})"
-    yield Figure(what, p95, "ms", 250, "over 1,000 ms")
+    yield TableLine(what, p95, "ms", 250, "over 1,000 ms")
 
 
 def _p95(times: list[float]) -> float:
@@ -212,7 +212,7 @@ def _p95(times: list[float]) -> float:
 # -- many small volumes ---------------------------------------------------------------------------
 
 
-def many_volumes(count: int) -> Iterator[Figure]:
+def many_volumes(count: int) -> Iterator[TableLine]:
     with web(PORT + 4) as place:
         call = RawClient(place.port)
         fill_pool(call, place, 4, 12)
@@ -222,13 +222,13 @@ def many_volumes(count: int) -> Iterator[Figure]:
             if number in goals:
                 goal, then = goals[number]
                 took = call.p50(5, "listLogicalVolumes")
-                yield Figure(f"list {number:,} volumes", took, "ms", goal, then)
+                yield TableLine(f"list {number:,} volumes", took, "ms", goal, then)
         took = call.p50(5, "listLogicalVolumes")
-        yield Figure(f"list {count:,} volumes", took, "ms", 400)
+        yield TableLine(f"list {count:,} volumes", took, "ms", 400)
         yield from _fail_a_server(call, place)
 
 
-def _fail_a_server(call: RawClient, place: Place) -> Iterator[Figure]:
+def _fail_a_server(call: RawClient, place: Place) -> Iterator[TableLine]:
     """Fail a server that holds thousands of extents, while another client goes on calling."""
     server = call("listStorageServers")[0]["ssvrid"]
     others: list[float] = []
@@ -245,8 +245,8 @@ def _fail_a_server(call: RawClient, place: Place) -> Iterator[Figure]:
     over.set()
     client.join()
     mirrors = sum(job["kind"] == "rebuild" for job in call("vastsky.listJobs"))
-    yield Figure(f"fail a server with {mirrors:,} extents", took, "ms", 1000)
-    yield Figure("  slowest other call meanwhile", max(others), "ms", 250)
+    yield TableLine(f"fail a server with {mirrors:,} extents", took, "ms", 1000)
+    yield TableLine("  slowest other call meanwhile", max(others), "ms", 250)
 
 
 # -- a scrape -------------------------------------------------------------------------------------
@@ -255,7 +255,7 @@ SCRAPES = 10
 CPU = re.compile(r"^process_cpu_seconds_total (\S+)$", re.MULTILINE)
 
 
-def scrapes(volumes: int) -> Iterator[Figure]:
+def scrapes(volumes: int) -> Iterator[TableLine]:
     """Scrape a large cluster in trouble; the web server itself tells the CPU time that it used."""
     with web(PORT + 12) as place:
         words = ["--volumes", str(volumes), "--servers", "50", "--disks", "20"]
@@ -270,8 +270,8 @@ def scrapes(volumes: int) -> Iterator[Figure]:
         used = max(_scrape(place.port) for _ in range(SCRAPES)) - before
         took = (time.perf_counter() - began) / SCRAPES
     what = f"scrape of {volumes:,} volumes and 1,000 disks in trouble"
-    yield Figure(f"{what}, CPU", used / SCRAPES * 1000, "ms", 300)
-    yield Figure("  and on the wall", took * 1000, "ms", 1000)
+    yield TableLine(f"{what}, CPU", used / SCRAPES * 1000, "ms", 300)
+    yield TableLine("  and on the wall", took * 1000, "ms", 1000)
 
 
 def _scrape(port: int) -> float:
@@ -300,7 +300,7 @@ NOTICE = {
 }
 
 
-def real_agents() -> Iterator[Figure]:
+def real_agents() -> Iterator[TableLine]:
     with tempfile.TemporaryDirectory(prefix="vs-bench-") as home:
         # Sparse files: room for 1 TB in three replicas.
         cluster = LocalCluster(choose(home, str(PORT + 8), disk_gb=2048), NOTICE)
@@ -312,7 +312,7 @@ def real_agents() -> Iterator[Figure]:
             cluster.stop()
 
 
-def _with_agents(cluster: LocalCluster) -> Iterator[Figure]:
+def _with_agents(cluster: LocalCluster) -> Iterator[TableLine]:
     call = RawClient(cluster.place.port)
     observe.wait(lambda: _zeroed(call), "all disks zeroed", 120)
     call("createLogicalVolume", lvolname="small", capacity=10)
@@ -323,15 +323,15 @@ def _with_agents(cluster: LocalCluster) -> Iterator[Figure]:
             attach.append(call.timed("attachLogicalVolume", lvolname=name, hsvrid=1))
             detach.append(call.timed("detachLogicalVolume", lvolname=name))
         gb = "10 GB" if name == "small" else "1 TB"
-        yield Figure(f"attach {gb} through real agents, p50", median(attach), "ms", goal, then)
-        yield Figure(f"detach {gb} through real agents, p50", median(detach), "ms", goal)
-    yield Figure("delete 1 TB", call.timed("deleteLogicalVolume", lvolname="large"), "ms", 150)
+        yield TableLine(f"attach {gb} through real agents, p50", median(attach), "ms", goal, then)
+        yield TableLine(f"detach {gb} through real agents, p50", median(detach), "ms", goal)
+    yield TableLine("delete 1 TB", call.timed("deleteLogicalVolume", lvolname="large"), "ms", 150)
     goal = OFFLINE_SECONDS + 2.0
     killed = _noticed(cluster, call, "storage-1", lambda: cluster.kill("storage-1"))
-    yield Figure(f"killed server noticed ({OFFLINE_SECONDS} s)", killed, "s", goal, "35 s")
+    yield TableLine(f"killed server noticed ({OFFLINE_SECONDS} s)", killed, "s", goal, "35 s")
     stop = partial(cluster.signal, "storage-2", signal.SIGSTOP)
     hung = _noticed(cluster, call, "storage-2", stop)
-    yield Figure(f"hung server noticed ({OFFLINE_SECONDS} s)", hung, "s", goal, "never")
+    yield TableLine(f"hung server noticed ({OFFLINE_SECONDS} s)", hung, "s", goal, "never")
 
 
 def _zeroed(call: RawClient) -> bool:

@@ -126,7 +126,7 @@ class Took:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PageBudget:
     """A page to ask for, and the milliseconds that it may take."""
 
     page: str
@@ -134,7 +134,7 @@ class Asked:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def measure(client: Client, asked: Sequence[Asked]) -> list[Took]:
+def measure(client: Client, asked: Sequence[PageBudget]) -> list[Took]:
     """Ask for pages, round by round; the quickest time of each counts."""
     times: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for _ in range(ROUNDS):
@@ -152,7 +152,7 @@ def measure(client: Client, asked: Sequence[Asked]) -> list[Took]:
     ]
 
 
-def _time(client: Client, one: Asked) -> tuple[float, float]:
+def _time(client: Client, one: PageBudget) -> tuple[float, float]:
     """Ask once, and give the milliseconds, and those of CPU; the answer has to be one."""
     began, used = time.perf_counter(), time.process_time()
     answer = client.get(one.page, headers=one.headers)
@@ -162,13 +162,13 @@ def _time(client: Client, one: Asked) -> tuple[float, float]:
     return took
 
 
-def _count_queries(client: Client, one: Asked) -> int:
+def _count_queries(client: Client, one: PageBudget) -> int:
     with CaptureQueriesContext(connection) as queries:
         client.get(one.page, headers=one.headers)
     return len(queries)
 
 
-def everything() -> list[Asked]:
+def everything() -> list[PageBudget]:
     """List every page, part and sorted list."""
     sorts = [
         f"{page}?o={way}{column}"
@@ -177,9 +177,9 @@ def everything() -> list[Asked]:
         for way in ("", "-")
     ]
     return [
-        *(Asked(page, PAGE_MS) for page in PAGES),
-        *(Asked(part, PAGE_MS, HTMX) for part in PARTS),
-        *(Asked(page, SORT_MS) for page in sorts),
+        *(PageBudget(page, PAGE_MS) for page in PAGES),
+        *(PageBudget(part, PAGE_MS, HTMX) for part in PARTS),
+        *(PageBudget(page, SORT_MS) for page in sorts),
     ]
 
 

@@ -22,10 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Protocol
 
+from agents.ondisk import GB
 from benchmarks.engine import LOADS, MEMORY, SERVERS, WARM_GB, Ours, fio
 
 PORT = 23830
-GB = 1 << 30
 TOOLS = {"fio": "fio", "qemu-nbd": "qemu-utils", "nbdkit": "nbdkit"}
 SHALLOW = {
     "4k random write, depth 1 (IOPS)": ("randwrite", "4k", 1, "write", "iops"),

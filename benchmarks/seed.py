@@ -313,8 +313,10 @@ def _spoil_space(now: datetime) -> None:
 
 
 def _add_open_jobs(now: datetime) -> None:
-    ill = Mirror.objects.filter(replicas__status=Replica.Status.FAULTY).distinct().order_by("pk")
-    for place, mirror in enumerate(ill.select_related("volume")[:200]):
+    degraded = (
+        Mirror.objects.filter(replicas__status=Replica.Status.FAULTY).distinct().order_by("pk")
+    )
+    for place, mirror in enumerate(degraded.select_related("volume")[:200]):
         runs = place < 4
         spare = mirror.replicas.filter(status=Replica.Status.FAULTY).first()
         if runs and spare:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from inventory.models import AuditEntry
 
-Way = AuditEntry.Way
+Entrance = AuditEntry.Entrance
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +15,16 @@ class Actor:
     """Who acts, and by which way in."""
 
     name: str
-    way: Way
+    way: Entrance
 
 
-SYSTEM = Actor("system", Way.SYSTEM)
+SYSTEM = Actor("system", Entrance.SYSTEM)
 
 _acting: ContextVar[Actor] = ContextVar("acting", default=SYSTEM)
 
 
 @contextmanager
-def acting_as(name: str, way: Way) -> Iterator[None]:
+def acting_as(name: str, way: Entrance) -> Iterator[None]:
     """Let everything that is done in here be written down under this name."""
     before = _acting.set(Actor(name, way))
     try:

@@ -5,10 +5,10 @@ from enum import StrEnum
 from django.db import transaction
 
 from inventory import events
-from inventory.actors import SYSTEM, Actor, Way, acting_as, actor
+from inventory.actors import SYSTEM, Actor, Entrance, acting_as, actor
 from inventory.models import AuditEntry, EventEntry
 
-__all__ = ["EVENTS", "SYSTEM", "Action", "Actor", "Way", "acting_as", "actor", "record"]
+__all__ = ["EVENTS", "SYSTEM", "Action", "Actor", "Entrance", "acting_as", "actor", "record"]
 
 Kind, Severity = EventEntry.Kind, EventEntry.Severity
 

@@ -504,7 +504,7 @@ class Extent(models.Model):
 class AuditEntry(models.Model):
     """One change that somebody asked for; rows are only ever added (see inventory.audit)."""
 
-    class Way(models.TextChoices):
+    class Entrance(models.TextChoices):
         """How the wish came in."""
 
         RPC = "rpc", "API"
@@ -515,7 +515,7 @@ class AuditEntry(models.Model):
     id = models.BigAutoField(primary_key=True)
     at = models.DateTimeField(default=timezone.now, db_index=True)
     actor = models.CharField(max_length=150)
-    way = models.CharField(max_length=8, choices=Way)
+    way = models.CharField(max_length=8, choices=Entrance)
     verb = models.CharField(max_length=32)
     subject = models.CharField(max_length=200, help_text="what was changed, by its id")
     detail = models.TextField(blank=True)

@@ -17,7 +17,7 @@ class ShellCommand(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         """Do it in the name of whoever is logged in on this machine."""
         try:
-            with audit.acting_as(f"{getpass.getuser()} at a shell", audit.Way.SYSTEM):
+            with audit.acting_as(f"{getpass.getuser()} at a shell", audit.Entrance.SYSTEM):
                 self.perform(options)
         except self.refusals as refusal:
             raise CommandError(str(refusal)) from None

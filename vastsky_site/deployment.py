@@ -17,10 +17,10 @@ from django.core import checks
 from django.db import DatabaseError, InterfaceError, connection
 
 from agents.identity import Identity
+from agents.ondisk import GB
 from vastsky_site import health
 from volumes.jobs import broker
 
-GIB = 1 << 30
 SKEW_SECONDS = 1.0
 ENDS_SOON = timedelta(days=30)
 FULL = 0.95
@@ -145,9 +145,9 @@ def _key(identity: Identity) -> Findings:
 def _room() -> Findings:
     for folder in _folders():
         usage = shutil.disk_usage(folder)
-        if usage.free < GIB or usage.used > FULL * usage.total:
+        if usage.free < GB or usage.used > FULL * usage.total:
             yield checks.Warning(
-                f"{folder} has {usage.free / GIB:.1f} GiB left of {usage.total / GIB:.0f} GiB.",
+                f"{folder} has {usage.free / GB:.1f} GiB left of {usage.total / GB:.0f} GiB.",
                 hint="Make room, or set VASTSKY_HOME or VASTSKY_BACKUP_FOLDER elsewhere.",
                 id="vastsky.W019",
             )

@@ -82,7 +82,7 @@ def _join(request: HttpRequest) -> dict[str, Any]:
     addresses = body.get("addresses")
     if not isinstance(addresses, list) or any(not isinstance(one, str) for one in addresses):
         raise Invalid("addresses: an array of texts is wanted")
-    with audit.acting_as("a node with a join string", audit.Way.NODE):
+    with audit.acting_as("a node with a join string", audit.Entrance.NODE):
         admission = members.join(secret, _text(body, "request"), _text(body, "roles"), addresses)
     return {
         "version": VERSION,
@@ -97,7 +97,7 @@ def _join(request: HttpRequest) -> dict[str, Any]:
 
 def _renew(request: HttpRequest) -> dict[str, Any]:
     caller = identify(request)
-    with audit.acting_as(caller.name, audit.Way.NODE):
+    with audit.acting_as(caller.name, audit.Entrance.NODE):
         certificate = members.renew(caller.token, _text(_body(request), "request"))
     return {"version": VERSION, "certificate": certificate}
 

@@ -249,7 +249,7 @@ SESSION_COOKIE_AGE = 12 * 3600
 """A working day; then a person signs in again, however busy they were."""
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = VASTSKY_PRODUCTION
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if VASTSKY_PRODUCTION else 0
-# A proxy that ends TLS says so in a header, which anybody could send: believed only where a person
+# A proxy that ends TLS says so in a header, which anybody could send: trusted only where a person
 # says that a proxy stands there and sets it (Django: SECURE_PROXY_SSL_HEADER).
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if environment.flag("VASTSKY_BEHIND_TLS_PROXY") else None

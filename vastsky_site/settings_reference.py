@@ -8,8 +8,9 @@ import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
+from agents.xmlrpc import INT_MAX
 from vastsky_site import node_settings
-from vastsky_site.settings_table import HIGHEST, SETTINGS, Setting, SettingKind, Subject
+from vastsky_site.settings_table import SETTINGS, Setting, SettingKind, Subject
 
 WIDTH = 100
 PAGE = """\
@@ -113,7 +114,7 @@ def kind_of(setting: Setting) -> str:
     if setting.kind is not SettingKind.WHOLE:
         return setting.kind
     bounds = f"{setting.lowest} or more"
-    if setting.highest != HIGHEST:
+    if setting.highest != INT_MAX:
         bounds = f"{setting.lowest} to {setting.highest}"
     return f"{setting.unit or setting.kind}, {bounds}"
 

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-HIGHEST = 0x7FFFFFFF
+from agents.xmlrpc import INT_MAX
 
 
 class SettingKind(StrEnum):
@@ -48,7 +48,7 @@ class Setting:
     meaning: str
     unit: str = ""
     lowest: int = 1
-    highest: int = HIGHEST
+    highest: int = INT_MAX
     in_production: str | None = None
     """The default where VASTSKY_PRODUCTION is 1, if that is another one."""
     secret: bool = False

@@ -466,13 +466,13 @@ class JobLine(models.Model):
 class Batch(models.Model):
     """One thing that a job does to many volumes, one by one."""
 
-    class Verb(models.TextChoices):
+    class Kind(models.TextChoices):
         ATTACH = "attach"
         DETACH = "detach"
         DELETE = "delete"
 
     job = models.OneToOneField(Job, models.CASCADE, primary_key=True, related_name="batch")
-    verb = models.CharField(max_length=6, choices=Verb)
+    verb = models.CharField(max_length=6, choices=Kind)
     head = models.IntegerField(default=0, help_text="of an attach: the hsvrid")
     force = models.BooleanField(default=False, help_text="of an attach: as of one volume")
 

@@ -46,7 +46,7 @@ class Told:
 
 
 def learn(url: str, expected: bytes) -> Told:
-    """Ask for the authority, and believe it for its fingerprint alone."""
+    """Ask for the authority, and trust it for its fingerprint alone."""
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     stranger.check_hostname = False
     stranger.verify_mode = ssl.CERT_NONE  # nothing secret is sent, and the answer is proved below

@@ -11,9 +11,8 @@ from pathlib import Path
 from agents.node.config import StorageConfig
 from agents.node.manager_client import ManagerClient
 from agents.node.registration import SERVER_ID
-from agents.ondisk import GB
+from agents.ondisk import GB, SECTOR
 
-SECTOR = 512
 BLOCKS = Path("/sys/class/block")
 CONTROLLER = re.compile(r"nvme\d+")
 

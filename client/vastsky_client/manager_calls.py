@@ -8,9 +8,8 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 from urllib.parse import SplitResult
-from xml.parsers.expat import ExpatError
 
-from vastsky_client import manager_address
+from vastsky_client import answers, manager_address
 from vastsky_client.manager_address import DEFAULT_URL
 
 VERSION = 5
@@ -41,7 +40,10 @@ def manager() -> Call:
             raise Unanswered(f"cannot reach the manager at {shown}: {reason}") from None
         except (http.client.HTTPException, ValueError):
             raise Unanswered(f"what answers at {shown} is no manager") from None
-        return _read(answer, f"what answers at {shown} is no manager: HTTP {status}")
+        try:
+            return answers.read(answer)
+        except answers.Unreadable:
+            raise Unanswered(f"what answers at {shown} is no manager: HTTP {status}") from None
 
     return call
 
@@ -57,15 +59,6 @@ def _post(address: SplitResult, body: bytes) -> tuple[int, bytes]:
         way.request("POST", address.path, body, headers)
         answer = way.getresponse()
         return answer.status, answer.read()
-
-
-def _read(answer: bytes, otherwise: str) -> Any:
-    """Take the value out of an answer, whatever its status: the 401 of a manager has a fault."""
-    try:
-        (result,), _ = xmlrpc.client.loads(answer)
-    except (xmlrpc.client.ResponseError, ExpatError, ValueError):
-        raise Unanswered(otherwise) from None
-    return result
 
 
 def _credentials(address: SplitResult) -> dict[str, str]:

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from inventory import audit, registration
-from inventory.audit import Action, Way
+from inventory.audit import Action, Entrance
 from inventory.models import AuditEntry
 from tests.access.conftest import FAR, MakeToken
 from vastsky_site.access import login, tokens
@@ -249,7 +249,7 @@ def test_an_operator_revokes_nothing(person: SignIn, make_token: MakeToken) -> N
 
 
 def write(verb: Action, subject: str, actor: str = "alice", detail: str = "") -> None:
-    with transaction.atomic(), audit.acting_as(actor, Way.CONSOLE):
+    with transaction.atomic(), audit.acting_as(actor, Entrance.CONSOLE):
         audit.record(verb, subject, detail)
 
 

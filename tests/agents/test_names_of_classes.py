@@ -14,7 +14,10 @@ SAME_ON_BOTH_SIDES = {
     "NoManager": "to a node and to a client: no manager answers",
     "Refused": "a refusal as the manager makes it, and as a client gets it",
     "RefusedDisk": "what a node tells, and the row that it becomes",
+    "Way": "how users reach a volume, as its head tells it, and as its row keeps it",
 }
+OF_THEIR_CLASS = {"Meta", "Kind", "State", "Status"}
+"""Said with the class around them: `Job.Kind`, `Batch.Kind`."""
 
 
 def _classes() -> dict[str, list[str]]:
@@ -22,8 +25,8 @@ def _classes() -> dict[str, list[str]]:
     for path in (path for folder in OURS for path in (ROOT / folder).rglob("*.py")):
         name = str(path.relative_to(ROOT))
         if not {*OF_DJANGO} & {*path.parts} and name != STRUCTS:
-            for node in ast.parse(path.read_text()).body:
-                if isinstance(node, ast.ClassDef):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef) and node.name not in OF_THEIR_CLASS:
                     found[node.name].append(name)
     return found
 

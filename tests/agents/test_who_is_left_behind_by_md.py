@@ -58,7 +58,7 @@ class FakeDevice:
         self._paths.happened.append(f"mark {mark.events} on {self._dextid}")
 
 
-class Asked(Servers):
+class Evicting(Servers):
     """Servers that evicted what they are told to have evicted."""
 
     def __init__(self, *evicted: int) -> None:
@@ -112,7 +112,7 @@ def make(paths: Paths, md: Path, tmp_path: Path) -> Make:
         replicas = tuple(SavedReplica(n, (), 0, "", standing(n)) for n in (1, 2, 3))
         saved = SavedMirror(MIRROR, 1, 5, dirty=False, replicas=replicas)
         save = paths.happened.append
-        return KernelMirror((7, 3), saved, tmp_path, servers or Asked(), lambda: save("saved"))
+        return KernelMirror((7, 3), saved, tmp_path, servers or Evicting(), lambda: save("saved"))
 
     return make
 
@@ -178,7 +178,7 @@ def test_a_member_that_md_itself_failed_is_left_behind_for_its_disk(
 
 
 def test_a_head_that_was_evicted_leaves_nobody_behind(make: Make, paths: Paths) -> None:
-    mirror = make(servers=Asked(2))
+    mirror = make(servers=Evicting(2))
     paths.lost = {2}
 
     with pytest.raises(Evicted):
@@ -188,7 +188,7 @@ def test_a_head_that_was_evicted_leaves_nobody_behind(make: Make, paths: Paths) 
 
 
 def test_a_replica_that_is_being_built_may_be_served_no_more(make: Make, paths: Paths) -> None:
-    mirror = make(building=2, servers=Asked(2))
+    mirror = make(building=2, servers=Evicting(2))
     paths.lost = {2}
 
     mirror.look()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.thrash.faults import Profile
-from tests.thrash.run import Wish, thrash
+from tests.thrash.run import RunOptions, thrash
 
 SEED = 1696
 SECONDS = 80
@@ -11,7 +11,7 @@ SECONDS = 80
 
 
 def test_a_cluster_that_is_thrashed_loses_no_write_and_gets_whole_again(tmp_path: Path) -> None:
-    figures, found = thrash(Wish(tmp_path, SECONDS, SEED, Profile.ALL))
+    figures, found = thrash(RunOptions(tmp_path, SECONDS, SEED, Profile.ALL))
 
     print(figures.table())
     assert [str(finding) for finding in found] == [], (

@@ -22,7 +22,7 @@ from agents.protocol import AttachOrder, Report
 from deploy import postgres
 from deploy.postgres import PostgreSQL
 from tests.jobs.simulated_head import Head
-from tests.jobs.simulator import World, simulated_world
+from tests.jobs.simulator import SimulatedWorld, simulated_world
 
 TICKER = """
 import django, time
@@ -44,7 +44,7 @@ MANY = 120
 class Manager:
     """A web server and a worker as processes of their own, with simulated nodes."""
 
-    def __init__(self, home: Path, url: str, world: World, **settings: str) -> None:
+    def __init__(self, home: Path, url: str, world: SimulatedWorld, **settings: str) -> None:
         self.world = world
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
@@ -139,7 +139,7 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+def world() -> Iterator[SimulatedWorld]:
     with simulated_world() as world:
         yield world
 
@@ -153,7 +153,7 @@ def server() -> Iterator[PostgreSQL]:
         yield server
 
 
-def slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def slow_down(world: SimulatedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a head need a while for each volume, one after the other."""
     attach = Head.on_attach
 
@@ -168,7 +168,7 @@ def slow_down(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_many_attaches_and_detaches_at_once_all_succeed(
     database: str,
     tmp_path: Path,
-    world: World,
+    world: SimulatedWorld,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> None:
@@ -186,7 +186,7 @@ def test_many_attaches_and_detaches_at_once_all_succeed(
 
 
 def test_a_database_that_is_restarted_under_load_fails_no_call_and_no_job(
-    tmp_path: Path, world: World, server: PostgreSQL
+    tmp_path: Path, world: SimulatedWorld, server: PostgreSQL
 ) -> None:
     over = threading.Event()
     with Manager(tmp_path, server.url, world) as manager, ThreadPoolExecutor(12) as pool:
@@ -234,7 +234,7 @@ def settled(manager: Manager, name: str) -> bool:
 
 
 def test_a_database_that_stays_away_is_eagain_and_the_manager_lives_on(
-    tmp_path: Path, world: World, server: PostgreSQL
+    tmp_path: Path, world: SimulatedWorld, server: PostgreSQL
 ) -> None:
     with Manager(tmp_path, server.url, world, VASTSKY_ATTACH_SECONDS="3") as manager:
         manager.call("createLogicalVolume", lvolname="kept", capacity=1)

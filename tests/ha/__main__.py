@@ -10,7 +10,7 @@ from pathlib import Path
 from deploy.local import observe
 from deploy.local.nbd import NbdClient
 from deploy.local.place import ROOT
-from tests.ha.happenings import Happening, Phase, cut_power, roll
+from tests.ha.happenings import Happening, Interval, cut_power, roll
 from tests.ha.load import Client
 from tests.ha.managers import Managers, running
 from tests.ha.receiver import Receiver
@@ -62,7 +62,7 @@ def _load(managers: Managers, seconds: int, number: int, happening: Happening) -
     return 1 if wrong else 0
 
 
-def _say(clients: list[Client], phases: list[Phase]) -> None:
+def _say(clients: list[Client], phases: list[Interval]) -> None:
     """Tell how it went: the rate in each phase, the longest call, the longest silence."""
     calls = sorted(
         (end, seconds)

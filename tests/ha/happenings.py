@@ -13,7 +13,7 @@ TAKEN_OVER = 12
 
 
 @dataclass(frozen=True)
-class Phase:
+class Interval:
     """Between two happenings, by the monotonic clock."""
 
     name: str
@@ -21,10 +21,10 @@ class Phase:
     over: float
 
 
-Happening = Callable[[Managers, int, str], Iterator[Phase]]
+Happening = Callable[[Managers, int, str], Iterator[Interval]]
 
 
-def cut_power(managers: Managers, seconds: int, receiver: str) -> Iterator[Phase]:
+def cut_power(managers: Managers, seconds: int, receiver: str) -> Iterator[Interval]:
     """Halfway, kill all of one manager."""
     _add_webhook(managers.urls, receiver)
     yield _phase("two managers", seconds / 2)
@@ -32,7 +32,7 @@ def cut_power(managers: Managers, seconds: int, receiver: str) -> Iterator[Phase
     yield _phase("one manager", seconds / 2)
 
 
-def roll(managers: Managers, seconds: int, receiver: str) -> Iterator[Phase]:
+def roll(managers: Managers, seconds: int, receiver: str) -> Iterator[Interval]:
     """Upgrade one manager after the other, with a disk's replicas on their way meanwhile.
 
     In between the newer one looks after the nodes, which run its release, and writes what they tell
@@ -43,7 +43,7 @@ def roll(managers: Managers, seconds: int, receiver: str) -> Iterator[Phase]:
     yield _phase("two of the older release", seconds / 4)
     began = time.monotonic()
     managers.renew_second()
-    yield Phase("the second is replaced", began, time.monotonic())
+    yield Interval("the second is replaced", began, time.monotonic())
     _add_webhook(managers.urls[1:], receiver)
     managers.kill_first("worker")
     yield _phase("the older without its worker", TAKEN_OVER)
@@ -51,16 +51,16 @@ def roll(managers: Managers, seconds: int, receiver: str) -> Iterator[Phase]:
     yield _phase("one of each release", seconds / 4)
     began = time.monotonic()
     managers.renew_first()
-    yield Phase("the first is replaced", began, time.monotonic())
+    yield Interval("the first is replaced", began, time.monotonic())
     yield _phase("two of this release", seconds / 4)
     call = Manager(Access(managers=managers.urls)).call
     observe.wait(lambda: not call("vastsky.listJobs"), "no open work", 120)
 
 
-def _phase(name: str, seconds: float) -> Phase:
+def _phase(name: str, seconds: float) -> Interval:
     began = time.monotonic()
     time.sleep(seconds)
-    return Phase(name, began, time.monotonic())
+    return Interval(name, began, time.monotonic())
 
 
 def _add_webhook(urls: tuple[str, ...], receiver: str) -> None:

@@ -19,7 +19,7 @@ from tests.contract.api import Api, add_disk, zero_everything
 from tests.jobs.disk_shelf import Shelf
 from tests.jobs.simulated_head import Head
 from tests.jobs.simulated_storage import Storage
-from tests.jobs.simulator import World, simulated_world
+from tests.jobs.simulator import SimulatedWorld, simulated_world
 from volumes.attach import attach as attachment
 from volumes.attach import detach as detachment
 from volumes.jobs import queue, wakeup
@@ -31,7 +31,7 @@ from volumes.worker import reconcile, runner
 class Cluster:
     """The API, the simulated machines, and hands to move jobs and time."""
 
-    def __init__(self, api: Api, world: World) -> None:
+    def __init__(self, api: Api, world: SimulatedWorld) -> None:
         self.call = api
         self.world = world
 

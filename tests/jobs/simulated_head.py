@@ -35,7 +35,7 @@ from tests.jobs.simulated_node import Node
 
 
 @dataclass
-class Group:
+class SimulatedGroup:
     order: AttachOrder
     events: dict[int, int] = field(default_factory=dict)
     replicas: dict[int, ReplicaReport] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Group:
 
 @dataclass
 class Head(Node):
-    groups: dict[int, Group] = field(default_factory=dict)
+    groups: dict[int, SimulatedGroup] = field(default_factory=dict)
     births: dict[int, int] = field(default_factory=dict)
     age: int = 0
     seen: HighestSeen = field(default_factory=HighestSeen)
@@ -101,13 +101,13 @@ class Head(Node):
         return self.journal(order, lambda: self._attach(order))
 
     def _attach(self, order: AttachOrder) -> Report:
-        group = self.groups[order.lvolid] = Group(order)
+        group = self.groups[order.lvolid] = SimulatedGroup(order)
         for device in order.devices:
             self._assemble(group, device.mirrors)
         replicas = tuple(group.replicas.values())
         return Report(order.eventid, order.order, Progress.DONE, replicas=replicas)
 
-    def _assemble(self, group: Group, mirrors: Any) -> None:
+    def _assemble(self, group: SimulatedGroup, mirrors: Any) -> None:
         for mirror in mirrors:
             events = group.events[mirror.mirrorid] = mirror.events + 1
             for replica in mirror.replicas:

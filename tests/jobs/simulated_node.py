@@ -39,7 +39,7 @@ from agents.protocol import (
 from agents.struct_codec import from_struct, to_struct
 
 if TYPE_CHECKING:
-    from tests.jobs.simulator import World
+    from tests.jobs.simulator import SimulatedWorld
 
 ORDERS: dict[str, Any] = {
     "export": ExportOrder,
@@ -79,7 +79,7 @@ class _Handler(SimpleXMLRPCRequestHandler):
 class Node:
     """A machine that can be up, dead (refuses) or hung (accepts and never answers)."""
 
-    world: "World"
+    world: "SimulatedWorld"
     address: str
     port: int
     log: list[tuple[str, Any]] = field(default_factory=list)

@@ -25,7 +25,7 @@ _beats = itertools.count(1)
 
 
 @dataclass
-class World:
+class SimulatedWorld:
     """All simulated machines, the marks on their disks, and the digests of what is no hole.
 
     `hot` are chunks that a client overwrites all the time: asked twice they never are the same.
@@ -79,8 +79,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def simulated_world() -> Iterator[World]:
-    world = World(free_port(), free_port())
+def simulated_world() -> Iterator[SimulatedWorld]:
+    world = SimulatedWorld(free_port(), free_port())
     try:
         yield world
     finally:

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from agents.protocol import Reason
 from inventory import audit, disks, names, recovery, registration, servers
-from inventory.audit import Action, Way
+from inventory.audit import Action, Entrance
 from inventory.errors import Refused
 from inventory.models import AuditEntry, Disk, HeadServer, Priority, StorageServer
 from tests.contract.api import put_down
@@ -248,7 +248,7 @@ SCENARIOS: dict[Action, Callable[[Cluster], Mutation]] = {
     Action.RETRY_JOB: lambda four: call(operations.retry_job, attaching(four)),
     Action.CANCEL_JOB: lambda four: call(operations.cancel_job, attaching(four)),
     Action.START_BATCH: lambda four: call(
-        batches.request_batch, Batch.Verb.DELETE, [four.create()]
+        batches.request_batch, Batch.Kind.DELETE, [four.create()]
     ),
     Action.SCRUB_VOLUME: lambda four: call(passes.request_scrub, four.create()),
     Action.PAUSE_SCRUBS: lambda four: call(passes.pause_scrubs, paused=True),
@@ -315,7 +315,7 @@ def test_a_mutation_is_one_row_with_its_actor(four: Cluster, verb: Action) -> No
     mutation = SCENARIOS[verb](four)
     AuditEntry.objects.all().delete()
 
-    with audit.acting_as("alice", Way.CONSOLE):
+    with audit.acting_as("alice", Entrance.CONSOLE):
         mutation()
 
     (row,) = AuditEntry.objects.all()

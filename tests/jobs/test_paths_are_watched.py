@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DOWN, SLOW = -1, 50_000
 
 
-class Place:
+class Cabling:
     """Three heads and four storage servers on two networks, and hands to pull cables."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -75,23 +75,25 @@ class Place:
 
 
 @pytest.fixture
-def place(cluster: Cluster) -> Place:
-    return Place(cluster)
+def cabling(cluster: Cluster) -> Cabling:
+    return Cabling(cluster)
 
 
 def titles() -> list[str]:
     return [card.problem.title for card in causes.by_cause(problems.find())]
 
 
-def test_a_servers_network_that_no_head_reaches_is_one_problem_and_one_event(place: Place) -> None:
-    place.pull(place.heads, [1])
-    place.look()
+def test_a_servers_network_that_no_head_reaches_is_one_problem_and_one_event(
+    cabling: Cabling,
+) -> None:
+    cabling.pull(cabling.heads, [1])
+    cabling.look()
     assert titles() == []
-    place.look(30)
-    place.look(30)
+    cabling.look(30)
+    cabling.look(30)
 
     (card,) = causes.by_cause(problems.find())
-    server = StorageServer.objects.get(pk=place.storages[1].server_id)
+    server = StorageServer.objects.get(pk=cabling.storages[1].server_id)
     assert (
         card.problem.title == f"storage server {server.label} is reached by no head over network B"
     )
@@ -100,14 +102,14 @@ def test_a_servers_network_that_no_head_reaches_is_one_problem_and_one_event(pla
     assert [one.text for one in card.victims] == ["3 paths from heads are down"]
     assert problems.is_anything_wrong()
     told = ("path_down", "warning", "storage", "no head reaches it over network B")
-    assert place.events() == [told]
+    assert cabling.events() == [told]
 
-    place.heal()
-    place.look()
+    cabling.heal()
+    cabling.look()
     assert len(titles()) == 1
-    place.look(70)
+    cabling.look(70)
     assert titles() == []
-    assert place.events()[1:] == [
+    assert cabling.events()[1:] == [
         ("path_ok", "info", "storage", "heads reach it over network B again")
     ]
 
@@ -122,124 +124,126 @@ def test_a_servers_network_that_no_head_reaches_is_one_problem_and_one_event(pla
     ],
 )
 def test_a_cause_is_told_once_however_many_paths_it_has(
-    place: Place, heads: list[int], servers: list[int], found: list[str]
+    cabling: Cabling, heads: list[int], servers: list[int], found: list[str]
 ) -> None:
-    place.pull([place.heads[number] for number in heads], servers)
-    place.lasts()
+    cabling.pull([cabling.heads[number] for number in heads], servers)
+    cabling.lasts()
 
-    names = {f"h{n}": f"hsvr-{one.server_id:08x}" for n, one in enumerate(place.heads)}
-    names |= {f"s{n}": f"ssvr-{one.server_id:08x}" for n, one in enumerate(place.storages)}
+    names = {f"h{n}": f"hsvr-{one.server_id:08x}" for n, one in enumerate(cabling.heads)}
+    names |= {f"s{n}": f"ssvr-{one.server_id:08x}" for n, one in enumerate(cabling.storages)}
     assert titles() == [text.format(**names) for text in found]
-    assert len(place.events()) == 1
+    assert len(cabling.events()) == 1
     (card,) = causes.by_cause(problems.find())
     assert card.count == len(heads) * len(servers)
 
 
-def test_a_switch_of_a_rack_is_one_problem(place: Place) -> None:
-    place.storages += [place.cluster.add_storage() for _ in range(2)]
-    place.cable()
-    place.pull(place.heads, [0, 1, 2, 3])
-    place.lasts()
+def test_a_switch_of_a_rack_is_one_problem(cabling: Cabling) -> None:
+    cabling.storages += [cabling.cluster.add_storage() for _ in range(2)]
+    cabling.cable()
+    cabling.pull(cabling.heads, [0, 1, 2, 3])
+    cabling.lasts()
 
     assert titles() == ["Several paths over network B are down"]
-    (event,) = place.events()
+    (event,) = cabling.events()
     assert event[2:] == ("cluster", "12 paths over network B are down")
-    place.heal()
-    place.look()
-    place.look(70)
+    cabling.heal()
+    cabling.look()
+    cabling.look(70)
     assert titles() == []
 
 
-def test_a_larger_cause_takes_the_smaller_one_up_and_gives_it_back(place: Place) -> None:
-    place.pull(place.heads[:1], [2])
-    place.lasts()
-    place.pull(place.heads, [0, 1, 2, 3])
-    place.lasts()
+def test_a_larger_cause_takes_the_smaller_one_up_and_gives_it_back(cabling: Cabling) -> None:
+    cabling.pull(cabling.heads[:1], [2])
+    cabling.lasts()
+    cabling.pull(cabling.heads, [0, 1, 2, 3])
+    cabling.lasts()
     assert titles() == ["No head reaches a storage server over network B"]
 
-    place.heal()
-    place.pull(place.heads[:1], [2])
-    place.look()
-    place.look(70)
-    assert [kind for kind, *_ in place.events()] == ["path_down", "path_down", "path_ok"]
+    cabling.heal()
+    cabling.pull(cabling.heads[:1], [2])
+    cabling.look()
+    cabling.look(70)
+    assert [kind for kind, *_ in cabling.events()] == ["path_down", "path_down", "path_ok"]
     assert "does not reach" in titles()[0]
     assert len(titles()) == 1
 
 
-def test_who_is_reached_by_no_network_is_worse_and_one_problem(place: Place) -> None:
-    place.pull(place.heads, [3], nets="AB")
-    place.lasts()
+def test_who_is_reached_by_no_network_is_worse_and_one_problem(cabling: Cabling) -> None:
+    cabling.pull(cabling.heads, [3], nets="AB")
+    cabling.lasts()
 
     (card,) = causes.by_cause(problems.find())
     assert card.risk == Risk.FAILED
     assert card.problem.title.endswith("is reached by no head over either network")
     assert card.count == 6
-    assert {severity for _, severity, *_ in place.events()} == {"error"}
+    assert {severity for _, severity, *_ in cabling.events()} == {"error"}
 
 
-def test_what_takes_long_is_slow_and_may_get_worse(place: Place) -> None:
-    place.pull(place.heads, [0], SLOW)
-    place.lasts()
+def test_what_takes_long_is_slow_and_may_get_worse(cabling: Cabling) -> None:
+    cabling.pull(cabling.heads, [0], SLOW)
+    cabling.lasts()
     assert titles()[0].endswith("is reached slowly over network B")
-    place.pull(place.heads, [0], DOWN)
-    place.lasts()
+    cabling.pull(cabling.heads, [0], DOWN)
+    cabling.lasts()
 
     assert len(titles()) == 1
-    assert [kind for kind, *_ in place.events()] == ["path_slow", "path_down"]
+    assert [kind for kind, *_ in cabling.events()] == ["path_slow", "path_down"]
 
 
-def test_what_comes_and_goes_is_told_once(place: Place) -> None:
+def test_what_comes_and_goes_is_told_once(cabling: Cabling) -> None:
     for _ in range(20):
-        place.pull(place.heads, [0])
-        place.look(10, times=2)
-        place.heal()
-        place.look(10, times=2)
+        cabling.pull(cabling.heads, [0])
+        cabling.look(10, times=2)
+        cabling.heal()
+        cabling.look(10, times=2)
 
-    assert [kind for kind, *_ in place.events()] == ["path_down"]
+    assert [kind for kind, *_ in cabling.events()] == ["path_down"]
     for _ in range(12):
-        place.pull(place.heads, [0])
-        place.look(30, times=2)
-        place.heal()
-        place.look(50, times=2)
-    assert len(place.events()) <= 5
+        cabling.pull(cabling.heads, [0])
+        cabling.look(30, times=2)
+        cabling.heal()
+        cabling.look(50, times=2)
+    assert len(cabling.events()) <= 5
 
 
 def test_a_server_that_is_silent_or_in_maintenance_tells_nothing_of_its_paths(
-    place: Place,
+    cabling: Cabling,
 ) -> None:
-    silent, resting = place.storages[0], place.storages[1]
-    place.cluster.call("vastsky.maintenance", ssvrid=resting.server_id, minutes=5)
-    place.pull(place.heads, [0, 1], nets="AB")
-    place.look()
+    silent, resting = cabling.storages[0], cabling.storages[1]
+    cabling.cluster.call("vastsky.maintenance", ssvrid=resting.server_id, minutes=5)
+    cabling.pull(cabling.heads, [0, 1], nets="AB")
+    cabling.look()
     StorageServer.objects.filter(pk=silent.server_id).update(silent_since="2020-01-01T00:00:00Z")
-    place.look(30, times=3)
-    assert place.events() == []
+    cabling.look(30, times=3)
+    assert cabling.events() == []
 
     StorageServer.objects.filter(pk=silent.server_id).update(silent_since=None)
-    place.look(30)
-    place.heal()
-    place.look(30, times=3)
-    assert place.events() == []
+    cabling.look(30)
+    cabling.heal()
+    cabling.look(30, times=3)
+    assert cabling.events() == []
 
 
-def test_a_path_that_was_down_before_its_server_fell_silent_is_not_told_anew(place: Place) -> None:
-    server = StorageServer.objects.filter(pk=place.storages[0].server_id)
-    place.pull(place.heads, [0])
-    place.lasts()
+def test_a_path_that_was_down_before_its_server_fell_silent_is_not_told_anew(
+    cabling: Cabling,
+) -> None:
+    server = StorageServer.objects.filter(pk=cabling.storages[0].server_id)
+    cabling.pull(cabling.heads, [0])
+    cabling.lasts()
     server.update(silent_since="2020-01-01T00:00:00Z")
-    place.look(30, times=3)
+    cabling.look(30, times=3)
     assert not [title for title in titles() if "network B" in title]
     server.update(silent_since=None)
-    place.look(30, times=3)
+    cabling.look(30, times=3)
 
     assert len(titles()) == 1
-    assert len(place.events()) == 1
+    assert len(cabling.events()) == 1
 
 
-def test_what_the_manager_misses_as_well_is_the_same_problem(place: Place) -> None:
-    place.pull(place.heads, [1])
-    place.lasts()
-    Address.objects.filter(storage=place.storages[1].server_id, position=1).update(
+def test_what_the_manager_misses_as_well_is_the_same_problem(cabling: Cabling) -> None:
+    cabling.pull(cabling.heads, [1])
+    cabling.lasts()
+    Address.objects.filter(storage=cabling.storages[1].server_id, position=1).update(
         silent_since="2020-01-01T00:00:00Z"
     )
 
@@ -249,10 +253,10 @@ def test_what_the_manager_misses_as_well_is_the_same_problem(place: Place) -> No
 
 
 def test_a_problem_leads_to_its_paths_and_somebody_may_know_of_it(
-    place: Place, admin_client: Client
+    cabling: Cabling, admin_client: Client
 ) -> None:
-    place.pull(place.heads[:1], [2])
-    place.lasts()
+    cabling.pull(cabling.heads[:1], [2])
+    cabling.lasts()
     page = admin_client.get("/admin/console/problems/").content.decode()
     key = PathTrouble.objects.get().key
 
@@ -268,24 +272,26 @@ def test_a_problem_leads_to_its_paths_and_somebody_may_know_of_it(
     shown = admin_client.get("/admin/console/problems/").context
     assert [line.card.key for line, _ in shown["known"]] == [key]
     assert shown["lines"] == []
-    place.pull(place.heads[:1], [2], nets="AB")
-    place.lasts()
+    cabling.pull(cabling.heads[:1], [2], nets="AB")
+    cabling.lasts()
     told = admin_client.get("/admin/console/problems/").context["lines"]
     assert [line.card.risk for line in told] == [Risk.FAILED]
 
 
-def test_many_troubles_cost_no_more_questions_than_one(place: Place, admin_client: Client) -> None:
+def test_many_troubles_cost_no_more_questions_than_one(
+    cabling: Cabling, admin_client: Client
+) -> None:
     def questions() -> int:
         with CaptureQueriesContext(connection) as asked:
             problems.find()
             watch.look()
         return len(asked)
 
-    place.pull(place.heads[:1], [2])
-    place.lasts()
+    cabling.pull(cabling.heads[:1], [2])
+    cabling.lasts()
     one = questions()
-    place.pull(place.heads[1:2], [0, 1, 2, 3], nets="AB")
-    place.pull(place.heads[:1], [3], SLOW)
-    place.lasts()
+    cabling.pull(cabling.heads[1:2], [0, 1, 2, 3], nets="AB")
+    cabling.pull(cabling.heads[:1], [3], SLOW)
+    cabling.lasts()
     assert len(titles()) > 1
     assert questions() <= one

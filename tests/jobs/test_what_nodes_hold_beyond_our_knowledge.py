@@ -10,7 +10,7 @@ from pytest_django import Settings
 
 from inventory.models import IdSpace
 from tests.jobs.conftest import Cluster
-from tests.jobs.simulated_head import Group, Head
+from tests.jobs.simulated_head import Head, SimulatedGroup
 from tests.jobs.simulated_storage import Storage
 from volumes.models import LogicalVolume
 from volumes.recovery import sweep
@@ -24,7 +24,7 @@ def _orphans(four: Cluster) -> list[dict[str, Any]]:
     return list(four.call("vastsky.listOrphans"))
 
 
-def _left_running(four: Cluster, head: Head) -> tuple[LogicalVolume, Group]:
+def _left_running(four: Cluster, head: Head) -> tuple[LogicalVolume, SimulatedGroup]:
     """A group that goes on running on a head after its detach."""
     volume = four.create()
     four.attach(volume, head)

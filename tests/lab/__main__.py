@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.observe import Failed
 from deploy.local.place import ROOT, Unusable
-from tests.lab import capsule, control, image, tools
+from tests.lab import capsule, guest_commands, image, tools
 from tests.lab.cluster import RUNNING, VirtualLab, running_lab
 from tests.lab.guest import GuestFailed
 from tests.lab.place import MACHINES, RUN, GuestSpec
@@ -96,9 +96,9 @@ def _shell(name: str, command: str) -> int:
 
 def _use(machine: GuestSpec, command: str) -> int:
     if not command:
-        control.converse(machine)
+        guest_commands.converse(machine)
         return 0
-    done = control.attempt(machine, command, timeout=600)
+    done = guest_commands.attempt(machine, command, timeout=600)
     sys.stdout.buffer.write(done.output)
     sys.stderr.buffer.write(done.errors)
     return done.status

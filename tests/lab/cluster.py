@@ -17,8 +17,8 @@ from deploy.local import observe, processes
 from deploy.local.place import Place
 from tests.cluster.secure_manager import SecureManager
 from tests.lab import network
-from tests.lab.control import CommandFailed
 from tests.lab.guest import Guest, GuestFailed
+from tests.lab.guest_commands import CommandFailed
 from tests.lab.place import (
     DEVICES,
     DISK_GB,

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from deploy.local.place import ROOT
-from tests.lab import control
+from tests.lab import guest_commands
 from tests.lab.network import tap
 from tests.lab.place import BAD_SECTOR, NETWORKS, GuestSpec
 
@@ -59,7 +59,7 @@ class Guest:
         """Wait until it takes commands; GuestFailed, with its last words, if it does not."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.is_on:
-            if control.wait(self.machine, 1):
+            if guest_commands.wait(self.machine, 1):
                 return
         why = f"took no command within {seconds:g} s" if self.is_on else "ended"
         raise GuestFailed(f"{self.name} {why}; its console said:\n{self.last_words()}")
@@ -109,21 +109,21 @@ class Guest:
 
     def run(self, command: str, data: bytes = b"", timeout: float = 60) -> str:
         """Run a command that has to succeed, as root; what it says."""
-        return control.run(self.machine, command, data, timeout)
+        return guest_commands.run(self.machine, command, data, timeout)
 
-    def attempt(self, command: str, timeout: float = 60) -> control.Result:
+    def attempt(self, command: str, timeout: float = 60) -> guest_commands.Result:
         """Run a command, whatever comes of it."""
-        return control.attempt(self.machine, command, timeout=timeout)
+        return guest_commands.attempt(self.machine, command, timeout=timeout)
 
     def begin(self, command: str, log: str) -> None:
         """Start a command that goes on by itself; what it says is in a file of the guest."""
         self.run(f"setsid -f bash -c '{command}' > {log} 2>&1 < /dev/null")
 
     def push(self, path: str, data: bytes) -> None:
-        control.push(self.machine, path, data)
+        guest_commands.push(self.machine, path, data)
 
     def pull(self, path: str) -> bytes:
-        return control.pull(self.machine, path)
+        return guest_commands.pull(self.machine, path)
 
     # -- the machine ------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ done
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoredReplica:
     """Where a replica is, and whether it counts as good."""
 
     dextid: int
@@ -48,12 +48,12 @@ def first_block(guest: Guest, device: str, block: int = 0) -> str:
     return guest.run(f"set -o pipefail; {read} | sha256sum", timeout=TIMEOUT)
 
 
-def places(lab: VirtualLab, name: str) -> list[Place]:
+def places(lab: VirtualLab, name: str) -> list[StoredReplica]:
     """Tell of each replica of a volume where it is."""
     paths = {disk["pdskid"]: disk["local_path"] for disk in lab.call("listPhysicalDisks")}
     guests = {standing.server(lab, guest): guest for guest in lab.storages}
     return [
-        Place(
+        StoredReplica(
             one["lvolid"],
             one["mirror_status"] == observe.INSYNC,
             guests[at["ssvrid"]],

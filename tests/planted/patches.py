@@ -12,7 +12,7 @@ FOLDER = Path(__file__).with_name("patches")
 WHAT, TEST = "What: ", "Test: "
 
 
-class Malformed(Exception):
+class NoPatch(Exception):
     """A patch does not begin with the two lines."""
 
 
@@ -43,5 +43,5 @@ def load(names: list[str]) -> list[Planted]:
 def _read(path: Path) -> Planted:
     what, test, *_ = path.read_text().splitlines()
     if not what.startswith(WHAT) or not test.startswith(TEST):
-        raise Malformed(f"{path.name} does not begin with {WHAT!r} and {TEST!r}")
+        raise NoPatch(f"{path.name} does not begin with {WHAT!r} and {TEST!r}")
     return Planted(path, what.removeprefix(WHAT), tuple(shlex.split(test.removeprefix(TEST))))

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.thrash.faults import Profile
-from tests.thrash.figures import Figures, Finding
-from tests.thrash.run import Wish, thrash
+from tests.thrash.figures import Figures, Violation
+from tests.thrash.run import RunOptions, thrash
 
 LAST_EVENTS = 60
 MOST = 30
@@ -22,7 +22,7 @@ def main() -> int:
     arguments = _arguments()
     home = Path(tempfile.mkdtemp(prefix="vastsky-thrash-"))
     profile = Profile(arguments.profile)
-    wish = Wish(home, arguments.seconds, arguments.seed, profile, tuple(arguments.only))
+    wish = RunOptions(home, arguments.seconds, arguments.seed, profile, tuple(arguments.only))
     say = partial(print, flush=True)
     say(f"seed {wish.seed}, profile {profile}, {wish.seconds:.0f} s, in {home}")
     figures, found = thrash(wish, say)
@@ -36,7 +36,7 @@ def main() -> int:
     return 0
 
 
-def _tell(home: Path, figures: Figures, found: list[Finding]) -> None:
+def _tell(home: Path, figures: Figures, found: list[Violation]) -> None:
     """Say what is wrong, and all that is needed to see it again."""
     print(f"\nWRONG in round {figures.rounds} of seed {figures.seed}, profile {figures.profile}:")
     for finding in found[:MOST]:

@@ -6,37 +6,37 @@ from typing import TYPE_CHECKING
 
 from deploy.local import observe
 from tests.thrash.arena import Arena
-from tests.thrash.figures import Finding, Kind
+from tests.thrash.figures import Kind, Violation
 from tests.thrash.volume import Volume, read
 from tests.upgrade.images import content as written
 
 if TYPE_CHECKING:
-    from tests.thrash.oracle import Content
+    from tests.thrash.oracle import Readable
 
 GB = 1 << 30
 EQUAL = 60
 """Seconds in which dirty regions are made equal after an unclean end."""
 
 
-def check(arena: Arena) -> list[Finding]:
+def check(arena: Arena) -> list[Violation]:
     """Look at everything there is; nothing is written meanwhile."""
     busy = [volume.name for volume in arena.volumes if not volume.rest()]
     if busy:
-        return [Finding(Kind.STUCK, f"a write to {name} is not answered") for name in busy]
-    found: list[Finding] = []
+        return [Violation(Kind.STUCK, f"a write to {name} is not answered") for name in busy]
+    found: list[Violation] = []
     for volume in arena.volumes:
-        found += [Finding(Kind.LOST, text) for text in _volume(arena, volume)]
-    found += [Finding(Kind.LOST, text) for text in _replicas_differ(arena)]
+        found += [Violation(Kind.LOST, text) for text in _volume(arena, volume)]
+    found += [Violation(Kind.LOST, text) for text in _replicas_differ(arena)]
     checked = arena.cluster.manage("fsck")
     if checked.returncode or checked.stdout:
-        found.append(Finding(Kind.STUCK, f"fsck: {checked.stdout}{checked.stderr}"))
+        found.append(Violation(Kind.STUCK, f"fsck: {checked.stdout}{checked.stderr}"))
     if not found:
         _settle(arena)
     return found
 
 
 def _volume(arena: Arena, volume: Volume) -> Iterator[str]:
-    contents: dict[str, Content] = {volume.name: volume.oracle, **volume.snapshots}
+    contents: dict[str, Readable] = {volume.name: volume.oracle, **volume.snapshots}
     for name, content in contents.items():
         try:
             blocks, wrong = read(arena.link(volume.head, name), content, volume.regions)

@@ -25,7 +25,7 @@ class Profile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedFault:
     """A fault, and whose profile it belongs to.
 
     `lossy`: replicas are given up by it. There is one such at most in a round, so that there is
@@ -39,7 +39,7 @@ class Fault:
     lossy: bool
 
 
-FAULTS: list[Fault] = []
+FAULTS: list[InjectedFault] = []
 
 
 def fault(
@@ -50,13 +50,13 @@ def fault(
     def enter(
         begin: Callable[[Arena, random.Random], Undo],
     ) -> Callable[[Arena, random.Random], Undo]:
-        FAULTS.append(Fault(begin.__name__, profile, begin, weight, lossy))
+        FAULTS.append(InjectedFault(begin.__name__, profile, begin, weight, lossy))
         return begin
 
     return enter
 
 
-def of_profile(profile: Profile) -> list[Fault]:
+def of_profile(profile: Profile) -> list[InjectedFault]:
     """Choose the faults of a profile; PostgreSQL's are those of all, and its own."""
     if profile == Profile.POSTGRES:
         return FAULTS

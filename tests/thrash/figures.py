@@ -14,7 +14,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Violation:
     """Something that is not as it has to be."""
 
     kind: Kind

@@ -10,7 +10,7 @@ from deploy.local.manager_processes import MANAGER
 from deploy.local.node_processes import disks
 from tests.thrash import database, orphans
 from tests.thrash.arena import HEADS, NO_ANSWER, STORAGES, Arena
-from tests.thrash.figures import Finding, Kind
+from tests.thrash.figures import Kind, Violation
 from tests.thrash.volume import Volume
 
 HEALS = 150
@@ -20,23 +20,23 @@ OFFLINE, FAULTY = 4, 5
 PAUSE = 0.5
 
 
-def mend(arena: Arena) -> list[Finding]:
+def mend(arena: Arena) -> list[Violation]:
     """Switch all on and wait until it is whole; what is not in time."""
     began = time.monotonic()
     arena.power_on(*MANAGER, *HEADS, *STORAGES)
-    found: list[Finding] = [Finding(Kind.STUCK, "nothing was asked yet")]
+    found: list[Violation] = [Violation(Kind.STUCK, "nothing was asked yet")]
     while found and time.monotonic() < began + HEALS:
         time.sleep(PAUSE)
         try:
             found = _go_on(arena)
         except NO_ANSWER as error:
-            found = [Finding(Kind.STUCK, f"the manager does not answer: {error!r}")]
+            found = [Violation(Kind.STUCK, f"the manager does not answer: {error!r}")]
     if not found:
         arena.figures.whole.append(time.monotonic() - began)
     return found
 
 
-def _go_on(arena: Arena) -> list[Finding]:
+def _go_on(arena: Arena) -> list[Violation]:
     """Do what a user does after a bad day, and tell what is not whole yet."""
     _forget_what_is_gone(arena)
     _remove_leftovers(arena)
@@ -45,8 +45,8 @@ def _go_on(arena: Arena) -> list[Finding]:
     _take_disks_back(arena)
     stuck = list(_unhealed(arena))
     if stuck:
-        return [Finding(Kind.STUCK, text) for text in stuck]
-    return [Finding(Kind.ORPHAN, text) for text in orphans.orphans(arena)]
+        return [Violation(Kind.STUCK, text) for text in stuck]
+    return [Violation(Kind.ORPHAN, text) for text in orphans.orphans(arena)]
 
 
 def _unhealed(arena: Arena) -> Iterator[str]:

@@ -9,10 +9,10 @@ from deploy.local import observe
 from deploy.local.nbd import NbdClient
 from tests.thrash.arena import HEADS, NO_ANSWER, Arena
 from tests.thrash.blocks import BLOCK
-from tests.thrash.figures import Finding, Kind
+from tests.thrash.figures import Kind, Violation
 from tests.thrash.volume import Volume
 
-Operation = Callable[[Arena, random.Random], list[Finding]]
+Operation = Callable[[Arena, random.Random], list[Violation]]
 LARGEST_WITH_SNAPSHOTS = 4
 """GB: a snapshot takes as much room as its origin."""
 SNAPSHOTS = 2
@@ -21,12 +21,12 @@ DECIDED = 120
 _numbers = count(1)
 
 
-def move(arena: Arena, chance: random.Random) -> list[Finding]:
+def move(arena: Arena, chance: random.Random) -> list[Violation]:
     """Detach a volume and attach it to the other head."""
     volume = chance.choice(arena.volumes)
     heir = next(head for head in HEADS if head != volume.head)
     if not volume.rest():
-        return [Finding(Kind.STUCK, f"the writers of {volume.name} do not come to rest")]
+        return [Violation(Kind.STUCK, f"the writers of {volume.name} do not come to rest")]
     with suppress(*NO_ANSWER):
         if arena.attempt("detachLogicalVolume", lvolname=volume.name) and arena.attempt(
             "attachLogicalVolume", lvolname=volume.name, hsvrid=arena.server_id(heir)
@@ -36,7 +36,7 @@ def move(arena: Arena, chance: random.Random) -> list[Finding]:
     return []
 
 
-def snapshot(arena: Arena, chance: random.Random) -> list[Finding]:
+def snapshot(arena: Arena, chance: random.Random) -> list[Violation]:
     """Take a snapshot of a volume that is written; an old one makes room for it."""
     small = [v for v in arena.volumes if v.capacity <= LARGEST_WITH_SNAPSHOTS]
     volume = chance.choice(small)
@@ -70,10 +70,10 @@ def forget(arena: Arena, volume: Volume, name: str) -> None:
         del volume.snapshots[name]
 
 
-def churn(arena: Arena, chance: random.Random) -> list[Finding]:
+def churn(arena: Arena, chance: random.Random) -> list[Violation]:
     """Make a volume where others were: it reads as zero. Write it and delete it again."""
     name, head = f"fresh-{next(_numbers)}", chance.choice(HEADS)
-    found: list[Finding] = []
+    found: list[Violation] = []
     with suppress(*NO_ANSWER):
         if not arena.attempt("createLogicalVolume", lvolname=name, capacity=1, redundancy=2):
             return []
@@ -83,7 +83,7 @@ def churn(arena: Arena, chance: random.Random) -> list[Finding]:
             for n in range(64):
                 offset = n * (16 << 20)
                 if any(device.read(offset, 16 * BLOCK)):
-                    found.append(Finding(Kind.LOST, f"{name} is new and holds data at {offset}"))
+                    found.append(Violation(Kind.LOST, f"{name} is new and holds data at {offset}"))
                 device.write(offset, f"{name} {n}".encode().ljust(16 * BLOCK, b"\xa5"))
         arena.attempt("detachLogicalVolume", lvolname=name)
         arena.attempt("deleteLogicalVolume", lvolname=name)

@@ -24,7 +24,7 @@ class Write:
         return range(self.first, self.first + self.count)
 
 
-class Content:
+class Readable:
     """What may be read of each block: the last acknowledged write, or any that may have landed."""
 
     def __init__(self, volume: str) -> None:
@@ -45,7 +45,7 @@ class Content:
         return f"block {block}: write {sequence}; right: {sorted(self.of(block))}"
 
 
-class Oracle(Content):
+class Oracle(Readable):
     """The content of a volume while it is written; asked from several threads.
 
     One thread writes a block at a time. A write whose outcome nobody knows may have landed, until
@@ -57,7 +57,7 @@ class Oracle(Content):
         self._lock = threading.Lock()
         self._last = 0
         self._abandoned: dict[int, frozenset[int]] = defaultdict(frozenset)
-        self._taking: list[Content] = []
+        self._taking: list[Readable] = []
 
     def begin(self, first: int, count: int, *, zeroes: bool = False) -> Write:
         """Note that a write is sent: from now on it may be read, and be in a snapshot."""
@@ -88,9 +88,9 @@ class Oracle(Content):
             self.right[block] = frozenset({unpack(self.volume, block, data)})
 
     @contextmanager
-    def snapshot(self) -> Iterator[Content]:
+    def snapshot(self) -> Iterator[Readable]:
         """Tell what a snapshot may hold whose instant lies between beginning and end."""
-        taken = Content(self.volume)
+        taken = Readable(self.volume)
         with self._lock:
             taken.right = dict(self.right)
             self._taking.append(taken)

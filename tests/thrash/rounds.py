@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from tests.thrash.arena import Arena
 from tests.thrash.checks import check
-from tests.thrash.figures import Finding, Kind
+from tests.thrash.figures import Kind, Violation
 from tests.thrash.mend import mend
 from tests.thrash.operations import OPERATIONS
-from tests.thrash.schedule import Plan, Strike
+from tests.thrash.schedule import Round, Strike
 
 if TYPE_CHECKING:
     from tests.thrash.faults import Undo
@@ -22,7 +22,7 @@ OPERATIONS_END = 180
 """Seconds in which what users asked for is answered: VASTSKY_ATTACH_SECONDS, for each of three."""
 
 
-def run(arena: Arena, plan: Plan) -> list[Finding]:
+def run(arena: Arena, plan: Round) -> list[Violation]:
     """Run a round; what was found."""
     operating = arena.background.submit(_operate, arena, plan.operations)
     _strike(arena, plan.strikes)
@@ -53,8 +53,8 @@ def _strike(arena: Arena, strikes: tuple[Strike, ...]) -> None:
             what()
 
 
-def _operate(arena: Arena, seeds: tuple[str, ...]) -> list[Finding]:
-    found: list[Finding] = []
+def _operate(arena: Arena, seeds: tuple[str, ...]) -> list[Violation]:
+    found: list[Violation] = []
     for seed in seeds:
         chance = random.Random(seed)
         time.sleep(chance.uniform(0, 4))
@@ -65,11 +65,11 @@ def _operate(arena: Arena, seeds: tuple[str, ...]) -> list[Finding]:
     return found
 
 
-def _outcome(operating: "Future[list[Finding]]") -> list[Finding]:
+def _outcome(operating: "Future[list[Violation]]") -> list[Violation]:
     try:
         return operating.result(OPERATIONS_END)
     except NotDone:
-        return [Finding(Kind.STUCK, "an operation was not answered")]
+        return [Violation(Kind.STUCK, "an operation was not answered")]
 
 
 def _go_on(arena: Arena) -> None:

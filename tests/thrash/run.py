@@ -16,8 +16,8 @@ from tests.cluster.world import running_world
 from tests.engine.small_disk import SmallDisk
 from tests.thrash import faults, faults_of_disks, faults_of_nodes, faults_of_the_manager, rounds
 from tests.thrash.arena import HEADS, Arena
-from tests.thrash.faults import Fault, Profile
-from tests.thrash.figures import Figures, Finding, Kind
+from tests.thrash.faults import InjectedFault, Profile
+from tests.thrash.figures import Figures, Kind, Violation
 from tests.thrash.orphans import leftovers
 from tests.thrash.schedule import plan
 from tests.thrash.volume import Volume
@@ -33,7 +33,7 @@ ENDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RunOptions:
     """What is asked of a run."""
 
     home: Path
@@ -46,7 +46,7 @@ class Wish:
 Say = Callable[[str], None]
 
 
-def thrash(wish: Wish, say: Say = print) -> tuple[Figures, list[Finding]]:
+def thrash(wish: RunOptions, say: Say = print) -> tuple[Figures, list[Violation]]:
     """Thrash a cluster of its own in a folder; its figures, and what was found in the last round.
 
     The run ends with the first round in which something was found.
@@ -56,22 +56,22 @@ def thrash(wish: Wish, say: Say = print) -> tuple[Figures, list[Finding]]:
     with _arena(wish, figures) as arena:
         figures.skipped = faults.missing(arena)
         chosen = _faults(wish, arena)
-        found: list[Finding] = []
+        found: list[Violation] = []
         while not found and time.monotonic() < deadline:
             found = _round(arena, chosen, say)
         found = found or _empty(arena)
     outlived = leftovers(arena)
-    _count(figures, [*found, *(Finding(Kind.ORPHAN, text) for text in outlived)])
+    _count(figures, [*found, *(Violation(Kind.ORPHAN, text) for text in outlived)])
     return figures, found
 
 
-def _faults(wish: Wish, arena: Arena) -> list[Fault]:
+def _faults(wish: RunOptions, arena: Arena) -> list[InjectedFault]:
     missing = faults.missing(arena)
     chosen = [one for one in faults.of_profile(wish.profile) if one.name not in missing]
     return [one for one in chosen if not wish.only or one.name in wish.only]
 
 
-def _round(arena: Arena, chosen: list[Fault], say: Say) -> list[Finding]:
+def _round(arena: Arena, chosen: list[InjectedFault], say: Say) -> list[Violation]:
     figures = arena.figures
     figures.rounds += 1
     began, writes = time.monotonic(), figures.writes
@@ -86,12 +86,12 @@ def _round(arena: Arena, chosen: list[Fault], say: Say) -> list[Finding]:
     return found
 
 
-def _count(figures: Figures, found: list[Finding]) -> None:
+def _count(figures: Figures, found: list[Violation]) -> None:
     for finding in found:
         figures.found[finding.kind] += 1
 
 
-def _empty(arena: Arena) -> list[Finding]:
+def _empty(arena: Arena) -> list[Violation]:
     """Delete all volumes; whatever they needed is free again, and zero."""
     _end_writers(arena)
     try:
@@ -99,7 +99,7 @@ def _empty(arena: Arena) -> list[Finding]:
         arena.wait(lambda: not arena.orphans(), "no orphans on any node", ENDS)
         arena.wait(arena.zeroed, "all space is free and zero again", ENDS)
     except Exception as error:  # noqa: BLE001  whatever it is, it is what was found
-        return [Finding(Kind.STUCK, f"the cluster cannot be emptied: {error!r}")]
+        return [Violation(Kind.STUCK, f"the cluster cannot be emptied: {error!r}")]
     return []
 
 
@@ -109,7 +109,7 @@ def _end_writers(arena: Arena) -> None:
 
 
 @contextmanager
-def _arena(wish: Wish, figures: Figures) -> Iterator[Arena]:
+def _arena(wish: RunOptions, figures: Figures) -> Iterator[Arena]:
     place = choose(str(wish.home), str(free_port()), DISK_GB, len(HEADS))
     with ExitStack() as stack:
         shim = wall_clock.shim(place.home)

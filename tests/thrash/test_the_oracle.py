@@ -3,7 +3,7 @@
 import pytest
 
 from tests.thrash.blocks import BLOCK, pack
-from tests.thrash.faults import Fault, Profile
+from tests.thrash.faults import InjectedFault, Profile
 from tests.thrash.oracle import Oracle
 from tests.thrash.schedule import plan
 
@@ -71,7 +71,7 @@ def test_what_all_replicas_are_found_to_hold_is_right_from_then_on(oracle: Oracl
 
 def test_the_same_seed_makes_the_same_plan_and_gives_replicas_up_once_a_round() -> None:
     faults = [
-        Fault(name, Profile.DISK, lambda _arena, _chance: lambda: None, 1, lossy=name > "b")
+        InjectedFault(name, Profile.DISK, lambda _arena, _chance: lambda: None, 1, lossy=name > "b")
         for name in "abcd"
     ]
     plans = [plan(1, number, faults) for number in range(50)]

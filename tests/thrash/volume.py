@@ -7,7 +7,7 @@ from deploy.local.ledger import spread
 from deploy.local.nbd import NbdClient
 from tests.thrash.blocks import BLOCK
 from tests.thrash.figures import Figures
-from tests.thrash.oracle import Content, Oracle
+from tests.thrash.oracle import Oracle, Readable
 from tests.thrash.writer import REGION, Writer
 
 REGIONS = 24
@@ -28,7 +28,7 @@ class Volume:
         self.capacity = capacity
         self.redundancy = redundancy
         self.oracle = Oracle(name)
-        self.snapshots: dict[str, Content] = {}
+        self.snapshots: dict[str, Readable] = {}
         self.head = ""
         self.regions = _regions(capacity)
         self._writers = [
@@ -68,7 +68,7 @@ class Volume:
             yield from range(region, region + REGION)
 
 
-def read(link: Path, content: Content, regions: list[int]) -> tuple[dict[int, bytes], list[str]]:
+def read(link: Path, content: Readable, regions: list[int]) -> tuple[dict[int, bytes], list[str]]:
     """Read the regions of a volume or snapshot back: all blocks, and what is wrong with them."""
     blocks: dict[int, bytes] = {}
     with NbdClient(link, timeout=60) as device:

@@ -29,7 +29,7 @@ Places = list[tuple[int, int]]
 """Offsets in a volume with lengths, in bytes, of whole pages."""
 
 
-class Content:
+class WrittenPages:
     """What a volume holds wherever it was written; each page tells whose and which one it is."""
 
     def __init__(self, name: str) -> None:
@@ -70,12 +70,12 @@ class Life:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.call = cluster.call
-        self.content: dict[str, Content] = {}
+        self.content: dict[str, WrittenPages] = {}
         self.volumes: dict[str, dict[str, Any]] = {}
 
     def create(self, name: str, capacity: int, redundancy: int) -> None:
         self.cluster.create(name, capacity, redundancy)
-        self.content[name] = Content(name)
+        self.content[name] = WrittenPages(name)
         self.volumes[name] = {"capacity": capacity, "redundancy": redundancy}
 
     def write(self, name: str, places: Places) -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.http.request import split_domain_port, validate_host
 
-from inventory.audit import Way
+from inventory.audit import Entrance
 from vastsky_site.access import tokens
 from vastsky_site.access.lockout import Attempts
 from vastsky_site.access.shared_counts import SharedCounts
@@ -34,14 +34,14 @@ class Caller:
 
     name: str
     role: Role
-    way: Way
+    way: Entrance
     token: int = 0
     head: int = 0
     storage: int = 0
 
 
-LOOPBACK = Caller("trusted address", Role.ADMIN, Way.RPC)
-NEIGHBOUR = Caller("neighbour", Role.READER, Way.RPC)
+LOOPBACK = Caller("trusted address", Role.ADMIN, Entrance.RPC)
+NEIGHBOUR = Caller("neighbour", Role.READER, Entrance.RPC)
 Networks = Iterable[IPv4Network | IPv6Network]
 
 
@@ -84,7 +84,7 @@ def _by_token(authorization: str, who: str) -> Caller:
         raise Denied(UNAUTHORIZED, "the token is wrong, revoked, or has another name")
     tokens.note_use(row)
     role = Role(row.role)
-    way = Way.NODE if role == Role.AGENT else Way.RPC
+    way = Entrance.NODE if role == Role.AGENT else Entrance.RPC
     return Caller(row.name, role, way, row.pk, row.head or 0, row.storage or 0)
 
 

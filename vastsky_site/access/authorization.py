@@ -97,7 +97,7 @@ METHODS: dict[str, frozenset[Role]] = {
 READS = frozenset(method for method, roles in METHODS.items() if Role.READER in roles)
 """The methods that change nothing."""
 
-NOBODY = Caller("", Role.READER, audit.Way.RPC)
+NOBODY = Caller("", Role.READER, audit.Entrance.RPC)
 _caller: ContextVar[Caller] = ContextVar("caller", default=NOBODY)
 
 

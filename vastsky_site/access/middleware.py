@@ -30,7 +30,7 @@ def act_as_person(get_response: View) -> View:
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.method in LOOKING:
             return get_response(request)
-        with audit.acting_as(request.user.get_username() or "nobody", audit.Way.CONSOLE):
+        with audit.acting_as(request.user.get_username() or "nobody", audit.Entrance.CONSOLE):
             return get_response(request)
 
     return middleware

@@ -25,7 +25,7 @@ def download(request: HttpRequest) -> StreamingHttpResponse:
     if not may(request.user, Right.ADMINISTER):
         raise PermissionDenied
     name = time.strftime("vastsky-support-%Y%m%d-%H%M%S.tar.gz", time.gmtime())
-    with audit.acting_as(request.user.get_username(), audit.Way.CONSOLE):
+    with audit.acting_as(request.user.get_username(), audit.Entrance.CONSOLE):
         bundle.note(name)
     response = StreamingHttpResponse(bundle.stream(), content_type="application/gzip")
     response["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -58,7 +58,7 @@ ENDED = {
 }
 
 
-class CopyReport(TypedDict):
+class ReplicaStatus(TypedDict):
     """An element of notifyRebuildMirrorFinished's dexts."""
 
     dextid: int
@@ -150,7 +150,7 @@ def notify_shred_finished(*, dextid: int, eventid: int = 0) -> None:
 
 
 def notify_rebuild_mirror_finished(
-    *, mirrorid: int, dexts: list[CopyReport], eventid: int = 0
+    *, mirrorid: int, dexts: list[ReplicaStatus], eventid: int = 0
 ) -> None:
     """Take note that replicas of a mirror are in sync (dext_status 2); idempotent."""
     for replica in dexts:

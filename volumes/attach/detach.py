@@ -1,4 +1,4 @@
-"""Take a group away from its head: in order, or by force where the head is gone."""
+"""Detach a group from its head: by a clean shutdown, or by a fence where the head is gone."""
 
 import errno as errnos
 from datetime import timedelta

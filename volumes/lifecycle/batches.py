@@ -36,7 +36,7 @@ class Named(Protocol):
 
 @write_lock()
 def request_batch(
-    verb: Batch.Verb, chosen: Sequence[Named], *, head: int = 0, force: bool = False
+    verb: Batch.Kind, chosen: Sequence[Named], *, head: int = 0, force: bool = False
 ) -> Job:
     """Take down what is to be done to which volumes, and queue the work."""
     recovery.refuse(f"{verb} of {len(chosen)} volumes")
@@ -61,7 +61,7 @@ def batch_step(job: Job) -> Again | None:
     for row in batch.rows.filter(state=State.WAITING).order_by("pk")[:STEP]:
         if places <= 0:
             break
-        with audit.acting_as(job.actor, audit.Way.CONSOLE):
+        with audit.acting_as(job.actor, audit.Entrance.CONSOLE):
             places -= _act(batch, row)
     counts = Counter(batch.rows.values_list("state", flat=True))
     left = counts[State.WAITING] + counts[State.BEGUN]
@@ -90,7 +90,7 @@ def _act(batch: Batch, row: BatchRow) -> int:
             volume = LogicalVolume.objects.filter(pk=row.volume).first()
             if volume is None:
                 raise Invalid("it is gone")
-            job = ACTS[Batch.Verb(batch.verb)](volume, batch)
+            job = ACTS[Batch.Kind(batch.verb)](volume, batch)
             if job is None:
                 _move(row, State.BEGUN, State.DONE)
                 return 0
@@ -141,8 +141,8 @@ def _delete(volume: LogicalVolume, _: Batch) -> Job | None:
     return volumes.delete_volume(volume)
 
 
-ACTS: dict[Batch.Verb, Callable[[LogicalVolume, Batch], Job | None]] = {
-    Batch.Verb.ATTACH: _attach,
-    Batch.Verb.DETACH: _detach,
-    Batch.Verb.DELETE: _delete,
+ACTS: dict[Batch.Kind, Callable[[LogicalVolume, Batch], Job | None]] = {
+    Batch.Kind.ATTACH: _attach,
+    Batch.Kind.DETACH: _detach,
+    Batch.Kind.DELETE: _delete,
 }

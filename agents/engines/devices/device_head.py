@@ -64,7 +64,7 @@ class DeviceHead:
             else:
                 self._devices.adopt(device)
         self._reconnector.look_after(self._devices.all())
-        self._sweep()
+        self._remove_dead_links()
 
     def groups(self) -> list[GroupState]:
         """Tell every group; see that its devices are there and connected."""
@@ -105,7 +105,7 @@ class DeviceHead:
         for device in self._of(lvolid):
             if device.identity.epoch <= epoch:
                 self._drop(device)
-        self._sweep()
+        self._remove_dead_links()
 
     def snapshot(self, lvolid: int, device: DeviceSpec) -> None:
         """Freeze the origin's content as a new read-only device."""
@@ -192,7 +192,7 @@ class DeviceHead:
             if group is not None and group.alive:
                 self._show(lvolid, group.epoch, [one.identity.lvolid for one in devices])
             raise
-        self._sweep()
+        self._remove_dead_links()
 
     def _hide_older(self, order: AttachOrder, volumes: Sequence[int]) -> list[BlockDevice]:
         """Let no name lead to what is left of earlier epochs; gives these devices."""
@@ -210,9 +210,9 @@ class DeviceHead:
         self._links.hide(str(device.node))
         self._devices.drop(device)
 
-    def _sweep(self) -> None:
+    def _remove_dead_links(self) -> None:
         groups = self._engine.groups()
-        self._links.sweep({device.lvolid for group in groups for device in group.devices})
+        self._links.remove_dead({device.lvolid for group in groups for device in group.devices})
 
     def _look_after(self, groups: Sequence[GroupState]) -> None:
         """Find devices that nobody is connected to, names without a device, and the other way."""

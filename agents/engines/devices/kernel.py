@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agents.engines.devices import netlink
 from agents.engines.devices.netlink import Channel, GenericFamily
+from agents.ondisk import SECTOR
 
 FAMILY = "nbd"
 CONNECT, DISCONNECT, RECONFIGURE, LINK_DEAD = 1, 2, 3, 4
@@ -16,7 +17,6 @@ BACKEND = 10
 SOCKET_ITEM, SOCKET_DESCRIPTOR = 1, 1
 DESTROY_ON_DISCONNECT, DISCONNECT_ON_CLOSE = 1, 2
 
-SECTOR = 512
 """The block size of our devices: images of disks that were made elsewhere fit, and any other."""
 NEVER = 0
 """As a request's timeout: its connection is never given up while it lives."""

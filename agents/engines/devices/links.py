@@ -56,7 +56,7 @@ class Links:
         """List all that names lead to."""
         return {str(_target(link)) for link in self._shown.iterdir()}
 
-    def sweep(self, known: Container[int]) -> None:
+    def remove_dead(self, known: Container[int]) -> None:
         """Remove names of sockets that are gone; a process that was killed leaves them behind.
 
         Not those of volumes that are `known`: their process may just be coming back.

@@ -11,8 +11,8 @@ import struct
 from pathlib import Path
 
 from agents.engines.base import EngineError
+from agents.ondisk import MIB
 
-MIB = 1 << 20
 CHUNK = MIB
 FLUSH_SECONDS = 3.0
 CLEAR_SECONDS = 15

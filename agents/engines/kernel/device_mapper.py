@@ -17,7 +17,6 @@ from typing import NamedTuple
 from agents.engines.base import EngineError
 
 CONTROL = Path("/dev/mapper/control")
-SECTOR = 512
 _VERSION = (4, 0, 0)
 _HEADER = struct.Struct("=3I2IIiIIIQ128s129s7x")
 _SPEC = struct.Struct("=QQiI16s")

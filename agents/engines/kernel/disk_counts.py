@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from agents.engines.base import DeviceFigures, OperationFigures
+from agents.ondisk import SECTOR
 
-SECTOR = 512
 PLACES = {"read": 3, "write": 7, "discard": 14}
 """Where in a line of /proc/diskstats there are requests, merged ones, sectors, milliseconds."""
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper, iscsi_names
-from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.device_mapper import Mapped, TablePiece
 from agents.engines.kernel.kernel_state import Overview
 from agents.engines.kernel.mirror import KernelMirror
 from agents.engines.kernel.volume_device import cut_off, one_after_another
 from agents.engines.userspace.head.state_file import SavedDevice
 from agents.engines.userspace.snapshot.cow_store import COW_CHUNK, KERNELS_STORE, STORE_MAGIC
-from agents.ondisk import MIB
+from agents.ondisk import MIB, SECTOR
 from agents.protocol import DeviceState
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from agents.engines.base import DataServerFigures, EngineError, Lease, LeaseUse, StorageEngine
 from agents.engines.kernel import device_mapper, iscsi_names
-from agents.engines.kernel.device_mapper import SECTOR, TablePiece
+from agents.engines.kernel.device_mapper import TablePiece
 from agents.engines.kernel.export_file import ExportFile
 from agents.engines.kernel.targets import IscsiTarget, Targets
-from agents.ondisk import MARK_BYTES
+from agents.ondisk import MARK_BYTES, SECTOR
 
 FILE = "exports.json"
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper
-from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.device_mapper import Mapped, TablePiece
 from agents.engines.kernel.kernel_file import read_once
-from agents.ondisk import MARK_BYTES, Mark, pack_mark, unpack_mark
+from agents.ondisk import MARK_BYTES, SECTOR, Mark, pack_mark, unpack_mark
 
 BY_NUMBER = Path("/sys/dev/block")
 WORKING, PAUSED = "running", "blocked"

@@ -1,4 +1,4 @@
-"""Comparing a few blocks of a mirror's replicas with no write in flight, and mending them."""
+"""The kernel engine compares blocks of replicas with no write in flight, and mends them."""
 
 import errno
 from collections.abc import Iterable

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 
 from agents.engines.base import EngineError
 from agents.engines.kernel import device_mapper, iscsi_names
-from agents.engines.kernel.device_mapper import SECTOR, Mapped, TablePiece
+from agents.engines.kernel.device_mapper import Mapped, TablePiece
 from agents.engines.kernel.meanwhile import meanwhile
 from agents.engines.kernel.mirror import KernelMirror
+from agents.ondisk import SECTOR
 
 
 class VolumeDevice:

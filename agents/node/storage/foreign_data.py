@@ -2,9 +2,7 @@
 
 import os
 
-from agents.ondisk import MIB
-
-SECTOR = 512
+from agents.ondisk import MIB, SECTOR
 
 SIGNATURES: tuple[tuple[str, int, bytes], ...] = (
     ("a GPT partition table", SECTOR, b"EFI PART"),

@@ -11,10 +11,8 @@ from agents.errors import AgentError
 from agents.node.config import DiskConfig
 from agents.node.storage.hardware_ids import differ
 from agents.node.storage.super_extent import SuperExtent
-from agents.ondisk import GB, Label
+from agents.ondisk import GB, SECTOR, Label
 from agents.protocol import DiskState
-
-SECTOR = 512
 
 
 class UnusableDisk(AgentError):

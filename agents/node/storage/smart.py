@@ -12,12 +12,12 @@ from typing import Any
 
 from agents.node.storage.labelled_disk import OpenDisk
 from agents.protocol import SmartFigures
+from agents.xmlrpc import INT_MAX
 
 logger = logging.getLogger(__name__)
 
 EVERY_SECONDS = 600.0
 ASK_SECONDS = 30
-MOST = 0x7FFFFFFF
 UNKNOWN = -1
 TOO_WARM = 0x02
 """A bit of NVMe's critical warning. It is about the room, and about all disks there: none fails."""
@@ -102,7 +102,7 @@ def _first(*values: object) -> int:
     """Take the first number that is told, within what the protocol carries."""
     for value in values:
         if isinstance(value, int) and not isinstance(value, bool):
-            return min(max(value, 0), MOST)
+            return min(max(value, 0), INT_MAX)
     return UNKNOWN
 
 

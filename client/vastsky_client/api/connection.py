@@ -11,8 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult
-from xml.parsers.expat import ExpatError
 
+from vastsky_client import answers
 from vastsky_client.api.access import Access, BadAccess
 from vastsky_client.api.resending import GONE, Resending, how
 from vastsky_client.manager_address import credentials, shown
@@ -175,20 +175,19 @@ def _trust(access: Access) -> ssl.SSLContext:
 
 def _is_xmlrpc(content: bytes) -> bool:
     try:
-        xmlrpc.client.loads(content)
+        answers.read(content)
     except xmlrpc.client.Fault:
         return True
-    except (xmlrpc.client.ResponseError, ExpatError, ValueError):
+    except answers.Unreadable:
         return False
     return True
 
 
 def _value(content: bytes, method: str, *, again: bool) -> Any:
-    """Take the value out of an answer, whatever its status: that of a 401 has a fault."""
+    """Take the value out of an answer; that a lost deletion has happened is its success."""
     try:
-        (value,), _ = xmlrpc.client.loads(content)
+        return answers.read(content)
     except xmlrpc.client.Fault as fault:
         if again and how(method) is Resending.UNTIL_GONE and fault.faultCode == GONE:
             return 0
         raise Refused(fault.faultCode, fault.faultString) from None
-    return value

@@ -29,7 +29,7 @@ for place in 0 1 2; do
 done
 # Commands come over addresses that the cluster does not know.
 ip address add "10.77.9.$lab_number/24" dev eth0
-python3 /src/tests/lab/inside/control.py "10.77.9.$lab_number" 7700 > /run/control.log 2>&1 &
+python3 /src/tests/lab/inside/command_server.py "10.77.9.$lab_number" 7700 > /run/command_server.log 2>&1 &
 
 /lib/systemd/systemd-udevd --daemon
 udevadm trigger --action=add --subsystem-match=block --subsystem-match=net --subsystem-match=misc

@@ -25,9 +25,9 @@ from volumes.lifecycle import batches
 from volumes.models import Batch, BatchRow, Job, LogicalVolume
 
 BATCHES = {
-    "attach": Batch.Verb.ATTACH,
-    "detach": Batch.Verb.DETACH,
-    "delete-volume": Batch.Verb.DELETE,
+    "attach": Batch.Kind.ATTACH,
+    "detach": Batch.Kind.DETACH,
+    "delete-volume": Batch.Kind.DELETE,
 }
 SHOWN = 200
 """Volumes of a preview, or of a job's page, that are named."""
