@@ -11,7 +11,7 @@ from agents.version import VERSION
 if __name__ == "__main__":
     if sys.argv[1:] == ["--version"]:
         # Django would tell its own.
-        print(f"vastsky-manage {VERSION}")
+        sys.stdout.write(f"vastsky-manage {VERSION}\n")
         sys.exit()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vastsky_site.settings")
     execute_from_command_line(sys.argv)
