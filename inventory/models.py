@@ -405,7 +405,7 @@ class Disk(models.Model):
     @property
     def label(self) -> str:
         """Name it for people: by its server and the end of its path, and its id."""
-        if self.server_id is None:
+        if not self.server_id:  # one that is known by its number alone
             return str(self)
         return f"{self.server.name or self.server}:{self.local_path[-70:]} ({self})"
 

@@ -54,7 +54,7 @@ def begin(
 def _refusal(kind: Job.Kind, limits: Limits, disk: int, server: int) -> str:
     running = Job.objects.filter(kind=kind, state=Job.State.OPEN, ordered=True)
     rows = list(running.values_list("extent__disk", "extent__disk__server"))
-    counts = (
+    counts: tuple[tuple[int, int, Callable[[], str]], ...] = (
         (len(rows), limits.total, lambda: "in the cluster"),
         (sum(row[0] == disk for row in rows), limits.per_disk, partial(_on_disk, disk)),
         (sum(row[1] == server for row in rows), limits.per_server, partial(_on_server, server)),
