@@ -62,6 +62,21 @@ def test_anybody_may_ask_the_packaged_vastsky_manage(tmp_path: Path) -> None:
     assert asked(program) == f"vastsky-manage {RELEASE}\n"
 
 
+def test_the_command_that_invites_nodes_tells_each_role_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "node", "add", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "--roles ROLES" in done.stdout
+    assert "{" not in done.stdout
+    assert "what the node is to be called" in done.stdout
+
+
 @pytest.mark.parametrize("name", ["vas", "lvol_list", "hsvr_delete"])
 def test_commands_tell_the_release(name: str, tmp_path: Path) -> None:
     link = tmp_path / name
