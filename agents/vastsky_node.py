@@ -44,7 +44,7 @@ def main() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vastsky-node", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"vastsky {VERSION}")
+    parser.add_argument("--version", action="version", version=f"vastsky-node {VERSION}")
     parser.add_argument("--config-dir", type=Path, default=Path("/etc/vastsky"), metavar="FOLDER")
     parser.add_argument(
         "--state-dir", type=Path, default=Path("/var/lib/vastsky"), metavar="FOLDER"

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from inventory.actors import actor
 from inventory.insert_select import insert_from
-from inventory.models import AuditEntry, EventEntry
+from inventory.models import AuditEntry, Disk, EventEntry
 
 Kind, Severity, Object = EventEntry.Kind, EventEntry.Severity, EventEntry.Object
 
@@ -162,6 +162,8 @@ def _describe(about: object) -> tuple[EventEntry.Object, int, str]:
     meta = getattr(about, "_meta", None)
     if meta is not None and meta.model_name in OBJECTS:
         named = getattr(about, "subject", "") or getattr(about, "name", "")
+        if isinstance(about, Disk):  # which has no name of its own
+            named = about.label
         return OBJECTS[meta.model_name], int(getattr(about, "pk", 0)), str(named or about)
     kind, _, number = str(about).partition(" ")
     if kind == "job" and number.isdigit():

@@ -402,6 +402,13 @@ class Disk(models.Model):
     def __str__(self) -> str:
         return f"pdsk-{self.pk:08x}"
 
+    @property
+    def label(self) -> str:
+        """Name it for people: by its server and the end of its path, and its id."""
+        if not self.server_id:  # one that is known by its number alone
+            return str(self)
+        return f"{self.server.name or self.server}:{self.local_path[-70:]} ({self})"
+
 
 class RefusedDisk(models.Model):
     """A disk that a storage server has and does not use, as the server tells it, and why."""

@@ -239,7 +239,8 @@ def _free_by_disk(disk_ids: Collection[int]) -> dict[int, list[_Free]]:
 def _take_smallest(extents: list[_Free], disk_id: int, size_gb: int) -> _Free:
     place = bisect_left(extents, size_gb, key=lambda free: free.size_gb)
     if place == len(extents):
-        raise NoSpace(f"pdsk-{disk_id:08x} has no {size_gb} GiB in one piece")
+        disk = Disk.objects.select_related("server").get(pk=disk_id)
+        raise NoSpace(f"{disk.label} has no {size_gb} GiB in one piece")
     return extents.pop(place)
 
 

@@ -61,11 +61,32 @@ KINDS: dict[str, type] = {
     DISK: DiskConfig,
 }
 
+UNITS = {"_mib_per_s": "MiB a second", "_seconds": "seconds", "_gb": "GiB", "port": "a port"}
+"""What keys whose names end so are counted in."""
+WRITTEN = {
+    "str": "text",
+    "Path": "a path",
+    "bool": "true or false",
+    "tuple": "a list",
+    "EngineKind": "a word",
+    "DeviceKind": "a word",
+}
+"""How the other keys are written, by their types."""
+
 
 def rows(kind: str) -> list[tuple[str, str, str]]:
     """Give name, default and meaning of each key of a kind."""
     known = {field.name: field for field in fields(KINDS[kind])}
     return [(name, default(kind, known[name]), text) for name, text in MEANINGS[kind].items()]
+
+
+def kind_of(kind: str, name: str) -> str:
+    """Say how a key is written, with its unit."""
+    for end, unit in UNITS.items():
+        if name.endswith(end):
+            return unit
+    (found,) = (field for field in fields(KINDS[kind]) if field.name == name)
+    return WRITTEN[getattr(found.type, "__name__", str(found.type)).partition("[")[0]]
 
 
 def default(kind: str, field: Field[Any]) -> str:

@@ -71,9 +71,10 @@ def page() -> str:
 
 
 def _table(kind: str) -> str:
-    lines = [f"### {kind}\n", "| key | default | meaning |", "| --- | --- | --- |"]
+    lines = [f"### {kind}\n", "| key | kind | default | meaning |", "| --- | --- | --- | --- |"]
     for name, default, meaning in node_settings.rows(kind):
-        lines.append(f"| `{name}` | {f'`{default}`' if default else '-'} | {meaning} |")
+        read = node_settings.kind_of(kind, name)
+        lines.append(f"| `{name}` | {read} | {f'`{default}`' if default else '-'} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

@@ -19,6 +19,7 @@ class SettingKind(StrEnum):
     NETWORKS = "networks such as 127.0.0.0/8,::1"
     FILE = "a file"
     FOLDER = "a folder"
+    LOG_FORMAT = "`text` or `json`"
 
 
 class Subject(StrEnum):
@@ -397,7 +398,7 @@ SETTINGS = (
     Setting(
         Subject.SEEN,
         "VASTSKY_LOG_FORMAT",
-        SettingKind.TEXT,
+        SettingKind.LOG_FORMAT,
         "text",
         "Log lines are `text` for people, or `json` for programs: [logs](logs.md).",
     ),

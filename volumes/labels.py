@@ -17,12 +17,7 @@ def storage(pk: int) -> str:
 def disk(pk: int) -> str:
     """Name a disk by its server and path, with its id."""
     row = Disk.objects.filter(pk=pk).select_related("server").first()
-    return of_disk(row) if row else str(Disk(pk=pk))
-
-
-def of_disk(row: Disk) -> str:
-    """Name a disk by its server and the end of its path, with its id."""
-    return f"{row.server.name or row.server}:{row.local_path[-70:]} ({row})"
+    return (row or Disk(pk=pk)).label
 
 
 def volume(pk: int) -> str:

@@ -93,8 +93,7 @@ def _addresses(struct: Struct) -> list[str]:
 def _total(structs: Sequence[Struct]) -> str:
     capacity = sum(struct["capacity"] for struct in structs)
     available = sum(struct["available"] for struct in structs)
-    total, free = f"total {capacity} GB", f"available {available} GB"
-    return f"{total:14} {free:14} use% {_used(capacity, available)}"
+    return f"total {capacity} GB available {available} GB use% {_used(capacity, available)}"
 
 
 def _room(struct: Struct) -> tuple[str, str, str]:

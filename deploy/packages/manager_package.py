@@ -8,6 +8,7 @@ from deploy.packages.debian import ROOT, Package, put, put_tree, put_units
 
 PLACE = "usr/lib/vastsky/manager"
 ROOMS = ("agents", "inventory", "volumes", "vastsky_site", "templates", "docs")
+MONITORING = ("prometheus.yml", "vastsky.rules.yml", "grafana-board.json")
 VERSION = "import sys; print(*sys.version_info[:2])"
 ENVIRONMENT = """\
 home = /usr/bin
@@ -26,6 +27,8 @@ def _lay_out(tree: Path) -> None:
     _make_environment(place / "venv")
     put(MANAGER.folder / "vastsky-manage", tree / "usr/bin/vastsky-manage", 0o755)
     put_units(MANAGER.folder, tree)
+    for name in MONITORING:
+        put(ROOT / "deploy/prometheus" / name, tree / "usr/share/vastsky/prometheus" / name)
     example = tree / "usr/share/vastsky/manager/manager.env"
     example.parent.mkdir(parents=True)
     example.write_text(_environment_file(place))
@@ -70,6 +73,7 @@ MANAGER = Package(
         "access.md",
         "join.md",
         "health.md",
+        "metrics.md",
         "upgrade.md",
     ),
     architecture=_ask("dpkg", "--print-architecture"),

@@ -32,7 +32,8 @@ def test_the_agents_run_by_what_is_in_the_package_alone(tree: Path) -> None:
             timeout=60,
             check=False,
         )
-        assert done.stdout == f"vastsky {VERSION}\n", done.stderr
+        name = "vastsky-node" if module == "agents.vastsky_node" else "vastsky"
+        assert done.stdout == f"{name} {VERSION}\n", done.stderr
 
 
 RUN = """

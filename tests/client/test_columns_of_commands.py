@@ -127,7 +127,7 @@ def test_storage_servers_follow_a_total(vas: Vas, add_server: AddServer, call: A
     call("createLogicalVolume", lvolname="foo", capacity=40, redundancy=3)
     lines = stable(vas("ssvr_list"))
     assert lines[:4] == [
-        "total 300 GB   available 177 GB use% 41%",
+        "total 300 GB available 177 GB use% 41%",
         "ssvrid         priority  resync   capacity  available  use%",
         "ssvr-........  HIGH          0     100 GB      59 GB   41%",
         "        inet 10.8.0.1",
@@ -144,7 +144,7 @@ def test_disks_follow_a_total_and_one_server_can_be_chosen(vas: Vas, add_server:
     add_server(disks=1, gb=99)
     ssvrid = add_server(disks=2, gb=99)
     assert stable(vas("pdsk_list", f"ssvr-{ssvrid:08x}")) == [
-        "total 200 GB   available 198 GB use% 1%",
+        "total 200 GB available 198 GB use% 1%",
         "pdskid         ssvrid         priority resync   capacity  available  use% local_path",
         f"{DISK}2-0",
         f"{DISK}2-1",
@@ -152,7 +152,7 @@ def test_disks_follow_a_total_and_one_server_can_be_chosen(vas: Vas, add_server:
 
 
 def test_an_empty_cluster_has_nothing_in_use(vas: Vas) -> None:
-    assert vas("pdsk_list")[0] == "total 0 GB     available 0 GB use% 0%"
+    assert vas("pdsk_list")[0] == "total 0 GB available 0 GB use% 0%"
     assert len(vas("pdsk_list")) == 2
 
 

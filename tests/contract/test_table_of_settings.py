@@ -75,3 +75,4 @@ def test_every_key_of_nodes_is_explained_once() -> None:
         named = {field.name for field in fields(config)}
         own = named if config in (NodeConfig, DiskConfig) else named - common
         assert set(node_settings.MEANINGS[kind]) == own
+        assert all(node_settings.kind_of(kind, name) for name in own)

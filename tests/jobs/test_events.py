@@ -119,6 +119,8 @@ def test_an_evacuation_tells_its_begin_and_end_and_nothing_of_volumes(
 
     assert not Replica.objects.filter(extent__disk=disk).exists()
     assert kinds(four, pdskid=disk.pk)[-2:] == ["draining", "drained"]
+    named = EventEntry.objects.filter(object_kind="disk", object_id=disk.pk).latest("pk")
+    assert named.object_name == f"{disk.server}:{disk.local_path} ({disk})"
     assert kinds(four, lvolid=volume.pk) == before
 
 

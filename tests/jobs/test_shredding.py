@@ -25,7 +25,9 @@ def _begin_long_shred(four: Cluster, head: Head) -> Job:
 
 def test_a_new_disk_is_shredded_and_then_free(cluster: Cluster) -> None:
     node = cluster.world.new_storage()
-    node.server_id = cluster.call("registerStorageServer", ip_data=[node.address])
+    node.server_id = cluster.call(
+        "registerStorageServer", ip_data=[node.address], host_name="store-1"
+    )
     cluster.world.storages[node.server_id] = node
     cluster.call(
         "registerPhysicalDisk", ssvrid=node.server_id, local_path="/d", capacity=str(100 << 21)
@@ -34,6 +36,7 @@ def test_a_new_disk_is_shredded_and_then_free(cluster: Cluster) -> None:
     cluster.work()  # nobody needs to look for what there is to do
 
     assert cluster.free_gb() == 99
+    assert cluster.job(Job.Kind.SHRED).subject.startswith("store-1:/d (pdsk-")
     assert cluster.call("listStorageServers")[0]["available"] == 99
 
 

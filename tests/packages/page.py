@@ -6,7 +6,6 @@ from pathlib import Path
 
 PROMPT = re.compile(r"    ([\w-]+)# (.*)")
 HERE_DOCUMENT = re.compile(r"<<'(\w+)'")
-STEP = re.compile(r"^\*\*(\d+)\.\*\*", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 
+from inventory.models import Disk, StorageServer
 from inventory.write_lock import write_lock
 from volumes.models import Job
 
@@ -52,12 +54,22 @@ def begin(
 def _refusal(kind: Job.Kind, limits: Limits, disk: int, server: int) -> str:
     running = Job.objects.filter(kind=kind, state=Job.State.OPEN, ordered=True)
     rows = list(running.values_list("extent__disk", "extent__disk__server"))
-    counts = (
-        (len(rows), limits.total, "in the cluster"),
-        (sum(row[0] == disk for row in rows), limits.per_disk, f"on pdsk-{disk:08x}"),
-        (sum(row[1] == server for row in rows), limits.per_server, f"on ssvr-{server:08x}"),
+    counts: tuple[tuple[int, int, Callable[[], str]], ...] = (
+        (len(rows), limits.total, lambda: "in the cluster"),
+        (sum(row[0] == disk for row in rows), limits.per_disk, partial(_on_disk, disk)),
+        (sum(row[1] == server for row in rows), limits.per_server, partial(_on_server, server)),
     )
     for count, limit, where in counts:
         if count >= limit:
-            return f"{count} of at most {limit} {kind}s are running {where}"
+            return f"{count} of at most {limit} {kind}s are running {where()}"
     return ""
+
+
+def _on_disk(pk: int) -> str:
+    row = Disk.objects.select_related("server").filter(pk=pk).first()
+    return f"on {(row or Disk(pk=pk)).label}"
+
+
+def _on_server(pk: int) -> str:
+    row = StorageServer.objects.filter(pk=pk).first()
+    return f"on {(row or StorageServer(pk=pk)).label}"

@@ -10,7 +10,6 @@ from inventory import audit, clock, recovery, servers
 from inventory.errors import Busy, Invalid
 from inventory.models import USABLE, Disk, Extent, Priority, StorageServer
 from inventory.write_lock import write_lock
-from volumes import labels
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Job, Replica
@@ -176,7 +175,7 @@ def maintenance_step(job: Job) -> Again | None:
 
 def _submit(kind: Job.Kind, place: Place, **about: object) -> Job:
     if isinstance(place, Disk):
-        return queue.submit(kind, subject=labels.of_disk(place), disk=place, **about)
+        return queue.submit(kind, subject=place.label, disk=place, **about)
     return queue.submit(kind, subject=place.label, server=place, **about)
 
 

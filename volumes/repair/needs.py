@@ -1,10 +1,14 @@
-"""What a mirror needs next to be whole again: pure, from its replicas and the policy."""
+"""What a mirror needs next to be whole again: from its replicas and the policy alone.
+
+Nothing else is read but the names of those for whom it waits.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.protocol import LOST, Reason
 from inventory.models import Extent, Priority
+from volumes import labels
 from volumes.models import Replica
 from volumes.replicas.rows import ReplicaRow
 
@@ -159,7 +163,7 @@ def _mend(
         return Replace(lost=least)
     return Wait(
         resting
-        or f"pdsk-{least.disk:08x} on ssvr-{least.server:08x} is silent for {silent:.0f} s; "
+        or f"{labels.disk(least.disk)} is silent for {silent:.0f} s; "
         f"its replicas are replaced after {grace:.0f} s"
     )
 
@@ -212,4 +216,5 @@ def never_written(replicas: Collection[ReplicaRow]) -> bool:
 
 
 def _places(replicas: Sequence[ReplicaRow]) -> str:
-    return ", ".join(sorted({f"ssvr-{replica.server:08x}" for replica in replicas})) or "nothing"
+    servers = {replica.server for replica in replicas}
+    return ", ".join(map(labels.storage, sorted(servers))) or "nothing"

@@ -51,15 +51,18 @@ def request_missing(limit: int = AT_ONCE, disk: Disk | None = None) -> int:
     with write_lock():
         rows = list(wanted.values_list("pk", "disk", "offset_gb", "size_gb")[:room])
         wake = settings.VASTSKY_SHREDS_PER_DISK if disk is not None else 0
-        return queue.submit_all(Job.Kind.SHRED, [_work(*row) for row in rows], wake=wake)
+        disks = Disk.objects.select_related("server").in_bulk({row[1] for row in rows})
+        works = [_work(pk, disks[number].label, offset, size) for pk, number, offset, size in rows]
+        return queue.submit_all(Job.Kind.SHRED, works, wake=wake)
 
 
-def _work(extent_id: int, disk_id: int, offset_gb: int, size_gb: int) -> dict[str, int | str]:
+def _work(extent_id: int, label: str, offset_gb: int, size_gb: int) -> dict[str, int | str]:
     """Describe the shredding of an extent, or of the first piece of a large one."""
     if size_gb > PIECE_GB:
         extent_id, size_gb = space.split_offline(extent_id, PIECE_GB), PIECE_GB
+    subject = f"{label}, dext-{extent_id:08x}: {size_gb} GiB at {offset_gb}"
     return {
-        "subject": f"dext-{extent_id:08x}: {size_gb} GiB at {offset_gb} of pdsk-{disk_id:08x}",
+        "subject": subject[: queue.LONGEST_SUBJECT],
         "extent_id": extent_id,
         "total_mib": size_gb * 1024,
         "urgency": 20,

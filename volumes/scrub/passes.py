@@ -15,6 +15,7 @@ from inventory import audit, clock, servers
 from inventory.errors import Busy
 from inventory.models import Cluster
 from inventory.write_lock import write_lock
+from volumes import labels
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
@@ -178,9 +179,9 @@ def _begin(situation: Situation) -> str:
         busy_servers, busy_disks = [row[0] for row in taken], [row[1] for row in taken]
         for replica in situation.replicas:
             if busy_servers.count(replica.server) >= settings.VASTSKY_SCRUBS_PER_SERVER:
-                return f"other scrubs run on ssvr-{replica.server:08x}"
+                return f"other scrubs run on {labels.storage(replica.server)}"
             if busy_disks.count(replica.disk) >= settings.VASTSKY_SCRUBS_PER_DISK:
-                return f"other scrubs run on pdsk-{replica.disk:08x}"
+                return f"other scrubs run on {labels.disk(replica.disk)}"
         if running.count() >= settings.VASTSKY_SCRUBS_TOTAL:
             return f"{settings.VASTSKY_SCRUBS_TOTAL} scrubs run"
         queue.start(situation.job, f"compare from MiB {situation.job.done_mib}")

@@ -33,7 +33,7 @@ def take_over(states: Mapping[int, StorageState], asked: datetime) -> None:
         logger.warning("%s is not told of by its server", labels.disk(disk))
         failures.lose_disk(disk)
     for row in whereabouts.returned(_paths(states, working=True), before):
-        logger.warning("%s works again", labels.of_disk(row))
+        logger.warning("%s works again", row.label)
         arrivals.register_again(row)
     for server, state in states.items():
         for told in state.disks:

@@ -172,7 +172,7 @@ TOKEN = Noun(
 
 BACKUP = Noun(
     "backup",
-    "backups of the manager's database",
+    "backups of the manager's database; `vastsky-manage backup` makes one, on a manager",
     (
         Command(
             "backup", "show", "Show when the last backup was written.", "backup show",

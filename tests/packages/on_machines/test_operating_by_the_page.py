@@ -27,15 +27,13 @@ from tests.packages.typist import Typist
 ROOT = Path(__file__).parents[3]
 PAGE, INSTALL, HA = (ROOT / f"docs/{name}.md" for name in ("operate", "install", "ha"))
 TYPED = (
-    *(
-        "Upgrading",
-        "Going back",
-        "Nodes and disks",
-        "Backup and restore",
-        "Certificates",
-        "Ports and firewall",
-        "Taking a machine out",
-    ),
+    "Upgrading",
+    "Going back",
+    "Nodes and disks",
+    "Backup and restore",
+    "Certificates",
+    "Ports and firewall",
+    "Taking a machine out",
 )
 WRITER = (ROOT / "tests/packages/writer.py", ROOT / "deploy/local/nbd.py")
 WRITE = "systemd-run --unit=writer -p StandardOutput=truncate:/root/written python3 /root/writer.py"

@@ -30,6 +30,15 @@ def machine(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ma
 
 
 @pytest.mark.skipif(not shutil.which("lintian"), reason="needs lintian")
+def test_the_managers_package_brings_what_prometheus_and_grafana_read(packages: list[Path]) -> None:
+    (manager,) = (path for path in packages if path.name.startswith("vastsky-manager_"))
+    held = subprocess.run(
+        ["dpkg-deb", "--contents", str(manager)], capture_output=True, text=True, check=True
+    ).stdout
+    for name in ("prometheus.yml", "vastsky.rules.yml", "grafana-board.json"):
+        assert f"./usr/share/vastsky/prometheus/{name}\n" in held
+
+
 def test_lintian_finds_no_error(packages: list[Path]) -> None:
     command = ["lintian", "--fail-on", "error", *map(str, packages)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)

@@ -32,16 +32,24 @@ class Command(ShellCommand):
         add = what.add_parser("add", help="print a join string for a new node; it works once")
         rekey = what.add_parser("rekey", help="print a join string for a node that joined already")
         for one in (add, rekey):
-            one.add_argument("name")
+            one.add_argument("name", help="what the node is to be called, or is")
             one.add_argument("--hours", type=int, default=HOURS, help="for so long it can be used")
             one.add_argument("--url", action="append", help="where the node reaches a manager")
-        add.add_argument("--roles", choices=members.Roles.values, default=members.Roles.BOTH)
+        add.add_argument(
+            "--roles",
+            choices=members.Roles.values,
+            default=members.Roles.BOTH,
+            metavar="ROLES",
+            help="what it may join as: head, storage, or head,storage, the default",
+        )
         what.add_parser("list", help="list all nodes")
         rename = what.add_parser("rename", help="call a node otherwise")
-        rename.add_argument("name")
-        rename.add_argument("new")
-        what.add_parser("revoke", help="let nobody use its join string").add_argument("name")
-        what.add_parser("remove", help="refuse a node's calls from now on").add_argument("name")
+        rename.add_argument("name", help="what it is called now")
+        rename.add_argument("new", help="what it is called from now on")
+        revoke = what.add_parser("revoke", help="let nobody use its join string")
+        remove = what.add_parser("remove", help="refuse a node's calls from now on")
+        for one in (revoke, remove):
+            one.add_argument("name", help="what the node is called")
 
     def perform(self, options: dict[str, Any]) -> None:
         """Do the one that was asked for."""
