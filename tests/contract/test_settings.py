@@ -1,5 +1,6 @@
 """The environment decides; what is wrong in it is said in one line."""
 
+import ast
 import os
 import stat
 import subprocess
@@ -133,6 +134,20 @@ WRONG = {
     "vastsky.W009": {"VASTSKY_ATTACH_SECONDS": 281},
     "vastsky.E005": {"VASTSKY_HEAD_AGENT_PORT": 8883, "VASTSKY_STORAGE_AGENT_PORT": 8883},
 }
+
+
+def test_every_finding_says_how_to_mend_it() -> None:
+    mute = []
+    for path in Path("vastsky_site").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in FINDINGS:
+                said = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                mute += [said.get("id", path.name)] if "hint" not in said else []
+
+    assert mute == []
+
+
+FINDINGS = {"checks.Error", "checks.Warning"}
 
 
 @pytest.mark.parametrize("code", WRONG)
