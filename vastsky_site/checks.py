@@ -9,7 +9,7 @@ from vastsky_site.access import authorization
 from vastsky_site.api import endpoint
 
 SQLITE = "vastsky_site.sqlite"
-LIMITED = ("REBUILDS", "SHREDS")
+LIMITED = ("REBUILDS", "SHREDS", "SCRUBS")
 
 
 @checks.register()

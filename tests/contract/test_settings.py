@@ -158,6 +158,12 @@ def test_settings_that_contradict_each_other_are_found(settings: Settings, code:
     assert [problem.id for problem in run_checks()] == [code]
 
 
+def test_scrubs_of_a_disk_are_not_more_than_those_of_its_server(settings: Settings) -> None:
+    settings.VASTSKY_SCRUBS_PER_DISK = settings.VASTSKY_SCRUBS_PER_SERVER + 1
+
+    assert [problem.id for problem in run_checks()] == ["vastsky.E003"]
+
+
 def test_sqlite_with_several_web_processes_is_found(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
