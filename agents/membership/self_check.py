@@ -5,6 +5,7 @@ from pathlib import Path
 
 from agents.membership import node_checks
 from agents.membership.node_checks import Finding
+from agents.membership.node_files import HEAD
 from agents.node.config import DeviceKind, HeadConfig, NodeConfig, StorageConfig
 
 
@@ -32,7 +33,7 @@ def _machine(config: NodeConfig) -> Iterator[Finding]:
     yield from node_checks.check_own_addresses(config.addresses)
     yield from node_checks.check_networks(config.addresses)
     if isinstance(config, HeadConfig) and config.device is not DeviceKind.SOCKET:
-        yield from node_checks.check_kernel([node_checks.HEAD])
+        yield from node_checks.check_kernel([HEAD])
 
 
 def _agent(role: str, config: NodeConfig) -> Iterator[Finding]:
