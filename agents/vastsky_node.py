@@ -10,7 +10,7 @@ from pathlib import Path
 from agents import join_string
 from agents.errors import AgentError
 from agents.join_string import Garbled
-from agents.membership import joining, node_checks, renewal
+from agents.membership import joining, renewal, self_check
 from agents.membership.node_checks import Finding
 from agents.membership.node_files import HEAD, STORAGE, NodeFiles, Wanted
 from agents.monitor import smart_warning
@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--address", action="append", metavar="IPV4", help="once for each network")
     join.add_argument("--site", default="", help="where it stands: replicas are spread over sites")
     join.add_argument("--rack", default="")
-    check = acts.add_parser("check", help="tell what is wrong with this node; status 1 if anything")
+    check = acts.add_parser(
+        "check", help="tell what is wrong with this node; status 1 if anything must be mended"
+    )
     check.set_defaults(act=_check)
     watch = acts.add_parser(
         "monitor", help="tell the manager what smartd (-M exec) or the kernel's log says of disks"
@@ -101,21 +103,9 @@ def _join(words: argparse.Namespace, files: NodeFiles) -> int:
 
 
 def _check(_: argparse.Namespace, files: NodeFiles) -> int:
-    configs = _configs(files)
-    found = [
-        *node_checks.check_private([files.key, files.token]),
-        *node_checks.check_certificate(files.certificate),
-        *node_checks.check_kernel(configs),
-    ]
-    first = next(iter(configs.values()))
-    urls = [url.removesuffix("/RPC2") for url in first.managers]
-    found += node_checks.check_own_addresses(first.addresses)
-    found += node_checks.check_networks(first.addresses)
-    found += node_checks.check_managers(urls)
-    for url in urls:
-        found += node_checks.check_trust(url, files.authority)
+    found = self_check.look(_configs(files))
     _say(found)
-    return FOUND if found else 0
+    return FOUND if any(not one.advice for one in found) else 0
 
 
 def _renew(words: argparse.Namespace, files: NodeFiles) -> int:

@@ -3,7 +3,9 @@
 import os
 from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
+from django.conf import settings
+from django.utils.log import configure_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "vastsky_site.settings")
 
@@ -12,7 +14,6 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
     task_ignore_result=True,
     worker_prefetch_multiplier=1,
-    worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     # A broker that is full, refuses or is gone must not end the worker, whose heart goes on.
     broker_connection_max_retries=None,
@@ -28,6 +29,12 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+
+
+@signals.setup_logging.connect
+def log_as_the_site_does(**_: Any) -> None:
+    """Log as the web does: who answers this signal keeps Celery from setting levels of its own."""
+    configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
 
 
 @app.on_after_finalize.connect

@@ -1,4 +1,4 @@
-"""System checks of our own; each has an id that stays, so that it can be looked up or silenced."""
+"""System checks of our own: each has an id that stays, by which docs/health.md has it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from vastsky_site.access import authorization
 from vastsky_site.api import endpoint
 
 SQLITE = "vastsky_site.sqlite"
-LIMITED = ("REBUILDS", "SHREDS")
+LIMITED = ("REBUILDS", "SHREDS", "SCRUBS")
 
 
 @checks.register()
@@ -33,14 +33,17 @@ def check_deadlines(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     problems: list[checks.CheckMessage] = []
     if settings.VASTSKY_SUSPECT_SECONDS >= settings.VASTSKY_OFFLINE_SECONDS:
         text = "VASTSKY_SUSPECT_SECONDS must be less than VASTSKY_OFFLINE_SECONDS."
-        problems.append(checks.Error(text, id="vastsky.E002"))
+        hint = "Lower the first or raise the second; leave both out for the defaults."
+        problems.append(checks.Error(text, hint=hint, id="vastsky.E002"))
     if settings.VASTSKY_AGENT_TIMEOUT > settings.VASTSKY_RECONCILE_SECONDS:
         text = "VASTSKY_AGENT_TIMEOUT is longer than VASTSKY_RECONCILE_SECONDS: they overlap."
-        problems.append(checks.Warning(text, id="vastsky.W004"))
+        hint = "Lower the first to the second, or raise the second."
+        problems.append(checks.Warning(text, hint=hint, id="vastsky.W004"))
     longest = endpoint.LONGEST_CALL
     if longest < settings.VASTSKY_ATTACH_SECONDS:
         text = f"VASTSKY_ATTACH_SECONDS counts as {longest} at most: old clients hang up at 300."
-        problems.append(checks.Warning(text, id="vastsky.W009"))
+        hint = f"Set it to {longest} or less."
+        problems.append(checks.Warning(text, hint=hint, id="vastsky.W009"))
     return problems
 
 
@@ -52,7 +55,9 @@ def check_limits(*_: Any, **__: Any) -> list[checks.CheckMessage]:
         names = [f"VASTSKY_{what}_{scope}" for scope in ("PER_DISK", "PER_SERVER", "TOTAL")]
         numbers = [getattr(settings, name) for name in names]
         if numbers != sorted(numbers):
-            problems.append(checks.Error(f"{' <= '.join(names)} must hold.", id="vastsky.E003"))
+            text = f"{' <= '.join(names)} must hold: they are {', '.join(map(str, numbers))}."
+            hint = "Raise the one that is too low, or lower those before it."
+            problems.append(checks.Error(text, hint=hint, id="vastsky.E003"))
     return problems
 
 
@@ -62,7 +67,8 @@ def check_ports(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     if settings.VASTSKY_HEAD_AGENT_PORT != settings.VASTSKY_STORAGE_AGENT_PORT:
         return []
     text = "VASTSKY_HEAD_AGENT_PORT and VASTSKY_STORAGE_AGENT_PORT must differ."
-    return [checks.Error(text, id="vastsky.E005")]
+    hint = "Give one of them another port, and say it in the settings of all agents of that kind."
+    return [checks.Error(text, hint=hint, id="vastsky.E005")]
 
 
 @checks.register()
@@ -74,7 +80,8 @@ def check_identity(*_: Any, **__: Any) -> list[checks.CheckMessage]:
         settings.VASTSKY_IDENTITY.calling()
     except OSError as error:
         text = f"VASTSKY_TLS_CERTIFICATE, _KEY or _AUTHORITY cannot be used: {error}."
-        return [checks.Error(text, id="vastsky.E008")]
+        hint = "Let this user read the three files; `manage.py certificate` makes ones that fit."
+        return [checks.Error(text, hint=hint, id="vastsky.E008")]
     return []
 
 
@@ -83,7 +90,9 @@ def check_roles(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     """Every method of the API says which roles have it; one that does not is open to nobody."""
     unsaid = sorted(set(endpoint.server.procedures) ^ set(authorization.METHODS))
     text = "vastsky_site.access.authorization.METHODS and the API differ in: {}."
-    return [checks.Error(text.format(", ".join(unsaid)), id="vastsky.E006")] if unsaid else []
+    hint = "The installation is incomplete, or of two releases: install it again."
+    error = checks.Error(text.format(", ".join(unsaid)), hint=hint, id="vastsky.E006")
+    return [error] if unsaid else []
 
 
 @checks.register(checks.Tags.security, deploy=True)
@@ -92,4 +101,5 @@ def check_trust(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     if not settings.VASTSKY_RPC_TRUSTED_NETWORKS:
         return []
     text = "VASTSKY_RPC_TRUSTED_NETWORKS lets every program at these addresses be admin."
-    return [checks.Warning(text, id="vastsky.W007")]
+    hint = "Leave it out, and give each program a token: `manage.py token create NAME`."
+    return [checks.Warning(text, hint=hint, id="vastsky.W007")]

@@ -274,5 +274,7 @@ LOGGING = {
         # A wrong path or Host is the asker's mistake, not news.
         "django.request": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # It tells of every tick, each second.
+        "celery": {"level": "WARNING"},
     },
 }

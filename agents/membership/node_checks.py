@@ -1,8 +1,9 @@
 """What a machine needs to be a node: each finding says what is wrong and how to mend it."""
 
-import ipaddress
 import os
+import shutil
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,21 +14,29 @@ from urllib.parse import urlsplit
 from agents.certificate_end import end_of
 from agents.engines.devices import kernel
 from agents.errors import AgentError
+from agents.identity import explain
 from agents.membership import manager_door
+from agents.membership.manager_door import Told
+from agents.membership.networks import networks_of
 from agents.membership.node_files import HEAD
+from agents.node.config import DiskConfig
 from agents.node.storage.recognition import look_at
 
 SKEW_SECONDS = 2.0
 REACH_SECONDS = 3.0
 ENDS_SOON = timedelta(days=30)
+START_SECONDS = 10.0
+"""So long an agent that was just started may take until it listens."""
+ROOM = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong here."""
+    """Something that is wrong here, or, as advice, that could be better."""
 
     what: str
     mend: str
+    advice: bool = False
 
     def __str__(self) -> str:
         return f"{self.what}\n    {self.mend}"
@@ -55,11 +64,11 @@ def check_own_addresses(addresses: Sequence[str]) -> Iterator[Finding]:
 
 def check_networks(addresses: Sequence[str]) -> Iterator[Finding]:
     """See that the addresses are in two networks."""
-    networks = {ipaddress.ip_network(f"{address}/24", strict=False) for address in addresses}
-    if len(networks) < 2:  # noqa: PLR2004
+    if len(networks_of(addresses)) < 2:  # noqa: PLR2004
         yield Finding(
             "there is one network only: while it is down, so is the node",
             "say --address twice, with addresses in two networks",
+            advice=True,
         )
 
 
@@ -90,6 +99,66 @@ def check_ports(addresses: Iterable[str], ports: Iterable[int]) -> Iterator[Find
             )
 
 
+def check_agent(
+    role: str, addresses: Iterable[str], port: int, authority: Path | None
+) -> Iterator[Finding]:
+    """See that this node's agent, and nobody else, answers at its port."""
+    deadline = time.monotonic() + START_SECONDS
+    for address in addresses:
+        try:
+            with _connect((address, port), deadline) as sock:
+                if authority:
+                    context = manager_door.trusting_only(authority.read_text())
+                    context.wrap_socket(sock, server_hostname=address).close()
+        except ssl.SSLError as error:
+            yield Finding(
+                f"at port {port} of {address} is not this node's {role} agent: {explain(error)}",
+                f"see who has it: ss -ltnp 'sport = :{port}'",
+            )
+        except (OSError, ValueError) as error:
+            yield Finding(
+                f"the {role} agent does not answer at port {port} of {address}: {error}",
+                f"systemctl status vastsky-{role}; journalctl -u vastsky-{role}",
+            )
+
+
+def _connect(place: tuple[str, int], deadline: float) -> socket.socket:
+    """Connect to a program that may just be starting."""
+    while True:
+        try:
+            return socket.create_connection(place, REACH_SECONDS)
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+def check_folders(folders: Iterable[Path]) -> Iterator[Finding]:
+    """See that an agent can write its folders, or make them."""
+    for folder in folders:
+        place = _nearest(folder)
+        if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+            yield Finding(
+                f"{folder} cannot be written",
+                f"see who has it, and whether it is a folder: ls -ld {place}",
+            )
+
+
+def check_room(folder: Path) -> Iterator[Finding]:
+    """See that there is room for an agent's state."""
+    free = shutil.disk_usage(_nearest(folder)).free
+    if free < ROOM:
+        yield Finding(
+            f"{free >> 20} MiB are left for {folder}: {ROOM >> 20} are wanted",
+            f"make room: df -h {_nearest(folder)}",
+        )
+
+
+def _nearest(path: Path) -> Path:
+    """Give what is there of a path: itself, or the folder in which it would be made."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
 def check_kernel(roles: Iterable[str]) -> Iterator[Finding]:
     """See that a head can make block devices."""
     if HEAD in roles and (why := kernel.why_unusable()):
@@ -106,6 +175,27 @@ def check_disks(paths: Iterable[str], cluster: str) -> Iterator[Finding]:
             yield Finding(
                 f"{path}: {getattr(error, 'strerror', '') or error}",
                 "choose another disk; if its data is not needed: wipefs --all, blkdiscard -z",
+            )
+
+
+def check_own_disks(disks: Iterable[DiskConfig], cluster: str) -> Iterator[Finding]:
+    """Look whether an agent can have its disks, whose they are as well where the cluster is known.
+
+    What is to be made, or taken whatever it holds, is not looked into.
+    """
+    for disk in disks:
+        if disk.create_gb and not Path(disk.path).exists():
+            continue
+        try:
+            if cluster and not disk.initialize:
+                look_at(disk.path, cluster)
+            else:
+                Path(disk.path).open("rb").close()
+        except (AgentError, OSError) as error:
+            yield Finding(
+                f"{disk.path}: {getattr(error, 'strerror', '') or error}",
+                "see whether it is there, and the right one: lsblk; journalctl -k;"
+                " whatever it holds may be of volumes: do not wipe it",
             )
 
 
@@ -138,8 +228,20 @@ def check_private(paths: Iterable[Path]) -> Iterator[Finding]:
 def check_trust(url: str, authority: Path) -> Iterator[Finding]:
     """See that the manager is who the node's authority vouches for, and what time it is there."""
     try:
-        told = manager_door.learn(url, manager_door.fingerprint(authority.read_text()))
+        told = _learn(url, authority)
     except (AgentError, OSError, ValueError) as error:
         yield Finding(str(error), "see whether it is the manager of this cluster, and its log")
     else:
         yield from check_clock(told.time)
+
+
+def told_by(url: str, authority: Path) -> Told | None:
+    """Ask a manager who it is; None where it does not answer, or is not trusted."""
+    try:
+        return _learn(url, authority)
+    except (AgentError, OSError, ValueError):
+        return None
+
+
+def _learn(url: str, authority: Path) -> Told:
+    return manager_door.learn(url, manager_door.fingerprint(authority.read_text()))

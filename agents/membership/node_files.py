@@ -8,7 +8,7 @@ from pathlib import Path
 
 HEAD, STORAGE = "head", "storage"
 PRIVATE, PUBLIC = 0o600, 0o644
-NOTE = "# Written by `vastsky-node join`; docs/access.md and docs/devices.md tell of its keys.\n"
+NOTE = "# Written by `vastsky-node join`; docs/settings.md tells of all its keys.\n"
 
 Value = str | int | list[str]
 

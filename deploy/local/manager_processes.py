@@ -33,9 +33,9 @@ def command(place: Place, part: str) -> list[str]:
     if part == "web":
         return [sys.executable, "-m", "vastsky_site.serve", "--port", str(place.port)]
     if part == "worker":
-        return [*celery, "worker", "-P", "threads", "-c", "8", "--loglevel", "WARNING"]
+        return [*celery, "worker", "-P", "threads", "-c", "8"]
     schedule = str(place.home / "beat-schedule")
-    return [*celery, "beat", "--schedule", schedule, "--pidfile=", "--loglevel", "WARNING"]
+    return [*celery, "beat", "--schedule", schedule, "--pidfile="]
 
 
 def admin_password(place: Place) -> str:

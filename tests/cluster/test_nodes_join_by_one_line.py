@@ -242,6 +242,65 @@ def test_a_node_looks_after_itself(manager: Manager, machine: Machine, name: str
     assert "chmod 600" in found.stdout + found.stderr
 
 
+def test_a_single_network_is_advice(manager: Manager, machine: Machine, name: str) -> None:
+    del machine.addresses[1]
+    assert machine.join(manager.invite(name)).returncode == 0
+
+    found = machine.node("check")
+
+    assert (found.returncode, found.stdout.count("one network only")) == (0, 1)
+
+
+def test_each_agent_is_looked_at_by_its_own_settings(
+    manager: Manager, machine: Machine, name: str
+) -> None:
+    roles = ("--head", "--storage", "--disk", str(machine.disk))
+    assert machine.join(manager.invite(name), *roles).returncode == 0
+    config = machine.folder / "config"
+    config.rename(elsewhere := machine.folder / "files")
+    config.mkdir()
+    for role, more in (("head", 'device = "socket"\n'), ("storage", "")):
+        text = (elsewhere / f"{role}.toml").read_text()
+        (config / f"{role}.toml").write_text(more + text.replace(str(config), str(elsewhere)))
+    found = machine.node("check")
+    assert (found.returncode, found.stdout) == (0, "")
+
+    machine.disk.unlink()
+    (machine.folder / "state").write_text("no folder")
+    with socket.create_server((machine.addresses[1], 8884)):
+        found = machine.node("check")
+
+    assert found.returncode == 1
+    lines = found.stdout.splitlines()
+    told = [line.partition(" (while")[0] for line in lines if not line.startswith(" ")]
+    assert told == [
+        f"{machine.folder}/state/head cannot be written",
+        f"{machine.folder}/state/storage cannot be written",
+        f"port 8884 of {machine.addresses[1]} cannot be had: Address already in use",
+        f"{machine.disk}: No such file or directory",
+    ]
+
+
+@pytest.mark.parametrize("whose", ["ours", "his"])
+def test_who_answers_at_an_agents_port_is_told(
+    manager: Manager, machine: Machine, name: str, whose: str
+) -> None:
+    del machine.addresses[1]
+    machine.join(manager.invite(name))
+    folder = machine.folder / whose
+    if whose == "his":
+        certificates.issue(folder, "node", machine.addresses)
+    else:
+        shutil.copytree(machine.folder / "config", folder)
+    (machine.folder / "state" / "storage").mkdir(parents=True)  # it was started
+
+    with _Relay(folder, "", name="node", place=(machine.addresses[0], 8883)):
+        found = machine.node("check")
+
+    told = found.stdout.count("is not this node's storage agent")
+    assert (found.returncode, told) == ((1, 1) if whose == "his" else (0, 0))
+
+
 def test_an_agent_asks_the_next_manager_where_the_first_is_away(
     manager: Manager, machine: Machine, name: str
 ) -> None:
@@ -260,13 +319,19 @@ def test_an_agent_asks_the_next_manager_where_the_first_is_away(
 class _Relay:
     """Answers each connection with the same text, and remembers what it was told."""
 
-    def __init__(self, folder: Path, authority: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        authority: str,
+        name: str = "thief",
+        place: tuple[str, int] = (ADDRESS, 0),
+    ) -> None:
         self.heard = ""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(folder / "thief.pem", folder / "thief.key")
+        self._context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
         body = json.dumps({"authority": authority, "cluster": "c", "time": time.time()})
         self._answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-        self._listener = socket.create_server((ADDRESS, 0))
+        self._listener = socket.create_server(place)
         self.url = f"https://{ADDRESS}:{self._listener.getsockname()[1]}"
         self._thread = threading.Thread(target=self._run, daemon=True)
 

@@ -104,6 +104,22 @@ def test_the_manager_writes_as_it_is_told_to(tmp_path: Path) -> None:
     assert python(tmp_path, *say, **env).stderr.endswith("WARNING x: y\n")
 
 
+def test_worker_and_beat_write_what_the_web_writes_and_celery_only_what_is_wrong(
+    tmp_path: Path,
+) -> None:
+    say = """
+import logging
+from vastsky_site.celery import app
+app.log.setup(loglevel="WARNING")
+logging.getLogger("inventory.events").info("an event")
+logging.getLogger("celery.beat").info("a tick")
+logging.getLogger("celery.worker").warning("no broker")
+"""
+    told = python(tmp_path, "-c", say, VASTSKY_LOG_FORMAT="json").stderr
+
+    assert [json.loads(line)["message"] for line in told.splitlines()] == ["an event", "no broker"]
+
+
 def test_an_agent_writes_as_it_is_told_to(tmp_path: Path) -> None:
     path = tmp_path / "head.toml"
     path.write_text("nonsense = 1\n")

@@ -1,5 +1,6 @@
 """The environment decides; what is wrong in it is said in one line."""
 
+import ast
 import os
 import stat
 import subprocess
@@ -135,12 +136,32 @@ WRONG = {
 }
 
 
+def test_every_finding_says_how_to_mend_it() -> None:
+    mute = []
+    for path in Path("vastsky_site").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in FINDINGS:
+                said = {word.arg: ast.unparse(word.value) for word in node.keywords}
+                mute += [said.get("id", path.name)] if "hint" not in said else []
+
+    assert mute == []
+
+
+FINDINGS = {"checks.Error", "checks.Warning"}
+
+
 @pytest.mark.parametrize("code", WRONG)
 def test_settings_that_contradict_each_other_are_found(settings: Settings, code: str) -> None:
     for name, value in WRONG[code].items():
         setattr(settings, name, value)
 
     assert [problem.id for problem in run_checks()] == [code]
+
+
+def test_scrubs_of_a_disk_are_not_more_than_those_of_its_server(settings: Settings) -> None:
+    settings.VASTSKY_SCRUBS_PER_DISK = settings.VASTSKY_SCRUBS_PER_SERVER + 1
+
+    assert [problem.id for problem in run_checks()] == ["vastsky.E003"]
 
 
 def test_sqlite_with_several_web_processes_is_found(

@@ -1,0 +1,73 @@
+"""`vastsky-node check`: all that a node needs, by the settings of each of its agents."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from agents.membership import node_checks
+from agents.membership.node_checks import Finding
+from agents.membership.node_files import HEAD
+from agents.node.config import DeviceKind, HeadConfig, NodeConfig, StorageConfig
+
+
+def look(configs: Mapping[str, NodeConfig]) -> list[Finding]:
+    """Find what is wrong with this node; what its agents share is told once."""
+    found = [*_managers(configs.values())]
+    cluster = _cluster(configs.values())
+    for role, config in configs.items():
+        found += [*_files(config), *_machine(config), *_agent(role, config)]
+        if isinstance(config, StorageConfig):
+            found += node_checks.check_own_disks(config.disks, cluster)
+    return list(dict.fromkeys(found))
+
+
+def _files(config: NodeConfig) -> Iterator[Finding]:
+    secrets = [path for path in (config.tls_key, config.token_file) if path != Path()]
+    yield from node_checks.check_private(secrets)
+    if config.identity:
+        yield from node_checks.check_certificate(config.tls_certificate)
+    yield from node_checks.check_folders([config.state_dir, config.run_dir])
+    yield from node_checks.check_room(config.state_dir)
+
+
+def _machine(config: NodeConfig) -> Iterator[Finding]:
+    yield from node_checks.check_own_addresses(config.addresses)
+    yield from node_checks.check_networks(config.addresses)
+    if isinstance(config, HeadConfig) and config.device is not DeviceKind.SOCKET:
+        yield from node_checks.check_kernel([HEAD])
+
+
+def _agent(role: str, config: NodeConfig) -> Iterator[Finding]:
+    """Before an agent's first start its ports are to be free, afterwards they are to be its own."""
+    if config.state_dir.exists():
+        authority = config.tls_authority if config.identity else None
+        yield from node_checks.check_agent(role, config.addresses, config.port, authority)
+        return
+    ports = [config.port, *([config.data_port] if isinstance(config, StorageConfig) else [])]
+    yield from node_checks.check_ports(config.addresses, ports)
+
+
+def _managers(configs: Iterable[NodeConfig]) -> Iterator[Finding]:
+    doors = _doors(configs)
+    yield from node_checks.check_managers(url for url, _ in doors)
+    for url, authority in doors:
+        if authority != Path():
+            yield from node_checks.check_trust(url, authority)
+
+
+def _cluster(configs: Iterable[NodeConfig]) -> str:
+    """Ask whose disks are this node's; "" where no manager that is trusted answers."""
+    for url, authority in _doors(configs):
+        if authority != Path() and (told := node_checks.told_by(url, authority)):
+            return told.cluster
+    return ""
+
+
+def _doors(configs: Iterable[NodeConfig]) -> list[tuple[str, Path]]:
+    """Give the managers' URLs, each with the authority that vouches for it."""
+    return list(
+        dict.fromkeys(
+            (url.removesuffix("/RPC2"), config.tls_authority)
+            for config in configs
+            for url in config.managers
+        )
+    )
