@@ -17,8 +17,8 @@ from agents.errors import AgentError
 from agents.identity import explain
 from agents.membership import manager_door
 from agents.membership.manager_door import Told
-from agents.membership.networks import networks_of
 from agents.membership.node_files import HEAD
+from agents.membership.routes import networks_of
 from agents.node.config import DiskConfig
 from agents.node.storage.recognition import look_at
 

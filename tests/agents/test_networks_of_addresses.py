@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.membership.networks import networks_of
+from agents.membership.routes import networks_of
 
 ROUTES = """\
 Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT
