@@ -1,10 +1,12 @@
 """The command line of a node's agent."""
 
 import argparse
+import contextlib
 import errno
 import logging
 import sqlite3
 import sys
+import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 from agents import log_lines
 from agents.errors import AgentError
 from agents.node import host_files
-from agents.node.config import ConfigError, HeadConfig, StorageConfig, load_config
+from agents.node.config import ConfigError, HeadConfig, LogFormat, StorageConfig, load_config
 from agents.node.daemon import run
 from agents.node.engine_choice import head_engine, storage_engine
 from agents.node.head.head_agent import HeadRole
@@ -39,7 +41,7 @@ def main() -> None:
     """Run the command line; it exits with 2 if it, or the configuration, cannot be understood."""
     parser = _parser()
     words = parser.parse_args()
-    _log(words.log_level, words.log_format)
+    _log(words.log_level, words.log_format or _log_format(words.config))
     act = ACTS.get((words.kind, words.act))
     if act is None:
         parser.error(f"a {words.kind} agent has no --{words.act}")
@@ -49,6 +51,15 @@ def main() -> None:
         parser.exit(BAD_CONFIG, f"{error}\n")
     except (AgentError, OSError, sqlite3.Error) as error:
         parser.exit(1, f"agents {words.kind}: {error}\n")
+
+
+def _log_format(path: Path) -> str:
+    """Read how the configuration wants the log written; what is wrong with it is told later."""
+    with contextlib.suppress(OSError, ValueError):
+        wanted = tomllib.loads(path.read_text()).get("log_format")
+        if wanted in log_lines.FORMS:
+            return str(wanted)
+    return LogFormat.TEXT
 
 
 def _log(level: str, form: str) -> None:
@@ -77,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         "--log-level", choices=("debug", "info", "warning", "error"), default="info"
     )
     parser.add_argument(
-        "--log-format", choices=log_lines.FORMS, default="text", help="of the lines on stderr"
+        "--log-format",
+        choices=log_lines.FORMS,
+        help="of the lines on stderr; by default as the configuration says",
     )
     return parser
 

@@ -27,6 +27,7 @@ MEANINGS = {
         "metrics_networks": "Who may read them.",
         "engine": "What moves the bytes: userspace or kernel (docs/kernel-engine.md).",
         "iscsi_port": "With the kernel engine: the port at which storage servers export extents.",
+        "log_format": "How its log is written: text or json (docs/logs.md).",
     },
     HEAD: {
         "links_dir": "The folder of links to attached volumes.",
@@ -70,6 +71,7 @@ WRITTEN = {
     "tuple": "a list",
     "EngineKind": "a word",
     "DeviceKind": "a word",
+    "LogFormat": "a word",
 }
 """How the other keys are written, by their types."""
 

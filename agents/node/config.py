@@ -54,6 +54,13 @@ class EngineKind(StrEnum):
     KERNEL = "kernel"
 
 
+class LogFormat(StrEnum):
+    """How lines of the log are written: for people, or for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True)
 class DiskConfig:
     """One disk to offer. `initialize` is the operator's word to take one that is not blank.
@@ -89,6 +96,7 @@ class NodeConfig:
     other_managers: tuple[str, ...] = ()
     engine: EngineKind = EngineKind.USERSPACE
     iscsi_port: int = 3260
+    log_format: LogFormat = LogFormat.TEXT
 
     @property
     def identity(self) -> Identity | None:

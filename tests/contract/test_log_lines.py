@@ -16,6 +16,7 @@ from django.test import Client
 from agents import log_lines
 from tests.contract.api import Api
 from tests.contract.test_settings import python
+from tests.jobs.simulator import free_port
 
 
 @pytest.fixture(params=["text", "json"])
@@ -129,3 +130,32 @@ def test_an_agent_writes_as_it_is_told_to(tmp_path: Path) -> None:
     )
 
     assert "invalid choice: 'xml'" in done.stderr
+
+
+@pytest.mark.parametrize(("words", "is_json"), [((), True), (("--log-format", "text"), False)])
+def test_an_agent_writes_as_its_configuration_says_unless_it_is_told_otherwise(
+    tmp_path: Path, words: tuple[str, ...], *, is_json: bool
+) -> None:
+    path = tmp_path / "head.toml"
+    path.write_text(f"""
+manager = "http://127.0.0.1:1/RPC2"
+addresses = ["127.0.0.1"]
+port = {free_port()}
+state_dir = "{tmp_path}/state"
+links_dir = "{tmp_path}/links"
+log_format = "json"
+""")
+    agent = subprocess.Popen(
+        [sys.executable, "-m", "agents", "head", "--config", str(path), *words],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert agent.stderr is not None
+        line = agent.stderr.readline()
+    finally:
+        agent.kill()
+        agent.communicate()
+
+    assert line.strip()
+    assert line.startswith("{") == is_json
