@@ -93,7 +93,7 @@ def put_units(folder: Path, tree: Path) -> None:
 def _lay_out_the_rest(package: Package, tree: Path) -> None:
     """Write documentation and control files, and give every file its mode."""
     doc = tree / "usr/share/doc" / package.name
-    doc.mkdir(parents=True)
+    doc.mkdir(parents=True, exist_ok=True)
     (doc / "copyright").write_text(COPYRIGHT)
     version, date = debian_version(VERSION), format_datetime(datetime.now(UTC))
     _zip(doc / "changelog.gz", CHANGELOG.format(name=package.name, version=version, date=date))

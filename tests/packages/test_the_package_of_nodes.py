@@ -3,8 +3,13 @@
 import os
 import re
 import subprocess
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
+from agents.node.config import DiskConfig, HeadConfig, NodeConfig, StorageConfig, load_config
 from deploy.packages.node_package import NODE, SMARTD
 
 
@@ -34,3 +39,32 @@ def test_a_machine_that_has_joined_no_cluster_is_no_failure_of_smartd(tmp_path: 
     done = subprocess.run([str(tmp_path / SMARTD)], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("role", "kind"), [("head", HeadConfig), ("storage", StorageConfig)])
+def test_the_example_of_settings_has_every_key_and_its_default(
+    tmp_path: Path, role: str, kind: type[NodeConfig]
+) -> None:
+    NODE.lay_out(tmp_path)
+    example = tmp_path / "usr/share/doc/vastsky-node/examples" / f"{role}.toml"
+    text = example.read_text().replace("/etc/vastsky", str(tmp_path))
+    full = uncommented(text)
+    (tmp_path / "token").touch(mode=0o600)
+    (tmp_path / "token").write_text("a secret")
+
+    told = tomllib.loads(full)
+    assert set(told) == {field.name for field in fields(kind)}
+    for disk in told.get("disks", []):
+        assert set(disk) == {field.name for field in fields(DiskConfig)}
+    assert read(tmp_path / "short.toml", text, kind) == read(tmp_path / "full.toml", full, kind)
+
+
+def uncommented(text: str) -> str:
+    """Give the defaults that an example shows as values."""
+    return re.sub(r"^#(?=\w+ = )", "", text, flags=re.MULTILINE)
+
+
+def read(path: Path, text: str, kind: type[NodeConfig]) -> NodeConfig:
+    """Read settings as an agent does, but for certificates, which this machine has none of."""
+    path.write_text(re.sub("^tls_.*$", "", text, flags=re.MULTILINE))
+    return load_config(kind, path)
