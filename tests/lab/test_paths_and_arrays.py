@@ -141,9 +141,11 @@ def test_a_replica_moves_while_its_mirror_is_made_equal(lab: VirtualLab, head: G
     disk = min(standing.disks(lab, "db"))
 
     lab.call("vastsky.evacuate", pdskid=disk)
-
-    observe.wait(lambda: "recover" in head.run(SLOWLY.format(40_000)), "it is copied", TIMEOUT)
-    observe.wait(lambda: disk not in standing.disks(lab, "db"), "it has moved", TIMEOUT)
+    try:
+        observe.wait(lambda: "recover" in head.run(SLOWLY.format(40_000)), "it is copied", TIMEOUT)
+        observe.wait(lambda: disk not in standing.disks(lab, "db"), "it has moved", TIMEOUT)
+    finally:
+        lab.call("vastsky.returnToService", pdskid=disk)
     assert "resync" in head.run(SLOWLY.format(400_000)), "the rest is made equal after it"
     observe.wait(lambda: head.run(SLOWLY.format(400_000)).split() == ["idle"], "equal", TIMEOUT)
     assert standing.is_whole(lab, "db")
