@@ -1,7 +1,12 @@
-"""head.toml and storage.toml as examples: every key, what it means, and its default."""
+"""head.toml and storage.toml as examples: every key, what it means, and its default.
 
+`python -m vastsky_site.node_examples deploy/packages/node/examples` writes them for the package.
+"""
+
+import sys
 import textwrap
 from dataclasses import fields
+from pathlib import Path
 
 from agents.node.config import HeadConfig, StorageConfig
 from vastsky_site import node_settings
@@ -52,3 +57,8 @@ def _entry(kind: str, name: str, default: str, meaning: str, role: str) -> str:
     else:
         line = f"#{name} = {PORTS[role] if name == 'port' else default}"
     return "".join(f"# {text}\n" for text in lines) + f"{line}\n"
+
+
+if __name__ == "__main__":
+    for one in OWN:
+        (Path(sys.argv[1]) / f"{one}.toml").write_text(example(one))

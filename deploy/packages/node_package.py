@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-from agents.membership.node_files import HEAD, STORAGE
 from deploy.packages.debian import ROOT, Package, put, put_tree, put_units
-from vastsky_site.node_examples import example
 
-ROLES = (HEAD, STORAGE)
 SMARTD = "etc/smartmontools/run.d/50vastsky"
 """Debian's smartd runs what is in that folder, under names without dots, for each warning."""
 
@@ -16,10 +13,7 @@ def _lay_out(tree: Path) -> None:
     put(NODE.folder / NODE.name, tree / "usr/bin" / NODE.name, 0o755)
     put(NODE.folder / "smartd-warning", tree / SMARTD, 0o755)
     put_units(NODE.folder, tree)
-    examples = tree / "usr/share/doc" / NODE.name / "examples"
-    examples.mkdir(parents=True)
-    for role in ROLES:
-        (examples / f"{role}.toml").write_text(example(role))
+    put_tree(NODE.folder / "examples", tree / "usr/share/doc" / NODE.name / "examples")
 
 
 NODE = Package("vastsky-node", "node", _lay_out, pages=("join.md", "disks.md", "settings.md"))

@@ -11,6 +11,7 @@ import pytest
 
 from agents.node.config import DiskConfig, HeadConfig, NodeConfig, StorageConfig, load_config
 from deploy.packages.node_package import NODE, SMARTD
+from vastsky_site import node_examples
 
 
 def test_smartd_of_debian_finds_what_to_run(tmp_path: Path) -> None:
@@ -47,6 +48,7 @@ def test_the_example_of_settings_has_every_key_and_its_default(
 ) -> None:
     NODE.lay_out(tmp_path)
     example = tmp_path / "usr/share/doc/vastsky-node/examples" / f"{role}.toml"
+    assert example.read_text() == node_examples.example(role), node_examples.__doc__
     text = example.read_text().replace("/etc/vastsky", str(tmp_path))
     full = uncommented(text)
     (tmp_path / "token").touch(mode=0o600)
