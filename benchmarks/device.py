@@ -11,12 +11,10 @@ Guests without KVM are some ten to twenty times slower than machines: only the r
 of those.
 """
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
+from benchmarks import in_lab
 from deploy.local import observe
 from tests.lab import standing
 from tests.lab.cluster import KEPT, TIMEOUT, VirtualLab
@@ -111,11 +109,5 @@ def _take_for(head: Guest, device: str) -> None:
     observe.wait(is_anew, "the agent has started anew", TIMEOUT)
 
 
-def main() -> None:
-    words = f"-q -s -p no:randomly -p tests.lab.conftest {Path(__file__)}"
-    lab = [sys.executable, "-m", "tests.lab", "start", f"--tests={words}"]
-    sys.exit(subprocess.run(lab, check=False).returncode)
-
-
 if __name__ == "__main__":
-    main()
+    in_lab.run(__file__)

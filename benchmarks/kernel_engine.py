@@ -11,13 +11,10 @@ Guests without KVM are some ten to twenty times slower than machines: only the r
 of those.
 """
 
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
+from benchmarks import in_lab
 from deploy.local import observe
 from tests.lab import standing
 from tests.lab.cluster import VirtualLab
@@ -133,12 +130,5 @@ def _count(load: str) -> int:
     return int(load.split("-c ")[1].split(maxsplit=1)[0])
 
 
-def main() -> None:
-    words = f"-q -s -p no:randomly -p tests.lab.conftest {Path(__file__)}"
-    lab = [sys.executable, "-m", "tests.lab", "start", f"--tests={words}"]
-    environment = {**os.environ, "LAB_ENGINE": "kernel"}
-    sys.exit(subprocess.run(lab, check=False, env=environment).returncode)
-
-
 if __name__ == "__main__":
-    main()
+    in_lab.run(__file__, LAB_ENGINE="kernel")

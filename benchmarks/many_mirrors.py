@@ -7,12 +7,9 @@ which has the embedded engine, the others the kernel engine. Zeroing the disks t
 Guests without KVM are some ten to twenty times slower than machines.
 """
 
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+from benchmarks import in_lab
 from tests.lab import standing
 from tests.lab.cluster import VirtualLab
 from tests.lab.using import attach
@@ -42,12 +39,5 @@ def test_a_volume_of_many_mirrors(lab: VirtualLab) -> None:
     print(f"\n{told}", flush=True)
 
 
-def main() -> None:
-    words = f"-q -s -p no:randomly -p tests.lab.conftest {Path(__file__)}"
-    lab = [sys.executable, "-m", "tests.lab", "start", f"--tests={words}"]
-    environment = {**os.environ, "LAB_ENGINE": "kernel", "LAB_DISK_GB": str(DISK_GB)}
-    sys.exit(subprocess.run(lab, check=False, env=environment).returncode)
-
-
 if __name__ == "__main__":
-    main()
+    in_lab.run(__file__, LAB_ENGINE="kernel", LAB_DISK_GB=str(DISK_GB))
