@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from django.conf import settings
 
-from inventory.models import Disk, StorageServer
 from inventory.write_lock import write_lock
+from volumes import labels
 from volumes.models import Job
 
 
@@ -54,22 +53,13 @@ def begin(
 def _refusal(kind: Job.Kind, limits: Limits, disk: int, server: int) -> str:
     running = Job.objects.filter(kind=kind, state=Job.State.OPEN, ordered=True)
     rows = list(running.values_list("extent__disk", "extent__disk__server"))
-    counts: tuple[tuple[int, int, Callable[[], str]], ...] = (
-        (len(rows), limits.total, lambda: "in the cluster"),
-        (sum(row[0] == disk for row in rows), limits.per_disk, partial(_on_disk, disk)),
-        (sum(row[1] == server for row in rows), limits.per_server, partial(_on_server, server)),
-    )
-    for count, limit, where in counts:
-        if count >= limit:
-            return f"{count} of at most {limit} {kind}s are running {where()}"
+    on_disk = sum(row[0] == disk for row in rows)
+    on_server = sum(row[1] == server for row in rows)
+    if len(rows) >= limits.total:
+        return f"{len(rows)} of at most {limits.total} {kind}s are running in the cluster"
+    if on_disk >= limits.per_disk:
+        return f"{on_disk} of at most {limits.per_disk} {kind}s are running on {labels.disk(disk)}"
+    if on_server >= limits.per_server:
+        where = labels.storage(server)
+        return f"{on_server} of at most {limits.per_server} {kind}s are running on {where}"
     return ""
-
-
-def _on_disk(pk: int) -> str:
-    row = Disk.objects.select_related("server").filter(pk=pk).first()
-    return f"on {(row or Disk(pk=pk)).label}"
-
-
-def _on_server(pk: int) -> str:
-    row = StorageServer.objects.filter(pk=pk).first()
-    return f"on {(row or StorageServer(pk=pk)).label}"
