@@ -17,6 +17,7 @@ BACKEND = 10
 SOCKET_ITEM, SOCKET_DESCRIPTOR = 1, 1
 DESTROY_ON_DISCONNECT, DISCONNECT_ON_CLOSE = 1, 2
 
+BLOCK_BYTES = SECTOR
 """The block size of our devices: images of disks that were made elsewhere fit, and any other."""
 NEVER = 0
 """As a request's timeout: its connection is never given up while it lives."""
@@ -38,7 +39,7 @@ class Connect:
             (
                 netlink.u32(INDEX, self.index),
                 netlink.u64(SIZE, self.size),
-                netlink.u64(BLOCK_SIZE, SECTOR),
+                netlink.u64(BLOCK_SIZE, BLOCK_BYTES),
                 netlink.u64(TIMEOUT, NEVER),
                 netlink.u64(SERVER_FLAGS, self.flags),
                 netlink.u64(CLIENT_FLAGS, DESTROY_ON_DISCONNECT),

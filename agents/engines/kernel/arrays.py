@@ -20,11 +20,10 @@ from pathlib import Path
 
 from agents.engines.base import EngineError
 from agents.engines.kernel.device_mapper import Mapped
-from agents.engines.kernel.kernel_file import read_once
+from agents.engines.kernel.kernel_file import BLOCK, read_once
 
 logger = logging.getLogger(__name__)
 
-BLOCK = Path("/sys/block")
 NEW_ARRAY = Path("/sys/module/md_mod/parameters/new_array")
 METADATA = "external:vastsky"
 KIB = 1024

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+BLOCK = Path("/sys/block")
 ROOM = 4096
 """The kernel's own bound for such a file."""
 

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from agents.engines.kernel import device_mapper
 from agents.engines.kernel.device_mapper import Listed
-from agents.engines.kernel.kernel_file import read_once
+from agents.engines.kernel.kernel_file import BLOCK, read_once
 from agents.engines.kernel.sessions import Sessions
 
 ARRAYS = Path("/proc/mdstat")
-BLOCK = Path("/sys/block")
 COUNTS = Path("/proc/diskstats")
 OURS = "md_vas"
 BEGINS = re.compile(r"^(?=\S)", re.MULTILINE)
