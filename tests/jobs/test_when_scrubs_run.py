@@ -61,10 +61,10 @@ def test_one_disk_is_read_by_one_scrub_at_a_time(four: Cluster) -> None:
     runner.run_job(second.pk)
 
     second.refresh_from_db()
-    names = (
-        f"other scrubs run on {disk.server}:{disk.local_path} (" for disk in Disk.objects.all()
-    )
-    assert second.waiting.removeprefix("other scrubs run on ") in names
+    assert second.waiting in [
+        f"other scrubs run on {disk.server}:{disk.local_path} ({disk})"
+        for disk in Disk.objects.all()
+    ]
 
 
 def test_paused_scrubs_rest_until_they_are_resumed(four: Cluster, volume: LogicalVolume) -> None:
