@@ -69,6 +69,9 @@ MEANINGS = {
 }
 LOST = frozenset({Reason.FAILED, Reason.IO, Reason.DISK})
 """Reasons that say that the replica is lost: no grace, and it is never trusted again."""
+GONE = "gone"
+"""What notifyFailure says of a disk that is not where it was: it may have been pulled out, to be
+put in elsewhere. No Reason, for no replica keeps it: those on the disk count as silent."""
 
 
 class ReplicaState(StrEnum):

@@ -14,7 +14,7 @@ from agents.node.config import NodeConfig
 from agents.node.fences import Stale
 from agents.node.manager_client import Fault, ManagerClient, NoManager
 from agents.node.state_store import StateStore
-from agents.protocol import NODE, Target
+from agents.protocol import NODE, Reason, Target
 from agents.version import VERSION
 
 logger = logging.getLogger(__name__)
@@ -161,8 +161,9 @@ class Registration:
         # An older manager thinks that what an earlier boot of this node ran is still there.
         number = self._known_id()
         logger.warning("known as %s %d of an earlier start", self._kind.id_member, number)
+        target = int(self._kind.target)
         self._manager.call(
-            "notifyFailure", target=int(self._kind.target), targetid=number, reason="restarted"
+            "notifyFailure", target=target, targetid=number, reason=Reason.RESTARTED.value
         )
         return self._tell_server()
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from agents.errors import AgentError
+from agents.errors import AgentError, newer_file
 
 UPGRADES = (
     """
@@ -35,11 +35,7 @@ class NewerState(AgentError):
     """A newer agent wrote the state file; this one would misread it."""
 
     def __init__(self, path: Path, version: int) -> None:
-        super().__init__(
-            errno.EPROTONOSUPPORT,
-            f"{path} is of version {version}, and this agent knows {VERSION}:"
-            " start the newer agent that wrote it",
-        )
+        super().__init__(errno.EPROTONOSUPPORT, newer_file(path, version, VERSION))
 
 
 class StateStore:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agents.boot import boot_id
-from agents.engines.base import Lease
+from agents.engines.base import EngineError, Lease
 from agents.engines.kernel import export_file, iscsi_names, kernel_storage
 from agents.engines.userspace.head import state_file
 from agents.node.config import (
@@ -27,6 +27,9 @@ state_dir = "{folder}"
 engine = "{engine}"
 """
 SECRET = "0123456789abcdef01234567"
+EXPORTS_1 = """{"boot_id": "%s", "instance": "5e1f", "leases": [
+{"name": "12.3-0123456789abcdef01234567", "path": "/dev/vdc", "offset": 0, "size": 1073741824,
+"meta_offset": 8589934592, "dextid": 12, "lvolid": 7, "epoch": 3}], "version": 1}"""
 LEASE = Lease(export_name(12, 3, SECRET), "/dev/vdc", 0, 1 << 30, 1 << 33, 12, 7, 3)
 
 
@@ -91,6 +94,27 @@ def test_exports_are_known_to_the_next_agent_of_the_same_start_of_the_machine(
     assert (after.leases, after.instance) == ((LEASE,), first.instance)
     assert rebooted.leases == ()
     assert rebooted.instance != first.instance
+
+
+def test_exports_as_their_first_version_wrote_them_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "exports.json"
+    path.write_text(EXPORTS_1 % boot_id())
+
+    exports = export_file.ExportFile(path)
+
+    assert (exports.leases, exports.instance) == ((LEASE,), "5e1f")
+
+
+def test_exports_that_a_newer_agent_wrote_are_neither_misread_nor_overwritten(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "exports.json"
+    newer = json.dumps({"boot_id": boot_id(), "version": 2, "exports": {}})
+    path.write_text(newer)
+
+    with pytest.raises(EngineError, match=r"exports\.json is of version 2, and this agent knows 1"):
+        export_file.ExportFile(path)
+    assert path.read_text() == newer
 
 
 def test_nobody_else_reads_the_secrets_of_exports(tmp_path: Path) -> None:

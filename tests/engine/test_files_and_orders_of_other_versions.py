@@ -166,7 +166,7 @@ def test_a_file_of_a_newer_version_is_refused_and_stays_as_it_is(
     file.write_bytes(newer)
 
     for act in (lambda: lab.head.revive(VOLUME), lambda: lab.attach(epoch=2)):
-        with pytest.raises(EngineError, match="version 2, and this engine knows 1") as refused:
+        with pytest.raises(EngineError, match="version 2, and this agent knows 1") as refused:
             act()
         assert refused.value.errno == errno.EPROTONOSUPPORT
         assert file.read_bytes() == newer

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Sum
 
-from agents.protocol import LOST, Reason, Target
+from agents.protocol import GONE, LOST, Reason, Target
 from inventory import audit, clock, events, recovery, servers, space
 from inventory.audit import Action
 from inventory.errors import Busy, Invalid, NotFound
@@ -27,8 +27,6 @@ TOLD = {reason.value: reason for reason in (Reason.RESTARTED, *sorted(OF_A_HEAD)
 """The words of notifyFailure that mean more than that something was declared failed."""
 AWAY = frozenset({Reason.CONNECTION, Reason.SILENT, Reason.RESTARTED})
 """Why a replica is left behind, and may be caught up once its server is back."""
-GONE = "gone"
-"""Of a disk: it is not where it was. It may have been pulled out, to be put in elsewhere."""
 SHUT_DOWN: dict[type[HeadServer | StorageServer | Disk], Priority] = {
     HeadServer: Priority.OFFLINE,
     StorageServer: Priority.HALT,

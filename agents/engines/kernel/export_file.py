@@ -3,6 +3,7 @@
 The kernel forgets its exports when the machine ends, and then the file counts no more.
 """
 
+import errno
 import json
 import uuid
 from collections.abc import Iterable
@@ -10,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.boot import boot_id
-from agents.engines.base import Lease
+from agents.engines.base import EngineError, Lease
+from agents.errors import newer_file
 from agents.struct_codec import Malformed, from_struct, to_struct
 
 VERSION = 1
@@ -30,6 +32,7 @@ class ExportFile:
     """The file; changed by one thread at a time."""
 
     def __init__(self, path: Path) -> None:
+        """Read it. EngineError where a newer agent wrote it since the machine started."""
         self._path = path
         self._now = self._load()
 
@@ -60,13 +63,22 @@ class ExportFile:
         self._save(replace(self._now, leases=left))
 
     def _load(self) -> ServedLeases:
+        new = ServedLeases(boot_id(), uuid.uuid4().hex)
         try:
-            found = from_struct(ServedLeases, json.loads(self._path.read_text()))
-        except (OSError, ValueError, Malformed):
-            found = ServedLeases("", "")
-        if found.boot_id == boot_id():
-            return found
-        return ServedLeases(boot_id(), uuid.uuid4().hex)
+            struct = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return new
+        if not isinstance(struct, dict) or struct.get("boot_id") != new.boot_id:
+            return new
+        self._refuse_newer(struct.get("version"))
+        try:
+            return from_struct(ServedLeases, struct)
+        except Malformed:
+            return new
+
+    def _refuse_newer(self, version: object) -> None:
+        if isinstance(version, int) and version > VERSION:
+            raise EngineError(errno.EPROTONOSUPPORT, newer_file(self._path, version, VERSION))
 
     def _save(self, exported: ServedLeases) -> None:
         """Replace the file; a power cut may lose it, and takes the exports away, too."""

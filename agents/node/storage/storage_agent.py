@@ -28,6 +28,7 @@ from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.smart import SmartWatch
 from agents.node.storage.storage_orders import Events, StorageOrders
 from agents.protocol import (
+    GONE,
     ChecksumQuestion,
     DiskContent,
     DiskQuestion,
@@ -37,6 +38,7 @@ from agents.protocol import (
     MendOrder,
     NodeFigures,
     PullOrder,
+    Reason,
     ShredOrder,
     StorageState,
     Target,
@@ -160,7 +162,7 @@ class StorageRole:
 
     def _tell_vanished(self, disk: OpenDisk) -> None:
         if disk.registered:
-            words = "gone" if disk.gone else "io"
+            words = GONE if disk.gone else Reason.IO.value
             self._parts.outbox.failure(Target.DISK, disk.label.pdskid, words)
 
     def _tell_bad_blocks(self, disk: OpenDisk, blocks: list[int]) -> None:

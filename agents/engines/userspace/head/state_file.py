@@ -17,6 +17,7 @@ from agents.engines.userspace.mirror.live_replica import (
     LiveReplica,
     LiveState,
 )
+from agents.errors import newer_file
 from agents.protocol import (
     AttachOrder,
     DeviceSpec,
@@ -165,11 +166,7 @@ def read_state(folder: str) -> SavedGroup | None:
     if type(version) is not int or version < 1:
         return None
     if version > VERSION:
-        raise EngineError(
-            errno.EPROTONOSUPPORT,
-            f"{path} is of version {version}, and this engine knows {VERSION}:"
-            " start the newer agent that wrote it",
-        )
+        raise EngineError(errno.EPROTONOSUPPORT, newer_file(path, version, VERSION))
     try:
         return from_struct(SavedGroup, struct)
     except Malformed:

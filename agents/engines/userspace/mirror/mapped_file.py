@@ -5,6 +5,7 @@ import mmap
 import os
 
 from agents.engines.base import EngineError
+from agents.errors import newer_file
 
 
 def map_file(path: str, size: int, *, anew: bool = False, tail: bytes = b"") -> mmap.mmap:
@@ -29,11 +30,8 @@ def check_magic(path: str, found: bytes, ours: bytes) -> bool:
     A magic number is a name and two digits of the version.
     """
     if found[:-2] == ours[:-2] and found[-2:].isdigit() and int(found[-2:]) > int(ours[-2:]):
-        raise EngineError(
-            errno.EPROTONOSUPPORT,
-            f"{path} is of version {int(found[-2:])}, and this engine knows {int(ours[-2:])}:"
-            " start the newer agent that wrote it",
-        )
+        words = newer_file(path, int(found[-2:]), int(ours[-2:]))
+        raise EngineError(errno.EPROTONOSUPPORT, words)
     return found == ours
 
 
