@@ -354,7 +354,11 @@ class PathTrouble(models.Model):
 class RefusedNode(models.Model):
     """A node that may not register, and why: for an operator, for it goes on trying."""
 
-    kind = models.CharField(max_length=8, choices=[("head", "head"), ("storage", "storage")])
+    class Kind(models.TextChoices):
+        HEAD = "head", "head"
+        STORAGE = "storage", "storage"
+
+    kind = models.CharField(max_length=8, choices=Kind)
     node_uuid = models.CharField(max_length=64)
     addresses = models.CharField(max_length=40)
     reason = models.CharField(max_length=500)

@@ -395,6 +395,25 @@ class Job(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.CheckConstraint(
+                condition=Q(
+                    kind__in=[
+                        "attach",
+                        "detach",
+                        "fence",
+                        "snapshot",
+                        "unsnapshot",
+                        "rebuild",
+                        "shred",
+                        "evacuate",
+                        "maintenance",
+                        "scrub",
+                        "mend",
+                        "batch",
+                    ]
+                ),
+                name="job_kind_known",
+            ),
+            models.CheckConstraint(
                 condition=Q(state__in=["open", "done", "failed", "canceled"]),
                 name="job_state_known",
             ),
