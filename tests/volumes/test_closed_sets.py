@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.apps import apps
@@ -13,13 +14,13 @@ from volumes.models import Job
 OURS = ("inventory", "volumes", "vastsky_site")
 
 
-def fields_with_choices() -> Iterator[models.Field]:
+def fields_with_choices() -> Iterator[models.Field[Any, Any]]:
     for model in apps.get_models():
         if model._meta.app_label in OURS:
             yield from (field for field in model._meta.concrete_fields if field.choices)
 
 
-def is_checked(field: models.Field) -> bool:
+def is_checked(field: models.Field[Any, Any]) -> bool:
     constraints = field.model._meta.constraints
     checks = (one for one in constraints if isinstance(one, models.CheckConstraint))
     named = re.compile(rf"'{field.name}(__in)?'")
