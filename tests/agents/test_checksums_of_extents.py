@@ -13,7 +13,6 @@ from agents.node.config import DiskConfig
 from agents.node.state_store import StateStore
 from agents.node.storage.checksum_answers import ChecksumAnswers
 from agents.node.storage.disks import Disks
-from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MIB
 from agents.protocol import (
     ChecksumQuestion,
@@ -24,6 +23,7 @@ from agents.protocol import (
     ReplicaSource,
     export_name,
 )
+from agents.rate_limit import RateLimit
 
 LVOL = 50
 

@@ -16,11 +16,11 @@ from agents.node.state_store import StateStore
 from agents.node.storage import blocks
 from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.patrol import Patrol
-from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.recognition import open_disk
 from agents.node.storage.zeroing import shred
 from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef, Progress, Report, ShredOrder
+from agents.rate_limit import RateLimit
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from agents.node.fences import Stale
 from agents.node.storage.blocks import data_segments, read_medium
 from agents.node.storage.disks import Disks
 from agents.node.storage.labelled_disk import OpenDisk
-from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, age_of
 from agents.protocol import ChecksumQuestion, ChecksumReply
+from agents.rate_limit import RateLimit
 
 ANSWER_SECONDS = 3.0
 """Until then an answer is made as long as it was asked for; the manager waits 10 s."""

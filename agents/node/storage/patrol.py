@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 
 from agents.node.storage.blocks import data_segments, read_medium
 from agents.node.storage.labelled_disk import OpenDisk
-from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MIB
+from agents.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 

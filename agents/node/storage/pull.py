@@ -10,9 +10,9 @@ from agents.errors import AgentError
 from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, write_all
 from agents.node.storage.labelled_disk import OpenDisk
-from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MARK_BYTES, MIB
 from agents.protocol import ExtentRef, ReplicaSource
+from agents.rate_limit import RateLimit
 
 CHUNK = MIB
 TIMEOUT = 15.0

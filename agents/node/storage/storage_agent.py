@@ -24,7 +24,6 @@ from agents.node.storage.export_states import ExportStates
 from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import content, epochs
 from agents.node.storage.patrol import Patrol
-from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.smart import SmartWatch
 from agents.node.storage.storage_orders import Events, StorageOrders
 from agents.protocol import (
@@ -43,6 +42,7 @@ from agents.protocol import (
     StorageState,
     Target,
 )
+from agents.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 

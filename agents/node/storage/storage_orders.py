@@ -18,7 +18,6 @@ from agents.node.storage.disks import Disks
 from agents.node.storage.labelled_disk import OpenDisk
 from agents.node.storage.occupancy import Occupied, describe, described, require_over
 from agents.node.storage.pull import pull
-from agents.node.storage.rate_limit import RateLimit
 from agents.node.storage.zeroing import BadBlocks, shred
 from agents.ondisk import GB, Descriptor, age_of
 from agents.protocol import (
@@ -34,6 +33,7 @@ from agents.protocol import (
     ShredOrder,
     export_name,
 )
+from agents.rate_limit import RateLimit
 from agents.struct_codec import from_struct
 
 logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from agents.errors import AgentError
 from agents.node.orders import RunningOrder
 from agents.node.storage.blocks import clear, data_segments, is_zero
 from agents.node.storage.labelled_disk import OpenDisk
-from agents.node.storage.rate_limit import RateLimit
 from agents.ondisk import GB, MIB
 from agents.protocol import ExtentRef
+from agents.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 

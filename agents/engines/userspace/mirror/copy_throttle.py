@@ -6,6 +6,7 @@ from collections.abc import Callable
 from agents.engines.userspace.loop.coroutines import Future
 from agents.engines.userspace.loop.reactor import Reactor
 from agents.ondisk import MIB
+from agents.rate_limit import RateLimit
 
 PIECE = MIB
 """So much is copied at a time."""
@@ -20,24 +21,19 @@ class CopyThrottle:
         self, reactor: Reactor, mib_per_s: int, client_requests: Callable[[], int]
     ) -> None:
         self._reactor = reactor
-        self._mib_per_s = mib_per_s
+        self._limit = RateLimit(mib_per_s)
         self._client_requests = client_requests
         self._seen = 0
-        self._next = 0.0
         self.clients_active = False
 
     async def rest(self, began: float) -> None:
         """Pause after a piece whose copying began then."""
-        now = time.monotonic()
-        pause = 0.0
+        pause = self._limit.charge(PIECE)
         requests = self._client_requests()
         self.clients_active = requests != self._seen
         self._seen = requests
         if self.clients_active:
-            pause = CLIENT_SHARE * (now - began)
-        if self._mib_per_s:
-            self._next = max(self._next, now) + PIECE / MIB / self._mib_per_s
-            pause = max(pause, self._next - now)
+            pause = max(pause, CLIENT_SHARE * (time.monotonic() - began))
         if pause > 0:
             await self.sleep(pause)
 

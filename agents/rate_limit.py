@@ -1,4 +1,4 @@
-"""A bound on how fast background work may read or write."""
+"""A bound on how fast background work may read, write or copy."""
 
 import threading
 import time
@@ -14,11 +14,16 @@ class RateLimit:
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def pay(self, size: int, stop: threading.Event) -> None:
-        """Wait until `size` more bytes may pass, or until `stop` is set."""
+    def charge(self, size: int) -> float:
+        """Let `size` more bytes pass, once this many seconds are over."""
         with self._lock:
             now = time.monotonic()
             begin = max(self._next, now)
             self._next = begin + size * self._seconds_per_byte
-        if begin > now:
-            stop.wait(begin - now)
+        return begin - now
+
+    def pay(self, size: int, stop: threading.Event) -> None:
+        """Wait until `size` more bytes may pass, or until `stop` is set."""
+        wait = self.charge(size)
+        if wait:
+            stop.wait(wait)
