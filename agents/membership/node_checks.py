@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agents.certificate_end import end_of
-from agents.engines.devices import kernel
+from agents.engines.devices import nbd_module
 from agents.errors import AgentError
 from agents.identity import explain
 from agents.membership import manager_door
@@ -161,7 +161,7 @@ def _nearest(path: Path) -> Path:
 
 def check_kernel(roles: Iterable[str]) -> Iterator[Finding]:
     """See that a head can make block devices."""
-    if HEAD in roles and (why := kernel.why_unusable()):
+    if HEAD in roles and (why := nbd_module.why_unusable()):
         mend = "modprobe nbd, as root; without it volumes are sockets (device = 'socket')"
         yield Finding(why, mend)
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from agents.engines.base import DeviceAccess, HeadEngine, StorageEngine
-from agents.engines.devices import kernel
+from agents.engines.devices import nbd_module
 from agents.engines.devices.device_head import DeviceHead
 from agents.engines.devices.devices import Devices, Terms
 from agents.engines.devices.links import Links
@@ -60,7 +60,7 @@ def head_engine(config: HeadConfig) -> HeadEngine:
             f"engine: {_attached(kernel_groups(config.state_dir))} by the kernel engine:"
             ' detach, with engine = "kernel", before you choose another one'
         )
-    why_not = kernel.why_unusable()
+    why_not = nbd_module.why_unusable()
     if why_not and config.device is DeviceKind.NBD:
         raise ConfigError(f"device: {why_not}")
     if why_not and config.device is DeviceKind.AUTO:

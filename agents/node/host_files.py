@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-from agents.engines.devices import kernel
+from agents.engines.devices import nbd_module
 from agents.engines.devices.block_device import FIRST_INDEX
 from agents.engines.devices.device_identity import DEVICE_WORD, NAME_WORD
 from agents.node.config import DeviceKind, HeadConfig
@@ -85,5 +85,5 @@ def lacks(config: HeadConfig, root: Path) -> Iterator[str]:
         else:
             if found != content:
                 yield f"{path} is not what this version and configuration want"
-    if root == Path("/") and (why_not := kernel.why_unusable()):
+    if root == Path("/") and (why_not := nbd_module.why_unusable()):
         yield why_not

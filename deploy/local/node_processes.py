@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tomli_w
 
-from agents.engines.devices import kernel
+from agents.engines.devices import nbd_module
 from deploy.local.place import DISKS, LocalNode, Place
 
 HEAD_LIMITS = {"rebuild_mib_per_s"}
@@ -46,7 +46,7 @@ def _settings(place: Place, node: LocalNode) -> dict[str, object]:
     if node.role == "head":
         # The story reads volumes by their sockets. Where nothing else can be made it is not asked
         # for: agents of before know no such key.
-        sockets = {} if kernel.why_unusable() else {"device": "socket"}
+        sockets = {} if nbd_module.why_unusable() else {"device": "socket"}
         return common | {"links_dir": str(place.links_of(node.name))} | sockets
     files = [{"path": str(path), "create_gb": place.disk_gb} for path in disks(place, node)]
     return common | {"data_port": place.data_port, "disks": files}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.devices import kernel
+from agents.engines.devices import nbd_module
 from agents.node import host_files
 from agents.node.config import ConfigError, DeviceKind, HeadConfig, load_config
 
@@ -120,7 +120,7 @@ def test_a_storage_agent_has_no_such_files(tmp_path: Path) -> None:
 
 
 def test_an_agent_that_must_make_devices_and_cannot_does_not_start(tmp_path: Path) -> None:
-    if not kernel.why_unusable():
+    if not nbd_module.why_unusable():
         pytest.skip("this machine's kernel can make devices")
     load(tmp_path, "device = 'nbd'\n")
     (tmp_path / "head.toml").write_text(

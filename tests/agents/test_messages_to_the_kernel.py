@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from agents.engines.devices import kernel, netlink
+from agents.engines.devices import nbd_module, netlink
 from agents.engines.devices.netlink import NetlinkMessage
 
 pytestmark = pytest.mark.skipif(sys.byteorder != "little", reason="the bytes are those of x86")
@@ -57,7 +57,7 @@ def test_several_messages_in_one_datagram_are_all_read() -> None:
 
 
 def test_a_request_is_laid_out_as_the_kernel_wants_it() -> None:
-    asked = netlink.request(32, kernel.DISCONNECT, 7, netlink.u32(kernel.INDEX, 1000))
+    asked = netlink.request(32, nbd_module.DISCONNECT, 7, netlink.u32(nbd_module.INDEX, 1000))
 
     assert asked.hex() == (
         "1c000000200005000700000000000000"  # 28 bytes to 32, acknowledged, request 7
@@ -67,7 +67,7 @@ def test_a_request_is_laid_out_as_the_kernel_wants_it() -> None:
 
 
 def test_a_device_is_described_with_all_that_it_needs() -> None:
-    device = kernel.Connect(1000, "vastsky", 1 << 30, 0x16D, 100)
+    device = nbd_module.Connect(1000, "vastsky", 1 << 30, 0x16D, 100)
 
     assert device.pack(9).hex() == (
         "08000100e8030000"  # number

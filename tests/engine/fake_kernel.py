@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.engines.devices import block_device, kernel, reconnector, users
+from agents.engines.devices import block_device, nbd_module, reconnector, users
 from agents.engines.userspace.nbd import messages
 
 
@@ -25,7 +25,7 @@ class FakeKernel:
         self.sys, self.dev, self.proc = folder / "sys", folder / "nodes", folder / "proc"
         for made in (self.sys, self.dev, self.proc):
             made.mkdir()
-        self.made: list[kernel.Connect] = []
+        self.made: list[nbd_module.Connect] = []
         self.opened: set[int] = set()
         self.dead: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._connections: dict[int, socket.socket] = {}
@@ -36,12 +36,12 @@ class FakeKernel:
             monkeypatch.setattr(module, "DEV", self.dev)
         monkeypatch.setattr(users, "PROC", self.proc)
         for name in ("connect", "reconnect", "disconnect_once_closed", "disconnect"):
-            monkeypatch.setattr(kernel, name, getattr(self, name))
+            monkeypatch.setattr(nbd_module, name, getattr(self, name))
         monkeypatch.setattr(reconnector, "DeadLinks", lambda: self)
 
     # -- what it is told
 
-    def connect(self, device: kernel.Connect, connection: socket.socket) -> None:
+    def connect(self, device: nbd_module.Connect, connection: socket.socket) -> None:
         if device.index in self._connections:
             raise OSError(errno.EBUSY, "in use")
         folder = self.sys / f"nbd{device.index}"

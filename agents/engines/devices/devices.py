@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.engines.base import DeviceAccess, EngineError
-from agents.engines.devices import block_device, kernel
+from agents.engines.devices import block_device, nbd_module
 from agents.engines.devices.block_device import BlockDevice
 from agents.engines.devices.device_identity import DeviceIdentity
 from agents.engines.devices.negotiate import Negotiated, negotiate
@@ -79,7 +79,7 @@ class Devices:
         kernel makes it known before it is connected, and somebody may look at it in between.
         """
         tries = itertools.islice(block_device.free_indexes(), TRIES)
-        wanted = kernel.Connect(
+        wanted = nbd_module.Connect(
             index=next(tries),
             backend=str(identity),
             size=negotiated.size,
@@ -89,7 +89,7 @@ class Devices:
         deadline = time.monotonic() + CLOSING_SECONDS
         while True:
             try:
-                kernel.connect(wanted, negotiated.connection)
+                nbd_module.connect(wanted, negotiated.connection)
             except OSError as error:
                 if error.errno == errno.EBUSY and time.monotonic() < deadline:
                     time.sleep(POLL_SECONDS)
@@ -120,7 +120,7 @@ class Devices:
         negotiated = negotiate(identity.socket, identity.export, HANDSHAKE_SECONDS)
         with negotiated.connection as connection:
             try:
-                kernel.reconnect(device.index, str(identity), connection)
+                nbd_module.reconnect(device.index, str(identity), connection)
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
@@ -151,7 +151,7 @@ class Devices:
     def _go_once_closed(self, device: BlockDevice, *, wanted: bool) -> bool:
         """Have the device go at its last close, or not; False if it is given up already."""
         try:
-            kernel.disconnect_once_closed(device.index, str(device.identity), wanted=wanted)
+            nbd_module.disconnect_once_closed(device.index, str(device.identity), wanted=wanted)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
@@ -174,7 +174,7 @@ class Devices:
         if device.is_there():
             self._gone.add(device)
             with contextlib.suppress(OSError):
-                kernel.disconnect(device.index)
+                nbd_module.disconnect(device.index)
 
 
 def _check_unheld(device: BlockDevice) -> None:

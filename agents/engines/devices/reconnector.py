@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from agents.engines.devices.block_device import BlockDevice
 from agents.engines.devices.devices import Devices, Disconnected
-from agents.engines.devices.kernel import DeadLinks
+from agents.engines.devices.nbd_module import DeadLinks
 from agents.errors import AgentError
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from agents.client import AgentUnreachable, Fault, HeadAgent
-from agents.engines.devices import block_device, kernel
+from agents.engines.devices import block_device, nbd_module
 from agents.engines.userspace.process import spawn
 from agents.engines.userspace.storage import storage_engine
 from agents.protocol import (
@@ -147,7 +147,7 @@ class GuestHead:
         self.kill_agent()
         self.stop_engine()
         for device in block_device.found(self.run_dir):
-            kernel.disconnect(device.index)
+            nbd_module.disconnect(device.index)
         for store in self.lab.stores:
             store.kill()
 
