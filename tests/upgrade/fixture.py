@@ -4,7 +4,7 @@ An archive holds `home` (VASTSKY_HOME without logs and sockets) and, where the d
 PostgreSQL, `database.sql`. Two things that are in rows and files are the place's and not the
 cluster's: the path of the home, and the id of the machine's boot. A path is a placeholder in the
 archive; the boot is one that never was, so that each start of a fixture is the first after a power
-cut, on any machine.
+cut, on any machine. The disks are made those that their labels name: else they would be copies.
 """
 
 import json
@@ -15,6 +15,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from agents.node.storage.hardware_ids import hardware_of
+from agents.node.storage.label_search import search_path
+from agents.ondisk import label_offsets, pack_label
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HOME = "@HOME@"
@@ -49,6 +53,8 @@ class Fixture:
             archive.extractall(folder, filter="data")
         home = folder / "home"
         rewrite(folder, {HOME: str(home)})
+        for disk in home.glob("nodes/*/disk-*.img"):
+            _let_its_label_name(disk)
         return home
 
 
@@ -56,6 +62,18 @@ def all_fixtures() -> list[Fixture]:
     """Find every fixture that was kept."""
     archives = sorted(FIXTURES.glob("*/*.tar.xz"))
     return [Fixture(path.parent.name, path.name.partition(".")[0]) for path in archives]
+
+
+def _let_its_label_name(disk: Path) -> None:
+    """Write into its label which file it is, as far as the label's version tells that."""
+    label = search_path(str(disk)).label
+    if label is None or not label.hardware:
+        return
+    with disk.open("r+b") as file:
+        block = pack_label(label._replace(hardware=hardware_of(file.fileno())))
+        for offset in label_offsets(label.capacity_gb):
+            file.seek(offset)
+            file.write(block)
 
 
 def rewrite(folder: Path, words: Mapping[str, str]) -> None:

@@ -16,8 +16,8 @@ from tests.upgrade.cluster import Cluster, Device
 
 OLDER = "9b700b508927a177ec4ed96534e25d9889ca270e"
 """The version before this one, whose code is taken out of the repository's own history."""
-LANDED = "6a0164c2bbba143299d522364a7bfd86e3044e75"
-"""What landed last before this version, with events, names and joins, and without webhooks."""
+LANDED = "f4ad4444523a5ae1f364b044c28eed67ae1b14ca"
+"""What landed last before this version: with webhooks and samples, and with indexes twice."""
 
 
 @pytest.fixture(scope="module")
