@@ -135,8 +135,9 @@ def forget_old() -> int:
 
 
 def _log_many(kind: EventEntry.Kind, of: EventEntry.Object, count: int) -> None:
-    told = partial(logger.info, "%s of kind %s: %s", count, of, Kind(kind).label)
-    transaction.on_commit(told, robust=True)
+    if count:
+        told = partial(logger.info, "%s of kind %s: %s", count, of, Kind(kind).label)
+        transaction.on_commit(told, robust=True)
 
 
 def _log(row: EventEntry) -> None:
