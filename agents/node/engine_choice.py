@@ -38,7 +38,7 @@ def storage_engine(config: StorageConfig) -> StorageEngine:
         config.state_dir, config.run_dir, config.addresses, config.data_port
     )
     if config.engine is EngineKind.KERNEL:
-        requirements.load(requirements.STORAGE)
+        requirements.STORAGE.load()
         requirements.mount_configfs()
         keep_others_off()
         portals = [f"{address}:{config.iscsi_port}" for address in config.addresses]
@@ -78,7 +78,7 @@ def _kernel_head(config: HeadConfig) -> KernelHead:
             f"engine: {_attached(running)} by the embedded engine:"
             ' detach, with engine = "userspace", before you choose another one'
         )
-    requirements.load(requirements.HEAD)
+    requirements.HEAD.load()
     keep_others_off()
     place = HeadPlace(
         str(config.state_dir.absolute()),
