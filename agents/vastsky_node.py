@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--run-dir", type=Path, default=Path("/run/vastsky"), metavar="FOLDER")
     acts = parser.add_subparsers(required=True)
-    join = acts.add_parser("join", help="join a cluster by a join string (manage.py node add)")
+    join = acts.add_parser(
+        "join", help="join a cluster by a join string, which the manager's `node add` prints"
+    )
     join.set_defaults(act=_join)
     join.add_argument("string", help="- reads it from the standard input")
     join.add_argument("--head", action="store_true", help="attach volumes here")

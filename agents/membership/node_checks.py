@@ -238,7 +238,7 @@ def check_certificate(path: Path) -> Iterator[Finding]:
     if left < ENDS_SOON:
         yield Finding(
             f"{path} ended" if left < timedelta() else f"{path} ends in {left.days} days",
-            "vastsky-node renew; if it ended: manage.py node rekey NAME, and join again",
+            "vastsky-node renew; if it ended: `node rekey NAME` on the manager makes a join string",
         )
 
 
