@@ -1,6 +1,6 @@
 """The manager's own certificates: when each ends, and how it is replaced."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ MEND = {
     f" `{manage('certificate manager NAME... --manager')}` with every name and address by which"
     " the manager is called: it is read anew for each connection",
     AUTHORITY: "make a new authority and a new certificate of the manager, and have every node"
-    " join anew (docs/operate.md#certificates)",
+    " join anew (docs/operate.md#vastskycertificateends)",
 }
 
 
@@ -33,11 +33,6 @@ class OwnCertificate:
     def left(self) -> timedelta:
         """Tell for how long it is valid yet."""
         return self.end - datetime.now(UTC)
-
-    @property
-    def mend(self) -> str:
-        """Say how it is replaced."""
-        return MEND[self.name]
 
 
 def read() -> Iterator[OwnCertificate]:
@@ -55,3 +50,9 @@ def read() -> Iterator[OwnCertificate]:
 def ending() -> list[OwnCertificate]:
     """List those that have to be replaced now."""
     return [one for one in read() if one.left < ENDS_SOON]
+
+
+def how_to_mend(one: OwnCertificate, all_ending: Iterable[OwnCertificate]) -> str:
+    """Say how one is replaced: nothing new outlives an authority that ends as well."""
+    authority_ends = any(other.name == AUTHORITY for other in all_ending)
+    return MEND[AUTHORITY if authority_ends else one.name]

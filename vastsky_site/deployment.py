@@ -100,13 +100,14 @@ def _certificates() -> Findings:
             id="vastsky.W015",
         )
         return
-    for one in own_certificates.ending():
-        yield _ending(one)
+    ending = own_certificates.ending()
+    for one in ending:
+        yield _ending(one, own_certificates.how_to_mend(one, ending))
     yield from _key(identity)
 
 
-def _ending(one: OwnCertificate) -> checks.CheckMessage:
-    hint = f"{one.mend[0].upper()}{one.mend[1:]}."
+def _ending(one: OwnCertificate, mend: str) -> checks.CheckMessage:
+    hint = f"{mend[0].upper()}{mend[1:]}."
     if one.left < timedelta():
         text = f"{one.path} was valid until {one.end:%Y-%m-%d %H:%M} UTC: no node talks to us."
         return checks.Error(text, hint=hint, id="vastsky.E016")

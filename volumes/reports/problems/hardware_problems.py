@@ -58,12 +58,13 @@ def ending_certificates() -> QuerySet[Member]:
 
 def find_own_certificates() -> Iterator[Problem]:
     """Tell of the manager's own, which nobody renews by himself: once one ends, no node listens."""
-    for one in own_certificates.ending():
+    ending = own_certificates.ending()
+    for one in ending:
         yield Problem(
             Risk.FAILED,
             None,
             f"The certificate of the {one.name} ends on {one.end:%Y-%m-%d}",
-            f"it is {one.path}: {one.mend}",
+            f"it is {one.path}: {own_certificates.how_to_mend(one, ending)}",
             key=f"certificate-{one.name}",
         )
 
