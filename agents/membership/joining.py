@@ -1,7 +1,7 @@
 """A machine joins a cluster: it looks, sends its secret once it is sure, then writes files."""
 
 import socket
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from agents.join_string import JoinString
@@ -42,20 +42,22 @@ def forbids(told: Told, wanted: Wanted, ports: Sequence[int]) -> list[Finding]:
         *node_checks.check_own_addresses(wanted.addresses),
         *node_checks.check_ports(wanted.addresses, ports),
         *node_checks.check_disks(wanted.disks, told.cluster),
-        *(one for role in _kernel_roles(wanted) for one in node_checks.check_kernel_engine(role)),
+        *_check_engine(wanted),
     ]
 
 
-def _kernel_roles(wanted: Wanted) -> tuple[str, ...]:
-    return wanted.roles if wanted.engine is EngineKind.KERNEL else ()
+def _check_engine(wanted: Wanted) -> Iterator[Finding]:
+    for role in wanted.roles if wanted.engine is EngineKind.KERNEL else ():
+        yield from node_checks.check_kernel_engine(role, wanted.disks if role == STORAGE else ())
 
 
 def advises(string: JoinString, wanted: Wanted) -> list[Finding]:
     """Find what should be mended, though the node can join as it is."""
+    uses_nbd = HEAD in wanted.roles and wanted.engine is EngineKind.USERSPACE
     return [
         *node_checks.check_networks(wanted.addresses),
         *node_checks.check_managers(string.urls),
-        *(node_checks.check_nbd() if HEAD in wanted.roles and not _kernel_roles(wanted) else ()),
+        *(node_checks.check_nbd() if uses_nbd else ()),
     ]
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agents.certificate_end import end_of
+from agents.engines.base import EngineError
 from agents.engines.devices import kernel
 from agents.engines.kernel import requirements
+from agents.engines.kernel.kernel_storage import require_block_device
 from agents.errors import AgentError
 from agents.identity import explain
 from agents.membership import manager_door
@@ -179,8 +181,8 @@ def check_nbd() -> Iterator[Finding]:
         yield Finding(why, mend)
 
 
-def check_kernel_engine(role: str) -> Iterator[Finding]:
-    """See that the kernel engine has here what its agent cannot start without."""
+def check_kernel_engine(role: str, disks: Iterable[str]) -> Iterator[Finding]:
+    """See that the kernel engine has here what its agent cannot start or serve without."""
     needs = NEEDS[role]
     for program, package in needs.missing_programs():
         yield Finding(
@@ -193,6 +195,13 @@ def check_kernel_engine(role: str) -> Iterator[Finding]:
             "install and start a kernel with all of its modules (Debian: linux-image-amd64),"
             ' or say engine = "userspace"',
         )
+    for path in disks:
+        try:
+            require_block_device(path)
+        except EngineError as error:
+            yield Finding(str(error), "name a disk, a partition or a logical volume")
+        except OSError:
+            continue  # what else is wrong with it is told anyway
 
 
 def check_disks(paths: Iterable[str], cluster: str) -> Iterator[Finding]:

@@ -42,7 +42,8 @@ def _machine(role: str, config: NodeConfig) -> Iterator[Finding]:
     yield from node_checks.check_own_addresses(config.addresses)
     yield from node_checks.check_networks(config.addresses)
     if config.engine is EngineKind.KERNEL:
-        yield from node_checks.check_kernel_engine(role)
+        disks = config.disks if isinstance(config, StorageConfig) else ()
+        yield from node_checks.check_kernel_engine(role, [disk.path for disk in disks])
     elif isinstance(config, HeadConfig) and config.device is not DeviceKind.SOCKET:
         yield from node_checks.check_nbd()
 

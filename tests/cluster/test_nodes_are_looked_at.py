@@ -58,7 +58,7 @@ def test_an_agent_at_another_port_than_the_manager_calls_is_told(
     assert "calls storage agents at port 9883, and here port 8883 is set" in found.stdout
 
 
-def test_modules_that_the_kernel_engine_lacks_are_named_where_it_is_chosen(
+def test_what_the_kernel_engine_lacks_is_named_where_it_is_chosen(
     manager: Manager, machine: Machine
 ) -> None:
     machine.install("modprobe", KERNEL_WITHOUT_TARGETS)
@@ -68,6 +68,7 @@ def test_modules_that_the_kernel_engine_lacks_are_named_where_it_is_chosen(
     looked_at = machine.join(string, *storage)
 
     assert refused.stdout.count(LACKS) == 1
+    assert f"{machine.disk} is a file: the kernel engine exports block devices" in refused.stdout
     assert (looked_at.stdout.count(LACKS), "is wrong" in looked_at.stderr) == (0, True)
 
 
