@@ -15,12 +15,18 @@ from agents.membership.node_checks import Finding
 from agents.membership.node_files import HEAD, STORAGE, NodeFiles, Wanted
 from agents.monitor import smart_warning
 from agents.monitor.monitor import KMSG, Monitor
-from agents.node.config import ConfigError, HeadConfig, NodeConfig, StorageConfig, load_config
+from agents.node.config import (
+    ConfigError,
+    EngineKind,
+    HeadConfig,
+    NodeConfig,
+    StorageConfig,
+    load_config,
+)
 from agents.node.manager_client import Fault, NoManager
 from agents.version import VERSION
 
 BAD_WORDS, FOUND = 2, 1
-PORTS = {HEAD: (8882,), STORAGE: (8883, 8884)}
 KINDS: dict[str, type[NodeConfig]] = {HEAD: HeadConfig, STORAGE: StorageConfig}
 START = """\
 {name} has joined. Start {what}:
@@ -51,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--run-dir", type=Path, default=Path("/run/vastsky"), metavar="FOLDER")
     acts = parser.add_subparsers(required=True)
-    join = acts.add_parser("join", help="join a cluster by a join string (manage.py node add)")
+    join = acts.add_parser(
+        "join", help="join a cluster by a join string, which the manager's `node add` prints"
+    )
     join.set_defaults(act=_join)
     join.add_argument("string", help="- reads it from the standard input")
     join.add_argument("--head", action="store_true", help="attach volumes here")
@@ -60,6 +68,13 @@ def _parser() -> argparse.ArgumentParser:
     join.add_argument("--address", action="append", metavar="IPV4", help="once for each network")
     join.add_argument("--site", default="", help="where it stands: replicas are spread over sites")
     join.add_argument("--rack", default="")
+    join.add_argument(
+        "--engine",
+        type=EngineKind,
+        choices=list(EngineKind),
+        default=EngineKind.USERSPACE,
+        help="what moves the bytes: userspace, the default, or kernel",
+    )
     check = acts.add_parser(
         "check", help="tell what is wrong with this node; status 1 if anything must be mended"
     )
@@ -83,11 +98,10 @@ def _join(words: argparse.Namespace, files: NodeFiles) -> int:
     string = join_string.parse(text)
     told = joining.learn(string)
     addresses = tuple(words.address or joining.find_addresses(string.urls))
-    wanted = Wanted(roles, addresses, tuple(words.disk), words.site, words.rack)
+    wanted = Wanted(roles, addresses, tuple(words.disk), words.site, words.rack, words.engine)
     # Where it has joined before, for another key, its own agents have their ports.
     fresh = [role for role in roles if not files.settings(role).exists()]
-    ports = [port for role in fresh for port in PORTS[role]]
-    if forbids := joining.forbids(told, wanted, ports):
+    if forbids := joining.forbids(told, wanted, joining.ports(told, fresh)):
         _say(forbids)
         _out("Nothing was sent and nothing was written: mend this, then join with the same string.")
         return FOUND

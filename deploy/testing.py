@@ -46,11 +46,16 @@ ONCE = (
 WISHES = {
     "chromium": "chromium",
     "fish": "fish",
+    "gcc": "gcc",
     "iproute2": "ip",
+    "libc6-dev": "gencat",
+    "openssl": "openssl",
+    "prometheus": "promtool",
     "qemu-utils": "qemu-img",
+    "systemd": "systemd-analyze",
     "zsh": "zsh",
 }
-"""Packages, by a program of theirs, without which some tests are skipped."""
+"""Packages, by a program of theirs, or of one they need, without which some tests are skipped."""
 
 
 def main() -> int:
@@ -107,7 +112,7 @@ class _Run:
         return status
 
     def _start(self, options: list[str]) -> subprocess.Popen[bytes]:
-        words = shlex.split(os.environ.get("PYTEST", "--quiet"))
+        words = shlex.split(os.environ.get("PYTEST", "--quiet -rs"))
         cache = ["-o", f"cache_dir={self._cache}"]
         with self._output.open("wb") as output:
             return subprocess.Popen(

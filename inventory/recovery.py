@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from inventory import audit, ids
+from inventory.command_line import manage
 from inventory.errors import TryAgain
 from inventory.models import Cluster, IdGap, RecoveryReason
 
@@ -37,7 +38,7 @@ def refuse(what: str) -> None:
     if reason := why():
         raise TryAgain(
             f"{what} has to wait: the cluster is in recovery mode, for {reason};"
-            " manage.py recover shows what is to be done"
+            f" {manage('recover')} shows what is to be done"
         )
 
 

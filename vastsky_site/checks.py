@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from inventory.command_line import manage
 from vastsky_site.access import authorization
 from vastsky_site.api import endpoint
 
@@ -80,7 +81,7 @@ def check_identity(*_: Any, **__: Any) -> list[checks.CheckMessage]:
         settings.VASTSKY_IDENTITY.calling()
     except OSError as error:
         text = f"VASTSKY_TLS_CERTIFICATE, _KEY or _AUTHORITY cannot be used: {error}."
-        hint = "Let this user read the three files; `manage.py certificate` makes ones that fit."
+        hint = f"Let this user read the three files; `{manage('certificate')}` makes ones that fit."
         return [checks.Error(text, hint=hint, id="vastsky.E008")]
     return []
 
@@ -101,5 +102,5 @@ def check_trust(*_: Any, **__: Any) -> list[checks.CheckMessage]:
     if not settings.VASTSKY_RPC_TRUSTED_NETWORKS:
         return []
     text = "VASTSKY_RPC_TRUSTED_NETWORKS lets every program at these addresses be admin."
-    hint = "Leave it out, and give each program a token: `manage.py token create NAME`."
+    hint = f"Leave it out, and give each program a token: `{manage('token create NAME')}`."
     return [checks.Warning(text, hint=hint, id="vastsky.W007")]

@@ -7,22 +7,23 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
 from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, InterfaceError, connection
 
 from agents.identity import Identity
 from agents.ondisk import GB
+from inventory import own_certificates
+from inventory.command_line import manage
+from inventory.own_certificates import OwnCertificate
 from vastsky_site import health
 from volumes.jobs import broker
 
 SKEW_SECONDS = 1.0
-ENDS_SOON = timedelta(days=30)
 FULL = 0.95
 
 Findings = Iterator[checks.CheckMessage]
@@ -49,7 +50,7 @@ def _database() -> Findings:
     if missing:
         yield checks.Error(
             f"The database has not seen {len(missing)} migrations, {missing[0]} is the first.",
-            hint="Make a backup, stop the manager, then `manage.py migrate`.",
+            hint=f"Make a backup, stop the manager, then `{manage('migrate')}`.",
             id="vastsky.E011",
         )
     if abs(skew) > SKEW_SECONDS:
@@ -94,36 +95,24 @@ def _certificates() -> Findings:
     if identity is None:
         yield checks.Warning(
             "There is no certificate: agents on other machines obey nobody without one.",
-            hint="`manage.py certificate manager ADDRESS --manager`, then VASTSKY_TLS_CERTIFICATE,"
-            " _KEY and _AUTHORITY (docs/access.md).",
+            hint=f"`{manage('certificate manager ADDRESS --manager')}`, then"
+            " VASTSKY_TLS_CERTIFICATE, _KEY and _AUTHORITY (docs/access.md).",
             id="vastsky.W015",
         )
         return
-    for path in (identity.certificate, identity.authority):
-        yield from _certificate(path)
+    ending = own_certificates.ending()
+    for one in ending:
+        yield _ending(one, own_certificates.how_to_mend(one, ending))
     yield from _key(identity)
 
 
-def _certificate(path: Path) -> Findings:
-    try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError):
-        return  # vastsky.E008 says so
-    end = min(one.not_valid_after_utc for one in found)
-    left = end - datetime.now(UTC)
-    if left < timedelta():
-        yield checks.Error(
-            f"{path} was valid until {end:%Y-%m-%d %H:%M} UTC: no node talks to us any more.",
-            hint="Issue a new one with `manage.py certificate`, in the same place.",
-            id="vastsky.E016",
-        )
-    elif left < ENDS_SOON:
-        yield checks.Warning(
-            f"{path} is valid for {left.days} more days, until {end:%Y-%m-%d}.",
-            hint="Issue a new one with `manage.py certificate`, in the same place: it is read anew"
-            " for each connection.",
-            id="vastsky.W017",
-        )
+def _ending(one: OwnCertificate, mend: str) -> checks.CheckMessage:
+    hint = f"{mend[0].upper()}{mend[1:]}."
+    if one.left < timedelta():
+        text = f"{one.path} was valid until {one.end:%Y-%m-%d %H:%M} UTC: no node talks to us."
+        return checks.Error(text, hint=hint, id="vastsky.E016")
+    text = f"{one.path} is valid for {one.left.days} more days, until {one.end:%Y-%m-%d}."
+    return checks.Warning(text, hint=hint, id="vastsky.W017")
 
 
 def _key(identity: Identity) -> Findings:

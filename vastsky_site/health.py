@@ -9,6 +9,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse
 
 from inventory import recovery
+from inventory.command_line import manage
 
 PATH = "/healthz"
 View = Callable[[HttpRequest], HttpResponse]
@@ -33,7 +34,7 @@ def health_first(get_response: View) -> View:
 def _answer() -> HttpResponse:
     try:
         if not _is_migrated():
-            return _said("not ready: manage.py migrate has not been run for this version", 503)
+            return _said(f"not ready: {manage('migrate')} has not been run for this version", 503)
         if recovery.why():
             return _said("recovering: the cluster is in recovery mode")
     except (DatabaseError, InterfaceError):

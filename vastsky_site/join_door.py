@@ -70,6 +70,15 @@ def _tell(_: HttpRequest) -> dict[str, Any]:
         "authority": pem(members.authority()),
         "cluster": str(servers.cluster().uuid),
         "time": time.time(),
+        **_ports(),
+    }
+
+
+def _ports() -> dict[str, int]:
+    """Tell where this manager calls agents: a machine sees beforehand whether they are free."""
+    return {
+        "head_port": settings.VASTSKY_HEAD_AGENT_PORT,
+        "storage_port": settings.VASTSKY_STORAGE_AGENT_PORT,
     }
 
 
@@ -90,8 +99,7 @@ def _join(request: HttpRequest) -> dict[str, Any]:
         "certificate": admission.certificate,
         "token_name": admission.token_name,
         "token": admission.token,
-        "head_port": settings.VASTSKY_HEAD_AGENT_PORT,
-        "storage_port": settings.VASTSKY_STORAGE_AGENT_PORT,
+        **_ports(),
     }
 
 

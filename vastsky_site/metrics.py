@@ -5,13 +5,13 @@ import platform
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 
-from cryptography import x509
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.http import HttpRequest, HttpResponse
 
 from agents import exposition, own_process
 from agents.exposition import MetricFamily, MetricSample, gauge
+from inventory import own_certificates
 from vastsky_site.access import authorization
 from vastsky_site.access.authentication import Denied, identify
 from vastsky_site.api import call_counts, endpoint
@@ -85,23 +85,9 @@ def _require_reader(request: HttpRequest) -> None:
 def _tell() -> Iterator[MetricSample]:
     yield BUILD.of(1, settings.VASTSKY_RELEASE, platform.python_version(), connection.vendor)
     yield from metrics.tell()
-    yield from _certificates()
+    yield from (CERTIFICATE.of(one.end.timestamp(), one.name) for one in own_certificates.read())
     yield from call_counts.counts.tell()
     yield from own_process.tell()
-
-
-def _certificates() -> Iterator[MetricSample]:
-    """Read the files anew: they may be replaced while we run. What cannot be read has no sample."""
-    identity = settings.VASTSKY_IDENTITY
-    files = {"manager": identity.certificate, "authority": identity.authority} if identity else {}
-    for name, path in files.items():
-        try:
-            found = x509.load_pem_x509_certificates(path.read_bytes())
-        except (OSError, ValueError) as error:
-            logger.warning("%s: %s", path, error)
-        else:
-            end = min(one.not_valid_after_utc for one in found)
-            yield CERTIFICATE.of(end.timestamp(), name)
 
 
 def _said(words: str, status: int) -> HttpResponse:

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import DatabaseError, InterfaceError
 
+from inventory.command_line import manage
 from inventory.models import ALIVE, Address
 
 SECONDS = 2.0
@@ -95,8 +96,8 @@ def _names() -> Findings:
         yield checks.Warning(
             f"{path} does not name {', '.join(missing)}: who comes by that is warned off.",
             hint="Move it and its key away, then issue another one with all names and addresses of"
-            " VASTSKY_ALLOWED_HOSTS and VASTSKY_MANAGER_URLS: `manage.py certificate manager"
-            " NAME... --manager`.",
+            f" VASTSKY_ALLOWED_HOSTS and VASTSKY_MANAGER_URLS:"
+            f" `{manage('certificate manager NAME... --manager')}`.",
             id="vastsky.W022",
         )
     if not settings.VASTSKY_MANAGER_URLS:

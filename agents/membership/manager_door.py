@@ -7,7 +7,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -18,6 +18,7 @@ VERSION = 1
 SECONDS = 10.0
 MOST = 256 * 1024
 PORT = 443
+ROLES = ("head", "storage")
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ class Told:
     authority: str
     cluster: str
     time: float
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Where it calls agents, by their role; managers before 5.1 do not say so here."""
 
 
 def learn(url: str, expected: bytes) -> Told:
@@ -52,15 +55,22 @@ def learn(url: str, expected: bytes) -> Told:
     stranger.verify_mode = ssl.CERT_NONE  # nothing secret is sent, and the answer is proved below
     answer = _ask(url, "GET", "/join", stranger)
     try:
-        told = Told(str(answer["authority"]), str(answer["cluster"]), float(answer["time"]))
-        found = fingerprint(told.authority)
-    except (KeyError, TypeError, ValueError):
+        authority = str(answer["authority"])
+        found = fingerprint(authority)
+    except (KeyError, ValueError):
         raise NoAnswer(f"{url} is no manager that nodes can join") from None
     if found != expected:
         raise Refusal(f"{url} is not the manager that made this join string: it has another key")
     # The rest of what it told is of whoever answered; the authority's own manager says it again.
-    answer = _ask(url, "GET", "/join", trusting_only(told.authority))
-    return Told(told.authority, str(answer["cluster"]), float(answer["time"]))
+    return _told(url, authority, _ask(url, "GET", "/join", trusting_only(authority)))
+
+
+def _told(url: str, authority: str, answer: Mapping[str, Any]) -> Told:
+    try:
+        ports = {role: int(answer[f"{role}_port"]) for role in ROLES if f"{role}_port" in answer}
+        return Told(authority, str(answer["cluster"]), float(answer["time"]), ports)
+    except (KeyError, TypeError, ValueError):
+        raise NoAnswer(f"{url} is no manager that nodes can join") from None
 
 
 def fingerprint(pem: str) -> bytes:

@@ -12,12 +12,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agents.certificate_end import end_of
+from agents.engines.base import EngineError
 from agents.engines.devices import nbd_module
+from agents.engines.kernel import requirements
+from agents.engines.kernel.kernel_storage import require_block_device
 from agents.errors import AgentError
 from agents.identity import explain
 from agents.membership import manager_door
 from agents.membership.manager_door import Told
-from agents.membership.node_files import HEAD
+from agents.membership.node_files import HEAD, STORAGE
 from agents.membership.routes import networks_of
 from agents.node.config import DiskConfig
 from agents.node.storage.recognition import look_at
@@ -28,6 +31,7 @@ ENDS_SOON = timedelta(days=30)
 START_SECONDS = 10.0
 """So long an agent that was just started may take until it listens."""
 ROOM = 256 << 20
+NEEDS = {HEAD: requirements.HEAD, STORAGE: requirements.STORAGE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,17 @@ def check_ports(addresses: Iterable[str], ports: Iterable[int]) -> Iterator[Find
             )
 
 
+def check_called_port(role: str, port: int, told: Told) -> Iterator[Finding]:
+    """See that an agent listens where the manager calls it."""
+    theirs = told.ports.get(role, port)
+    if theirs != port:
+        yield Finding(
+            f"the manager calls {role} agents at port {theirs}, and here port {port} is set",
+            f"say port = {theirs} in {role}.toml, then systemctl restart vastsky-{role};"
+            f" or set VASTSKY_{role.upper()}_AGENT_PORT on the manager, for all of them",
+        )
+
+
 def check_agent(
     role: str, addresses: Iterable[str], port: int, authority: Path | None
 ) -> Iterator[Finding]:
@@ -159,11 +174,34 @@ def _nearest(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
-def check_kernel(roles: Iterable[str]) -> Iterator[Finding]:
-    """See that a head can make block devices."""
-    if HEAD in roles and (why := nbd_module.why_unusable()):
+def check_nbd() -> Iterator[Finding]:
+    """See that a head of the embedded engine can make block devices."""
+    if why := nbd_module.why_unusable():
         mend = "modprobe nbd, as root; without it volumes are sockets (device = 'socket')"
         yield Finding(why, mend)
+
+
+def check_kernel_engine(role: str, disks: Iterable[str]) -> Iterator[Finding]:
+    """See that the kernel engine has here what its agent cannot start or serve without."""
+    needs = NEEDS[role]
+    for program, package in needs.missing_programs():
+        yield Finding(
+            f"{program} is not installed, which the kernel engine needs",
+            f"Debian: apt install {package}",
+        )
+    if modules := needs.missing_modules():
+        yield Finding(
+            f"this kernel has no {', '.join(modules)}, which the kernel engine needs",
+            "install and start a kernel with all of its modules (Debian: linux-image-amd64),"
+            ' or say engine = "userspace"',
+        )
+    for path in disks:
+        try:
+            require_block_device(path)
+        except EngineError as error:
+            yield Finding(str(error), "name a disk, a partition or a logical volume")
+        except OSError:
+            continue  # what else is wrong with it is told anyway
 
 
 def check_disks(paths: Iterable[str], cluster: str) -> Iterator[Finding]:
@@ -209,7 +247,7 @@ def check_certificate(path: Path) -> Iterator[Finding]:
     if left < ENDS_SOON:
         yield Finding(
             f"{path} ended" if left < timedelta() else f"{path} ends in {left.days} days",
-            "vastsky-node renew; if it ended: manage.py node rekey NAME, and join again",
+            "vastsky-node renew; if it ended: `node rekey NAME` on the manager makes a join string",
         )
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.node.config import EngineKind
+
 HEAD, STORAGE = "head", "storage"
 PRIVATE, PUBLIC = 0o600, 0o644
 NOTE = "# Written by `vastsky-node join`; docs/settings.md tells of all its keys.\n"
@@ -63,6 +65,7 @@ class Wanted:
     disks: tuple[str, ...]
     site: str = ""
     rack: str = ""
+    engine: EngineKind = EngineKind.USERSPACE
 
 
 def settings_text(
@@ -79,6 +82,7 @@ def settings_text(
         "run_dir": str(files.run / role),
         "site": wanted.site,
         "rack": wanted.rack,
+        "engine": "" if wanted.engine is EngineKind.USERSPACE else wanted.engine,
         "token_name": str(told["token_name"]),
         "token_file": str(files.token),
         "tls_certificate": str(files.certificate),

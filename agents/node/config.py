@@ -23,6 +23,8 @@ STANDARD_PORTS = {"http": 80, "https": 443}
 OTHERS = 0o077
 """What a file with a secret must not allow: anything to anybody else."""
 PORTS = {"port", "data_port", "iscsi_port"}
+HEAD_PORT, STORAGE_PORT, DATA_PORT = 8882, 8883, 8884
+"""Where agents and data servers listen unless they are told otherwise."""
 METRICS_OFF = 0
 AMOUNTS = {
     "shred_mib_per_s",
@@ -120,7 +122,7 @@ class NodeConfig:
 class HeadConfig(NodeConfig):
     """What a head agent is told."""
 
-    port: int = 8882
+    port: int = HEAD_PORT
     links_dir: Path = Path("/dev/vas")
     rebuild_mib_per_s: int = 0
     storage_wait_seconds: int = 60
@@ -149,8 +151,8 @@ class HeadConfig(NodeConfig):
 class StorageConfig(NodeConfig):
     """What a storage agent is told."""
 
-    port: int = 8883
-    data_port: int = 8884
+    port: int = STORAGE_PORT
+    data_port: int = DATA_PORT
     disks: tuple[DiskConfig, ...] = field(default=())
     shred_mib_per_s: int = 0
     patrol_mib_per_s: int = 4

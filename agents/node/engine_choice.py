@@ -9,7 +9,7 @@ from agents.engines.devices.device_head import DeviceHead
 from agents.engines.devices.devices import Devices, Terms
 from agents.engines.devices.links import Links
 from agents.engines.devices.reconnector import Reconnector
-from agents.engines.kernel import modules
+from agents.engines.kernel import requirements
 from agents.engines.kernel.hands_off import keep_others_off
 from agents.engines.kernel.head_place import HeadPlace
 from agents.engines.kernel.kernel_head import KernelHead, kernel_groups
@@ -38,8 +38,8 @@ def storage_engine(config: StorageConfig) -> StorageEngine:
         config.state_dir, config.run_dir, config.addresses, config.data_port
     )
     if config.engine is EngineKind.KERNEL:
-        modules.load(modules.STORAGE)
-        modules.mount_configfs()
+        requirements.STORAGE.load()
+        requirements.mount_configfs()
         keep_others_off()
         portals = [f"{address}:{config.iscsi_port}" for address in config.addresses]
         return KernelStorage(data_server, Targets(), config.run_dir, portals)
@@ -78,7 +78,7 @@ def _kernel_head(config: HeadConfig) -> KernelHead:
             f"engine: {_attached(running)} by the embedded engine:"
             ' detach, with engine = "userspace", before you choose another one'
         )
-    modules.load(modules.HEAD)
+    requirements.HEAD.load()
     keep_others_off()
     place = HeadPlace(
         str(config.state_dir.absolute()),

@@ -1,8 +1,10 @@
 """One real cluster for all tests of this folder, started by the code behind `make demo`."""
 
 import random
+import signal
 import socket
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -10,6 +12,7 @@ from playwright.sync_api import Browser, expect
 from deploy.local import manager_processes
 from deploy.local.cluster import LocalCluster
 from deploy.local.place import choose
+from tests.cluster.joinable import Machine, Manager, numbers
 from tests.cluster.machines import Machines
 from tests.cluster.world import World, running_world
 from tests.console.browsing import Person, chromium, signed_in
@@ -62,6 +65,26 @@ def person(browser: Browser, world: World) -> Iterator[Person]:
     who = ("admin", manager_processes.admin_password(world.place))
     with signed_in(browser, world.place.url, who) as somebody:
         yield somebody
+
+
+@pytest.fixture(scope="session")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    """A manager that machines may join."""
+    manager = Manager(tmp_path_factory.mktemp("manager"))
+    yield manager
+    manager.web.send_signal(signal.SIGTERM)
+    manager.web.wait(timeout=20)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "machine")
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other node has."""
+    return f"node-{next(numbers)}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,20 +1,9 @@
 """`vastsky-node join STRING` against a real manager over TLS: first look, then trust, then join."""
 
-import itertools
-import json
-import os
 import shutil
-import signal
 import socket
-import ssl
 import stat
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -22,105 +11,10 @@ from agents import join_string
 from agents.join_string import JoinString
 from agents.node.config import StorageConfig, load_config
 from agents.node.manager_client import ManagerClient
-from agents.ondisk import GB
+from tests.cluster.joinable import ADDRESS, Machine, Manager, Relay
 from vastsky_site.access import certificates
 
 pytestmark = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the command openssl")
-ADDRESS = "127.0.0.1"
-numbers = itertools.count(1)
-
-
-class Manager:
-    """A manager's web process over TLS, with a database of its own."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, tls = home, home / "tls"
-        certificates.issue(tls, "manager", [ADDRESS], may_call=True)
-        with socket.create_server((ADDRESS, 0)) as probe:
-            self.url = f"https://{ADDRESS}:{probe.getsockname()[1]}"
-        kept = {name: value for name, value in os.environ.items() if "VASTSKY" not in name}
-        self.env = kept | {
-            "VASTSKY_HOME": str(home),
-            "DATABASE_URL": "",
-            "VASTSKY_TLS_CERTIFICATE": str(tls / "manager.pem"),
-            "VASTSKY_TLS_KEY": str(tls / "manager.key"),
-            "VASTSKY_TLS_AUTHORITY": str(tls / "authority.pem"),
-            "VASTSKY_MANAGER_URLS": self.url,
-            "VASTSKY_RPC_TRUSTED_NETWORKS": "10.255.255.255/32",
-        }
-        self.manage("migrate", "--verbosity=0")
-        files = ["--certificate", str(tls / "manager.pem"), "--key", str(tls / "manager.key")]
-        port = self.url.rpartition(":")[2]
-        self.web = subprocess.Popen(
-            [sys.executable, "-m", "vastsky_site.serve", "--port", port, *files], env=self.env
-        )
-        self._wait(int(port))
-
-    def _wait(self, port: int) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex((ADDRESS, port)) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError("the manager does not listen")
-
-    def manage(self, *words: str) -> str:
-        command = [sys.executable, "manage.py", *words]
-        done = subprocess.run(command, env=self.env, check=True, capture_output=True, timeout=120)
-        return done.stdout.decode()
-
-    def invite(self, name: str, *words: str, what: str = "add") -> str:
-        (line,) = [
-            line
-            for line in self.manage("node", what, name, *words).splitlines()
-            if line.startswith("vastsky-node join")
-        ]
-        return line.split()[2]
-
-
-@pytest.fixture(scope="module")
-def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
-    manager = Manager(tmp_path_factory.mktemp("manager"))
-    yield manager
-    manager.web.send_signal(signal.SIGTERM)
-    manager.web.wait(timeout=20)
-
-
-class Machine:
-    """A machine that is to be a node: its folders, a disk, and the command."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.disk = folder, folder / "disk.img"
-        folder.mkdir(exist_ok=True)
-        number = next(numbers)
-        self.addresses = [f"127.30.{number}.1", f"127.31.{number}.1"]
-        with self.disk.open("wb") as disk:
-            disk.truncate(4 * GB)
-
-    def node(self, *words: str) -> subprocess.CompletedProcess[str]:
-        places = [f"--{one}-dir={self.folder / one}" for one in ("config", "state", "run")]
-        command = [sys.executable, "-m", "agents.vastsky_node", *places, *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-    def join(self, string: str, *words: str) -> subprocess.CompletedProcess[str]:
-        wanted = words or ("--storage", "--disk", str(self.disk))
-        return self.node("join", string, *(f"--address={one}" for one in self.addresses), *wanted)
-
-    def written(self) -> set[str]:
-        config = self.folder / "config"
-        return {path.name for path in config.iterdir()} if config.exists() else set()
-
-
-@pytest.fixture
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path / "machine")
-
-
-@pytest.fixture
-def name() -> str:
-    """A name that no other node has."""
-    return f"node-{next(numbers)}"
 
 
 def test_a_machine_is_a_node_after_one_line(manager: Manager, machine: Machine, name: str) -> None:
@@ -196,7 +90,7 @@ def test_who_relays_the_right_authority_and_has_no_key_of_it_hears_no_secret(
     certificates.issue(tmp_path / "his", "thief", [ADDRESS])
     said = (manager.home / "tls" / "authority.pem").read_text()
     string = join_string.parse(manager.invite(name))
-    with _Relay(tmp_path / "his", said) as relay:
+    with Relay(tmp_path / "his", said) as relay:
         done = machine.join(str(JoinString((relay.url,), string.fingerprint, string.secret)))
 
     assert done.returncode == 1
@@ -242,65 +136,6 @@ def test_a_node_looks_after_itself(manager: Manager, machine: Machine, name: str
     assert "chmod 600" in found.stdout + found.stderr
 
 
-def test_a_single_network_is_advice(manager: Manager, machine: Machine, name: str) -> None:
-    del machine.addresses[1]
-    assert machine.join(manager.invite(name)).returncode == 0
-
-    found = machine.node("check")
-
-    assert (found.returncode, found.stdout.count("one network only")) == (0, 1)
-
-
-def test_each_agent_is_looked_at_by_its_own_settings(
-    manager: Manager, machine: Machine, name: str
-) -> None:
-    roles = ("--head", "--storage", "--disk", str(machine.disk))
-    assert machine.join(manager.invite(name), *roles).returncode == 0
-    config = machine.folder / "config"
-    config.rename(elsewhere := machine.folder / "files")
-    config.mkdir()
-    for role, more in (("head", 'device = "socket"\n'), ("storage", "")):
-        text = (elsewhere / f"{role}.toml").read_text()
-        (config / f"{role}.toml").write_text(more + text.replace(str(config), str(elsewhere)))
-    found = machine.node("check")
-    assert (found.returncode, found.stdout) == (0, "")
-
-    machine.disk.unlink()
-    (machine.folder / "state").write_text("no folder")
-    with socket.create_server((machine.addresses[1], 8884)):
-        found = machine.node("check")
-
-    assert found.returncode == 1
-    lines = found.stdout.splitlines()
-    told = [line.partition(" (while")[0] for line in lines if not line.startswith(" ")]
-    assert told == [
-        f"{machine.folder}/state/head cannot be written",
-        f"{machine.folder}/state/storage cannot be written",
-        f"port 8884 of {machine.addresses[1]} cannot be had: Address already in use",
-        f"{machine.disk}: No such file or directory",
-    ]
-
-
-@pytest.mark.parametrize("whose", ["ours", "his"])
-def test_who_answers_at_an_agents_port_is_told(
-    manager: Manager, machine: Machine, name: str, whose: str
-) -> None:
-    del machine.addresses[1]
-    machine.join(manager.invite(name))
-    folder = machine.folder / whose
-    if whose == "his":
-        certificates.issue(folder, "node", machine.addresses)
-    else:
-        shutil.copytree(machine.folder / "config", folder)
-    (machine.folder / "state" / "storage").mkdir(parents=True)  # it was started
-
-    with _Relay(folder, "", name="node", place=(machine.addresses[0], 8883)):
-        found = machine.node("check")
-
-    told = found.stdout.count("is not this node's storage agent")
-    assert (found.returncode, told) == ((1, 1) if whose == "his" else (0, 0))
-
-
 def test_an_agent_asks_the_next_manager_where_the_first_is_away(
     manager: Manager, machine: Machine, name: str
 ) -> None:
@@ -314,49 +149,3 @@ def test_an_agent_asks_the_next_manager_where_the_first_is_away(
     config = load_config(StorageConfig, machine.folder / "config" / "storage.toml")
     client = ManagerClient(config.manager_endpoints, config.token_name, config.token_file)
     assert client.table("vastsky.clusterInfo")["cluster"]
-
-
-class _Relay:
-    """Answers each connection with the same text, and remembers what it was told."""
-
-    def __init__(
-        self,
-        folder: Path,
-        authority: str,
-        name: str = "thief",
-        place: tuple[str, int] = (ADDRESS, 0),
-    ) -> None:
-        self.heard = ""
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-        body = json.dumps({"authority": authority, "cluster": "c", "time": time.time()})
-        self._answer = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-        self._listener = socket.create_server(place)
-        self.url = f"https://{ADDRESS}:{self._listener.getsockname()[1]}"
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            try:
-                with self._context.wrap_socket(raw, server_side=True) as sock:
-                    sock.settimeout(1)
-                    request = sock.recv(65536)
-                    if request.startswith(b"POST"):
-                        request += sock.recv(65536)  # the body comes apart from the headers
-                    self.heard += request.decode()
-                    sock.sendall(self._answer)
-            except OSError:
-                continue

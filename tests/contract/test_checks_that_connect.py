@@ -73,10 +73,11 @@ def test_what_is_not_there_is_named_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_database_of_an_older_version_is_named_with_what_to_do(tmp_path: Path) -> None:
-    said = run(tmp_path, "check", "--deploy", **PRODUCTION)
+    said = run(tmp_path, "check", "--deploy", VASTSKY_COMMAND="vastsky-manage", **PRODUCTION)
 
     assert "vastsky.E011" in said
-    assert "`manage.py migrate`" in said
+    assert "`vastsky-manage migrate`" in said
+    assert "manage.py" not in said
     assert "vastsky.W013" in said
 
 
@@ -112,6 +113,7 @@ def test_a_certificate_that_ends_soon_is_named_and_so_is_one_that_ended(identity
         assert not CERTIFICATES & findings().keys()
     with travel(end - timedelta(days=9), tick=False):
         assert "9 more days" in findings()["vastsky.W017"].msg
+        assert "new authority" in (findings()["vastsky.W017"].hint or "")
     with travel(end + timedelta(hours=1), tick=False):
         assert "no node talks to us" in findings()["vastsky.E016"].msg
 

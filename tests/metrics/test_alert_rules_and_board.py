@@ -170,7 +170,7 @@ def test_each_alert_has_a_unit_test_and_is_quiet_for_a_cluster_that_is_well() ->
 def test_promtool_finds_that_alerts_fire_when_they_should() -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
-        pytest.skip("promtool is not on PATH: it is in Debian's package prometheus")
+        pytest.skip("needs promtool, which `make test` installs (Debian: prometheus)")
     for command in (("check", "vastsky.rules.yml"), ("test", "vastsky.rules.test.yml")):
         words = [promtool, command[0], "rules", command[1]]
         done = subprocess.run(words, cwd=FOLDER, capture_output=True, text=True, check=False)

@@ -13,6 +13,7 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
+from time_machine import travel
 
 from agents.identity import Identity
 from benchmarks.seed import Size, fill
@@ -248,10 +249,15 @@ def test_the_end_of_certificates_is_told(scrape: Read, settings: Settings, tmp_p
     names = ("manager.pem", "manager.key", "authority.pem")
     settings.VASTSKY_IDENTITY = Identity(*(tmp_path / name for name in names))
 
-    ends = scrape().values("vastsky_certificate_end_timestamp_seconds", "certificate")
+    told = scrape()
+    with travel(time.time() + 3621 * 86400, tick=False):
+        later = scrape()
 
+    ends = told.values("vastsky_certificate_end_timestamp_seconds", "certificate")
     assert set(ends) == {"manager", "authority"}
     assert ends["manager"] == pytest.approx(time.time() + 3650 * 86400, abs=86400)
+    assert "vastsky_problems" not in told.families
+    assert later.values("vastsky_problems", "cause")["certificate"] == len(ends)
 
 
 def test_volumes_are_told_one_by_one_up_to_the_limit(

@@ -24,7 +24,7 @@ ALSO = ("smartmontools", "nftables")
 UNATTENDED = 'APT::Get::Assume-Yes "true";\nDPkg::Options { "--force-confold"; };\n'
 CGROUPS = Path("/sys/fs/cgroup/systemd")
 BOOT = Path(__file__).parent / "boot.sh"
-TOOLS = ("debootstrap", "dpkg-deb", "unshare", "nsenter", "ip", "losetup", "setpriv")
+TOOLS = ("debootstrap", "dpkg-deb", "unshare", "nsenter", "ip", "losetup", "setpriv", "lintian")
 NAMESPACES = ("mount", "pid", "uts", "ipc", "net", "cgroup")
 ENVIRONMENT = ("HOME=/root", "LANG=C.UTF-8", "TERM=dumb", "PATH=/usr/sbin:/usr/bin:/sbin:/bin")
 SETTLED = """\

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from inventory.command_line import COMMAND
+from vastsky_site import health
 from vastsky_site.settings_table import BY_NAME
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +25,7 @@ def services() -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["Containerfile", "compose.yaml"])
 def test_every_setting_of_the_container_is_one(name: str) -> None:
-    assert set(SETTING.findall((CONTAINER / name).read_text())) <= set(BY_NAME)
+    assert set(SETTING.findall((CONTAINER / name).read_text())) <= {*BY_NAME, COMMAND}
 
 
 @pytest.mark.parametrize("part", ["web", "worker", "beat"])
@@ -38,6 +40,20 @@ def test_a_service_runs_what_the_unit_runs(services: dict[str, Any], part: str) 
 
     wanted = started[1].replace("/var/lib/vastsky/manager/beat-schedule", "/tmp/beat-schedule")  # noqa: S108
     assert " ".join(command) == wanted
+    ends = re.search(r"^TimeoutStopSec=(.*)$", unit, re.MULTILINE)
+    assert ends
+    assert services[part].get("stop_grace_period", "10s") == f"{ends[1]}s"
+
+
+def test_the_web_server_is_asked_whether_it_is_ready(services: dict[str, Any]) -> None:
+    shown = {one.partition(":")[2] for one in services["web"]["ports"]}
+
+    how, program, *words = services["web"]["healthcheck"]["test"]
+
+    assert (how, program) == ("CMD", PYTHON)
+    assert shown == {BY_NAME["VASTSKY_WEB_PORT"].default}
+    assert f"https://127.0.0.1:{shown.pop()}{health.PATH}" in words[-1]
+    compile(words[-1], "healthcheck", "exec")
 
 
 def test_no_key_is_in_the_image_and_what_is_secret_has_to_be_given(

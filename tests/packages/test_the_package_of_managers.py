@@ -2,15 +2,18 @@
 
 import importlib.machinery
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from deploy.packages import pinned
+from inventory.command_line import COMMAND
 from vastsky_site.settings_reference import IN_A_PACKAGE, environment_file
 from vastsky_site.settings_table import BY_NAME, SETTINGS
 
@@ -55,6 +58,19 @@ def test_the_command_takes_the_settings_that_the_units_take(
     assert set(read) == set(IN_A_PACKAGE) <= set(BY_NAME)
     assert read["VASTSKY_ALLOWED_HOSTS"] == "a, b"
     assert read["DATABASE_URL"] == IN_A_PACKAGE["DATABASE_URL"]
+
+
+def test_who_came_by_the_packages_command_is_told_to_type_it(
+    vastsky_manage: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", environment := {"PATH": "/bin"})
+    monkeypatch.setattr(os, "execv", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["vastsky-manage", "--version"])
+
+    vastsky_manage.main()
+
+    assert environment[COMMAND] == "vastsky-manage"
+    assert all(f"{COMMAND}=vastsky-manage" in unit.read_text().split() for unit in UNITS)
 
 
 @pytest.mark.parametrize("line", ['NAME="quoted"', "NAME=back\\slash", "a line of words"])

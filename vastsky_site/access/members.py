@@ -19,6 +19,7 @@ from agents.identity import Identity
 from agents.join_string import JoinString
 from inventory import audit
 from inventory.audit import Action
+from inventory.command_line import manage
 from inventory.errors import Exists, Forbidden, Invalid, NotFound
 from inventory.models import Member
 from inventory.write_lock import write_lock
@@ -76,7 +77,9 @@ def invite(name: str, roles: str, urls: Sequence[str], valid: timedelta) -> Join
     if roles not in Roles.values:
         raise Invalid(f"roles are one of {', '.join(Roles.values)}, not {roles[:40]!r}")
     if Member.objects.filter(name=name).exists():
-        raise Exists(f"there is a node {name}: `node rekey {name}` makes it a new join string")
+        raise Exists(
+            f"there is a node {name}: `{manage(f'node rekey {name}')}` makes it a new join string"
+        )
     string = _string(urls)
     row = Member.objects.create(name=name, roles=roles, **_invitation(string, valid))
     audit.record(Action.INVITE_NODE, row, f"as {roles}, until {row.invited_until:%Y-%m-%d %H:%M}")
@@ -240,7 +243,7 @@ def _check_addresses(row: Member, addresses: Sequence[str]) -> None:
         if address in _own_addresses():
             raise Exists(
                 f"{address} is an address of the manager, for which no node may pass: its own"
-                " node gets a certificate by `manage.py certificate`"
+                f" node gets a certificate by `{manage('certificate')}`"
             )
 
 
@@ -267,7 +270,7 @@ def _identity() -> Identity:
     identity: Identity | None = settings.VASTSKY_IDENTITY
     if identity is None:
         raise Invalid(
-            "nodes join over TLS: make `manage.py certificate NAME ADDRESS --manager` and set"
+            f"nodes join over TLS: make `{manage('certificate NAME ADDRESS --manager')}` and set"
             " VASTSKY_TLS_CERTIFICATE, _KEY and _AUTHORITY"
         )
     return identity

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from inventory.command_line import manage
+
 UNITS = "vastsky-*"
 JOURNAL = (
     "journalctl",
@@ -47,5 +49,5 @@ def journal() -> str:
     lines = told.stdout.decode(errors="replace")
     return lines or (
         "The journal has nothing that this user may read: take the bundle as root, by"
-        f" `manage.py support`. {told.stderr.decode(errors='replace')[:500]}\n"
+        f" `{manage('support')}`. {told.stderr.decode(errors='replace')[:500]}\n"
     )

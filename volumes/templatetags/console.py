@@ -4,6 +4,7 @@ from django import template
 from django.template import Context
 
 from inventory import clock
+from inventory.command_line import manage
 from volumes.console.frame import cells, formats, page_help, permissions
 from volumes.console.lists import filters
 
@@ -25,6 +26,7 @@ register.filter("named_first", formats.named_first)
 register.filter("since", formats.since)
 register.filter("lasting", formats.lasting)
 register.filter("on_the_wall", clock.on_the_wall)
+register.simple_tag(manage)
 register.simple_tag(cells.link, name="link")
 register.simple_tag(cells.bar, name="bar")
 register.simple_tag(cells.used_bar, name="used_bar")

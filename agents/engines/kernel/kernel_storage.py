@@ -76,7 +76,7 @@ class KernelStorage:
         """Serve these too; a lease that is served already stays as it is."""
         with self._changing:
             for path in {lease.path for lease in leases}:
-                _require_block_device(path)
+                require_block_device(path)
             _forget_cached(leases)
             self._exports.add(leases)
             for lease in leases:
@@ -131,7 +131,8 @@ def _pieces(lease: Lease) -> tuple[TablePiece, TablePiece]:
     )
 
 
-def _require_block_device(path: str) -> None:
+def require_block_device(path: str) -> None:
+    """Refuse a file: the kernel exports none."""
     if not stat.S_ISBLK(Path(path).stat().st_mode):
         raise EngineError(
             errno.ENOTBLK,

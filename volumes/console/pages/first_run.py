@@ -9,6 +9,7 @@ from django.db.models import Sum
 from django.http import HttpRequest
 from django.urls import reverse
 
+from inventory.command_line import manage
 from inventory.models import ALIVE, Disk, Extent, HeadServer, Member, StorageServer
 from volumes.console.frame.formats import size
 from volumes.console.frame.permissions import administers, operates
@@ -63,8 +64,8 @@ def _joining(request: HttpRequest, *, joined: bool) -> Iterator[FirstStep]:
         "The manager has an authority that vouches for nodes."
         if able
         else "The manager needs a certificate with its authority's key, and speaks TLS: "
-        "manage.py certificate manager ADDRESS --manager, then VASTSKY_TLS_CERTIFICATE, _KEY and "
-        "_AUTHORITY. Or configure nodes by hand, as below.",
+        f"{manage('certificate manager ADDRESS --manager')}, then VASTSKY_TLS_CERTIFICATE, "
+        "_KEY and _AUTHORITY. Or configure nodes by hand, as below.",
     )
     invited = Member.objects.count()
     may = able and administers(request)

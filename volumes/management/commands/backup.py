@@ -6,13 +6,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from inventory.command_line import manage
 from volumes.integrity import backup
 
 
 class Command(BaseCommand):
     """Write a backup, of SQLite or PostgreSQL alike."""
 
-    help = "Write all rows to FILE, compressed and with a checksum; `manage.py restore` reads it."
+    help = (
+        f"Write all rows to FILE, compressed and with a checksum; `{manage('restore')}` reads it."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Name the file."""

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from agents.protocol import StorageState
 from inventory import audit, recovery
+from inventory.command_line import manage
 from inventory.errors import Invalid
 from volumes.recovery import acquaint, apply, compare, held, quarantine, survey
 from volumes.recovery.recovery_plan import Plan
@@ -57,7 +58,7 @@ class Command(BaseCommand):
         if options["begin"]:
             _begin_with_a_copy()
             self.stdout.write(
-                "recovery mode is on; next: start the manager, then manage.py recover"
+                f"recovery mode is on; next: start the manager, then {manage('recover')}"
             )
             return
         if options["release"]:

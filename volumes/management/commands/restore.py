@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from inventory.command_line import manage
 from inventory.errors import Invalid
 from inventory.models import HeadServer, StorageServer
 from volumes.integrity import backup
@@ -16,7 +17,7 @@ class Command(BaseCommand):
 
     help = (
         "Put the backup FILE in the place of all rows. The cluster is in recovery mode from then"
-        " on: `manage.py recover` shows what the nodes know that the backup does not."
+        f" on: `{manage('recover')}` shows what the nodes know that the backup does not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -33,4 +34,4 @@ class Command(BaseCommand):
             what = backup.restore(options["file"])
         except Invalid as refusal:
             raise CommandError(str(refusal)) from None
-        self.stdout.write(f"restored the {what}; next: manage.py recover, then recover --apply")
+        self.stdout.write(f"restored the {what}; next: {manage('recover')}, then recover --apply")

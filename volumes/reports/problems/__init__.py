@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
-from inventory import clock, servers, webhooks, workers
+from inventory import clock, own_certificates, servers, webhooks, workers
 from inventory.models import (
     ALIVE,
     Cluster,
@@ -58,6 +58,7 @@ def find(weak: dict[int, protection.Weak] | None = None) -> list[Problem]:
     found += volume_problems.find_attachments(what_is_out)
     found += work_problems.find_jobs(now, what_is_out, degraded)
     found += hardware_problems.find_refused_nodes()
+    found += hardware_problems.find_own_certificates()
     found += hardware_problems.find_certificates()
     found += hardware_problems.find_servers(what_is_out)
     found += path_problems.find(troubles, downs)
@@ -108,4 +109,5 @@ def is_anything_wrong() -> bool:
     )
     # One question for all: the row of a number space is always there to ask it of.
     any_row = reduce(or_, (Q(Exists(rows)) for rows in wrong))
-    return IdSpace.objects.filter(any_row, name="volume").exists()
+    is_any = IdSpace.objects.filter(any_row, name="volume").exists()
+    return is_any or bool(own_certificates.ending())

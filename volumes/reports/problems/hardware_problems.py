@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Model, QuerySet
 from django.utils import timezone
 
-from inventory import clock, refused_nodes
+from inventory import clock, own_certificates, refused_nodes
 from inventory.models import (
     ALIVE,
     NEITHER_USED_NOR_FREE,
@@ -54,6 +54,19 @@ def ending_certificates() -> QuerySet[Member]:
     """Select the nodes whose certificates end soon: they should have renewed them by now."""
     soon = timezone.now() + CERTIFICATE_ENDS
     return Member.objects.filter(certificate_ends__lt=soon).order_by("certificate_ends")
+
+
+def find_own_certificates() -> Iterator[Problem]:
+    """Tell of the manager's own, which nobody renews by himself: once one ends, no node listens."""
+    ending = own_certificates.ending()
+    for one in ending:
+        yield Problem(
+            Risk.FAILED,
+            None,
+            f"The certificate of the {one.name} ends on {one.end:%Y-%m-%d}",
+            f"it is {one.path}: {own_certificates.how_to_mend(one, ending)}",
+            key=f"certificate-{one.name}",
+        )
 
 
 def find_certificates() -> Iterator[Problem]:

@@ -9,6 +9,7 @@ from django.db.models import Count, Window
 from django.utils import timezone
 
 from inventory import clock, recovery, servers, webhooks, workers
+from inventory.command_line import manage
 from inventory.models import Cluster, Watch
 from inventory.pulse import Pulse
 from volumes.models import Job, Orphan
@@ -104,7 +105,7 @@ def find_recovery(row: Cluster) -> Iterator[Problem]:
             None,
             f"The cluster is in recovery mode: {row.recovery}{more}",
             "what runs goes on; nothing is attached, allocated, repaired or deleted until"
-            " manage.py recover has taken up what the nodes know",
+            f" {manage('recover')} has taken up what the nodes know",
             row.recovery_since,
             key="recovery",
         )
