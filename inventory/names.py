@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import TypeVar
 
 from django.db.models import Count, Q
@@ -11,12 +10,14 @@ from inventory import audit
 from inventory.audit import Action
 from inventory.errors import Exists, Invalid, NotFound
 from inventory.models import HeadServer, StorageServer
+from inventory.pages import Page
 from inventory.servers import KINDS, SERVERS
 from inventory.write_lock import write_lock
 
 Kind = TypeVar("Kind", HeadServer, StorageServer)
 
 NAME = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,63}")
+DIGITS = re.compile(r"[0-9a-f]{8}")
 LIKE_AN_ID = re.compile(r"(hsvr|ssvr|pdsk|lvol)-[0-9a-f]+", re.IGNORECASE)
 """A word that is an id for commands and people."""
 
@@ -52,11 +53,27 @@ def find(kind: type[Kind], name: str) -> Kind:
     return found[0]
 
 
-def everyone() -> Iterator[tuple[str, HeadServer | StorageServer]]:
-    """Give all servers by kind and id."""
+def everyone(after: str = "", limit: int = 0) -> list[tuple[str, HeadServer | StorageServer]]:
+    """Give all servers by kind and id, or `limit` of them beyond the one with the id `after`."""
+    last, number = _read_id(after)
+    found = [
+        (KINDS[model], row)
+        for model in SERVERS
+        if KINDS[model] >= last
+        for row in Page(number if KINDS[model] == last else 0, limit).of(model.objects.all())
+    ]
+    return found[: limit or None]
+
+
+def _read_id(word: str) -> tuple[str, int]:
+    """Tell kind and number of a server by its id; "": what is before all of them."""
+    if not word:
+        return "", 0
     for model in SERVERS:
-        for row in model.objects.order_by("pk"):
-            yield KINDS[model], row
+        digits = word.removeprefix(f"{KINDS[model][0]}svr-")
+        if digits != word and DIGITS.fullmatch(digits):
+            return KINDS[model], int(digits, 16)
+    raise Invalid(f"after is the id of a server, such as {HeadServer(pk=1)}, not {word!r}")
 
 
 def count_versions() -> Counter[str]:
