@@ -252,7 +252,7 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("token", "list"): (),
     ("token", "create"): ("watch", "reader"),
     ("webhook", "list"): (),
-    ("webhook", "add"): ("log", "https://log.example/", "--event-kind", "degraded"),
+    ("webhook", "add"): ("log", "https://log.example/", "--kind", "degraded"),
     ("backup", "show"): (),
     ("cluster", "show"): (),
     ("cluster", "orphans"): (),
@@ -328,6 +328,26 @@ def test_events_are_chosen_and_shown_with_their_causes(impostor: Impostor) -> No
     assert told == [{**event, "about": "of db"}]
     asked: Any = xmlrpc.client.loads(impostor.bodies[0])[0][0]
     assert (asked["lvolid"], asked["severity"], asked["limit"]) == (17, "warning", 5)
+
+
+@pytest.mark.parametrize("option", ["--kind", "--event-kind"])
+def test_the_kind_of_an_event_is_chosen_by_its_new_and_its_old_option(
+    impostor: Impostor, vastsky: Run, told: Told, add_server: AddServer, option: str
+) -> None:
+    page = {"events": [], "cursor": ""}
+    impostor.body = xmlrpc.client.dumps((page,), methodresponse=True).encode()
+    which = ("--place", "ssvr-7", "--server-kind", "storage")
+    run_vastsky("event", "list", *which, option, "offline", managers=impostor.url)
+    run_vastsky("event", "list", *which[:2], "--kind", "storage", managers=impostor.url)
+
+    chosen, every = (xmlrpc.client.loads(body)[0][0] for body in impostor.bodies[1::2])
+    assert (chosen["ssvrid"], chosen["kind"]) == (7, "offline")
+    assert (every["ssvrid"], every["kind"]) == (7, "")
+
+    told("webhook", "add", "log", "https://log.example/", "--kind", "healed", option, "offline")
+
+    assert told("webhook", "list")[0]["kinds"] == ["healed", "offline"]
+    assert "--event-kind" not in vastsky("webhook", "add", "--help").stdout
 
 
 def test_a_manager_that_keeps_no_events_is_told_in_a_sentence(impostor: Impostor) -> None:

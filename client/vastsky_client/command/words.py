@@ -101,6 +101,7 @@ TAGS = Argument("--tags", "words that the disks must have, in one argument", def
 KIND = Argument(
     "--kind", "which of two servers of one name", choices=("head", "storage"), default=""
 )
+EVENT_KIND = Argument("--event-kind", "an older name of --kind", hidden=True)
 SITE = Argument("--site", "all storage servers of this site", default="")
 RACK = Argument("--rack", "only those of this rack of the site", default="")
 CONVERGE = Argument(
