@@ -11,7 +11,7 @@ import pytest
 from inventory.models import Disk, HeadServer, Priority, StorageServer
 from tests.client.conftest import Impostor, Run, run_vastsky
 from tests.conftest import AddServer
-from tests.contract.api import Api, put_down
+from tests.contract.api import Api, add_disk, put_down
 from vastsky_client.api import Access, Manager
 from vastsky_client.command.nouns import COMMANDS
 from vastsky_client.command.server_names import Names
@@ -117,6 +117,14 @@ def test_a_disk_is_meant_by_path_or_id(told: Told, cluster: int, word: str) -> N
     told("disk", "fail", word, "--reason", "smoke")
 
     assert Disk.objects.get(priority=Priority.FAULTY).pk == 2
+
+
+def test_a_path_may_have_colons_itself(told: Told, cluster: int, call: Api) -> None:
+    path = "/dev/disk/by-path/pci-0000:00:17.0-ata-2"
+    pdskid = add_disk(call, 1, path)
+    told("disk", "fail", f"store-0:{path}")
+
+    assert Disk.objects.get(priority=Priority.FAULTY).pk == pdskid
 
 
 def test_a_name_of_a_head_and_a_storage_server_is_refused_until_told_which(
