@@ -30,7 +30,7 @@ def carry_out(survey: Survey, chosen: Plan, say: Say) -> None:
         _delete(volume_id)
     for volume in chosen.volumes:
         take_up.take_up(volume)
-        say(f"lvol-{volume.about.lvolid:08x} {volume.name}: {len(volume.places)} replicas")
+        say(f"{volume.name} (lvol-{volume.about.lvolid:08x}): {len(volume.places)} replicas")
     for place in chosen.surplus:
         quarantine.give_up(place)
     for place, reason in chosen.quarantined.items():
