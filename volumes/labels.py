@@ -81,6 +81,6 @@ def in_text(text: str) -> str:
 
 def _labels(rows: QuerySet[Labelled], pks: Iterable[int]) -> dict[int, str]:
     """Name what there is; what there is not, or no more, is its id."""
-    wanted = set(pks)
+    wanted = list(dict.fromkeys(pks))
     found = rows.in_bulk(wanted)
     return {pk: (found.get(pk) or rows.model(pk=pk)).label for pk in wanted}

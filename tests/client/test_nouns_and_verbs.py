@@ -304,7 +304,7 @@ def test_a_refusal_names_what_it_is_about(vastsky: Run, cluster: int) -> None:
     attached = vastsky("volume", "attach", "db", "head-1")
 
     assert deleted.stderr == "vastsky: db has 1 snapshots (EBUSY)\n"
-    assert attached.stderr == "vastsky: head server head-1 is Offline (EINVAL)\n"
+    assert attached.stderr == "vastsky: head server head-1 (hsvr-00000001) is Offline (EINVAL)\n"
 
 
 def test_a_name_that_is_told_with_its_id_is_told_once() -> None:
