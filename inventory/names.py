@@ -56,12 +56,12 @@ def find(kind: type[Kind], name: str) -> Kind:
 def everyone(after: str = "", limit: int = 0) -> list[tuple[str, HeadServer | StorageServer]]:
     """Give all servers by kind and id, or `limit` of them beyond the one with the id `after`."""
     last, number = _read_id(after)
-    found = [
-        (KINDS[model], row)
-        for model in SERVERS
-        if KINDS[model] >= last
-        for row in Page(number if KINDS[model] == last else 0, limit).of(model.objects.all())
-    ]
+    found: list[tuple[str, HeadServer | StorageServer]] = []
+    for model in SERVERS:
+        kind = KINDS[model]
+        if kind >= last:
+            page = Page(number if kind == last else 0, limit)
+            found += [(kind, row) for row in page.of(model.objects.all())]
     return found[: limit or None]
 
 

@@ -340,7 +340,7 @@ def test_events_are_chosen_and_shown_with_their_causes(impostor: Impostor) -> No
 
 @pytest.mark.parametrize("option", ["--kind", "--event-kind"])
 def test_the_kind_of_an_event_is_chosen_by_its_new_and_its_old_option(
-    impostor: Impostor, vastsky: Run, told: Told, add_server: AddServer, option: str
+    impostor: Impostor, vastsky: Run, told: Told, option: str
 ) -> None:
     page = {"events": [], "cursor": ""}
     impostor.body = xmlrpc.client.dumps((page,), methodresponse=True).encode()
@@ -348,7 +348,8 @@ def test_the_kind_of_an_event_is_chosen_by_its_new_and_its_old_option(
     run_vastsky("event", "list", *which, option, "offline", managers=impostor.url)
     run_vastsky("event", "list", *which[:2], "--kind", "storage", managers=impostor.url)
 
-    chosen, every = (xmlrpc.client.loads(body)[0][0] for body in impostor.bodies[1::2])
+    asked: list[Any] = [xmlrpc.client.loads(body)[0][0] for body in impostor.bodies]
+    _, chosen, _, every = asked  # the names of servers are asked for before
     assert (chosen["ssvrid"], chosen["kind"]) == (7, "offline")
     assert (every["ssvrid"], every["kind"]) == (7, "")
 
