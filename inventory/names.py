@@ -10,7 +10,6 @@ from inventory import audit
 from inventory.audit import Action
 from inventory.errors import Exists, Invalid, NotFound
 from inventory.models import HeadServer, StorageServer
-from inventory.pages import Page
 from inventory.servers import KINDS, SERVERS
 from inventory.write_lock import write_lock
 
@@ -60,8 +59,8 @@ def everyone(after: str = "", limit: int = 0) -> list[tuple[str, HeadServer | St
     for model in SERVERS:
         kind = KINDS[model]
         if kind >= last:
-            page = Page(number if kind == last else 0, limit)
-            found += [(kind, row) for row in page.of(model.objects.all())]
+            rows = model.objects.filter(pk__gt=number if kind == last else 0).order_by("pk")
+            found += [(kind, row) for row in rows[: limit or None]]
     return found[: limit or None]
 
 
