@@ -83,4 +83,8 @@ def _labels(rows: QuerySet[Labelled], pks: Iterable[int]) -> dict[int, str]:
     """Name what there is; what there is not, or no more, is its id."""
     wanted = list(dict.fromkeys(pks))
     found = rows.in_bulk(wanted)
-    return {pk: (found.get(pk) or rows.model(pk=pk)).label for pk in wanted}
+    return {pk: _label(found.get(pk) or rows.model(pk=pk)) for pk in wanted}
+
+
+def _label(row: Labelled) -> str:
+    return row.name_and_id if isinstance(row, LogicalVolume) else row.label

@@ -87,8 +87,8 @@ class LogicalVolume(models.Model):
         return f"lvol-{self.pk:08x}"
 
     @property
-    def label(self) -> str:
-        """Name it for people, with its id."""
+    def name_and_id(self) -> str:
+        """Name it where its id is of use as well; its name alone says which it is."""
         return f"{self.name} ({self})" if self.name else str(self)
 
 

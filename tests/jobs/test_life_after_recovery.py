@@ -161,7 +161,7 @@ def test_a_head_that_comes_back_has_its_volume(four: Cluster, head: Head, dump: 
 
     _answer_again(four, head)
 
-    assert f"hsvr-{head.server_id:08x} runs {volume.label}" in recovery.why()
+    assert f"hsvr-{head.server_id:08x} runs {volume.name_and_id}" in recovery.why()
     recover("--apply")
     settle(four)
     assert four.state(volume) == "bound"

@@ -122,7 +122,7 @@ def test_all_that_shows_it_is_told(four: Cluster, head: Head, used: LogicalVolum
         f"{storage} obeys incarnation 2, which is newer than this database",
         f"{storage} was told of lvol-{BEYOND:08x}, which is newer than this database",
         f"{own} was told of event {BEYOND}, which is newer than this database",
-        f"{own} runs {used.label} of epoch 2, which is newer than this database",
+        f"{own} runs {used.name_and_id} of epoch 2, which is newer than this database",
     ]
     assert told["recovery"] == told["reasons"][0]
     (problem,) = [p for p in problems.find() if "recovery mode" in p.title]

@@ -50,7 +50,7 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
     detail = f"{volume.name} to {head.label}" + (", forced" if force else "")
     job = queue.submit(
         Job.Kind.ATTACH,
-        subject=f"{volume.label} to {head.label}",
+        subject=f"{volume.name_and_id} to {head.label}",
         volume=volume,
         forced=force,
         deadline=queue.deadline(),

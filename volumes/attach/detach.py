@@ -80,7 +80,7 @@ def _stop_other_work(volume: LogicalVolume, cause: str) -> None:
 def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer) -> Job:
     return queue.submit(
         kind,
-        subject=f"{volume.label} from {head.label}",
+        subject=f"{volume.name_and_id} from {head.label}",
         volume=volume,
         deadline=queue.deadline(),
     )

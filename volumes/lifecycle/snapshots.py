@@ -44,7 +44,7 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
     )
     volumes.record(snapshot)
     allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
-    audit.record(audit.Action.CREATE_SNAPSHOT, snapshot, f"{name} of {origin.label}")
+    audit.record(audit.Action.CREATE_SNAPSHOT, snapshot, f"{name} of {origin.name_and_id}")
     attached = Attachment.objects.filter(volume=origin).first()
     if attached is None:
         return snapshot, None
@@ -75,7 +75,7 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
         raise Busy(f"the origin of {snapshot.name} is {attached.state}")
     return queue.submit(
         Job.Kind.UNSNAPSHOT,
-        subject=snapshot.label,
+        subject=snapshot.name_and_id,
         volume_id=snapshot.origin_id,
         snapshot=snapshot,
         deadline=queue.deadline(),
