@@ -31,8 +31,8 @@ def move(server: Server, addresses: Sequence[str], *, by_word: bool = False) -> 
     left = server.addresses.exclude(address__in=addresses)
     if server.priority in ALIVE and not by_word and (busy := _answering(left)):
         raise Contested(
-            f"{server} answers at {busy}: what comes from {', '.join(addresses)} is a copy of its"
-            " node, or the node itself that was just moved, which is taken in once nobody answers"
+            f"{server.label} answers at {busy}: what comes from {', '.join(addresses)} is a copy of"
+            " its node, or the node itself that was just moved, which is taken in once none answers"
             " there. A copy becomes a node of its own when its agent is started with an empty"
             " state_dir"
         )

@@ -63,8 +63,9 @@ def register_disk(
             return _record_disk(disk, generation, copied)
     except IntegrityError:
         # The rule of one replica per server holds for a disk that comes from elsewhere, too.
+        server = StorageServer.objects.get(pk=server_id)
         raise Busy(
-            f"{local_path} holds a replica of a mirror that has another on ssvr-{server_id:08x}:"
+            f"{local_path} holds a replica of a mirror that has another on {server.label}:"
             " put it back where it was, or into a third server"
         ) from None
 
@@ -88,7 +89,7 @@ def _record_disk(disk: Disk, generation: int, copied: Copied) -> Disk:
         disk.priority_since = clock.now()
         disk.save(force_insert=True)
         space.tile(disk, generation)
-        detail = f"new, {disk.capacity_gb} GiB, {disk.local_path} of {server}"
+        detail = f"new, {disk.capacity_gb} GiB, {disk.local_path} of {server.label}"
         audit.record(Action.REGISTER_DISK, disk, detail)
         return disk
     _refuse_known(known, disk, copied)

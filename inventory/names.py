@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import TypeVar
 
 from django.db.models import Count, Q
@@ -17,6 +16,7 @@ from inventory.write_lock import write_lock
 Kind = TypeVar("Kind", HeadServer, StorageServer)
 
 NAME = re.compile(r"[A-Za-z0-9][-._A-Za-z0-9]{0,63}")
+DIGITS = re.compile(r"[0-9a-f]{8}")
 LIKE_AN_ID = re.compile(r"(hsvr|ssvr|pdsk|lvol)-[0-9a-f]+", re.IGNORECASE)
 """A word that is an id for commands and people."""
 
@@ -52,11 +52,27 @@ def find(kind: type[Kind], name: str) -> Kind:
     return found[0]
 
 
-def everyone() -> Iterator[tuple[str, HeadServer | StorageServer]]:
-    """Give all servers by kind and id."""
+def everyone(after: str = "", limit: int = 0) -> list[tuple[str, HeadServer | StorageServer]]:
+    """Give all servers by kind and id, or `limit` of them beyond the one with the id `after`."""
+    last, number = _read_id(after)
+    found: list[tuple[str, HeadServer | StorageServer]] = []
     for model in SERVERS:
-        for row in model.objects.order_by("pk"):
-            yield KINDS[model], row
+        kind = KINDS[model]
+        if kind >= last:
+            rows = model.objects.filter(pk__gt=number if kind == last else 0).order_by("pk")
+            found += [(kind, row) for row in rows[: limit or None]]
+    return found[: limit or None]
+
+
+def _read_id(word: str) -> tuple[str, int]:
+    """Tell kind and number of a server by its id; "": what is before all of them."""
+    if not word:
+        return "", 0
+    for model in SERVERS:
+        digits = word.removeprefix(f"{KINDS[model][0]}svr-")
+        if digits != word and DIGITS.fullmatch(digits):
+            return KINDS[model], int(digits, 16)
+    raise Invalid(f"after is the id of a server, such as {HeadServer(pk=1)}, not {word!r}")
 
 
 def count_versions() -> Counter[str]:

@@ -47,7 +47,7 @@ class Restarted(Exists):
 
     def __init__(self, server: HeadServer | StorageServer) -> None:
         self.server = server
-        super().__init__(f"{server} is registered and {server.get_priority_display()}")
+        super().__init__(f"{server.label} is registered and {server.get_priority_display()}")
 
 
 def register_head(

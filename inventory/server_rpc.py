@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
-from typing import Any
+from typing import Annotated, Any
 
 from django.conf import settings
 
 from inventory import names, recovery, registration, servers
 from inventory.disks import Copied
 from inventory.errors import Invalid
+from inventory.pages import parse_limit
 
 
 def delete_physical_disk(*, pdskid: int) -> None:
@@ -50,16 +51,20 @@ def cluster_info() -> dict[str, Any]:
     }
 
 
-def list_nodes() -> list[dict[str, Any]]:
-    """Return the names of all servers, of their hosts, and the releases of their agents."""
+def list_nodes(*, after: Annotated[str, 64] = "", limit: int = 0) -> list[dict[str, Any]]:
+    """Return the names of all servers, of their hosts, and the releases of their agents.
+
+    limit of them, beyond the one whose `id` is after.
+    """
     return [
         {
+            "id": str(row),
             f"{kind[0]}svrid": row.pk,
             "name": row.name,
             "host_name": row.host_name,
             "version": row.version,
         }
-        for kind, row in names.everyone()
+        for kind, row in names.everyone(after, parse_limit(limit))
     ]
 
 

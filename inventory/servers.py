@@ -34,7 +34,7 @@ DELETABLE = (Priority.OFFLINE, Priority.FAULTY)
 def delete_head(head_id: int) -> None:
     """Forget a head server that is down and has nothing attached."""
     name = _claim_deletable(HeadServer, head_id)
-    _delete(HeadServer(pk=head_id), "has volumes attached")
+    _delete(HeadServer(pk=head_id, name=name), "has volumes attached")
     audit.record(Action.DELETE_HEAD, HeadServer(pk=head_id, name=name))
 
 
@@ -43,7 +43,7 @@ def delete_storage(storage_id: int) -> None:
     """Forget a storage server that is down, and its disks, if no volume has a replica on them."""
     name = _claim_deletable(StorageServer, storage_id)
     _delete_disks(Disk.objects.filter(server=storage_id))
-    _delete(StorageServer(pk=storage_id), "holds replicas of volumes")
+    _delete(StorageServer(pk=storage_id, name=name), "holds replicas of volumes")
     audit.record(Action.DELETE_STORAGE, StorageServer(pk=storage_id, name=name))
 
 
@@ -155,7 +155,7 @@ def _claim_deletable(kind: type[HeadServer | StorageServer | Disk], pk: int) -> 
     if row is None:
         raise NotFound(f"{kind(pk=pk)} does not exist")
     if row.priority not in DELETABLE:
-        raise Busy(f"{row} is {row.get_priority_display()}, neither OFFLINE nor FAULTY")
+        raise Busy(f"{row.label} is {row.get_priority_display()}, neither OFFLINE nor FAULTY")
     return str(getattr(row, "name", ""))
 
 
@@ -172,4 +172,4 @@ def _delete(server: HeadServer | StorageServer, reason: str) -> None:
     try:
         server.delete()
     except ProtectedError:
-        raise Busy(f"{server} {reason}") from None
+        raise Busy(f"{server.label} {reason}") from None

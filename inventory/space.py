@@ -155,7 +155,7 @@ def retire(disk: Disk, blocks: Collection[int]) -> list[int]:
     """
     beyond = [block for block in blocks if not 0 <= block < disk.capacity_gb]
     if beyond:
-        raise Invalid(f"{disk} has blocks 0 to {disk.capacity_gb - 1}, not {beyond[0]}")
+        raise Invalid(f"{disk.label} has blocks 0 to {disk.capacity_gb - 1}, not {beyond[0]}")
     ids.lock("volume")
     bad = sorted(set(blocks))
     in_use = []

@@ -86,6 +86,11 @@ class LogicalVolume(models.Model):
     def __str__(self) -> str:
         return f"lvol-{self.pk:08x}"
 
+    @property
+    def name_and_id(self) -> str:
+        """Name it where its id is of use as well; its name alone says which it is."""
+        return f"{self.name} ({self})" if self.name else str(self)
+
 
 class Mirror(models.Model):
     """A stretch of a volume that is kept in several replicas."""

@@ -1,7 +1,9 @@
 """Every method, every role, every way in: who is let in to what."""
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -173,6 +175,19 @@ def test_the_matrix_knows_the_22_methods_of_the_document() -> None:
         "vastsky.addWebhook",
         "vastsky.removeWebhook",
     }
+
+
+def test_the_page_tells_the_methods_of_each_role() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "access.md").read_text()
+    rows = dict(re.findall(r"^\| (\w+) \| (.*`.*) \|$", page, re.MULTILINE))
+    told = {role: set(re.findall(r"`([\w.]+)`", rows[role])) for role in Role}
+
+    only_admins = {method for method in METHODS if authorization.METHODS[method] == {Role.ADMIN}}
+    assert told[Role.READER] == READS
+    assert told[Role.READER] | told[Role.MONITOR] == ALLOWED[Role.MONITOR]
+    assert told[Role.READER] | told[Role.OPERATOR] == ALLOWED[Role.OPERATOR]
+    assert told[Role.AGENT] == AGENTS
+    assert told[Role.ADMIN] == only_admins
 
 
 @pytest.mark.parametrize(

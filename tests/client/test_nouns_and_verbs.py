@@ -11,7 +11,7 @@ import pytest
 from inventory.models import Disk, HeadServer, Priority, StorageServer
 from tests.client.conftest import Impostor, Run, run_vastsky
 from tests.conftest import AddServer
-from tests.contract.api import Api, put_down
+from tests.contract.api import Api, add_disk, put_down
 from vastsky_client.api import Access, Manager
 from vastsky_client.command.nouns import COMMANDS
 from vastsky_client.command.server_names import Names
@@ -117,6 +117,14 @@ def test_a_disk_is_meant_by_path_or_id(told: Told, cluster: int, word: str) -> N
     told("disk", "fail", word, "--reason", "smoke")
 
     assert Disk.objects.get(priority=Priority.FAULTY).pk == 2
+
+
+def test_a_path_may_have_colons_itself(told: Told, cluster: int, call: Api) -> None:
+    path = "/dev/disk/by-path/pci-0000:00:17.0-ata-2"
+    pdskid = add_disk(call, 1, path)
+    told("disk", "fail", f"store-0:{path}")
+
+    assert Disk.objects.get(priority=Priority.FAULTY).pk == pdskid
 
 
 def test_a_name_of_a_head_and_a_storage_server_is_refused_until_told_which(
@@ -252,7 +260,7 @@ SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("token", "list"): (),
     ("token", "create"): ("watch", "reader"),
     ("webhook", "list"): (),
-    ("webhook", "add"): ("log", "https://log.example/", "--event-kind", "degraded"),
+    ("webhook", "add"): ("log", "https://log.example/", "--kind", "degraded"),
     ("backup", "show"): (),
     ("cluster", "show"): (),
     ("cluster", "orphans"): (),
@@ -296,7 +304,7 @@ def test_a_refusal_names_what_it_is_about(vastsky: Run, cluster: int) -> None:
     attached = vastsky("volume", "attach", "db", "head-1")
 
     assert deleted.stderr == "vastsky: db has 1 snapshots (EBUSY)\n"
-    assert attached.stderr == "vastsky: head server head-1 is Offline (EINVAL)\n"
+    assert attached.stderr == "vastsky: head server head-1 (hsvr-00000001) is Offline (EINVAL)\n"
 
 
 def test_a_name_that_is_told_with_its_id_is_told_once() -> None:
@@ -328,6 +336,27 @@ def test_events_are_chosen_and_shown_with_their_causes(impostor: Impostor) -> No
     assert told == [{**event, "about": "of db"}]
     asked: Any = xmlrpc.client.loads(impostor.bodies[0])[0][0]
     assert (asked["lvolid"], asked["severity"], asked["limit"]) == (17, "warning", 5)
+
+
+@pytest.mark.parametrize("option", ["--kind", "--event-kind"])
+def test_the_kind_of_an_event_is_chosen_by_its_new_and_its_old_option(
+    impostor: Impostor, vastsky: Run, told: Told, option: str
+) -> None:
+    page = {"events": [], "cursor": ""}
+    impostor.body = xmlrpc.client.dumps((page,), methodresponse=True).encode()
+    which = ("--place", "ssvr-7", "--server-kind", "storage")
+    run_vastsky("event", "list", *which, option, "offline", managers=impostor.url)
+    run_vastsky("event", "list", *which[:2], "--kind", "storage", managers=impostor.url)
+
+    asked: list[Any] = [xmlrpc.client.loads(body)[0][0] for body in impostor.bodies]
+    _, chosen, _, every = asked  # the names of servers are asked for before
+    assert (chosen["ssvrid"], chosen["kind"]) == (7, "offline")
+    assert (every["ssvrid"], every["kind"]) == (7, "")
+
+    told("webhook", "add", "log", "https://log.example/", "--kind", "healed", option, "offline")
+
+    assert told("webhook", "list")[0]["kinds"] == ["healed", "offline"]
+    assert "--event-kind" not in vastsky("webhook", "add", "--help").stdout
 
 
 def test_a_manager_that_keeps_no_events_is_told_in_a_sentence(impostor: Impostor) -> None:

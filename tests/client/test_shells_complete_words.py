@@ -68,7 +68,14 @@ def test_nouns_then_verbs_are_completed_without_a_manager() -> None:
         (("server", "rename", "store-1", ""), []),
         (("server", "list", "--kind", ""), ["head", "storage"]),
         (("disk", "list", "store"), ["store-0", "store-1", "store-2"]),
-        (("evacuation", "start", "pdsk-"), [f"pdsk-0000000{n}" for n in (1, 2, 3)]),
+        (("disk", "fail", "store-1:"), ["store-1:/dev/disk/by-id/2-0"]),
+        (
+            ("evacuation", "start", "store-"),
+            sorted(
+                [*(f"store-{n}" for n in range(3))]
+                + [f"store-{n}:/dev/disk/by-id/{n + 1}-0" for n in range(3)]
+            ),
+        ),
         (("token", "create", "new", "a"), ["admin", "agent"]),
         (("token", "revoke", ""), ["watch"]),
         (("token", "create", "new", "agent", "--head", ""), ["head-1"]),
@@ -97,6 +104,10 @@ TYPED = {
         source /dev/stdin <<< "$(vastsky completion bash)"
         COMP_WORDS=(vastsky volume delete d) COMP_CWORD=3
         _vastsky; printf '%s\\n' "${COMPREPLY[@]}"
+        COMP_WORDS=(vastsky disk fail store-1 : /d) COMP_CWORD=5
+        _vastsky; printf '%s\\n' "${COMPREPLY[@]}"
+        COMP_WORDS=(vastsky disk fail store-1 :) COMP_CWORD=4
+        _vastsky; printf '%s\\n' "${COMPREPLY[@]}"
     """,
     "zsh": """
         compdef() { : }
@@ -104,12 +115,18 @@ TYPED = {
         source <(vastsky completion zsh)
         words=(vastsky volume delete d) CURRENT=4
         _vastsky
+        words=(vastsky disk fail store-1:/d) CURRENT=4
+        _vastsky
     """,
     "fish": """
         vastsky completion fish | source
         complete -C 'vastsky volume delete d'
+        complete -C 'vastsky disk fail store-1:/d'
     """,
 }
+PATH = "/dev/disk/by-id/2-0"
+DISKS = {"bash": [PATH, PATH], "zsh": [f"store-1:{PATH}"], "fish": [f"store-1:{PATH}"]}
+"""To bash what stands before the colon is a word of its own, which it keeps."""
 
 
 @pytest.mark.usefixtures("cluster")
@@ -132,4 +149,4 @@ def test_the_script_completes_in_its_shell(
         check=True,
     )
 
-    assert done.stdout.split() == ["data", "db", "db-monday"]
+    assert done.stdout.split() == ["data", "db", "db-monday", *DISKS[shell]]

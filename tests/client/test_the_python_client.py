@@ -124,11 +124,16 @@ def test_a_long_list_is_read_in_pages(manager: Manager, cluster: int, limit: int
     assert disks == manager.list_physical_disks()
 
 
+def test_servers_of_both_kinds_are_one_list(manager: Manager, cluster: int) -> None:
+    assert list(pages(manager.list_nodes, "id", limit=2)) == manager.list_nodes()
+
+
 def test_what_an_older_manager_sends_at_once_is_read_once() -> None:
-    def all_at_once(*, after: int, limit: int) -> list[dict[str, int]]:
+    def all_at_once(**_: Any) -> list[dict[str, int]]:
         return [{"lvolid": number} for number in (1, 2, 3)]
 
     assert [row["lvolid"] for row in pages(all_at_once, "lvolid")] == [1, 2, 3]
+    assert len(list(pages(all_at_once, "what it does not tell yet"))) == 3
 
 
 def test_a_method_that_this_release_does_not_know_is_called_by_its_name(manager: Manager) -> None:

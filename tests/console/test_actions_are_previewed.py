@@ -91,7 +91,8 @@ def test_declaring_a_server_failed_names_what_it_hits(well: None, console: Clien
     _post(console, "fail-storage", on=1, phrase="ssvr-00000001")
 
     assert "good replicas of" in preview
-    assert "2 disks are out with it: pdsk-00000001 (1.5 TiB," in preview
+    assert "2 disks are out with it: ssvr-00000001:/" in preview
+    assert "(pdsk-00000001), 1.5 TiB, " in preview
     assert "at stake" not in preview
     assert StorageServer.objects.get(pk=1).priority == Priority.OFFLINE
 

@@ -2,9 +2,9 @@
 
 from django.test import Client
 
-from inventory.models import Disk, Extent
+from inventory.models import Disk, Extent, StorageServer
 from tests.console.conftest import PART
-from volumes.models import LogicalVolume, Mirror
+from volumes.models import LogicalVolume, Mirror, Replica
 
 
 def test_a_volume_of_many_mirrors_is_shown_in_parts(well: None, console: Client) -> None:
@@ -34,6 +34,20 @@ def test_mirrors_that_are_whole_are_folded_and_weak_ones_come_first(
     assert "1 of 2 mirrors lacks replicas" in " ".join(page.split())
     assert "1 other, all 3 of 3" in page
     assert page.count(">MIRROR<") == 1
+
+
+def test_a_replica_is_told_by_the_name_of_its_server_and_the_path_of_its_disk(
+    ill: None, console: Client
+) -> None:
+    StorageServer.objects.filter(pk=2).update(name="store-2")
+    page = console.get("/admin/console/volumes/1/layers/", headers=PART).content.decode()
+
+    replicas = Replica.objects.filter(mirror__volume=1).select_related("extent__disk__server")
+    assert "store-2" in {replica.extent.disk.server.name for replica in replicas}
+    for replica in replicas:
+        disk = replica.extent.disk
+        assert f">{disk.server.name or disk.server}</a>" in page
+        assert f">{disk.local_path}</a>" in page
 
 
 def test_a_disk_of_many_extents_is_mapped_in_parts(well: None, console: Client) -> None:

@@ -78,7 +78,7 @@ def test_declaring_failed_asks_for_the_name(
 def test_deleting_a_server_names_its_disks_and_what_is_not_shredded(
     well: None, console: Client
 ) -> None:
-    server = StorageServer.objects.create(pk=70, priority=Priority.OFFLINE)
+    server = StorageServer.objects.create(pk=70, name="south", priority=Priority.OFFLINE)
     for pk in (701, 702):
         disk = Disk.objects.create(
             pk=pk, server=server, capacity_gb=100, local_path=f"/dev/{pk}", priority=4
@@ -88,9 +88,9 @@ def test_deleting_a_server_names_its_disks_and_what_is_not_shredded(
     page = console.get(DO.format("delete-storage"), {"on": 70}).content.decode()
     console.post(DO.format("delete-storage"), {"on": 70})
 
-    assert "2 disks are forgotten with it: pdsk-000002bd (100 GiB, /dev/701)" in page
+    assert "2 disks are forgotten with it: south:/dev/701 (pdsk-000002bd), 100 GiB" in page
     assert "Not shredded yet" in page
-    assert "7 GiB on pdsk-000002bd, 7 GiB on pdsk-000002be" in page
+    assert "7 GiB on south:/dev/701 (pdsk-000002bd), 7 GiB on south:/dev/702" in page
     assert "ssvr-00000046" in page
     assert StorageServer.objects.filter(pk=70).exists()
 

@@ -124,6 +124,7 @@ def test_a_detach_from_a_head_that_is_out_says_that_nobody_was_asked(
 ) -> None:
     volume = four.create()
     four.attach(volume, head)
+    HeadServer.objects.update(name="north")
     head.die()
     _silent_for_an_hour(head)
     four.reconcile()
@@ -132,7 +133,8 @@ def test_a_detach_from_a_head_that_is_out_says_that_nobody_was_asked(
 
     assert four.state(volume) == "detached"
     *_, told, end = [line.text for line in four.job(Job.Kind.DETACH).lines.all()]
-    assert told == "hsvr-00000001 is Offline: it was not asked whether the volume is in use"
+    asked = "it was not asked whether the volume is in use"
+    assert told == f"north (hsvr-00000001) is Offline: {asked}"
     assert end == "done"
 
 

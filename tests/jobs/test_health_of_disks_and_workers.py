@@ -9,7 +9,7 @@ from django.test import Client
 
 from agents.protocol import DiskState, SmartFigures
 from inventory import workers
-from inventory.models import Disk, DiskHealth, Worker
+from inventory.models import Disk, DiskHealth, StorageServer, Worker
 from tests.jobs.conftest import Cluster
 from volumes.reports import metrics, problems
 
@@ -44,9 +44,23 @@ def test_figures_are_kept_shown_and_measured(cluster: Cluster, disk: Disk) -> No
     browser.force_login(User.objects.create_superuser("root"))
     page = browser.get(f"/admin/inventory/disk/{disk.pk}/change/").content.decode()
     assert "passed, 34 °C, 2 sectors reallocated, 7 % worn" in page
-    text = "\n".join(str(sample) for sample in metrics.tell())
-    assert "vastsky_disk_temperature_celsius" in text
-    assert "vastsky_disk_pending_sectors" not in text
+    assert "vastsky_disk_pending_sectors" not in measured()
+
+
+def measured() -> dict[str, tuple[str, ...]]:
+    """The metrics that have a sample, with its labels: here there is one disk."""
+    return {sample.family.name: sample.labels for sample in metrics.tell()}
+
+
+@pytest.mark.parametrize(("name", "label"), [("store-1", "store-1"), ("", "ssvr-00000001")])
+def test_figures_tell_on_which_server_and_where_the_disk_is(
+    cluster: Cluster, disk: Disk, name: str, label: str
+) -> None:
+    cluster.reconcile()
+    StorageServer.objects.update(name=name)
+
+    labels = ("pdsk-00000001", "ssvr-00000001", label, disk.local_path)
+    assert measured()["vastsky_disk_temperature_celsius"] == labels
 
 
 def test_nothing_is_written_while_nothing_changes(cluster: Cluster, disk: Disk) -> None:

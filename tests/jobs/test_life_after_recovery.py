@@ -101,7 +101,7 @@ def test_a_node_that_comes_back_and_knows_more_begins_recovery_mode(
 
     _answer_again(four, *nodes)
 
-    assert f"lvol-{volume.pk:08x} only-there is on disks and not here" in recovery.why()
+    assert f"only-there (lvol-{volume.pk:08x}) is on disks and not here" in recovery.why()
     recover("--apply")
     settle(four)
     four.attach(volume, head)
@@ -161,7 +161,7 @@ def test_a_head_that_comes_back_has_its_volume(four: Cluster, head: Head, dump: 
 
     _answer_again(four, head)
 
-    assert f"hsvr-{head.server_id:08x} runs lvol-{volume.pk:08x}" in recovery.why()
+    assert f"hsvr-{head.server_id:08x} runs {volume.name_and_id}" in recovery.why()
     recover("--apply")
     settle(four)
     assert four.state(volume) == "bound"

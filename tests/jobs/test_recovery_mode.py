@@ -21,7 +21,7 @@ from agents.protocol import (
 )
 from inventory import recovery, servers
 from inventory.models import Cluster as ClusterRow
-from inventory.models import Disk, Extent, IdSpace
+from inventory.models import Disk, Extent, HeadServer, IdSpace
 from tests.contract.api import add_disk
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
@@ -106,6 +106,7 @@ def test_a_node_that_knows_more_begins_recovery_mode(
 
 
 def test_all_that_shows_it_is_told(four: Cluster, head: Head, used: LogicalVolume) -> None:
+    HeadServer.objects.update(name="north")
     _told_of_an_event(four, head)
     _told_of_a_group(four, head)
     _obeys_another_incarnation(four, head)
@@ -116,12 +117,12 @@ def test_all_that_shows_it_is_told(four: Cluster, head: Head, used: LogicalVolum
 
     told = four.call("vastsky.clusterInfo")
 
-    storage, own = f"ssvr-{_storage(four).server_id:08x}", f"hsvr-{head.server_id:08x}"
+    storage, own = f"ssvr-{_storage(four).server_id:08x}", f"north (hsvr-{head.server_id:08x})"
     assert told["reasons"] == [
         f"{storage} obeys incarnation 2, which is newer than this database",
         f"{storage} was told of lvol-{BEYOND:08x}, which is newer than this database",
         f"{own} was told of event {BEYOND}, which is newer than this database",
-        f"{own} runs lvol-{used.pk:08x} of epoch 2, which is newer than this database",
+        f"{own} runs {used.name_and_id} of epoch 2, which is newer than this database",
     ]
     assert told["recovery"] == told["reasons"][0]
     (problem,) = [p for p in problems.find() if "recovery mode" in p.title]

@@ -9,7 +9,7 @@ from django.db.models import F
 
 from agents.checksums import UNREADABLE
 from inventory import clock
-from inventory.models import AuditEntry
+from inventory.models import AuditEntry, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.rot import contents, rot, scrub, unequal
 from tests.jobs.simulated_head import Head
@@ -202,11 +202,12 @@ def test_an_older_agent_is_told_of_and_asked_again_later(
 ) -> None:
     old = four.node_of(four.replicas(volume)[0])
     old.refuse["checksums"] = (errno.ENOSYS, "no method 'vastsky.checksums' here")
+    StorageServer.objects.filter(pk=old.server_id).update(name="south")
 
     job = scrub(four, volume)
 
     assert job.state == "canceled"
-    assert f"ssvr-{old.server_id:08x}: its agent" in job.error
+    assert f"south (ssvr-{old.server_id:08x}): its agent" in job.error
     assert "too old" in job.error
     assert problems.find() == []
     Mirror.objects.update(scrubbed=clock.now() - timedelta(days=90))

@@ -4,7 +4,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from inventory.models import AuditEntry
+from inventory.models import AuditEntry, StorageServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.rot import contents, rot, scrub
 from volumes.models import Job, LogicalVolume, UnequalBlock
@@ -22,6 +22,8 @@ def test_both_contents_are_shown_as_hashes_and_the_one_that_is_chosen_is_taken(
 ) -> None:
     rot(four, four.replicas(pair)[0])
     scrub(four, pair)
+    for server in StorageServer.objects.all():
+        StorageServer.objects.filter(pk=server.pk).update(name=f"store-{server.pk}")
     block = UnequalBlock.objects.get()
     right = block.contents.get(digest="")
 
@@ -33,6 +35,12 @@ def test_both_contents_are_shown_as_hashes_and_the_one_that_is_chosen_is_taken(
     console.post("/admin/console/do/take-content/", {"on": right.pk, "phrase": "data"})
     four.work(2)
 
+    for server in StorageServer.objects.filter(replicas__mirror__volume=pair):
+        assert server.label in shown
+        assert server.label in listed
+    assert f"what is on {StorageServer.objects.get(pk=right.server_id).label}" in preview
+    audited = AuditEntry.objects.get(verb="mend_block").detail
+    assert audited.endswith(f"zeros on store-{right.server_id} (ssvr-{right.server_id:08x})")
     assert "evil" in shown
     assert "zeros" in shown
     assert shown.count("Take this content") == 2

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from agents.protocol import Progress, Report, SnapshotOrder
-from inventory.models import AuditEntry
+from inventory.models import AuditEntry, HeadServer
 from tests.jobs.conftest import Cluster
 from tests.jobs.simulated_head import Head
 from volumes.lifecycle import snapshots
@@ -61,6 +61,7 @@ def test_a_broken_snapshot_says_so_everywhere(
     four: Cluster, head: Head, origin: LogicalVolume, snapshot: LogicalVolume, admin_client: Client
 ) -> None:
     head.groups[origin.pk].broken.add(snapshot.pk)
+    HeadServer.objects.update(name="north")
 
     four.reconcile()
 
@@ -73,7 +74,10 @@ def test_a_broken_snapshot_says_so_everywhere(
         "/admin/volumes/logicalvolume/?replicas=broken",
         f"/admin/volumes/logicalvolume/{snapshot.pk}/change/",
     ):
-        assert "could not keep in its store" in admin_client.get(page).content.decode()
+        assert (
+            "north (hsvr-00000001) could not keep in its store"
+            in admin_client.get(page).content.decode()
+        )
     assert "A snapshot is lost" in admin_client.get("/admin/").content.decode()
     call_command("fsck")
 

@@ -169,12 +169,14 @@ def test_a_replica_that_was_left_out_once_never_counts_by_its_mark(
     mark = four.world.mark(used.pk)
     four.world.marks[away.pk] = ReplicaMark(away.pk, 1, mark.events, clean=True)
     StorageServer.objects.update(priority=1)
+    StorageServer.objects.filter(pk=used.server_id).update(name="south")
 
     job = attach.request_attach(volume, head.server_id)
     four.work(2)
 
     job.refresh_from_db()
-    assert "must answer" in job.waiting
+    assert f"dext-{used.pk:08x} on south ({used.server}) must answer" in job.waiting
+    assert f"mirr-{used.mirror_id:08x} of {volume.name}" in job.waiting
 
 
 def test_new_space_that_bears_a_mark_is_shown_to_nobody_though_its_node_serves_it(

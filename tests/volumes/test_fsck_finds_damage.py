@@ -44,27 +44,27 @@ LONG_AGO = "UPDATE volumes_replica SET since = '2020-01-01'"
 
 DAMAGE: list[tuple[str, list[Damage]]] = [
     (
-        "I1 extents do not tile a disk: pdsk-{disk:08x}: dext-",
+        "I1 extents do not tile a disk: {place}: dext-",
         ["UPDATE inventory_extent SET size_gb = size_gb - 1 WHERE id = {free}"],
     ),
     (
-        "I1 extents do not tile a disk: pdsk-{disk:08x}: dext-",
+        "I1 extents do not tile a disk: {place}: dext-",
         ["UPDATE inventory_extent SET size_gb = size_gb + 1 WHERE id = {free}"],
     ),
     (
-        "I1 extents do not end where the disk does: pdsk-{disk:08x}: 102 GB, extents up to 101 GB",
+        "I1 extents do not end where the disk does: {place}: 102 GB, extents up to 101 GB",
         ["UPDATE inventory_disk SET capacity_gb = 102 WHERE id = {disk}"],
     ),
     (
-        "I1 the last GB of a disk is not its only SUPER extent: pdsk-{disk:08x}: 101 GB, 0",
+        "I1 the last GB of a disk is not its only SUPER extent: {place}: 101 GB, 0",
         ["UPDATE inventory_extent SET status = 6 WHERE status = 5 AND disk_id = {disk}"],
     ),
     (
-        "I1 free neighbours are not merged: pdsk-{disk:08x}: dext-{free:08x}, dext-{super:08x}",
+        "I1 free neighbours are not merged: {place}: dext-{free:08x}, dext-{super:08x}",
         ["UPDATE inventory_extent SET status = 2, zeroed_generation = 0 WHERE id = {super}"],
     ),
     (
-        "I2 an extent in use belongs to no replica: dext-{replica:08x} on pdsk-{disk:08x}",
+        "I2 an extent in use belongs to no replica: dext-{replica:08x} on {place}",
         ["DELETE FROM volumes_replica WHERE extent_id = {replica}"],
     ),
     (
@@ -88,7 +88,7 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         ["UPDATE inventory_disk SET server_id = {server}"],
     ),
     (
-        "I3 a replica is recorded on another server than its disk: dext-{replica:08x}: ssvr-",
+        "I3 a replica is recorded on another server than its disk: dext-{replica:08x}: store-",
         ["UPDATE volumes_replica SET server_id = {third} WHERE extent_id = {replica}"],
     ),
     (
@@ -100,11 +100,11 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         [FAILED % "extent_id = {replica}", LONG_AGO],
     ),
     (
-        "I5 a mirror has no good replica left: mirr-{mirror:08x} of lvol-{volume:08x}",
+        "I5 a mirror has no good replica left: mirr-{mirror:08x} of {data}",
         [FAILED % "mirror_id = {mirror}"],
     ),
     (
-        "I5 an attached volume's mirror has no replica in sync: mirr-{mirror:08x} of lvol-",
+        "I5 an attached volume's mirror has no replica in sync: mirr-{mirror:08x} of data (lvol-",
         [EPOCH, attached(Attachment.State.BOUND)],
     ),
     (
@@ -115,43 +115,43 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         ["UPDATE volumes_mirror SET size_gb = 9 WHERE id = {mirror}"],
     ),
     (
-        "I14 mirrors do not tile their volume: lvol-{volume:08x}: mirr-{mirror:08x} begins at 1 GB",
+        "I14 mirrors do not tile their volume: {data}: mirr-{mirror:08x} begins at 1 GB",
         ["UPDATE volumes_mirror SET offset_gb = 1 WHERE id = {mirror}"],
     ),
     (
-        "I14 mirrors do not add up to their volume: lvol-{volume:08x}: 26 GB, mirrors of 25 GB",
+        "I14 mirrors do not add up to their volume: {data}: 26 GB, mirrors of 25 GB",
         ["UPDATE volumes_logicalvolume SET store_gb = 26 WHERE id = {volume}"],
     ),
     (
-        "I14 a volume is not stored in its whole size: lvol-{volume:08x}: 24 GB, 25 GB stored",
+        "I14 a volume is not stored in its whole size: {data}: 24 GB, 25 GB stored",
         ["UPDATE volumes_logicalvolume SET capacity_gb = 24 WHERE id = {volume}"],
     ),
     (
         (
             "I22 a replica was placed on a disk or server that was not usable: "
-            "dext-{replica:08x} on pdsk-"
+            "dext-{replica:08x} on {place}"
         ),
         ["UPDATE inventory_disk SET priority = 4, priority_since = '2020-01-01' WHERE id = {disk}"],
     ),
     (
-        "I8 an attached volume was never given an epoch: lvol-{volume:08x}",
+        "I8 an attached volume was never given an epoch: {data}",
         [attached(Attachment.State.BOUND)],
     ),
     (
-        "I9 a transition has not exactly one job: lvol-{volume:08x} is binding with 0 jobs",
+        "I9 a transition has not exactly one job: {data} is binding with 0 jobs",
         [EPOCH, attached(Attachment.State.BINDING)],
     ),
     (
-        "I9 a transition has not exactly one job: lvol-{volume:08x} is unbinding with 0 jobs",
+        "I9 a transition has not exactly one job: {data} is unbinding with 0 jobs",
         [EPOCH, attached(Attachment.State.UNBINDING), job(Job.Kind.ATTACH)],
     ),
     (
-        "I9 an open job has no transition: job 1: detach of lvol-{volume:08x}",
+        "I9 an open job has no transition: job 1: detach of {data}",
         [job(Job.Kind.DETACH)],
     ),
     ("I10 a job is open beyond its deadline: job 1: rebuild x", [job(Job.Kind.REBUILD)]),
     (
-        "I11 a snapshot is attached by itself: lvol-{volume:08x}",
+        "I11 a snapshot is attached by itself: {data}",
         [
             EPOCH,
             attached(Attachment.State.BOUND),
@@ -159,11 +159,11 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         ],
     ),
     (
-        "I12 a snapshot has a snapshot as its origin: lvol-{volume:08x} of lvol-{parent:08x}",
+        "I12 a snapshot has a snapshot as its origin: {data} of {second}",
         ["UPDATE volumes_logicalvolume SET origin_id = {parent}"],
     ),
     (
-        "I13 two volumes have one name: same: lvol-{volume:08x}, lvol-{parent:08x}",
+        "I13 two volumes have one name: same: same (lvol-{volume:08x}), same (lvol-",
         ["UPDATE volumes_logicalvolume SET name = 'same'"],
     ),
     (
@@ -187,7 +187,7 @@ DAMAGE: list[tuple[str, list[Damage]]] = [
         ["DELETE FROM inventory_idspace WHERE name = 'event'"],
     ),
     (
-        "I26 a disk is in service on a server that is not: pdsk-{disk:08x} of ssvr-{server:08x}",
+        "I26 a disk is in service on a server that is not: {place} of {store}",
         ["UPDATE inventory_storageserver SET priority = 6 WHERE id = {server}"],
     ),
     (
@@ -204,8 +204,8 @@ CANNOT_BE_DONE = {
 @pytest.fixture
 def world(call: Api, add_server: Callable[..., int]) -> World:
     """Two volumes in whole replicas, and the ids of the first one's parts."""
-    for _ in range(3):
-        add_server(gb=100)
+    for number in range(1, 4):
+        add_server(gb=100, node_uuid=f"n{number}", host_name=f"store-{number}")
     volume = call("createLogicalVolume", lvolname="data", capacity=25, redundancy=2)
     parent = call("createLogicalVolume", lvolname="other", capacity=25, redundancy=2)
     mirror = Mirror.objects.filter(volume=volume).order_by("offset_gb")[0]
@@ -223,6 +223,10 @@ def world(call: Api, add_server: Callable[..., int]) -> World:
         "alien": alien.pk,
         "third": alien.server_id,
         "disk": disk.pk,
+        "place": f"store-{one.server_id}:{disk.local_path} (pdsk-{disk.pk:08x})",
+        "store": f"store-{one.server_id} (ssvr-{one.server_id:08x})",
+        "data": f"data (lvol-{volume:08x})",
+        "second": f"other (lvol-{parent:08x})",
         "server": one.server_id,
         "free": Extent.objects.get(disk=disk, status=Extent.Status.FREE).pk,
         "super": Extent.objects.get(disk=disk, status=Extent.Status.SUPER).pk,

@@ -17,6 +17,7 @@ from inventory.write_lock import write_lock
 from vastsky_site.access import tokens
 from vastsky_site.access.authentication import Caller
 from vastsky_site.models import ApiToken
+from volumes import labels
 from volumes.models import Replica
 
 Role = ApiToken.Role
@@ -191,7 +192,7 @@ def _another(kind: str, caller: Caller, bound: int, arguments: dict[str, Any]) -
     text = f"{caller.name} speaks for another {kind} server"
     if not arguments.get("node_uuid"):
         return text
-    server = SERVERS[kind](pk=bound)
+    server = labels.in_text(str(SERVERS[kind](pk=bound)))
     return (
         f"{text}: {server}, which was another node. Where this one lost its state_dir, or takes"
         f" its place, vastsky.forgetNode lets it be {server}; else it needs a token of its own"

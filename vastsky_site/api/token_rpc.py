@@ -4,15 +4,20 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
+from inventory.pages import parse_limit
 from vastsky_site.access import tokens
 from vastsky_site.models import ApiToken
 
 Name = Annotated[str, 64]
 
 
-def list_tokens() -> list[dict[str, Any]]:
-    """Return all tokens that were ever made, by name; the tokens themselves are nowhere."""
-    return [_token(row) for row in ApiToken.objects.order_by("name")]
+def list_tokens(*, after: Name = "", limit: int = 0) -> list[dict[str, Any]]:
+    """Return all tokens that were ever made, by name; the tokens themselves are nowhere.
+
+    limit of them whose names are beyond after.
+    """
+    rows = ApiToken.objects.filter(name__gt=after).order_by("name")
+    return [_token(row) for row in rows[: parse_limit(limit) or None]]
 
 
 def _token(row: ApiToken) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from agents.protocol import Target
 from agents.xmlrpc import INT_MAX
 from inventory import clock
 from inventory.errors import Invalid, NotFound
+from inventory.pages import parse_page
 from volumes.api import structs
 from volumes.models import Job, Orphan, Replica
 from volumes.repair import arrivals, failures, rebuild, shred
@@ -21,11 +22,8 @@ Name = Annotated[str, 64]
 NEWEST = 10_000
 """Events that listEvents looks through, latest first."""
 
-MOST = 1000
-"""In one page of a list, if pages are asked for."""
-
 ORPHANS = 500
-"""In one answer of vastsky.listOrphans."""
+"""In one answer of vastsky.listOrphans, if it is not said how many."""
 
 
 class EventType(IntEnum):
@@ -74,7 +72,7 @@ def list_logical_volumes(
     """Return one volume, or all; limit of them whose ids are beyond after."""
     if lvolid or lvolname:
         return [structs.volume_entry(lvolid=lvolid, lvolname=lvolname)]
-    return structs.volume_list(_page(after, limit))
+    return structs.volume_list(parse_page(after, limit))
 
 
 def show_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> Struct:
@@ -84,23 +82,17 @@ def show_logical_volume(*, lvolid: int = 0, lvolname: Name = "") -> Struct:
 
 def list_head_servers(*, hsvrid: int = 0, after: int = 0, limit: int = 0) -> list[Struct]:
     """Return one head server, or all; limit of them whose ids are beyond after."""
-    return structs.head_list(hsvrid, _page(after, limit))
+    return structs.head_list(hsvrid, parse_page(after, limit))
 
 
 def list_storage_servers(*, ssvrid: int = 0, after: int = 0, limit: int = 0) -> list[Struct]:
     """Return one storage server, or all, with their room in GB; limit of them beyond after."""
-    return structs.storage_list(ssvrid, _page(after, limit))
+    return structs.storage_list(ssvrid, parse_page(after, limit))
 
 
 def list_physical_disks(*, ssvrid: int = 0, after: int = 0, limit: int = 0) -> list[Struct]:
     """Return the disks of one storage server, or all; limit of them whose ids are beyond after."""
-    return structs.disk_list(ssvrid, _page(after, limit))
-
-
-def _page(after: int, limit: int) -> tree.Page:
-    if after < 0 or limit < 0:
-        raise Invalid("after and limit are 0 or more")
-    return tree.Page(after, min(limit, MOST))
+    return structs.disk_list(ssvrid, parse_page(after, limit))
 
 
 # -- what nodes and monitors tell -----------------------------------------------------------------
@@ -187,9 +179,8 @@ def list_jobs(*, after: int = 0, limit: int = 0) -> list[Struct]:
 
     limit of it, whose eventids are beyond after.
     """
-    page = _page(after, limit)
-    rows = Job.objects.filter(state=Job.State.OPEN, pk__gt=page.after).order_by("pk")
-    return [_job(job) for job in rows[: page.limit or None]]
+    rows = Job.objects.filter(state=Job.State.OPEN)
+    return [_job(job) for job in parse_page(after, limit).of(rows)]
 
 
 def show_job(*, eventid: int) -> Struct:
@@ -200,10 +191,13 @@ def show_job(*, eventid: int) -> Struct:
     return _job(job)
 
 
-def list_orphans(*, after: int = 0) -> list[Struct]:
-    """Return what nodes hold that the database does not understand, a page at a time, by `id`."""
-    rows = Orphan.objects.filter(pk__gt=after).order_by("pk")[:ORPHANS]
-    return [_orphan(row) for row in rows]
+def list_orphans(*, after: int = 0, limit: int = 0) -> list[Struct]:
+    """Return what nodes hold that the database does not understand, a page at a time, by `id`.
+
+    limit of it, or 500, whose ids are beyond after.
+    """
+    page = parse_page(after, limit or ORPHANS)
+    return [_orphan(row) for row in page.of(Orphan.objects.all())]
 
 
 def _orphan(row: Orphan) -> Struct:
@@ -223,15 +217,18 @@ def _orphan(row: Orphan) -> Struct:
     }
 
 
-def list_waiting() -> list[Struct]:
-    """Return the volumes that wait for storage, longest first, and for how many seconds."""
+def list_waiting(*, after: int = 0, limit: int = 0) -> list[Struct]:
+    """Return the volumes that wait for storage, longest first, and for how many seconds.
+
+    With after or limit in the order of their lvolids: limit of them beyond after.
+    """
     return [
         {
             "lvolid": row.pk,
             "lvolname": row.name,
             "seconds": int((clock.now() - since).total_seconds()),
         }
-        for row in tree.waiting_volumes()
+        for row in tree.waiting_volumes(parse_page(after, limit))
         if (since := row.waiting_since)
     ]
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any
 
+from inventory.pages import parse_page
 from volumes.lifecycle.volumes import find_volume
 from volumes.models import BlockContent, UnequalBlock
 from volumes.scrub import findings, mending, passes
@@ -25,9 +26,12 @@ def resume_scrubs() -> None:
     passes.pause_scrubs(paused=False)
 
 
-def list_unequal_blocks() -> list[dict[str, Any]]:
-    """Return what differs between replicas now, each with the digests of what they have."""
-    return [_block(block) for block in findings.open_blocks()]
+def list_unequal_blocks(*, after: int = 0, limit: int = 0) -> list[dict[str, Any]]:
+    """Return what differs between replicas now, each with the digests of what they have.
+
+    limit of it, whose blockids are beyond after.
+    """
+    return [_block(block) for block in findings.open_blocks(parse_page(after, limit))]
 
 
 def mend_block(*, blockid: int, dextid: int) -> int:

@@ -11,9 +11,10 @@ from django.db.models import Q
 from agents.engines.kernel import iscsi_names as iscsi
 from agents.xmlrpc import INT_MAX
 from inventory.errors import NotFound
+from inventory.pages import ALL, Page
 from volumes.models import Attachment, Replica
 from volumes.reports import tree
-from volumes.reports.tree import ALL, DiskRow, MirrorReplicaRow, Page, VolumeRow
+from volumes.reports.tree import DiskRow, MirrorReplicaRow, VolumeRow
 
 Struct = dict[str, Any]
 

@@ -33,24 +33,24 @@ def request_attach(volume: LogicalVolume, head_id: int, *, force: bool = False) 
     """
     recovery.refuse(f"attaching {volume.name}")
     if volume.origin_id:
-        raise Invalid(f"{volume} is a snapshot: it is attached together with its origin")
+        raise Invalid(f"{volume.name} is a snapshot: it is attached together with its origin")
     if not LogicalVolume.objects.filter(pk=volume.pk).exists():
-        raise NotFound(f"{volume} {volume.name} has just been deleted")
+        raise NotFound(f"{volume.name} has just been deleted")
     head = HeadServer.objects.filter(pk=head_id).first()
     if head is None:
         raise Invalid(f"there is no head server hsvr-{head_id:08x}")
     if head.priority not in ALIVE:
-        raise Invalid(f"head server {head} is {head.get_priority_display()}")
+        raise Invalid(f"head server {head.label} is {head.get_priority_display()}")
     try:
         with transaction.atomic():
             Attachment.objects.create(volume=volume, head=head, since=clock.now())
     except IntegrityError:
-        raise Busy(f"{volume} {volume.name} is attached, or being attached or detached") from None
+        raise Busy(f"{volume.name} is attached, or being attached or detached") from None
     _raise_epoch(volume)
-    detail = f"{volume.name} to {head}" + (", forced" if force else "")
+    detail = f"{volume.name} to {head.label}" + (", forced" if force else "")
     job = queue.submit(
         Job.Kind.ATTACH,
-        subject=f"{volume.name} ({volume}) to {head.label}",
+        subject=f"{volume.name_and_id} to {head.label}",
         volume=volume,
         forced=force,
         deadline=queue.deadline(),

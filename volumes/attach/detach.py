@@ -10,7 +10,7 @@ from inventory import audit, recovery, servers
 from inventory.errors import Invalid, TryAgain
 from inventory.models import ALIVE, HeadServer
 from inventory.write_lock import write_lock
-from volumes import nodes
+from volumes import labels, nodes
 from volumes.attach import exports
 from volumes.jobs import queue
 from volumes.jobs.queue import Again
@@ -33,19 +33,19 @@ def request_detach(volume: LogicalVolume) -> Job | None:
     """
     recovery.refuse(f"detaching {volume.name}")
     if volume.origin_id:
-        raise Invalid(f"{volume} is a snapshot: it is detached together with its origin")
+        raise Invalid(f"{volume.name} is a snapshot: it is detached together with its origin")
     attachment = Attachment.objects.filter(volume=volume).select_related("head").first()
     if attachment is None:
         return None
     was = State(attachment.state)
     if was not in {State.BOUND, State.ERROR}:
-        raise TryAgain(f"{volume} {volume.name} is {was} on {attachment.head}")
+        raise TryAgain(f"{volume.name} is {was} on {attachment.head.label}")
     if busy := queue.exclusive(volume):
-        raise TryAgain(f"{volume} {volume.name}: {busy} is under way")
+        raise TryAgain(f"{volume.name}: {busy} is under way")
     if not Attachment.objects.filter(pk=attachment.pk).move(was, State.UNBINDING, attachment.error):
-        raise TryAgain(f"{volume} {volume.name} has just changed")
+        raise TryAgain(f"{volume.name} has just changed")
     job = _submit_detach(Job.Kind.DETACH, volume, attachment.head)
-    detail = f"{volume.name} from {attachment.head}"
+    detail = f"{volume.name} from {attachment.head.label}"
     audit.record(audit.Action.DETACH, volume, detail, job=job.pk)
     return job
 
@@ -63,7 +63,7 @@ def request_fence(attachment: Attachment, cause: str) -> Job | None:
         return None
     volume = attachment.volume
     job = _submit_detach(Job.Kind.FENCE, volume, attachment.head)
-    detail = f"{volume.name} from {attachment.head}: {cause}"
+    detail = f"{volume.name} from {attachment.head.label}: {cause}"
     audit.record(audit.Action.FENCE, volume, detail, job=job.pk)
     return job
 
@@ -80,7 +80,7 @@ def _stop_other_work(volume: LogicalVolume, cause: str) -> None:
 def _submit_detach(kind: Job.Kind, volume: LogicalVolume, head: HeadServer) -> Job:
     return queue.submit(
         kind,
-        subject=f"{volume.name} ({volume}) from {head.label}",
+        subject=f"{volume.name_and_id} from {head.label}",
         volume=volume,
         deadline=queue.deadline(),
     )
@@ -144,7 +144,7 @@ def _evict_and_settle(
     out = {replica.server for replica in found} - alive
     failed = exports.evict(job.pk, volume.pk, volume.epoch, alive, unsure=out)
     if failed and job.attempts < 3:  # noqa: PLR2004 - a few seconds, then the next export evicts
-        names = ", ".join(f"ssvr-{server:08x}" for server in failed)
+        names = ", ".join(labels.storages(failed).values())
         return queue.retry(job, f"{names} must drop the exports first", slowest=2)
     with write_lock():
         if attachment.head.priority not in ALIVE:
@@ -163,7 +163,7 @@ def _evict_and_settle(
 
 
 def _tell_not_asked(job: Job, head: HeadServer) -> None:
-    out = f"{head} is {head.get_priority_display()}"
+    out = f"{head.label} is {head.get_priority_display()}"
     queue.tell(job, f"{out}: it was not asked whether the volume is in use")
 
 

@@ -78,7 +78,7 @@ def _collect(
     for server, wanted in chosen.items():
         answer = answers[server]
         if not isinstance(answer, ExportReply):
-            failed.update({replica.dextid: f"ssvr-{server:08x}: {answer}" for replica in wanted})
+            failed.update({r.dextid: f"{r.server_label}: {answer}" for r in wanted})
             continue
         asked = {replica.dextid for replica in wanted}
         occupied.update(asked.intersection(answer.occupied))
@@ -89,7 +89,7 @@ def _collect(
                 sources[replica.dextid] = ReplicaSource(addresses[server], answer.port, name)
             else:
                 reason = answer.refused.get(str(replica.dextid), "not exported")
-                failed[replica.dextid] = f"ssvr-{server:08x}: {reason}"
+                failed[replica.dextid] = f"{replica.server_label}: {reason}"
     return Exported(epoch, marks, sources, failed, occupied)
 
 

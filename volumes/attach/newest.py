@@ -57,6 +57,7 @@ class _Candidates:
     """What rows and marks say of the replicas of one mirror."""
 
     mirror: int
+    label: str
     good: tuple[ReplicaRow, ...]
     """Those that are good by the rows."""
     missing: tuple[ReplicaRow, ...]
@@ -69,7 +70,7 @@ class _Candidates:
     """The event count that the rows tell since the last clean shutdown; 0 after an unclean one."""
 
     def __str__(self) -> str:
-        return f"mirr-{self.mirror:08x}"
+        return self.label
 
 
 def _examine(
@@ -87,6 +88,7 @@ def _examine(
     )
     return _Candidates(
         mirror=replicas[0].mirror,
+        label=replicas[0].mirror_label,
         good=good,
         missing=tuple(replica for replica in good if replica.dextid not in marks),
         answered=answered,
@@ -130,7 +132,7 @@ def _refuse_used_space(replicas: Iterable[ReplicaRow], marks: Marks) -> None:
         mark = marks.get(replica.dextid)
         if mark and mark.epoch and replica.status == Replica.Status.ALLOCATED:
             raise Uncertain(
-                f"mirr-{replica.mirror:08x}: {_names([replica])} is new, but bears a mark of epoch "
+                f"{replica.mirror_label}: {_names([replica])} is new, but bears a mark of epoch "
                 f"{mark.epoch}: it was not zeroed"
             )
 
@@ -159,12 +161,10 @@ def _refuse_newer_outsider(replicas: Iterable[ReplicaRow], marks: Marks, newest:
         mark = marks.get(replica.dextid)
         if mark and not replica.good and mark.events > newest:
             raise Uncertain(
-                f"mirr-{replica.mirror:08x}: dext-{replica.dextid:08x} was thought to be behind, "
+                f"{replica.mirror_label}: {_names([replica])} was thought to be behind, "
                 f"but is of event {mark.events}, newer than the good replicas ({newest})"
             )
 
 
 def _names(replicas: Iterable[ReplicaRow]) -> str:
-    return (
-        ", ".join(f"dext-{r.dextid:08x} on ssvr-{r.server:08x}" for r in replicas) or "no replica"
-    )
+    return ", ".join(f"dext-{r.dextid:08x} on {r.server_label}" for r in replicas) or "no replica"

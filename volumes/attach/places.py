@@ -21,7 +21,7 @@ class Unclean(HostDown):
     """New replicas are in space in which something lies already."""
 
     def __init__(self, replicas: Sequence[ReplicaRow]) -> None:
-        names = ", ".join(f"dext-{replica.dextid:08x}" for replica in replicas)
+        names = ", ".join(f"dext-{r.dextid:08x} on {r.server_label}" for r in replicas)
         super().__init__(f"the space of {names} is not clean")
         self.replicas = replicas
 

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db import connection
 
 from inventory.errors import Invalid
+from volumes import labels
 from volumes.integrity.invariants import CHECKS, Check
 from volumes.integrity.moment import one_moment
 from volumes.lifecycle.volumes import check_name
@@ -26,8 +27,8 @@ def violations() -> Iterator[str]:
     """Tell every violation, one line each, as the database was at one moment."""
     with one_moment() as now:
         for check in [*CHECKS, *_references()]:
-            for row in _select(check.sql, now):
-                yield f"{check.rule}: {check.row.format(*row)}"
+            rows = _select(check.sql, now)
+            yield from labels.in_texts(f"{check.rule}: {check.row.format(*row)}" for row in rows)
         yield from _bad_names()
 
 

@@ -31,9 +31,9 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
     recovery.refuse(f"creating {name[:80]}")
     volumes.check_name(name)
     if origin.origin_id:
-        raise Invalid(f"{origin} {origin.name} is itself a snapshot")
+        raise Invalid(f"{origin.name} is itself a snapshot")
     if not LogicalVolume.objects.filter(pk=origin.pk).exists():
-        raise Invalid(f"{origin} {origin.name} has just been deleted")
+        raise Invalid(f"{origin.name} has just been deleted")
     snapshot = LogicalVolume(
         name=name,
         capacity_gb=origin.capacity_gb,
@@ -44,12 +44,12 @@ def create_snapshot(*, origin: LogicalVolume, name: str) -> tuple[LogicalVolume,
     )
     volumes.record(snapshot)
     allocation.reserve(snapshot, layout.mirror_sizes(snapshot.store_gb))
-    audit.record(audit.Action.CREATE_SNAPSHOT, snapshot, f"{name} of {origin} {origin.name}")
+    audit.record(audit.Action.CREATE_SNAPSHOT, snapshot, f"{name} of {origin.name_and_id}")
     attached = Attachment.objects.filter(volume=origin).first()
     if attached is None:
         return snapshot, None
     if attached.state != State.BOUND:
-        raise Busy(f"{origin} {origin.name} is {attached.state}")
+        raise Busy(f"{origin.name} is {attached.state}")
     job = queue.submit(
         Job.Kind.SNAPSHOT,
         subject=f"{name} ({snapshot}) of {origin.name}",
@@ -72,10 +72,10 @@ def delete_snapshot(snapshot: LogicalVolume) -> Job | None:
         allocation.give_back(snapshot)
         return None
     if attached.state != State.BOUND:
-        raise Busy(f"the origin of {snapshot} {snapshot.name} is {attached.state}")
+        raise Busy(f"the origin of {snapshot.name} is {attached.state}")
     return queue.submit(
         Job.Kind.UNSNAPSHOT,
-        subject=f"{snapshot.name} ({snapshot})",
+        subject=snapshot.name_and_id,
         volume_id=snapshot.origin_id,
         snapshot=snapshot,
         deadline=queue.deadline(),

@@ -89,7 +89,7 @@ def delete_volume(volume: LogicalVolume) -> None:
     if snapshots := held.snapshots.count():
         raise Busy(f"{held.name} has {snapshots} snapshots")
     if attachment := Attachment.objects.filter(volume=held).first():
-        raise Busy(f"{held.name} is {attachment.state} on {attachment.head}")
+        raise Busy(f"{held.name} is {attachment.state} on {attachment.head.label}")
     if job := queue.exclusive(held):
         raise Busy(f"{held.name}: {job.kind} is under way")
     audit.record(audit.Action.DELETE_VOLUME, held, held.name)

@@ -8,6 +8,7 @@ from django.db.models import Q
 from inventory import audit, clock, recovery, space
 from inventory.models import Cluster
 from inventory.write_lock import write_lock
+from volumes import labels
 from volumes.jobs import queue
 from volumes.models import AbsentNode, Attachment, Job, LogicalVolume, Replica
 from volumes.placement import allocation
@@ -30,10 +31,11 @@ def carry_out(survey: Survey, chosen: Plan, say: Say) -> None:
         _delete(volume_id)
     for volume in chosen.volumes:
         take_up.take_up(volume)
-        say(f"lvol-{volume.about.lvolid:08x} {volume.name}: {len(volume.places)} replicas")
+        say(f"{volume.name} (lvol-{volume.about.lvolid:08x}): {len(volume.places)} replicas")
     for place in chosen.surplus:
         quarantine.give_up(place)
-    for place, reason in chosen.quarantined.items():
+    reasons = labels.in_texts(chosen.quarantined.values())
+    for place, reason in zip(chosen.quarantined, reasons, strict=True):
         quarantine.keep(place, reason)
     for disk in survey.disks:
         space.doubt_free(quarantine.disk_of(disk.name), disk.generation)

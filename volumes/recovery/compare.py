@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from django.db import transaction
 
+from volumes import labels
 from volumes.models import Attachment
 from volumes.orphans import knowledge
 from volumes.orphans.standing import Standing
@@ -14,13 +15,19 @@ from volumes.recovery.survey import Survey
 
 def differences(told: Survey) -> Iterator[str]:
     """Tell what recovery would have to mend; silent nodes are named, for they may differ too."""
-    for node, failure in sorted(told.silent.items()):
-        yield f"nodes: {node} did not answer: {failure}"
+    silent = sorted(told.silent.items())
+    yield from labels.in_texts(
+        f"nodes: {node} did not answer: {failure}" for node, failure in silent
+    )
     yield from unknown(told)
 
 
 def unknown(told: Survey) -> Iterator[str]:
     """Tell what those that answered have and the rows have not, and the other way round."""
+    yield from labels.in_texts(_unknown(told))
+
+
+def _unknown(told: Survey) -> Iterator[str]:
     with transaction.atomic():
         rows = held.held()
         chosen = recovery_plan.make(told, rows)
@@ -35,7 +42,7 @@ def unknown(told: Survey) -> Iterator[str]:
 
 def _unknown_replicas(chosen: Plan, rows: dict[int, HeldReplica]) -> Iterator[str]:
     for volume in chosen.volumes:
-        name = f"lvol-{volume.about.lvolid:08x} {volume.name}"
+        name = f"{volume.name} (lvol-{volume.about.lvolid:08x})"
         if volume.is_new:
             yield f"nodes: {name} is on disks and not here"
             continue

@@ -7,6 +7,7 @@ from django.db.models import Max
 from agents.protocol import HeadState, StorageState
 from inventory import ids, recovery, servers
 from inventory.models import Extent
+from volumes import labels
 from volumes.orphans.standing import Known
 
 NEXT = 1
@@ -37,7 +38,7 @@ def look_at_heads(states: Mapping[int, HeadState], known: Known) -> None:
 
 def _enter(reasons: list[str]) -> None:
     if reasons:
-        recovery.enter(*(f"{reason} than this database" for reason in reasons))
+        recovery.enter(*labels.in_texts(f"{reason} than this database" for reason in reasons))
 
 
 def _newer_numbers(

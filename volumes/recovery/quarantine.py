@@ -8,6 +8,7 @@ from inventory import audit, clock, ids, recovery, space
 from inventory.errors import NotFound
 from inventory.models import Disk, Extent
 from inventory.write_lock import write_lock
+from volumes import labels
 from volumes.jobs import queue
 from volumes.models import Job, Orphan, Replica
 from volumes.recovery.recovery_plan import ReplicaPlace
@@ -70,7 +71,9 @@ def _release(kept: Sequence[Orphan]) -> int:
     if works:
         named = ", ".join(f"dext-{orphan.dextid:08x} on {orphan.place}" for orphan in kept[:NAMED])
         subject = f"lvol-{kept[0].lvolid:08x}"
-        audit.record(audit.Action.RELEASE, subject, f"{len(works)} replicas: {named}")
+        whose = f" of {kept[0].name}" if kept[0].name else ""
+        detail = labels.in_text(f"{len(works)} replicas{whose}: {named}")
+        audit.record(audit.Action.RELEASE, subject, detail)
     Orphan.objects.filter(pk__in=[orphan.pk for orphan in kept]).delete()
     return queue.submit_all(Job.Kind.SHRED, works)
 

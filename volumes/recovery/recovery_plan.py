@@ -189,7 +189,9 @@ def _sort(
         volume = place.found.volume
         others = [n for n in place.numbers if owners.get(n, volume.lvolid) != volume.lvolid]
         if births[volume.lvolid] != volume.created:
-            strangers[place] = f"its volume's number names {volume.lvolid:08x}, another one, here"
+            strangers[place] = (
+                f"its volume's number names lvol-{volume.lvolid:08x}, another one, here"
+            )
         elif others:
             owner = owners[others[0]]
             strangers[place] = f"its number {others[0]:08x} names a part of lvol-{owner:08x} here"

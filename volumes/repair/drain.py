@@ -33,9 +33,9 @@ def plan_evacuation(place: Place) -> Relocation:
 @write_lock()
 def start_evacuation(place: Place) -> Job:
     """Begin to move every replica away; the place serves on until they are elsewhere."""
-    recovery.refuse(f"evacuating {place}")
+    recovery.refuse(f"evacuating {place.label}")
     if not servers.set_priority(place, Priority.EVACUATE, was=USABLE):
-        raise Invalid(f"{place} is {place.get_priority_display()}, it cannot be evacuated")
+        raise Invalid(f"{place.label} is {place.get_priority_display()}, it cannot be evacuated")
     total = _replicas_on(place).aggregate(gb=Sum("extent__size_gb"))["gb"] or 0
     job = _submit(Job.Kind.EVACUATE, place, total_mib=total * 1024)
     requests.request(_replicas_on(place).values_list("mirror", flat=True))
@@ -59,12 +59,12 @@ def start_maintenance(place: Place, minutes: int) -> Job:
     A mirror on its last replica is repaired all the same. Busy where the place has the only good
     replica of something: it must be evacuated instead.
     """
-    recovery.refuse(f"maintenance of {place}")
+    recovery.refuse(f"maintenance of {place.label}")
     if minutes not in range(1, 7 * 24 * 60 + 1):
         raise Invalid(f"maintenance takes 1 minute to 7 days, not {minutes} minutes")
     alone = _replicas_on(place).exclude(mirror__replicas__in=_good_elsewhere(place))
     if last := alone.filter(status__in=GOOD).count():
-        raise Busy(f"{place} holds the only good replica of {last} mirrors")
+        raise Busy(f"{place.label} holds the only good replica of {last} mirrors")
     until = clock.now() + timedelta(minutes=minutes)
     job = _submit(Job.Kind.MAINTENANCE, place, deadline=until)
     audit.record(audit.Action.START_MAINTENANCE, place, f"for {minutes} minutes", job=job.pk)
@@ -101,12 +101,13 @@ def return_to_service(place: Place) -> None:
 
     Where it takes new data already nothing is done.
     """
-    recovery.refuse(f"returning {place} to service")
+    recovery.refuse(f"returning {place.label} to service")
     if not servers.set_priority(place, _trusted(place), was=[Priority.EVACUATE]):
         if place.priority in USABLE:
             return
-        raise Invalid(f"{place} is {place.get_priority_display()}, it was not drained")
-    ended = queue.cancel(_of(place) & Q(kind=Job.Kind.EVACUATE), f"{place} was returned to service")
+        raise Invalid(f"{place.label} is {place.get_priority_display()}, it was not drained")
+    why = f"{place.label} was returned to service"
+    ended = queue.cancel(_of(place) & Q(kind=Job.Kind.EVACUATE), why)
     detail = "its evacuation was under way" if ended else "it was drained"
     audit.record(audit.Action.RETURN_TO_SERVICE, place, detail)
 

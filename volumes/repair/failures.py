@@ -64,7 +64,7 @@ def fail_head(head_id: int, words: str = "") -> None:
     if head is None:
         return
     moved = servers.set_priority(head, Priority.OFFLINE, was=UP)
-    cause = f"{head} failed {words}".rstrip()
+    cause = f"{head.label} failed {words}".rstrip()
     attached = Attachment.objects.filter(head=head).select_related("volume", "head")
     fences = [detach.request_fence(attachment, cause) for attachment in attached]
     if moved or any(fences):

@@ -47,9 +47,9 @@ def take_back(place: Place) -> None:
     Its replicas that are still there are caught up like those of a server that was silent, instead
     of replaced; a replacement that is under way is finished. A server registers by itself.
     """
-    recovery.refuse(f"trusting {place} again")
+    recovery.refuse(f"trusting {place.label} again")
     if said := why_not([place]):
-        raise Invalid(f"{place}: {said[place.pk]}")
+        raise Invalid(f"{place.label}: {said[place.pk]}")
     replicas = _declared().filter(_at(place))
     kept = replicas.filter(status__in=GOOD).update(reason=Reason.NONE)
     kept += replicas.update(reason=Reason.SILENT)

@@ -1,7 +1,7 @@
 """The replicas of a group or a mirror as nodes need to hear of them: one query, frozen rows."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db.models import Q
@@ -9,7 +9,7 @@ from django.utils.crypto import salted_hmac
 
 from agents.protocol import About, ExtentRef, ReplicaAbout, VolumeAbout
 from inventory.errors import Invalid
-from inventory.models import ALIVE, Address
+from inventory.models import ALIVE, Address, StorageServer
 from volumes.models import LogicalVolume, Replica
 
 GOOD = (Replica.Status.ALLOCATED, Replica.Status.INSYNC, Replica.Status.NEEDSHRED)
@@ -41,6 +41,7 @@ class ReplicaRow:
     reason: str
     server: int
     server_priority: int
+    server_name: str = field(compare=False)  # another name is no other replica
     disk: int
     disk_priority: int
     disk_name: str
@@ -50,6 +51,16 @@ class ReplicaRow:
     extent_status: int
     mirror_offset_gb: int
     volume_about: VolumeAbout
+
+    @property
+    def server_label(self) -> str:
+        """Name its server for people."""
+        return StorageServer(pk=self.server, name=self.server_name).label
+
+    @property
+    def mirror_label(self) -> str:
+        """Name its mirror for people."""
+        return f"mirr-{self.mirror:08x} of {self.volume_about.name}"
 
     @property
     def good(self) -> bool:
@@ -96,7 +107,7 @@ def load(which: Q) -> list[ReplicaRow]:
     """Read all replicas that match, by volume, place in the volume, and id."""
     rows = Replica.objects.filter(which).order_by("mirror__volume", "mirror__offset_gb", "pk")
     return [
-        ReplicaRow(*row[:10], row[10] or row[11], *row[12:17], _about(row[2], row[17:]))
+        ReplicaRow(*row[:11], row[11] or row[12], *row[13:18], _about(row[2], row[18:]))
         for row in rows.values_list(
             "pk",
             "mirror",
@@ -106,6 +117,7 @@ def load(which: Q) -> list[ReplicaRow]:
             "reason",
             "server",
             "server__priority",
+            "server__name",
             "extent__disk",
             "extent__disk__priority",
             "extent__disk__disk_uuid",

@@ -3,17 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from django.db.models import Count, Exists, F, Model, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from agents.engines.kernel import iscsi_names as iscsi
 from inventory.errors import Invalid, NotFound
 from inventory.models import USABLE, Address, Disk, Extent, HeadServer, StorageServer
+from inventory.pages import ALL, Page
 from volumes.models import Attachment, Job, LogicalVolume, Mirror, Replica
 from volumes.replicas.rows import out_of_sync
-
-Listed = TypeVar("Listed", bound=Model)
 
 
 class VolumeRow(NamedTuple):
@@ -62,25 +61,9 @@ class DiskRow(NamedTuple):
     capacity_gb: int
 
 
-class Page(NamedTuple):
-    """A part of a list that is in the order of ids: those beyond one, so many; 0: all."""
-
-    after: int = 0
-    limit: int = 0
-
-
-ALL = Page()
-
-
-def _of_page(rows: QuerySet[Listed], page: Page) -> QuerySet[Listed]:
-    """Choose a page's rows. What a list of all does not need costs it nothing."""
-    beyond = rows.filter(id__gt=page.after) if page.after else rows
-    return beyond.order_by("id")[: page.limit or None]
-
-
 def volumes(which: Q, page: Page = ALL) -> list[VolumeRow]:
     """Read volumes in the order of their ids."""
-    rows = _of_page(LogicalVolume.objects.filter(which), page)
+    rows = page.of(LogicalVolume.objects.filter(which))
     return list(map(VolumeRow._make, rows.values_list(*VolumeRow._fields)))
 
 
@@ -119,9 +102,13 @@ def replicas(volume_ids: Collection[int]) -> dict[int, list[MirrorReplicaRow]]:
     return found
 
 
-def waiting_volumes() -> QuerySet[LogicalVolume]:
-    """Choose the volumes that wait for storage, longest first."""
-    return LogicalVolume.objects.exclude(waiting_since=None).order_by("waiting_since", "pk")
+def waiting_volumes(page: Page = ALL) -> QuerySet[LogicalVolume]:
+    """Choose the volumes that wait for storage, longest first; a page of them by their ids.
+
+    Who reads pages is to miss none while others begin to wait, and end.
+    """
+    waiting = LogicalVolume.objects.exclude(waiting_since=None)
+    return waiting.order_by("waiting_since", "pk") if page == ALL else page.of(waiting)
 
 
 def attachments(which: Q) -> dict[int, tuple[str, int]]:
@@ -143,19 +130,19 @@ def is_faulty(volume_id: int) -> bool:
 
 def heads(which: Q, page: Page = ALL) -> list[ServerRow]:
     """Read head servers."""
-    rows = _of_page(HeadServer.objects.filter(which), page)
+    rows = page.of(HeadServer.objects.filter(which))
     return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)))
 
 
 def storages(which: Q, page: Page = ALL) -> list[ServerRow]:
     """Read storage servers."""
-    rows = _of_page(StorageServer.objects.filter(which), page)
+    rows = page.of(StorageServer.objects.filter(which))
     return list(map(ServerRow._make, rows.values_list(*ServerRow._fields)))
 
 
 def disks(which: Q, page: Page = ALL) -> list[DiskRow]:
     """Read disks."""
-    rows = _of_page(Disk.objects.filter(which), page)
+    rows = page.of(Disk.objects.filter(which))
     return list(map(DiskRow._make, rows.values_list(*DiskRow._fields)))
 
 

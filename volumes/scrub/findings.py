@@ -7,6 +7,7 @@ from django.utils import timezone
 from inventory import events
 from inventory.errors import NotFound
 from inventory.events import Kind, Severity
+from inventory.pages import ALL, Page
 from inventory.write_lock import write_lock
 from volumes.jobs import queue
 from volumes.models import BlockContent, Job, UnequalBlock
@@ -23,10 +24,11 @@ class TooMany(Exception):
     """So much of a mirror is unequal that single blocks are not the trouble."""
 
 
-def open_blocks() -> list[UnequalBlock]:
+def open_blocks(page: Page = ALL) -> list[UnequalBlock]:
     """Read what is unequal now, oldest first."""
-    rows = UnequalBlock.objects.filter(state=State.OPEN).order_by("pk")
-    return list(rows.select_related("mirror__volume", "job").prefetch_related("contents"))
+    rows = UnequalBlock.objects.filter(state=State.OPEN)
+    rows = rows.select_related("mirror__volume", "job").prefetch_related("contents")
+    return list(page.of(rows))
 
 
 def find_block(block_id: int) -> UnequalBlock:

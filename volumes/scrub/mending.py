@@ -10,7 +10,7 @@ from agents.protocol import MendOrder
 from inventory import audit, clock, servers
 from inventory.errors import Busy, Invalid
 from inventory.write_lock import write_lock
-from volumes import nodes
+from volumes import labels, nodes
 from volumes.attach import exports
 from volumes.jobs import queue, wakeup
 from volumes.jobs.queue import Again
@@ -34,7 +34,9 @@ def mend_block(block: UnequalBlock, dextid: int) -> Job:
         raise Invalid(f"dext-{dextid:08x} is no replica in which {block} were compared")
     UnequalBlock.objects.filter(pk=block.pk).update(source=dextid)
     Job.objects.filter(pk=block.job.pk, state=Job.State.OPEN).update(due=clock.now(), attempts=0)
-    audit.record(audit.Action.MEND_BLOCK, block.mirror.volume, f"{block}: take {content}")
+    audit.record(
+        audit.Action.MEND_BLOCK, block.mirror.volume, labels.in_text(f"{block}: take {content}")
+    )
     transaction.on_commit(lambda: wakeup.wake(block.job_id or 0), robust=True)
     return block.job
 
@@ -139,7 +141,7 @@ def _write_down(situation: Situation, block: UnequalBlock, source: int) -> None:
     """Nobody asked for it: the audit log says what was done, and why."""
     contents = ", ".join(str(content) for content in block.contents.order_by("dextid"))
     taken = f"{block}: took dext-{source:08x}'s of {contents}"
-    audit.record(audit.Action.MEND_BLOCK, situation.mirror.volume, taken)
+    audit.record(audit.Action.MEND_BLOCK, situation.mirror.volume, labels.in_text(taken))
 
 
 @write_lock()

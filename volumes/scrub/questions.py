@@ -8,7 +8,7 @@ from agents.client import Fault
 from agents.protocol import ChecksumQuestion, ChecksumReply, ReplicaMark, VerifyOrder, VerifyReply
 from agents.struct_codec import Malformed
 from inventory import servers
-from volumes import nodes
+from volumes import labels, nodes
 from volumes.models import Attachment
 from volumes.repair.situation import Situation
 from volumes.scrub.comparison import Digests
@@ -53,9 +53,9 @@ def _ask(
     for replica in situation.replicas:
         answer = answers[replica.dextid]
         if not isinstance(answer, ChecksumReply):
-            raise _explained(answer, f"ssvr-{replica.server:08x}")
+            raise _explained(answer, replica.server_label)
         if answer.chunks < 1 or len(answer.digests) != answer.chunks * of_chunk:
-            raise Malformed(f"ssvr-{replica.server:08x} told {len(answer.digests)} digests")
+            raise Malformed(f"{replica.server_label} told {len(answer.digests)} digests")
         replies[replica.dextid] = answer
     return replies
 
@@ -84,7 +84,7 @@ def verify(
     try:
         reply: VerifyReply = nodes.head(attachment.head_id).verify(order)
     except Fault as fault:
-        raise _explained(fault, f"hsvr-{attachment.head_id:08x}") from None
+        raise _explained(fault, labels.head(attachment.head_id)) from None
     return {replica.dextid: replica.digests for replica in reply.replicas}
 
 

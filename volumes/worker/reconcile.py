@@ -131,13 +131,13 @@ def _note_broken(head: int, state: HeadState) -> None:
 
     Nobody else knows that it let its clients overwrite what it could not keep.
     """
-    cause = f"hsvr-{head:08x} could not keep in its store what its origin overwrote"
     for group in state.groups:
         lost = [device.lvolid for device in group.devices if device.broken]
         news = Q(pk__in=lost, origin=group.lvolid, origin__epoch__gte=group.epoch, broken=False)
         if lost and LogicalVolume.objects.filter(news).exists():
+            why = "could not keep in its store what its origin overwrote"
             with write_lock():
-                broken.break_snapshots(news, cause)
+                broken.break_snapshots(news, f"{labels.head(head)} {why}")
 
 
 def _break_forgotten(head: int, groups: list[GroupState], before: datetime) -> None:
@@ -266,11 +266,14 @@ def _ask(
             sense = "no sane answer: " if isinstance(state, Malformed) else ""
             silences[pk] = f"{sense}{state}"
         elif not _is_meant(state, by_address[pk]):
-            silences[pk] = f"another node answers there: it is server {_owner(state)}"
+            owner = _owner(state)
+            who = str(kind(pk=owner)) if owner else "one that has no number yet"
+            silences[pk] = f"another node answers there: {who}"
         else:
             silences[pk] = ""
             sane[by_address[pk].server] = state
-    servers.record_answers(kind, silences, asked)
+    said = dict(zip(silences, labels.in_texts(silences.values()), strict=True))
+    servers.record_answers(kind, said, asked)
     return sane
 
 

@@ -21,9 +21,14 @@ def pages(
     read: Callable[..., Sequence[Row]], key: str, *, limit: int = PAGE, **about: Any
 ) -> Iterator[Row]:
     """Read a long list a page at a time: `pages(manager.list_logical_volumes, "lvolid")`."""
-    after = 0
-    while page := read(after=after, limit=limit, **about):
-        if int(page[0][key]) <= after:  # type: ignore[index]  # a struct
+    given: set[Any] = set()
+    beyond: dict[str, Any] = {}
+    while page := read(limit=limit, **beyond, **about):
+        rows: Sequence[Any] = page
+        if rows[0].get(key) in given:
             return  # an older manager, which knows no pages and has sent all at once
         yield from page
-        after = int(page[-1][key])  # type: ignore[index]  # likewise
+        if key not in rows[-1]:
+            return  # likewise
+        given |= {row[key] for row in rows}
+        beyond = {"after": rows[-1][key]}

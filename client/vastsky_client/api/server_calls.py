@@ -24,13 +24,13 @@ class ServerCalls(Calls):
         """List the disks of one storage server, or all."""
         return self._call("listPhysicalDisks", ssvrid=ssvrid, after=after, limit=limit)
 
-    def list_nodes(self) -> list[NodeName]:
+    def list_nodes(self, *, after: str = "", limit: int = 0) -> list[NodeName]:
         """List the names of all servers, and the releases of their agents."""
-        return self._call("vastsky.listNodes")
+        return self._call("vastsky.listNodes", after=after, limit=limit)
 
-    def list_orphans(self, *, after: int = 0) -> list[Orphan]:
+    def list_orphans(self, *, after: int = 0, limit: int = 0) -> list[Orphan]:
         """List what nodes hold that the database does not understand, 500 at a time."""
-        return self._call("vastsky.listOrphans", after=after)
+        return self._call("vastsky.listOrphans", after=after, limit=limit)
 
     def delete_head_server(self, *, hsvrid: int) -> None:
         """Forget a head server that is OFFLINE or FAULTY."""
@@ -68,9 +68,9 @@ class ServerCalls(Calls):
         """Tell who the cluster is, whether it is in recovery mode, and which releases run."""
         return self._call("vastsky.clusterInfo")
 
-    def list_tokens(self) -> list[Token]:
+    def list_tokens(self, *, after: str = "", limit: int = 0) -> list[Token]:
         """List all tokens that were ever made."""
-        return self._call("vastsky.listTokens")
+        return self._call("vastsky.listTokens", after=after, limit=limit)
 
     def create_token(self, *, name: str, role: str, hsvrid: int = 0, ssvrid: int = 0) -> str:
         """Make a token and give it, which nobody can see again."""

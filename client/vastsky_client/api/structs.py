@@ -148,8 +148,9 @@ class ClusterInfo(TypedDict):
 
 
 class NodeName(TypedDict, total=False):
-    """An element of vastsky.listNodes: hsvrid or ssvrid, never both."""
+    """An element of vastsky.listNodes: hsvrid or ssvrid, never both; `id` of a page has either."""
 
+    id: str
     hsvrid: int
     ssvrid: int
     name: str

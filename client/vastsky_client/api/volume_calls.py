@@ -121,9 +121,9 @@ class VolumeCalls(Calls):
         """Show the tree of nodes of which a volume consists."""
         return self._call("showLogicalVolume", lvolid=lvolid, lvolname=lvolname)
 
-    def list_waiting(self) -> list[Waiting]:
-        """List the volumes that wait for storage, longest first."""
-        return self._call("vastsky.listWaiting")
+    def list_waiting(self, *, after: int = 0, limit: int = 0) -> list[Waiting]:
+        """List the volumes that wait for storage, longest first; pages by their lvolids."""
+        return self._call("vastsky.listWaiting", after=after, limit=limit)
 
     def plan_volume(self, *, capacity: int, redundancy: int = 3, tags: str = "") -> VolumePlan:
         """Tell where a volume would lie if it were created now."""
@@ -153,9 +153,9 @@ class VolumeCalls(Calls):
         """Let scrubs go on in the whole cluster."""
         self._call("vastsky.resumeScrubs")
 
-    def list_unequal_blocks(self) -> list[UnequalBlock]:
+    def list_unequal_blocks(self, *, after: int = 0, limit: int = 0) -> list[UnequalBlock]:
         """List what differs between replicas now."""
-        return self._call("vastsky.listUnequalBlocks")
+        return self._call("vastsky.listUnequalBlocks", after=after, limit=limit)
 
     def mend_block(self, *, blockid: int, dextid: int) -> int:
         """Give the other replicas what this one has; the eventid."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from vastsky_client import operands
-from vastsky_client.api import structs
+from vastsky_client.api import pages, structs
 from vastsky_client.command import json_rows, words
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
@@ -30,10 +30,7 @@ def resume(session: Session, _: Namespace) -> json_rows.Resumed:
 
 def orphans(session: Session, _: Namespace) -> list[structs.Orphan]:
     """List what nodes hold that the database does not understand, all pages of it."""
-    found: list[structs.Orphan] = []
-    while page := session.manager.list_orphans(after=found[-1]["id"] if found else 0):
-        found += page
-    return found
+    return list(pages(session.manager.list_orphans, "id"))
 
 
 def call(session: Session, given: Namespace) -> Any:

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -17,11 +18,12 @@ PAGE = 1000
 
 def list_events(session: Session, given: Namespace) -> list[Any]:
     """List what happened, newest first."""
+    kind, server_kind = _kinds(given)
     about = {
-        **_object(session, given),
+        **_object(session, given, server_kind),
         "eventid": given.job or 0,
         "severity": given.severity,
-        "kind": given.event_kind,
+        "kind": kind,
         "since": given.since,
         "until": given.until,
     }
@@ -40,7 +42,17 @@ def _pages(session: Session, about: dict[str, Any], limit: int) -> Iterator[stru
             return
 
 
-def _object(session: Session, given: Namespace) -> dict[str, int]:
+def _kinds(given: Namespace) -> tuple[str, str]:
+    """Tell of which kind the events are, and of which the server that they are about.
+
+    --kind was once what --server-kind is now: no event is of the kind of a server.
+    """
+    if given.kind in KINDS_OF:
+        return given.event_kind or "", given.server_kind or given.kind
+    return given.event_kind or given.kind, given.server_kind
+
+
+def _object(session: Session, given: Namespace, server_kind: str) -> dict[str, int]:
     """Tell what the events are to be about."""
     if given.volume:
         which = session.names.volume(given.volume)
@@ -49,7 +61,7 @@ def _object(session: Session, given: Namespace) -> dict[str, int]:
             which = {"lvolid": volume["lvolid"]}
         return which
     if given.place:
-        return session.names.place(given.place, KINDS_OF[given.kind])
+        return session.names.place(given.place, KINDS_OF[server_kind])
     return {}
 
 
@@ -65,11 +77,13 @@ EVENT = Noun(
                          words.volumes),
                 Argument("--place", "only what happened to this server or disk",
                          words.MORTAL.read, words.everything),
-                words.KIND,
+                replace(words.KIND, name="--server-kind"),
                 Argument("--job", "only events of this job", operands.whole_number, words.jobs),
                 Argument("--severity", "the least", choices=("info", "warning", "error"),
                          default="info"),
-                Argument("--event-kind", "such as degraded, healed, offline", default=""),
+                Argument("--kind", "only events of this kind, such as degraded, healed, offline",
+                         default=""),
+                words.EVENT_KIND,
                 Argument("--since", "from this moment on, such as 2026-11-28T06:00:00Z",
                          default=""),
                 Argument("--until", "before this moment", default=""),

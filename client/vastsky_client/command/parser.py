@@ -39,7 +39,7 @@ def _add(made: argparse.ArgumentParser, argument: Argument) -> None:
             type=argument.read,
             choices=argument.choices or None,
             default=argument.default,
-            help=argument.help,
+            help=argparse.SUPPRESS if argument.hidden else argument.help,
         )
     else:
         made.add_argument(

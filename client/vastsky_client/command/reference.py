@@ -52,10 +52,11 @@ def _noun(noun: Noun) -> Iterator[str]:
 
 
 def _command(command: Command) -> Iterator[str]:
-    words = "".join(f" {argument.usage}" for argument in command.arguments)
+    told = [argument for argument in command.arguments if not argument.hidden]
+    words = "".join(f" {argument.usage}" for argument in told)
     yield from (f"    vastsky {command.name}{words}", "")
     yield from (f"{command.summary}{' Takes `--wait`.' if command.waits else ''}", "")
-    for argument in command.arguments:
+    for argument in told:
         yield _item(f"`{argument.name}`: {argument.help}{_choices(argument)}")
     yield f"- example: `vastsky {command.example}`"
     if command.methods:

@@ -108,9 +108,10 @@ class Names:
 
     def disk(self, word: str) -> dict[str, int]:
         """Tell which disk is meant: by its path, SERVER:PATH, or its id."""
-        server, _, path = word.rpartition(":") if ":/" in word else ("", "", word)
-        if not path.startswith("/"):
+        if "/" not in word:
             return _by_written_id(word, ["pdskid"])
+        # A path may have colons itself, a name none: /dev/disk/by-path/pci-0000:00:17.0-ata-2.
+        server, _, path = word.partition(":") if not word.startswith("/") else ("", "", word)
         where = self.server(server, ["ssvrid"]) if server else {}
         disks: list[Disk] = self._manager.list_physical_disks(**where)
         found = [{"pdskid": disk["pdskid"]} for disk in disks if disk["local_path"] == path]

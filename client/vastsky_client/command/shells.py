@@ -11,8 +11,19 @@ from vastsky_client.command.table import COMMON, Argument, Command, Noun
 
 BASH = """\
 _vastsky() {
-    local IFS=$'\\n'
-    COMPREPLY=($(vastsky --complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+    local IFS=$'\\n' word words=()
+    # To bash SERVER:PATH is three words. What stands before the last colon is not replaced.
+    for word in "${COMP_WORDS[@]:1:COMP_CWORD}"; do
+        if [[ ${#words[@]} -gt 0 && ( $word == :* || ${words[-1]} == *: ) ]]; then
+            words[-1]+=$word
+        else
+            words+=("$word")
+        fi
+    done
+    COMPREPLY=($(vastsky --complete "${words[@]}" 2>/dev/null))
+    if [[ ${words[-1]} == *:* && $COMP_WORDBREAKS == *:* ]]; then
+        COMPREPLY=("${COMPREPLY[@]#"${words[-1]%:*}:"}")
+    fi
 }
 complete -o default -F _vastsky vastsky
 """
@@ -82,7 +93,8 @@ def _values(
     if last is not None and not last.switch:
         return _suggested(last, ask)
     if begun.startswith("-"):
-        return (name for name in options if name not in before)
+        told = (name for name, option in options.items() if not option.hidden)
+        return (name for name in told if name not in before)
     places = [argument for argument in arguments if not argument.is_option]
     taken = len(_plain(before, options))
     if places and taken >= len(places) and places[-1].many:

@@ -10,7 +10,10 @@ from vastsky_client.command.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A word on the line, or an option: `--name` with a value, or a switch without one."""
+    """A word on the line, or an option: `--name` with a value, or a switch without one.
+
+    What is hidden is obeyed, for those who learned it once, and told nowhere.
+    """
 
     name: str
     help: str
@@ -21,6 +24,7 @@ class Argument:
     optional: bool = False
     many: bool = False
     switch: bool = False
+    hidden: bool = False
 
     @property
     def is_option(self) -> bool:
@@ -80,7 +84,7 @@ class Command:
     @property
     def usage(self) -> str:
         """Write the whole line."""
-        words = [argument.usage for argument in self.options()]
+        words = [argument.usage for argument in self.options() if not argument.hidden]
         return " ".join([self.name, *words])
 
     def options(self) -> Iterable[Argument]:

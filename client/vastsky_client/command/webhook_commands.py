@@ -2,10 +2,11 @@
 
 from argparse import Namespace
 from collections.abc import Iterable
+from dataclasses import replace
 
 from vastsky_client import operands
 from vastsky_client.api import structs
-from vastsky_client.command import json_rows
+from vastsky_client.command import json_rows, words
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument, Column, Command, Noun
 
@@ -22,7 +23,7 @@ def add_webhook(session: Session, given: Namespace) -> json_rows.SigningSecret:
             name=given.name,
             url=given.url,
             severity=given.severity,
-            kinds=list(given.event_kind or ()),
+            kinds=[*(given.kind or ()), *(given.event_kind or ())],
         )
     )
     return {"name": given.name, "secret": secret}
@@ -77,7 +78,9 @@ WEBHOOK = Noun(
                 Argument("URL", "http://... or https://...", operands.name),
                 Argument("--severity", "the least", choices=("info", "warning", "error"),
                          default="info"),
-                Argument("--event-kind", "only these: once for each; all if not given", many=True),
+                Argument("--kind", "only events of this kind: once for each; all if not given",
+                         many=True),
+                replace(words.EVENT_KIND, many=True),
             ),
             returns=json_rows.SigningSecret, line=lambda row: row["secret"],
             methods=("vastsky.addWebhook",),

@@ -1,11 +1,13 @@
 """The arguments that several commands share: how each is read and what completes it."""
 
 from argparse import ArgumentTypeError
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from vastsky_client import operands
+from vastsky_client.command.server_names import written
 from vastsky_client.command.session import Session
 from vastsky_client.command.table import Argument
 
@@ -43,8 +45,14 @@ def servers(session: Session) -> list[str]:
 
 
 def disks(session: Session) -> list[str]:
-    """Name all disks by their ids."""
-    return [f"pdsk-{disk['pdskid']:08x}" for disk in session.manager.list_physical_disks()]
+    """Name all disks by server and path; by its id what shares these with another one."""
+    rows = session.manager.list_physical_disks()
+    named = [(session.names.label("ssvrid", row["ssvrid"]), row["local_path"]) for row in rows]
+    count = Counter(named)
+    return [
+        f"{server}:{path}" if count[server, path] == 1 else written("pdskid", row["pdskid"])
+        for (server, path), row in zip(named, rows, strict=True)
+    ]
 
 
 def places(session: Session) -> list[str]:
@@ -101,6 +109,7 @@ TAGS = Argument("--tags", "words that the disks must have, in one argument", def
 KIND = Argument(
     "--kind", "which of two servers of one name", choices=("head", "storage"), default=""
 )
+EVENT_KIND = Argument("--event-kind", "an older name of --kind", hidden=True)
 SITE = Argument("--site", "all storage servers of this site", default="")
 RACK = Argument("--rack", "only those of this rack of the site", default="")
 CONVERGE = Argument(

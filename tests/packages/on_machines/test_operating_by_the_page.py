@@ -42,7 +42,7 @@ ENGINES = {"head": "'^vas-'", "storage": "-f '[d]ata_server_process'"}
 THEIRS = "devices {\n\tscan_lvs = 0\n}\n"
 ANSWERED = "vastsky cluster show > /dev/null 2>&1"
 """A manager that was started takes a moment."""
-PATHS_DOWN = "event list --event-kind path_down"
+PATHS_DOWN = "event list --kind path_down"
 HIGH = 1
 """How far a server in service is trusted."""
 WAIT_SECONDS = 300.0

@@ -8,6 +8,7 @@ from django.db.models import prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
+from volumes import labels
 from volumes.console.frame.cells import link, named
 from volumes.console.frame.formats import NOTHING, since
 from volumes.console.frame.pills import Pill
@@ -29,6 +30,9 @@ class UnequalBlockList(Listing):
 
     def prepare(self, rows: Sequence[Any]) -> None:
         prefetch_related_objects(rows, "contents")
+        named = labels.storages(one.server_id for row in rows for one in row.contents.all())
+        for row in rows:
+            row.on = ", ".join(named[one.server_id] for one in row.contents.all())
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -52,8 +56,8 @@ class UnequalBlockList(Listing):
         return link(row.mirror.volume, row.mirror.volume.name)
 
     @admin.display(description="Replicas on")
-    def servers(self, row: UnequalBlock) -> str:
-        return ", ".join(f"ssvr-{one.server_id:08x}" for one in row.contents.all())
+    def servers(self, row: Any) -> str:
+        return str(row.on)
 
     @admin.display(description="Job")
     def mended_by(self, row: UnequalBlock) -> SafeString | str:

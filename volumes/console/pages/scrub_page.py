@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from agents.checksums import UNREADABLE
 from inventory import servers
+from volumes import labels
 from volumes.console.frame.page import number, page
 from volumes.console.frame.pills import BAD, IDLE, OK, Pill
 from volumes.console.verbs import run
@@ -30,6 +31,7 @@ class ContentLine:
     """What one replica has, and the buttons to take it."""
 
     content: BlockContent
+    server: str
     buttons: list[Button]
 
     @property
@@ -43,11 +45,6 @@ class ContentLine:
     def replica(self) -> str:
         """Name the replica."""
         return f"dext-{self.content.dextid:08x}"
-
-    @property
-    def server(self) -> str:
-        """Name its server."""
-        return f"ssvr-{self.content.server_id:08x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,8 @@ def show(request: HttpRequest, object_id: str) -> HttpResponse:
     """Show one finding: where, since when, and what each replica has."""
     found = UnequalBlock.objects.select_related("mirror__volume", "job")
     block = get_object_or_404(found, pk=number(object_id))
-    contents = block.contents.select_related("block").order_by("dextid")
+    contents = list(block.contents.select_related("block").order_by("dextid"))
+    named = labels.storages(one.server_id for one in contents)
     return page(
         request,
         "console/unequal_block.html",
@@ -78,7 +76,9 @@ def show(request: HttpRequest, object_id: str) -> HttpResponse:
         finding=block,
         volume=block.mirror.volume,
         state=STATES[UnequalBlock.State(block.state)],
-        lines=[ContentLine(one, run.buttons(request, one)) for one in contents],
+        lines=[
+            ContentLine(one, named[one.server_id], run.buttons(request, one)) for one in contents
+        ],
     )
 
 

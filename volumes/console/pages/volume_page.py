@@ -1,6 +1,6 @@
 """A volume's page, in the order of questions: is it well, who uses it, how, what can be done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 
-from inventory.models import EventEntry
+from inventory.models import Disk, EventEntry
 from volumes.console.frame import gone
 from volumes.console.frame.page import fragment, number, page, part_of, viewing
 from volumes.console.frame.pills import (
@@ -40,18 +40,20 @@ class ReplicaLine:
     """A DEXT of the tree, with its rebuild where one is under way."""
 
     row: MirrorReplicaRow
+    place: Disk | None
     pill: Pill
     rebuild: progress.WorkProgress | None
 
     @property
     def server(self) -> str:
-        """The id of its server as people know it."""
-        return f"ssvr-{self.row.server_id:08x}"
+        """The name of its server, or its id."""
+        name = self.place.server.name if self.place else ""
+        return name or f"ssvr-{self.row.server_id:08x}"
 
     @property
     def disk(self) -> str:
-        """The id of its disk as people know it."""
-        return f"pdsk-{self.row.disk_id:08x}"
+        """The path of its disk."""
+        return self.place.local_path if self.place else f"pdsk-{self.row.disk_id:08x}"
 
     @property
     def percent_text(self) -> str:
@@ -184,29 +186,40 @@ def _mirrors(volume: LogicalVolume) -> list[MirrorLine]:
     ).select_related("mirror")
     by_mirror = {job.mirror_id: job for job in rebuilds}
     grouped: dict[int, list[MirrorReplicaRow]] = {}
-    for row in tree.replicas([volume.pk]).get(volume.pk, []):
+    found = tree.replicas([volume.pk]).get(volume.pk, [])
+    disks = Disk.objects.select_related("server").in_bulk(
+        {row.disk_id for row in found if row.dextid}
+    )
+    for row in found:
         grouped.setdefault(row.mirror_id, []).append(row)
-    found, offset_gb = [], 0
+    told, offset_gb = [], 0
     for mirror_id, rows in grouped.items():
         job = by_mirror.get(mirror_id)
-        found.append(_mirror(mirror_id, offset_gb, rows, job, volume.redundancy))
+        replicas = list(_replicas(rows, disks, job))
+        told.append(_mirror(offset_gb, rows[0], replicas, job, volume.redundancy))
         offset_gb += rows[0].mirror_gb
-    return found
+    return told
 
 
 def _mirror(
-    mirror_id: int, offset_gb: int, rows: list[MirrorReplicaRow], job: Job | None, redundancy: int
+    offset_gb: int,
+    row: MirrorReplicaRow,
+    replicas: list[ReplicaLine],
+    job: Job | None,
+    redundancy: int,
 ) -> MirrorLine:
-    replicas = list(_replicas(rows, job))
     good = sum(replica.row.status in GOOD for replica in replicas)
     pill = replicas_pill(good, redundancy)
-    return MirrorLine(mirror_id, offset_gb, rows[0].mirror_gb, good, pill, replicas, job)
+    return MirrorLine(row.mirror_id, offset_gb, row.mirror_gb, good, pill, replicas, job)
 
 
-def _replicas(rows: Iterable[MirrorReplicaRow], job: Job | None) -> Iterable[ReplicaLine]:
+def _replicas(
+    rows: Iterable[MirrorReplicaRow], disks: Mapping[int, Disk], job: Job | None
+) -> Iterable[ReplicaLine]:
     for row in rows:
         if row.dextid is None:
             continue
         being_built = job is not None and job.extent_id == row.dextid and job.started
         rebuild = progress.of_job(job) if job and being_built else None
-        yield ReplicaLine(row, REPLICAS[Replica.Status(row.status)], rebuild)
+        pill = REPLICAS[Replica.Status(row.status)]
+        yield ReplicaLine(row, disks.get(row.disk_id), pill, rebuild)

@@ -63,7 +63,7 @@ def _unshredded(disks: list[Disk]) -> str:
 
 def _disks_hit(rows: Rows, what: str) -> list[str]:
     disks = _disks_of(rows)
-    named = [f"{disk} ({size(disk.capacity_gb)}, {disk.local_path})" for disk in disks]
+    named = [f"{disk}, {size(disk.capacity_gb)}" for disk in disks]
     own = named and not isinstance(rows[0], Disk)
     with_it = f"{len(named)} disks {what} with it: {_shorten(named[: NAMED + 1])}." if own else ""
     return [text for text in (with_it, _unshredded(disks)) if text]

@@ -14,6 +14,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 
 from inventory.errors import Refused
 from inventory.models import Cluster
+from volumes import labels
 from volumes.console.frame.page import number, page, viewing
 from volumes.console.frame.permissions import may
 from volumes.console.verbs import (
@@ -68,7 +69,7 @@ def act(request: HttpRequest, verb: str) -> HttpResponse:
         "phrase": phrase,
     }
     context["mistyped"] = request.method == "POST" and not typed_right
-    context["hits"] = wanted.hits(willing) if willing else []
+    context["hits"] = labels.in_texts(wanted.hits(willing)) if willing else []
     context |= {"verb": wanted, "form": form, "back": back_of(request, wanted)}
     return page(request, "console/act.html", wanted.title, **context)
 

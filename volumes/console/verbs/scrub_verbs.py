@@ -1,6 +1,7 @@
 """What may be done about scrubs: begin one, let all rest, choose whose content is right."""
 
 from inventory.models import Cluster
+from volumes import labels
 from volumes.console.verbs.verb import Rows, Verb, Wish
 from volumes.models import BlockContent, Job, LogicalVolume, Mirror, UnequalBlock
 from volumes.scrub import mending, passes
@@ -48,9 +49,10 @@ def _refuse_take(rows: Rows) -> dict[int, str]:
 
 
 def _take_hits(rows: Rows) -> list[str]:
+    named = labels.storages(row.server_id for row in rows)
     return [
         f"{row.block.mirror.volume.name}: {row.block} are overwritten on the other replicas with"
-        f" what is on ssvr-{row.server_id:08x}"
+        f" what is on {named[row.server_id]}"
         for row in rows
     ]
 

@@ -1,6 +1,7 @@
 """`manage.py recover`: take up what the nodes know and this database does not."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,6 +11,7 @@ from agents.protocol import StorageState
 from inventory import audit, recovery
 from inventory.command_line import manage
 from inventory.errors import Invalid
+from volumes import labels
 from volumes.recovery import acquaint, apply, compare, held, quarantine, survey
 from volumes.recovery.recovery_plan import Plan
 from volumes.recovery.survey import Survey
@@ -71,18 +73,20 @@ class Command(BaseCommand):
         if options["apply"] and not recovery.why():
             told = self._begin(told)
         chosen = held.plan_now(told)
-        self._show(told, chosen)
+        for line in labels.in_texts(_shown(told, chosen)):
+            self.stdout.write(line)
         if not options["apply"]:
             return
         excluded = set(options["without"])
         if waiting := sorted(set(told.silent) - excluded):
             raise CommandError(
-                f"{', '.join(waiting)} did not answer and may know more: start them, or go on"
-                " without them by --without NODE"
+                f"{', '.join(labels.in_texts(waiting))} did not answer and may know more: start"
+                " them, or go on without them by --without NODE"
             )
         if excluded:
             with transaction.atomic():
-                audit.record(audit.Action.EXCLUDE_NODES, "cluster", ", ".join(sorted(excluded)))
+                named = ", ".join(labels.in_texts(sorted(excluded)))
+                audit.record(audit.Action.EXCLUDE_NODES, "cluster", named)
         apply.carry_out(told, chosen, self.stdout.write)
         self.stdout.write("recovered")
 
@@ -103,30 +107,32 @@ class Command(BaseCommand):
             kind = "ssvr" if isinstance(one.state, StorageState) else "hsvr"
             self.stdout.write(f"learned: {kind}-{one.number:08x} at {', '.join(one.addresses)}")
 
-    def _show(self, told: Survey, chosen: Plan) -> None:
-        say = self.stdout.write
-        say(f"recovery mode: {recovery.why() or 'off'}")
-        for reason in recovery.reasons()[1:]:
-            say(f"               {reason}")
-        for node, failure in sorted(told.silent.items()):
-            say(f"silent: {node}: {failure}")
-        say(f"raise: incarnation above {told.incarnation}, events to {chosen.next_event},")
-        say(f"       numbers of volumes and extents to {chosen.next_id}")
-        running = told.running
-        for volume in chosen.volumes:
-            number = volume.about.lvolid
-            verb = "rebuild" if volume.is_new else "keep"
-            where = f", runs on hsvr-{running[number].head:08x}" if number in running else ""
-            say(f"{verb}: lvol-{number:08x} {volume.name}: {len(volume.places)} replicas{where}")
-        for number in chosen.deleted:
-            say(f"deleted since: lvol-{number:08x}")
-        for dextid in chosen.lost:
-            say(f"gone: dext-{dextid:08x} is not on its disk any more")
-        for place in chosen.surplus:
-            say(f"replaced: dext-{place.dextid:08x} on {place.disk} is to be zeroed")
-        for place, reason in chosen.quarantined.items():
-            what = f"dext-{place.dextid:08x} of lvol-{place.found.volume.lvolid:08x}"
-            say(f"quarantine: {what} {place.found.volume.name} on {place.disk}: {reason}")
+
+def _shown(told: Survey, chosen: Plan) -> Iterator[str]:
+    """Tell what is known, and what is to be done, line by line."""
+    yield f"recovery mode: {recovery.why() or 'off'}"
+    for reason in recovery.reasons()[1:]:
+        yield f"               {reason}"
+    for node, failure in sorted(told.silent.items()):
+        yield f"silent: {node}: {failure}"
+    yield f"raise: incarnation above {told.incarnation}, events to {chosen.next_event},"
+    yield f"       numbers of volumes and extents to {chosen.next_id}"
+    running = told.running
+    for volume in chosen.volumes:
+        number = volume.about.lvolid
+        verb = "rebuild" if volume.is_new else "keep"
+        where = f", runs on hsvr-{running[number].head:08x}" if number in running else ""
+        yield f"{verb}: {volume.name} (lvol-{number:08x}): {len(volume.places)} replicas{where}"
+    for number in chosen.deleted:
+        yield f"deleted since: lvol-{number:08x}"
+    for dextid in chosen.lost:
+        yield f"gone: dext-{dextid:08x} is not on its disk any more"
+    for place in chosen.surplus:
+        yield f"replaced: dext-{place.dextid:08x} on {place.disk} is to be zeroed"
+    for place, reason in chosen.quarantined.items():
+        owner = place.found.volume
+        what = f"dext-{place.dextid:08x} of {owner.name} (lvol-{owner.lvolid:08x})"
+        yield f"quarantine: {what} on {place.disk}: {reason}"
 
 
 @transaction.atomic

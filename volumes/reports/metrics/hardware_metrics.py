@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db.models import Count
 
 from agents.exposition import MetricSample, gauge
-from inventory import clock, disk_health
+from inventory import clock
 from inventory.models import (
     ALIVE,
     Disk,
@@ -49,24 +49,27 @@ PATHS = gauge(
 )
 ORPHANS = gauge("vastsky_orphans", "What nodes hold that the database does not know.", "kind")
 
+WHICH_DISK = ("disk", "server", "name", "path")
 FAILING = gauge(
     "vastsky_disk_failing",
     "1 for a disk that says by SMART that it is about to fail, else 0.",
-    "disk",
+    *WHICH_DISK,
 )
-TEMPERATURE = gauge("vastsky_disk_temperature_celsius", "How warm a disk is, by SMART.", "disk")
+TEMPERATURE = gauge(
+    "vastsky_disk_temperature_celsius", "How warm a disk is, by SMART.", *WHICH_DISK
+)
 REALLOCATED = gauge(
     "vastsky_disk_reallocated_sectors",
     "Sectors that a disk replaced by spare ones, by SMART.",
-    "disk",
+    *WHICH_DISK,
 )
 PENDING = gauge(
-    "vastsky_disk_pending_sectors", "Sectors that a disk could not read, by SMART.", "disk"
+    "vastsky_disk_pending_sectors", "Sectors that a disk could not read, by SMART.", *WHICH_DISK
 )
 WEAR = gauge(
     "vastsky_disk_wear_ratio",
     "How much of the life that it was made for a disk has had, by SMART.",
-    "disk",
+    *WHICH_DISK,
 )
 
 MAINTENANCE, SILENT = "maintenance", "silent"
@@ -118,18 +121,17 @@ def _servers(
 
 def _health() -> Iterator[MetricSample]:
     """Tell what disks say of themselves; what they do not say is no sample."""
-    rows = DiskHealth.objects.order_by("disk").values_list("disk", *disk_health.FIGURES)
-    for disk, passed, temperature, reallocated, pending, wear in rows:
+    for row in DiskHealth.objects.select_related("disk__server").order_by("disk"):
         told = (
-            (FAILING, None if passed is None else int(not passed)),
-            (TEMPERATURE, temperature),
-            (REALLOCATED, reallocated),
-            (PENDING, pending),
-            (WEAR, None if wear is None else wear / 100),
+            (FAILING, None if row.passed is None else int(not row.passed)),
+            (TEMPERATURE, row.temperature),
+            (REALLOCATED, row.reallocated),
+            (PENDING, row.pending),
+            (WEAR, None if row.wear is None else row.wear / 100),
         )
-        yield from (
-            family.of(value, f"pdsk-{disk:08x}") for family, value in told if value is not None
-        )
+        server = row.disk.server
+        labels = str(row.disk), str(server), server.name or str(server), row.disk.local_path
+        yield from (family.of(value, *labels) for family, value in told if value is not None)
 
 
 def _disks(resting: Resting) -> Iterator[MetricSample]:
