@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from tests.jobs.conftest import Cluster
@@ -76,13 +77,26 @@ def test_a_job_that_was_put_off_by_another_clock_goes_on(four: Cluster) -> None:
 
 def test_work_of_a_kind_that_a_newer_release_has_is_left_to_its_workers(four: Cluster) -> None:
     job = four.begin_detach(_attached(four))
-    Job.objects.filter(pk=job.pk).update(kind="later")
+    _give_kind_of_a_newer_schema(job, "later")
 
     assert queue.due_ids(timezone.now(), 10) == []
     runner.run_job(job.pk)
 
     job.refresh_from_db()
     assert (job.state, job.attempts, job.waiting, job.holder) == ("open", 0, "", "")
+
+
+def _give_kind_of_a_newer_schema(job: Job, kind: str) -> None:
+    """Write what our schema refuses: a newer release has come with a wider check of kinds."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = ON")
+        else:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("ALTER TABLE volumes_job DROP CONSTRAINT job_kind_known")
+        Job.objects.filter(pk=job.pk).update(kind=kind)
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA ignore_check_constraints = OFF")
 
 
 def _attached(cluster: Cluster) -> LogicalVolume:
