@@ -18,7 +18,7 @@ from typing import Any
 
 from agents.node.storage.hardware_ids import hardware_of
 from agents.node.storage.label_search import search_path
-from agents.ondisk import label_offsets, pack_label
+from agents.node.storage.super_extent import SuperExtent
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HOME = "@HOME@"
@@ -70,10 +70,8 @@ def _let_its_label_name(disk: Path) -> None:
     if label is None or not label.hardware:
         return
     with disk.open("r+b") as file:
-        block = pack_label(label._replace(hardware=hardware_of(file.fileno())))
-        for offset in label_offsets(label.capacity_gb):
-            file.seek(offset)
-            file.write(block)
+        named = label._replace(hardware=hardware_of(file.fileno()))
+        SuperExtent(file.fileno(), label.capacity_gb).write_label(named)
 
 
 def rewrite(folder: Path, words: Mapping[str, str]) -> None:
