@@ -101,6 +101,7 @@ def _move_seconds(lab: VirtualLab) -> float:
     lab.call("vastsky.evacuate", pdskid=disk)
     copied = lab.heads[0].run(COPY, timeout=COPIED_SECONDS)
     observe.wait(lambda: disk not in standing.disks(lab, "kernel"), "it moved", COPIED_SECONDS)
+    lab.call("vastsky.returnToService", pdskid=disk)
     return float(copied)
 
 
